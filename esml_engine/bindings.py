@@ -1,0 +1,52 @@
+"""Which room does what, by name: acts for the door, steps for jobs. Loaded only when asked for."""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING
+
+from esml_engine.errors import UsageError
+
+if TYPE_CHECKING:
+    from esml_engine.door.facts import Act
+
+JOBS = {
+    "lake.bronze": "esml_engine.lake.steps:bronze",
+    "refining.silver": "esml_engine.refining.steps:silver",
+    "refining.gold": "esml_engine.refining.steps:gold",
+    "refining.split": "esml_engine.refining.steps:split",
+    "training.train": "esml_engine.training.steps:train",
+    "serving.smoke": "esml_engine.serving.steps:smoke",
+    "serving.batch": "esml_engine.serving.steps:batch",
+}
+
+ACTS = {
+    "set": "esml_engine.door.acts:Set",
+    "member_add": "esml_engine.door.acts:MemberAdd",
+    "member_remove": "esml_engine.door.acts:MemberRemove",
+    "new_project": "esml_engine.door.acts:NewProject",
+    "new_model": "esml_engine.door.acts:NewModel",
+    "ingest": "esml_engine.lake.acts:Ingest",
+    "catalogue_rebuild": "esml_engine.lake.acts:CatalogueRebuild",
+    "refine": "esml_engine.refining.acts:Refine",
+    "split": "esml_engine.refining.acts:Split",
+    "train": "esml_engine.training.acts:Train",
+    "register": "esml_engine.training.acts:Register",
+    "rollback": "esml_engine.training.acts:Rollback",
+    "deploy": "esml_engine.serving.acts:Deploy",
+    "keys": "esml_engine.serving.acts:Keys",
+    "score": "esml_engine.serving.acts:Score",
+    "score_batch": "esml_engine.serving.acts:ScoreBatch",
+    "pipeline": "esml_engine.portfolio.pipeline:Pipeline",
+    "cancel": "esml_engine.portfolio.acts:Cancel",
+    "retry": "esml_engine.portfolio.acts:Retry",
+}
+
+
+def act(name: str) -> Act:
+    """The act of that name."""
+    if name not in ACTS:
+        raise UsageError(f"no act {name!r}", hint=f"acts: {', '.join(sorted(ACTS))}")
+    module, cls = ACTS[name].split(":")
+    made: Act = getattr(importlib.import_module(module), cls)()
+    return made

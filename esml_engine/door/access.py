@@ -1,0 +1,99 @@
+"""Who may do what: the role table of the domain. Deny by default; an act without a row here is the admin's."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import sqlalchemy as sa
+
+from esml_engine.door.facts import Actor, Call
+from esml_engine.errors import NotAllowedError
+from esml_engine.store import schema as t
+from esml_engine.store.database import Store
+
+ROLES = ("reader", "analyst", "data_engineer", "data_scientist", "project_manager", "approver", "steward", "admin")
+_DE, _DS, _PM, _AP, _ST, _AN = "data_engineer", "data_scientist", "project_manager", "approver", "steward", "analyst"
+_SIGHT = frozenset(ROLES)
+
+RULES: dict[str, frozenset[str]] = {
+    "read_status": _SIGHT,
+    "read_tables": frozenset({_DE, _DS, _ST}),
+    "read_gold": frozenset({_DE, _DS, _ST, _AN}),
+    "read_scored": frozenset({_AN, _DS}),
+    "read_audit": frozenset({_PM, _AP}),
+    "ingest": frozenset({_DE, _ST}),
+    "refine": frozenset({_DE, _ST}),
+    "refine_gold": frozenset({_DE, _DS, _ST}),
+    "split": frozenset({_DE, _DS, _ST}),
+    "train": frozenset({_DS}),
+    "register": frozenset({_DS}),
+    "deploy": frozenset({_DS}),
+    "deploy_prod": frozenset({_DS, _AP}),
+    "rollback": frozenset({_DS, _AP}),
+    "rollback_prod": frozenset({_AP}),
+    "keys": frozenset({_DS}),
+    "keys_prod": frozenset({_DS, _AP}),
+    "score": frozenset({_AN, _DS}),
+    "score_batch": frozenset({_AN, _DS}),
+    "new_model": frozenset({_DE, _DS, _PM}),
+    "pipeline": frozenset({_DS}),
+    "budget": frozenset({_PM}),
+    "member_add": frozenset({_PM}),
+    "member_remove": frozenset({_PM}),
+}
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """May this actor, and if not, who can."""
+
+    allowed: bool
+    reason: str = ""
+
+
+def rule_name(call: Call) -> str:
+    """The row of the role table for a call: a few acts differ by environment or parameter."""
+    if call.act in ("deploy", "rollback", "keys") and call.env == "prod":
+        return f"{call.act}_prod"
+    if call.act == "refine" and call.params.get("layer") == "gold":
+        return "refine_gold"
+    if call.act == "set" and str(call.params.get("key", "")).startswith("budget."):
+        return "budget"
+    if call.act in ("member_add", "member_remove") and call.object == "estate":
+        return "estate_people"
+    if call.act in ("cancel", "retry"):
+        return str(call.params.get("rule", call.act))
+    return call.act
+
+
+def roles_of(store: Store, actor: str, project: str) -> frozenset[str]:
+    """Roles on the estate and on this project."""
+    m = t.members
+    rows = store.rows(sa.select(m.c.role).where(m.c.actor == actor, m.c.scope.in_(("estate", project))))
+    return frozenset(r["role"] for r in rows)
+
+
+def may(store: Store, actor: Actor, rule: str, project: str, *, local_admin: str) -> Verdict:
+    """Judge one act. On a laptop without sign-in the operating system's user (`local_admin`) is admin."""
+    if actor.acting_as and actor.acting_as != actor.name and actor.name != local_admin and "admin" not in roles_of(store, actor.name, "estate"):
+        return Verdict(False, f"{actor.name} may not act as {actor.acting_as}: the right to impersonate is the admin's")
+    who = actor.rights
+    if who == local_admin:
+        return Verdict(True)
+    have = roles_of(store, who, project)
+    allowed = RULES.get(rule, frozenset()) | {"admin"}
+    if have & allowed:
+        return Verdict(True)
+    mine = ", ".join(sorted(have)) or "no role"
+    return Verdict(False, f"{who} has {mine} on {project}; {rule.replace('_', ' ')} needs {' or '.join(sorted(allowed))}")
+
+
+def require(store: Store, actor: Actor, rule: str, project: str, *, local_admin: str) -> None:
+    """Raise unless the actor may.
+
+    Raises:
+        NotAllowedError: with who can.
+    """
+    verdict = may(store, actor, rule, project, local_admin=local_admin)
+    if not verdict.allowed:
+        raise NotAllowedError(verdict.reason, hint="ask an owner of the project, or an admin of the estate")

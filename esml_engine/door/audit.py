@@ -1,0 +1,100 @@
+"""The audit chain: append-only, each event hashed over the one before; the head anchored outside the database."""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import json
+import os
+import secrets
+from pathlib import Path
+from typing import Any
+
+import sqlalchemy as sa
+
+from esml_engine.door.facts import Actor
+from esml_engine.clock import now
+from esml_engine.store import schema as t
+from esml_engine.store.database import Store
+
+_ZERO = "0" * 64
+
+
+def append(c: sa.Connection, actor: Actor, act: str, object_: str, env: str, result: str, *, run: str | None = None, detail: dict[str, Any] | None = None) -> int:
+    """Append one event; the last statement of a short write transaction. Returns its number."""
+    head = c.execute(sa.select(t.audit.c.n, t.audit.c.hash).order_by(t.audit.c.n.desc()).limit(1)).first()
+    n, prev = (head.n + 1, head.hash) if head else (1, _ZERO)
+    row = {
+        "n": n, "at": now(), "actor": actor.name, "as_actor": actor.acting_as, "act": act, "object": object_,
+        "env": env or None, "result": result, "run": run, "detail": detail or {}, "prev": prev,
+    }  # fmt: skip
+    c.execute(t.audit.insert().values(**row, hash=_digest(row)))
+    return int(n)
+
+
+def _digest(row: dict[str, Any]) -> str:
+    body = {k: row[k] for k in ("n", "at", "actor", "as_actor", "act", "object", "env", "result", "run", "detail", "prev")}
+    return hashlib.sha256(json.dumps(body, sort_keys=True, default=str).encode()).hexdigest()
+
+
+def anchor(store: Store, folder: Path) -> None:
+    """Write the head's number and hash, signed, outside the database: a chain alone misses a cut tail."""
+    head = store.first(sa.select(t.audit.c.n, t.audit.c.hash).order_by(t.audit.c.n.desc()).limit(1))
+    if head is None:
+        return
+    body = {"n": head["n"], "hash": head["hash"]}
+    text = json.dumps({**body, "mac": _mac(folder, body)})
+    new = folder / f"audit-head.{os.getpid()}.tmp"
+    new.write_text(text, encoding="utf-8")
+    new.replace(folder / "audit-head.json")
+
+
+def _mac(folder: Path, body: dict[str, Any]) -> str:
+    path = folder / "audit.key"
+    if not path.exists():
+        try:
+            fd = os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600)
+        except FileExistsError:
+            pass
+        else:
+            with os.fdopen(fd, "wb") as f:
+                f.write(secrets.token_bytes(32))
+    return hmac.new(path.read_bytes(), json.dumps(body, sort_keys=True).encode(), hashlib.sha256).hexdigest()
+
+
+def verify(store: Store, folder: Path) -> dict[str, Any]:
+    """Walk the chain and hold its head against the anchor: `{"ok", "events", "first_bad"}`."""
+    prev, events = _ZERO, 0
+    hashes: dict[int, str] = {}
+    with store.read() as c:
+        for r in c.execute(t.audit.select().order_by(t.audit.c.n)).mappings():
+            row = dict(r)
+            events += 1
+            if row["n"] != events or row["prev"] != prev or row["hash"] != _digest(row):
+                return {"ok": False, "events": events, "first_bad": row["n"], "reason": "the event was changed, or one before it removed"}
+            prev = row["hash"]
+            hashes[row["n"]] = prev
+    path = folder / "audit-head.json"
+    if path.exists():
+        said = json.loads(path.read_text(encoding="utf-8"))
+        body = {"n": said["n"], "hash": said["hash"]}
+        if not hmac.compare_digest(said["mac"], _mac(folder, body)):
+            return {"ok": False, "events": events, "first_bad": said["n"], "reason": "the anchor was changed"}
+        if hashes.get(said["n"]) != said["hash"]:
+            return {"ok": False, "events": events, "first_bad": events + 1, "reason": "the chain's tail was cut"}
+    return {"ok": True, "events": events, "first_bad": None}
+
+
+def events(store: Store, *, actor: str = "", act: str = "", since: str = "", projects: frozenset[str] | None = None, limit: int = 1000) -> list[dict[str, Any]]:
+    """Events, newest first, filtered; `projects` limits sight."""
+    a = t.audit
+    q = a.select().order_by(a.c.n.desc()).limit(limit)
+    if actor:
+        q = q.where(sa.or_(a.c.actor == actor, a.c.as_actor == actor))
+    if act:
+        q = q.where(a.c.act == act)
+    if since:
+        q = q.where(a.c.at >= since)
+    rows = store.rows(q)
+    keep = [r for r in rows if projects is None or r["object"].split("/")[0] in projects]
+    return [{"n": r["n"], "at": r["at"], "actor": r["actor"], "as": r["as_actor"], "act": r["act"], "object": r["object"], "env": r["env"], "result": r["result"], "run": r["run"], "detail": r["detail"]} for r in keep]

@@ -1,0 +1,54 @@
+"""An estate, opened: its store, its effective settings, its platforms. What `plan` and `jobs` read from."""
+
+from __future__ import annotations
+
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from esml_engine.platforms.base import Platform, open_platform
+from esml_engine.settings import Override, Settings, read_files
+from esml_engine.store import schema as t
+from esml_engine.store.database import Store
+
+
+class Site:
+    """One estate on this machine. Cheap to open; platforms open when first asked for."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root.resolve()
+        self.files = read_files(self.root)
+        self._platforms: dict[str, Platform] = {}
+
+    @property
+    def state(self) -> Path:
+        """The git-ignored folder with store, runs, secrets, caches and logs."""
+        return self.root / ".esml"
+
+    @cached_property
+    def store(self) -> Store:
+        """The store (migrated on first use)."""
+        self.state.mkdir(exist_ok=True)
+        return Store.at(self.state)
+
+    @property
+    def settings(self) -> Settings:
+        """Effective settings as of now: files read once, overrides read afresh."""
+        rows = self.store.rows(t.overrides.select())
+        return Settings(self.files, tuple(Override(r["scope"], r["key"], r["value"], r["replaced"], r["by"], r["at"]) for r in rows))
+
+    def reload(self) -> None:
+        """Read the settings files again (a worker does before each run)."""
+        self.files = read_files(self.root)
+
+    def platform(self, env: str) -> Platform:
+        """The platform of an environment."""
+        if env not in self._platforms:
+            settings = self.settings
+            settings.check_env(env)
+            self._platforms[env] = open_platform(self.root, env, settings.estate.environments[env])  # type: ignore[index]
+        return self._platforms[env]
+
+    def adopt_platforms(self, other: dict[str, Any]) -> None:
+        """Use platforms that somebody else opened (a worker's, with its warm children)."""
+        self._platforms = other

@@ -1,0 +1,102 @@
+"""Endpoints as child processes of the worker: each a real scoring server on a loopback port of its own."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from pathlib import Path
+from typing import Any
+
+from esml_engine.platforms.base import EndpointState
+from esml_engine.platforms.local.processes import ProcessTable, kill
+
+
+class Endpoints:
+    """Starts, updates and ends endpoint processes; a crash is restarted with back-off by the next `apply`."""
+
+    def __init__(self, state: Path, env: str, table: ProcessTable) -> None:
+        self.folder = state / "endpoints"
+        self.env = env
+        self.table = table
+        self._running: dict[str, subprocess.Popen[bytes]] = {}
+        self._failed: dict[str, tuple[int, float]] = {}
+
+    def _paths(self, name: str) -> tuple[Path, Path]:
+        here = self.folder / name
+        here.mkdir(parents=True, exist_ok=True)
+        return here / "config.json", here / "control.json"
+
+    def apply(self, name: str, config: dict[str, Any]) -> None:
+        """Write the control file (atomically) and make sure that the process runs."""
+        config_path, control_path = self._paths(name)
+        _write(control_path, config["control"])
+        process = self._running.get(name)
+        if process is not None:
+            if process.poll() is None:
+                return
+            self.table.remove(process.pid)
+            del self._running[name]
+            tries, _ = self._failed.get(name, (0, 0.0))
+            self._failed[name] = (tries + 1, time.monotonic() + min(30.0, 0.25 * 2**tries))
+        if time.monotonic() < self._failed.get(name, (0, 0.0))[1]:
+            return
+        server = {**config["server"], "control": str(control_path), "parent": os.getpid()}
+        _write(config_path, server)
+        with (config_path.parent / "log.txt").open("ab") as log:
+            started = subprocess.Popen(
+                [sys.executable, "-m", "esml_engine.serving.server", str(config_path)],
+                stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True,
+                env={**os.environ, "OMP_WAIT_POLICY": "PASSIVE", "PYTHONPATH": os.pathsep.join(p for p in sys.path if p)},
+            )  # fmt: skip
+        self._running[name] = started
+        self.table.add("endpoint", name, started.pid)
+
+    def state(self, name: str) -> EndpointState:
+        """Ask the process itself."""
+        config_path, _ = self._paths(name)
+        if not config_path.exists():
+            return EndpointState(False)
+        port = json.loads(config_path.read_text(encoding="utf-8"))["port"]
+        try:
+            with urllib.request.urlopen(f"http://127.0.0.1:{port}/health", timeout=2) as r:
+                said = json.load(r)
+        except urllib.error.HTTPError as e:
+            said = json.load(e)
+        except (OSError, ValueError) as e:
+            return EndpointState(False, error=str(e))
+        if said.get("endpoint", name) != name:
+            return EndpointState(False, error=f"another endpoint answers on port {port}")
+        self._failed.pop(name, None)
+        return EndpointState(True, int(said.get("revision", -1)), said.get("slots"), said.get("live", ""))
+
+    def stop(self, name: str) -> None:
+        """End the process by the pid that started it."""
+        process = self._running.pop(name, None)
+        if process is not None:
+            process.terminate()
+            try:
+                process.wait(5)
+            except subprocess.TimeoutExpired:
+                kill(process.pid)
+                process.wait(5)
+            self.table.remove(process.pid)
+
+    def close(self) -> None:
+        """End all."""
+        for name in list(self._running):
+            self.stop(name)
+
+
+def _write(path: Path, value: dict[str, Any]) -> None:
+    text = json.dumps(value, sort_keys=True)
+    if path.exists() and path.read_text(encoding="utf-8") == text:
+        return
+    new = path.with_suffix(f".{os.getpid()}.tmp")
+    new.write_text(text, encoding="utf-8")
+    new.chmod(0o600)
+    new.replace(path)

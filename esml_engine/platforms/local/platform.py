@@ -1,0 +1,134 @@
+"""The embedded platform: everything real, on this machine's disk and cores."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+import uuid
+from pathlib import Path
+from typing import Any
+
+from esml_engine.platforms.base import EndpointState, JobState
+from esml_engine.platforms.local.endpoints import Endpoints
+from esml_engine.platforms.local.jobs import Jobs
+from esml_engine.platforms.local.processes import ProcessTable
+from esml_engine.platforms.local.secrets import SecretStore
+
+
+class LocalPlatform:
+    """One environment on this machine. Lake under `lake/<env>`, tracking under `tracking/<env>`."""
+
+    kind = "local"
+
+    def __init__(self, root: Path, env: str) -> None:
+        self.root = root
+        self.env = env
+        self.state = root / ".esml"
+        self.state.mkdir(exist_ok=True)
+        self.table = ProcessTable(self.state)
+        self.jobs = Jobs(self.table, warm=False)
+        self.endpoints = Endpoints(self.state, env, self.table)
+        self.secrets = SecretStore(self.state / "secrets" / env)
+
+    def use_jobs(self, jobs: Jobs) -> None:
+        """Share a worker's pool of warm children."""
+        self.jobs = jobs
+
+    def lake_root(self) -> str:
+        return str(self.root / "lake" / self.env)
+
+    def storage_options(self) -> dict[str, str]:
+        return {}
+
+    def make_skeleton(self, folders: list[str]) -> None:
+        for f in folders:
+            (Path(self.lake_root()) / f).mkdir(parents=True, exist_ok=True)
+
+    def put_file(self, source: Path, target: str) -> None:
+        goal = Path(self.lake_root()) / target
+        goal.parent.mkdir(parents=True, exist_ok=True)
+        new = goal.with_name(f".{goal.name}.{uuid.uuid4().hex[:8]}.tmp")
+        try:
+            with source.open("rb") as a, new.open("wb") as b:
+                shutil.copyfileobj(a, b, 1 << 20)
+                b.flush()
+                os.fsync(b.fileno())
+            new.replace(goal)
+        finally:
+            new.unlink(missing_ok=True)
+
+    def list_files(self, folder: str) -> list[tuple[str, int, int]]:
+        base = Path(self.lake_root())
+        out = []
+        for here, _, names in os.walk(base / folder):
+            for n in names:
+                if not n.startswith("."):
+                    p = Path(here) / n
+                    s = p.stat()
+                    out.append((str(p.relative_to(base)), s.st_size, s.st_mtime_ns))
+        return sorted(out)
+
+    def work_folder(self, run: str, step: str, attempt: int) -> str:
+        folder = self.state / "runs" / run / step.replace(":", "-").replace("/", "-") / str(attempt)
+        folder.mkdir(parents=True, exist_ok=True)
+        return str(folder)
+
+    def submit(self, spec_path: str) -> str:
+        return self.jobs.submit(spec_path)
+
+    def follow(self, handle: str) -> JobState:
+        return self.jobs.follow(handle)
+
+    def cancel(self, handle: str) -> None:
+        self.jobs.cancel(handle)
+
+    def wait(self, handle: str, seconds: float) -> None:
+        self.jobs.wait(handle, seconds)
+
+    def tracking_uri(self) -> str:
+        folder = self.root / "tracking" / self.env
+        folder.mkdir(parents=True, exist_ok=True)
+        return f"sqlite:///{folder / 'mlflow.db'}"
+
+    def apply_endpoint(self, name: str, config: dict[str, Any]) -> None:
+        self.endpoints.apply(name, config)
+
+    def endpoint_state(self, name: str) -> EndpointState:
+        return self.endpoints.state(name)
+
+    def stop_endpoint(self, name: str) -> None:
+        self.endpoints.stop(name)
+
+    def endpoint_url(self, name: str, port: int) -> str:
+        return f"http://127.0.0.1:{port}/score"
+
+    def put_secret(self, name: str, value: str) -> None:
+        self.secrets.put(name, value)
+
+    def get_secret(self, name: str) -> str | None:
+        return self.secrets.get(name)
+
+    def prices(self) -> dict[str, float]:
+        return {}
+
+    def check(self) -> list[dict[str, Any]]:
+        rows = []
+        lake = Path(self.lake_root())
+        try:
+            lake.mkdir(parents=True, exist_ok=True)
+            probe = lake / f".probe-{uuid.uuid4().hex[:8]}"
+            probe.write_text("ok", encoding="utf-8")
+            probe.unlink()
+            rows.append({"part": f"{self.env} lake", "ok": True, "message": f"{lake} can be written", "hint": ""})
+        except OSError as e:
+            rows.append({"part": f"{self.env} lake", "ok": False, "message": f"{lake}: {e.strerror}", "hint": f"give this user the right to write to {lake}"})
+        free = shutil.disk_usage(self.root).free
+        rows.append({"part": f"{self.env} disk", "ok": free > 1 << 30, "message": f"{free / 1e9:.1f} GB free", "hint": "" if free > 1 << 30 else "free at least 1 GB"})
+        how = "parent-death signal" if sys.platform == "linux" else "watch on the parent (portable fallback)"
+        rows.append({"part": f"{self.env} jobs", "ok": True, "message": f"children end with the worker by {how}", "hint": ""})
+        return rows
+
+    def close(self) -> None:
+        self.jobs.close()
+        self.endpoints.close()
