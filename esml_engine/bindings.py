@@ -32,7 +32,7 @@ ACTS = {
     "split": "esml_engine.refining.acts:Split",
     "train": "esml_engine.training.acts:Train",
     "register": "esml_engine.training.acts:Register",
-    "rollback": "esml_engine.training.acts:Rollback",
+    "rollback": "esml_engine.serving.acts:Rollback",
     "deploy": "esml_engine.serving.acts:Deploy",
     "keys": "esml_engine.serving.acts:Keys",
     "score": "esml_engine.serving.acts:Score",

@@ -120,9 +120,14 @@ class Desk(Protocol):
     step: str
     attempt: int
     actor: Actor
+    spec: JobSpec | None  # the specification behind the result that is being recorded
 
     def commit(self, change: Callable[[sa.Connection], dict[str, Any]]) -> dict[str, Any]:
         """One store transaction: the change, the step's end, its cost and the audit event together."""
+        ...
+
+    def want_endpoint(self, name: str) -> None:
+        """Have the worker keep this endpoint up while it lives."""
         ...
 
     def wait(self, ready: Callable[[], bool], what: str, seconds: float) -> None:

@@ -79,10 +79,7 @@ in_files = _table(
     _str("object", primary_key=True), _str("env", primary_key=True), _str("purpose", primary_key=True), _str("dataset", primary_key=True),
     _str("date", primary_key=True), _str("name", primary_key=True), _str("sha256", primary_key=True),
     Column("path", Text, nullable=False), Column("bytes", Integer, nullable=False), _str("at"), Column("by", String(255)),
-    _str("state"), Column("reason", Text),
-)
-column_types = _table(
-    "column_types", _str("object", primary_key=True), _str("env", primary_key=True), _str("dataset", primary_key=True), Column("types", JSON, nullable=False)
+    _str("stat"),
 )
 
 # training
@@ -102,7 +99,7 @@ candidates = _table(
 )
 champions = _table(
     "champions", _str("object", primary_key=True), _str("env", primary_key=True), Column("version", Integer, nullable=False), Column("previous", Integer),
-    Column("revision", Integer, nullable=False), _str("at"), _str("by"),
+    Column("revision", Integer, nullable=False), Column("aliased", Integer, nullable=False, server_default="0"), _str("at"), _str("by"),
 )
 champion_history = _table(
     "champion_history", _str("object", primary_key=True), _str("env", primary_key=True), Column("revision", Integer, primary_key=True),
@@ -114,8 +111,6 @@ pins = _table("pins", _str("object", primary_key=True), _str("env", primary_key=
 deployments = _table(
     "deployments",
     _str("object", primary_key=True), _str("env", primary_key=True), _str("endpoint"), Column("port", Integer, nullable=False, unique=True),
-    _str("live"), Column("slots", JSON, nullable=False), Column("revision", Integer, nullable=False), Column("save", Boolean, nullable=False), _str("key_sha256"), _str("ledger"),
+    _str("live"), Column("slots", JSON, nullable=False), Column("revision", Integer, nullable=False), Column("save", Boolean, nullable=False),
     _str("at"), _str("by"), _str("run"),
 )
-drains = _table("drains", _str("object", primary_key=True), _str("env", primary_key=True), _str("ledger", primary_key=True), Column("seq", Integer, nullable=False), _str("at"))
-batches = _table("batches", _str("object", primary_key=True), _str("env", primary_key=True), _str("run", primary_key=True), Column("to_score", Integer), Column("rows", Integer, nullable=False), _str("at"))

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from esml_engine.platforms.base import JobState
-from esml_engine.platforms.local.processes import ProcessTable, kill
+from esml_engine.runs.processes import ProcessTable, kill
 
 PRELOAD = [
     "esml_engine.job", "numpy", "pyarrow.parquet", "pyarrow.dataset", "duckdb", "pandas", "sklearn.ensemble", "sklearn.linear_model", "sklearn.model_selection",

@@ -12,7 +12,7 @@ from typing import Any
 from esml_engine.platforms.base import EndpointState, JobState
 from esml_engine.platforms.local.endpoints import Endpoints
 from esml_engine.platforms.local.jobs import Jobs
-from esml_engine.platforms.local.processes import ProcessTable
+from esml_engine.runs.processes import ProcessTable
 from esml_engine.platforms.local.secrets import SecretStore
 
 

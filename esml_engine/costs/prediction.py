@@ -1,0 +1,66 @@
+"""What the next run will take: a robust fit on this model's own history, or an upper bound before there is any.
+
+One run: scaled by size. Several: Theil-Sen line of seconds over size (median of pairwise slopes; Sen 1968),
+with the 50 % and 90 % quantiles of its residuals. None: the limit that the run can't pass, marked as such.
+"""
+
+from __future__ import annotations
+
+import statistics
+from dataclasses import dataclass
+from itertools import combinations
+from typing import Any
+
+HISTORY = 30
+
+
+@dataclass(frozen=True)
+class Past:
+    """One ended run of the same act on the same object."""
+
+    run: str
+    size: float
+    seconds: float
+
+
+@dataclass(frozen=True)
+class Seconds:
+    """Predicted seconds with what they rest on."""
+
+    p50: float
+    p90: float
+    basis: str
+    runs: tuple[str, ...] = ()
+
+
+def predict_seconds(history: list[Past], size: float, bound: float) -> Seconds:
+    """Predict the seconds of a run of this size (same unit as the history's); never above `bound` when one is given."""
+    if bound == 0:
+        return Seconds(0.0, 0.0, "spends nothing")
+    if not history:
+        return Seconds(bound, bound, "upper bound: no run yet")
+    names = tuple(h.run for h in history)
+    if len(history) == 1:
+        h = history[0]
+        scale = size / h.size if h.size > 0 and size > 0 else 1.0
+        p50 = h.seconds * max(scale, 0.2)  # a tenth of the rows does not take a tenth of the time: starting costs
+        return Seconds(min(p50, bound), min(p50 * 1.5, bound), "1 run, scaled by size", names)
+    slopes = [(b.seconds - a.seconds) / (b.size - a.size) for a, b in combinations(history, 2) if b.size != a.size]
+    slope = max(0.0, statistics.median(slopes)) if slopes else 0.0
+    rest = sorted(h.seconds - slope * h.size for h in history)
+    middle = statistics.median(rest)
+    high = rest[min(len(rest) - 1, int(0.9 * len(rest)))]
+    p50 = max(slope * size + middle, 0.0)
+    p90 = max(slope * size + high, p50 * 1.1)
+    return Seconds(min(p50, bound), min(p90, bound), f"{len(history)} runs", names)
+
+
+def money(seconds: Seconds, nodes: int, price_hour: float, currency: str) -> dict[str, Any]:
+    """cost = nodes × hours × price, as the contract's `{"p50", "p90", "currency", "basis"}`."""
+    return {
+        "p50": round(nodes * seconds.p50 / 3600 * price_hour, 6),
+        "p90": round(nodes * seconds.p90 / 3600 * price_hour, 6),
+        "currency": currency,
+        "basis": seconds.basis,
+        "runs": list(seconds.runs),
+    }

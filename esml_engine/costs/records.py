@@ -1,0 +1,79 @@
+"""Metered costs: one row a step and attempt; history for predictions; money spent."""
+
+from __future__ import annotations
+
+import calendar
+import datetime as dt
+from typing import Any
+
+import sqlalchemy as sa
+
+from esml_engine.clock import now
+from esml_engine.costs.prediction import HISTORY, Past
+from esml_engine.store import schema as t
+from esml_engine.store.database import Store, upsert
+
+
+def meter(c: sa.Connection, *, run: str, step: str, attempt: int, object_: str, env: str, act: str, node: str, price: float, seconds: float, size: float, nodes: int = 1) -> float:
+    """Record what a step took; returns its cost."""
+    cost = nodes * seconds / 3600 * price
+    upsert(c, t.meter, {
+        "run": run, "step": step, "attempt": attempt, "object": object_, "project": object_.split("/")[0], "env": env, "act": act,
+        "node": node, "nodes": nodes, "seconds": seconds, "price": price, "cost": cost, "size": size, "at": now(),
+    })  # fmt: skip
+    return cost
+
+
+def history(store: Store, object_: str, env: str, act: str) -> list[Past]:
+    """Ended runs of the same act on the same object, newest last."""
+    r = t.runs
+    q = (
+        sa.select(r.c.run, r.c.predicted, r.c.seconds)
+        .where(r.c.object == object_, r.c.env == env, r.c.act == act, r.c.state == "done", r.c.seconds.is_not(None))
+        .order_by(r.c.created.desc())
+        .limit(HISTORY)
+    )
+    rows = store.rows(q)
+    return [Past(x["run"], float((x["predicted"] or {}).get("size", 0)), float(x["seconds"])) for x in reversed(rows)]
+
+
+def spent(store: Store, *, project: str = "", object_: str = "", env: str = "", since: str = "") -> float:
+    """Metered money, filtered."""
+    m = t.meter
+    q = sa.select(sa.func.coalesce(sa.func.sum(m.c.cost), 0.0))
+    if project:
+        q = q.where(m.c.project == project)
+    if object_:
+        q = q.where(m.c.object == object_)
+    if env:
+        q = q.where(m.c.env == env)
+    if since:
+        q = q.where(m.c.at >= since)
+    with store.read() as c:
+        return float(c.execute(q).scalar_one())
+
+
+def month_start() -> str:
+    """First instant of this UTC month."""
+    t_ = dt.datetime.now(dt.UTC)
+    return t_.replace(day=1, hour=0, minute=0, second=0, microsecond=0).isoformat(timespec="microseconds")
+
+
+def month_end(spent_so_far: float) -> float:
+    """Straight-line forecast of the month's spending from the days gone."""
+    t_ = dt.datetime.now(dt.UTC)
+    days = calendar.monthrange(t_.year, t_.month)[1]
+    gone = max(1.0, t_.day - 1 + t_.hour / 24)
+    return round(spent_so_far / gone * days, 6)
+
+
+def by_run(store: Store, run: str) -> float:
+    """What one run cost, all attempts."""
+    with store.read() as c:
+        return float(c.execute(sa.select(sa.func.coalesce(sa.func.sum(t.meter.c.cost), 0.0)).where(t.meter.c.run == run)).scalar_one())
+
+
+def price_of(prices: dict[str, Any], platform: dict[str, float], node: str) -> float:
+    """Price per hour of a node type: the platform's, else the estate's list; an unknown type costs nothing but says so."""
+    value = platform.get(node, prices.get(node, 0.0))
+    return float(value)

@@ -1,0 +1,175 @@
+"""Acts on the estate itself: settings, people, new projects and models."""
+
+from __future__ import annotations
+
+import json
+import tomllib
+from pathlib import Path
+from typing import Any
+
+from esml_engine import templates
+from esml_engine.clock import now
+from esml_engine.door.access import ROLES
+from esml_engine.door.facts import Call, Desk, Draft
+from esml_engine.door.site import Site
+from esml_engine.errors import ConflictError, NotFoundError, UsageError
+from esml_engine.refs import ModelRef, check_name, model_folder
+from esml_engine.runs.facts import JobResult, JobSpec
+from esml_engine.settings import KINDS, validate
+from esml_engine.store import schema as t
+from esml_engine.store.database import upsert
+
+
+class _AtOnce:
+    """Acts that need no job."""
+
+    durable = False
+
+    def jobs(self, call: Call, draft: Draft, desk: Desk) -> JobSpec | None:
+        """None: nothing to run."""
+        return None
+
+
+class Set(_AtOnce):
+    """An override of a setting. Object: estate, project or model. `params`: key, value (text)."""
+
+    name = "set"
+
+    def plan(self, call: Call, site: Site) -> Draft:
+        """Checked against the whole scope before anything is stored."""
+        key = call.params["key"]
+        value, replaced = site.settings.check_override(call.object, key, call.params["value"])
+        return Draft(will=(f"set {key} of {call.object} to {json.dumps(value)} (the file says {json.dumps(replaced)})",), makes=(f"override {key}",), params={"value": value, "replaced": replaced})
+
+    def record(self, call: Call, draft: Draft, result: JobResult | None, desk: Desk) -> dict[str, Any]:
+        """One row."""
+        row = {"scope": call.object, "key": call.params["key"], "value": draft.params["value"], "replaced": draft.params["replaced"], "by": desk.actor.rights, "at": now()}
+
+        def change(c: Any) -> dict[str, Any]:
+            upsert(c, t.overrides, row)
+            return {**row, "origin": "override", "_audit": {"key": row["key"], "value": row["value"]}}
+
+        return desk.commit(change)
+
+
+class MemberAdd(_AtOnce):
+    """A role for a person on the estate or a project. `params`: actor, role."""
+
+    name = "member_add"
+
+    def plan(self, call: Call, site: Site) -> Draft:
+        """Known role, known project."""
+        role = call.params["role"].replace("-", "_").replace(" ", "_")
+        if role not in ROLES:
+            raise UsageError(f"no role {call.params['role']!r}", hint=f"roles: {', '.join(ROLES)}")
+        if role == "admin" and call.object != "estate":
+            raise UsageError("admin is a role on the estate", hint="esml member add estate …")
+        site.files.raw(call.object)
+        m = t.members
+        there = site.store.first(m.select().where(m.c.actor == call.params["actor"], m.c.scope == call.object, m.c.role == role))
+        return Draft(will=(f"give {call.params['actor']} the role {role} on {call.object}",), params={"role": role}, nothing_to_do="that role is given already" if there else "", answer={"actor": call.params["actor"], "role": role, "on": call.object})
+
+    def record(self, call: Call, draft: Draft, result: JobResult | None, desk: Desk) -> dict[str, Any]:
+        """One row."""
+        row = {"actor": call.params["actor"], "scope": call.object, "role": draft.params["role"], "by": desk.actor.rights, "at": now()}
+
+        def change(c: Any) -> dict[str, Any]:
+            upsert(c, t.members, row)
+            return {**draft.answer, "_audit": draft.answer}
+
+        return desk.commit(change)
+
+
+class MemberRemove(_AtOnce):
+    """Take a role away. `params`: actor, role ('' all)."""
+
+    name = "member_remove"
+
+    def plan(self, call: Call, site: Site) -> Draft:
+        """Only what is given can be taken."""
+        m = t.members
+        q = m.select().where(m.c.actor == call.params["actor"], m.c.scope == call.object)
+        rows = [r["role"] for r in site.store.rows(q) if call.params.get("role", "") in ("", None, r["role"])]
+        if not rows:
+            raise NotFoundError(f"{call.params['actor']} has no such role on {call.object}", hint=f"esml member list {call.object}")
+        return Draft(will=tuple(f"take {r} on {call.object} from {call.params['actor']}" for r in rows), params={"roles": rows})
+
+    def record(self, call: Call, draft: Draft, result: JobResult | None, desk: Desk) -> dict[str, Any]:
+        """Delete the rows."""
+        m, roles = t.members, draft.params["roles"]
+
+        def change(c: Any) -> dict[str, Any]:
+            c.execute(m.delete().where(m.c.actor == call.params["actor"], m.c.scope == call.object, m.c.role.in_(roles)))
+            gone = {"actor": call.params["actor"], "roles": roles, "on": call.object}
+            return {**gone, "_audit": gone}
+
+        return desk.commit(change)
+
+
+class NewProject(_AtOnce):
+    """A project's folder and settings. Object: estate. `params`: name, team, owner, contact, risk."""
+
+    name = "new_project"
+
+    def plan(self, call: Call, site: Site) -> Draft:
+        """The name must be free."""
+        name = check_name(call.params["name"], "project")
+        if (site.root / "projects" / name).exists():
+            raise UsageError(f"project {name} is there already", hint=f"see projects/{name}/project.toml")
+        if call.params.get("risk", "medium") not in ("low", "medium", "high"):
+            raise UsageError("risk is low, medium or high")
+        return Draft(will=(f"write projects/{name}/project.toml",), makes=(f"projects/{name}/project.toml",))
+
+    def record(self, call: Call, draft: Draft, result: JobResult | None, desk: Desk) -> dict[str, Any]:
+        """Write the file, whole or not at all."""
+        p = call.params
+        path = desk.site.root / "projects" / p["name"] / "project.toml"
+        write_new(path, templates.project_toml(p["team"], p.get("owner") or "", p.get("contact") or "", p.get("risk") or "medium"), "project")
+        desk.site.reload()
+        return desk.commit(lambda c: {"project": p["name"], "files": [str(path.relative_to(desk.site.root))]})
+
+
+class NewModel(_AtOnce):
+    """A model's folder, settings and lake skeleton. `params`: task, datasets, label, key, and forecasting's."""
+
+    name = "new_model"
+
+    def plan(self, call: Call, site: Site) -> Draft:
+        """The project must be there, the name free, the datasets well named."""
+        ref = ModelRef.parse(call.object)
+        site.files.raw(ref.project)
+        p = call.params
+        if p["task"] not in ("regression", "classification", "forecasting", "analytics"):
+            raise UsageError(f"no task {p['task']!r}", hint="regression, classification, forecasting or analytics")
+        if not p["datasets"]:
+            raise UsageError("a model needs at least one dataset", hint="--datasets a,b")
+        for d in p["datasets"]:
+            check_name(d, "dataset")
+        if len(set(p["datasets"])) != len(p["datasets"]):
+            raise UsageError("a dataset is named twice")
+        if (site.root / "projects" / ref.project / ref.model).exists():
+            raise UsageError(f"model {ref} is there already", hint=f"see projects/{ref}/model.toml")
+        return Draft(will=(f"write projects/{ref}/model.toml", "make its folders in each lake"), makes=(f"projects/{ref}/model.toml",))
+
+    def record(self, call: Call, draft: Draft, result: JobResult | None, desk: Desk) -> dict[str, Any]:
+        """Write the file, make the skeleton in every environment's lake."""
+        ref, site, p = ModelRef.parse(call.object), desk.site, call.params
+        path = site.root / "projects" / ref.project / ref.model / "model.toml"
+        write_new(path, templates.model_toml(p, list(site.settings.environments)), "model")
+        (path.parent / "steps").mkdir(exist_ok=True)
+        site.reload()
+        folders = [f"{model_folder(ref)}/{side}/{d}/in" for side in ("train", "inference") for d in p["datasets"]]
+        for env in site.settings.environments:
+            site.platform(env).make_skeleton(folders)
+        return desk.commit(lambda c: {"model": str(ref), "files": [str(path.relative_to(site.root))]})
+
+
+def write_new(path: Path, text: str, kind: str) -> None:
+    """Write a settings file that is valid and was not there."""
+    validate(tomllib.loads(text), KINDS[kind], path.name)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        with path.open("x", encoding="utf-8") as f:
+            f.write(text)
+    except FileExistsError as e:
+        raise ConflictError(f"{path.name} was written by somebody else meanwhile", hint="look at it") from e

@@ -1,0 +1,168 @@
+"""The one mechanism: plan, authorise, check policy, audit (also refusals), start."""
+
+from __future__ import annotations
+
+import getpass
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import sqlalchemy as sa
+
+from esml_engine.clock import new_id, now
+from esml_engine.costs import records as costs
+from esml_engine.costs.prediction import money, predict_seconds
+from esml_engine.door import access, audit
+from esml_engine.door.facts import Act, Actor, Call, Draft, Plan, draft_json, fingerprint
+from esml_engine.door.policy import verdict
+from esml_engine.door.site import Site
+from esml_engine.errors import EsmlError, NotAllowedError, PolicyError, StalePlanError, WaitingError
+from esml_engine.refs import ModelRef
+from esml_engine.runs import records
+
+
+def local_admin() -> str:
+    """The operating system's user: administrator of an estate without sign-in."""
+    return getpass.getuser()
+
+
+@dataclass(frozen=True)
+class Started:
+    """What starting an act gave: a run to follow, or the answer at once."""
+
+    run: str | None
+    joined: bool
+    plan: Plan
+    answer: dict[str, Any] | None = None
+
+
+def make_plan(site: Site, act: Act, actor: Actor, call: Call) -> Plan:
+    """Plan one act: the act's own draft, with prediction, budget, policy and permission around it."""
+    draft = act.plan(call, site)
+    settings = site.settings
+    currency = settings.estate.currency
+    judged: dict[str, Any] = {"verdict": "ok", "origin": "spends nothing", "reason": None}
+    budget_left: float | None = None
+    in_force: Any = None
+    seconds = predict_seconds([], 0, 0)
+    predicted: dict[str, Any] = {"seconds": {"p50": 0.0, "p90": 0.0, "basis": seconds.basis}, "cost": money(seconds, 1, 0.0, currency), "size": draft.size, "node": ""}
+    if draft.bound_seconds > 0 and not draft.nothing_to_do and "/" in call.object:
+        ref = ModelRef.parse(call.object)
+        policy, origin = settings.policy(ref, call.env)
+        in_force = policy.model_dump(mode="json")
+        node = policy.nodes[0] if policy.nodes else ""
+        price = costs.price_of(dict(settings.prices()), site.platform(call.env).prices(), node)
+        seconds = predict_seconds(costs.history(site.store, call.object, call.env, call.act), draft.size, draft.bound_seconds)
+        predicted = {"seconds": {"p50": seconds.p50, "p90": seconds.p90, "basis": seconds.basis}, "cost": money(seconds, 1, price, currency), "size": draft.size, "node": node, "price": price}
+        month = costs.spent(site.store, project=ref.project, env=call.env, since=costs.month_start())
+        judged = verdict(policy, origin, predicted, spent_month=month, train_seconds=float(draft.params.get("train_seconds", 0)))
+        budget = settings.project(ref.project).budget.month
+        all_envs = costs.spent(site.store, project=ref.project, since=costs.month_start())
+        budget_left = round(budget - all_envs - predicted["cost"]["p50"], 6)
+    may = access.may(site.store, actor, access.rule_name(call), call.project, local_admin=local_admin())
+    return Plan(call, draft, predicted, budget_left, judged, may.allowed, may.reason, fingerprint(call, draft, in_force))
+
+
+def start(site: Site, act: Act, actor: Actor, call: Call, *, plan_hash: str = "", key: str = "", at_once: Callable[[Plan], dict[str, Any]]) -> Started:
+    """Start an act: everything is checked again, the audit event and the run are one transaction.
+
+    `at_once` executes an act that is not durable, here; its answer comes back in `Started.answer`.
+
+    Raises:
+        NotAllowedError, PolicyError, StalePlanError, WaitingError: each leaves an audit event.
+    """
+    if key:
+        found = records.by_key(site.store, key)
+        if found is not None:
+            access.require(site.store, actor, access.rule_name(call), call.project, local_admin=local_admin())
+            return Started(found["run"], True, make_plan(site, act, actor, call))
+    try:
+        may = access.may(site.store, actor, access.rule_name(call), call.project, local_admin=local_admin())
+        if not may.allowed:  # before planning: a plan would show what the actor may not see
+            raise NotAllowedError(may.reason, hint="ask an owner of the project, or an admin of the estate")
+        plan = make_plan(site, act, actor, call)
+        if plan_hash and plan.hash != plan_hash:
+            raise StalePlanError("the facts under this plan changed since it was shown", hint="look at the new plan and start again", plan=plan.document())
+        if plan.policy["verdict"] == "refuse":
+            raise PolicyError(f"{plan.policy['reason']} ({plan.policy['origin']})", hint="make the run smaller, or ask the policy's owner", plan=plan.document())
+        if plan.policy["verdict"] == "ask":
+            raise WaitingError(
+                f"{plan.policy['reason']} ({plan.policy['origin']}); it needs approval, and approvals come with the next version",
+                hint='set over = "refuse" or raise the limit', plan=plan.document(),
+            )  # fmt: skip
+    except EsmlError as e:
+        if e.exit_code >= 3:
+            _audit_alone(site, actor, call, e)
+        raise
+    if plan.draft.nothing_to_do:
+        with site.store.write() as c:
+            audit.append(c, actor, call.act, call.object, call.env, "nothing to do")
+        audit.anchor(site.store, site.state)
+        return Started(None, False, plan, {"run": None, **plan.draft.answer})
+    if not act.durable:
+        try:
+            return Started(None, False, plan, at_once(plan))
+        except EsmlError as e:
+            _audit_alone(site, actor, call, e)
+            raise
+    return _intent(site, actor, call, plan, key)
+
+
+def _intent(site: Site, actor: Actor, call: Call, plan: Plan, key: str) -> Started:
+    row = {
+        "run": new_id("r-"), "act": call.act, "object": call.object, "env": call.env, "state": "queued", "actor": actor.name, "as_actor": actor.acting_as,
+        "plan_hash": plan.hash, "plan": draft_json(plan.draft), "params": call.params, "idempotency_key": key or None, "created": now(), "predicted": plan.predicted,
+        "node": plan.predicted.get("node", ""),
+    }  # fmt: skip
+    with site.store.write() as c:
+        open_run = records.same_open(c, plan.hash)
+        if open_run is not None:
+            audit.append(c, actor, call.act, call.object, call.env, "joined", run=open_run)
+        else:
+            try:
+                records.insert(c, row, plan.draft.steps)
+            except sa.exc.IntegrityError as e:  # the same idempotency key, a moment ago
+                found = c.execute(sa.text("SELECT run FROM runs WHERE idempotency_key = :k"), {"k": key}).scalar()
+                if found is None:
+                    raise
+                raise StalePlanError(f"key {key} names run {found} already", hint="ask again with the same key") from e
+            audit.append(c, actor, call.act, call.object, call.env, "started", run=row["run"], detail={"plan": plan.hash, "predicted": plan.predicted["cost"]})
+    audit.anchor(site.store, site.state)
+    return Started(open_run or row["run"], open_run is not None, plan)
+
+
+def _audit_alone(site: Site, actor: Actor, call: Call, error: EsmlError) -> None:
+    result = "refused" if error.exit_code == 3 else "waiting" if error.exit_code == 4 else "failed"
+    with site.store.write() as c:
+        audit.append(c, actor, call.act, call.object, call.env, result, detail={"code": error.code, "message": error.message, "id": error.id})
+    audit.anchor(site.store, site.state)
+
+
+class AtOnceDesk:
+    """Where a direct act records: its change and its audit event are one transaction."""
+
+    step = ""
+    attempt = 1
+    run = ""
+    spec = None
+
+    def __init__(self, site: Site, actor: Actor, call: Call) -> None:
+        self.site, self.actor, self.call = site, actor, call
+
+    def commit(self, change: Callable[[sa.Connection], dict[str, Any]]) -> dict[str, Any]:
+        """The change and its audit event."""
+        with self.site.store.write() as c:
+            answer = change(c)
+            audit.append(c, self.actor, self.call.act, self.call.object, self.call.env, "done", detail=answer.pop("_audit", None))
+        audit.anchor(self.site.store, self.site.state)
+        return answer
+
+    def want_endpoint(self, name: str) -> None:
+        """Direct acts run no endpoint: the worker does."""
+        raise EsmlError(f"endpoint {name} needs a worker", hint="start it: esml up")
+
+    def wait(self, ready: Callable[[], bool], what: str, seconds: float) -> None:
+        """Direct acts wait for nothing."""
+        if not ready():
+            raise EsmlError(f"{what}: not ready", hint="start the worker: esml up")
+

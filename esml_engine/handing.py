@@ -1,0 +1,144 @@
+"""Handing an act over: to the estate's worker when one lives, else this process is the worker until the run has ended."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from esml_engine import bindings
+from esml_engine.door.facts import Act, Actor, Call, Plan
+from esml_engine.door.site import Site
+from esml_engine.door.start import AtOnceDesk, make_plan, start
+from esml_engine.errors import CancelledError, FailedError, PlatformError
+from esml_engine.runs import leases, records
+
+_LOOK = 0.05
+OnProgress = Callable[[dict[str, Any]], None]
+
+
+class RunFailedError(FailedError):
+    """A run ended badly: its own error, with the run's id."""
+
+    def __init__(self, row: dict[str, Any]) -> None:
+        error = row["error"] or {"message": "it failed", "code": "failed", "hint": "", "id": ""}
+        super().__init__(error["message"], hint=error.get("hint", ""), run=row["run"])
+        self.code = error.get("code", "failed")
+        self.id = error.get("id") or self.id
+        if row["state"] == "cancelled":
+            self.code = CancelledError.code
+
+
+class Hand:
+    """One actor's hand on one estate."""
+
+    def __init__(self, site: Site, actor: Actor, *, on_progress: OnProgress | None = None) -> None:
+        self.site, self.actor, self.on_progress = site, actor, on_progress
+        self._worker: Any = None  # one that this process runs for longer than a single act
+
+    def plan(self, call: Call) -> Plan:
+        """What the act would do.
+
+        Raises:
+            NotAllowedError: the actor has no sight of the project at all.
+        """
+        return make_plan(self.site, bindings.act(call.act), self.actor, call)
+
+    def do(self, call: Call, *, plan: Plan | str | None = None, key: str = "", detach: bool = False) -> dict[str, Any]:
+        """Start an act and wait for its end (or `detach`); returns the run's answer.
+
+        Raises:
+            EsmlError: refused, failed or wrong; see the tree in `errors`.
+        """
+        act = bindings.act(call.act)
+        expected = plan.hash if isinstance(plan, Plan) else plan or ""
+        up = self._worker is not None or _worker_lives(self.site)
+        if detach and act.durable and not up:
+            raise PlatformError("--detach needs a worker to hand the run to", hint="start one: esml up")
+        started = start(self.site, act, self.actor, call, plan_hash=expected, key=key, at_once=lambda p: self._now(act, call, p))
+        if started.answer is not None:
+            return started.answer
+        assert started.run is not None
+        more = {"joined": True} if started.joined else {}
+        if detach:
+            return {"run": started.run, "state": "queued", **more}
+        return {**self.follow(started.run), **more}
+
+    def follow(self, run: str) -> dict[str, Any]:
+        """Wait for a run's end; becomes the worker when none lives.
+
+        Raises:
+            RunFailedError: it failed or was cancelled.
+        """
+        own = None
+        said: tuple[Any, ...] = ()
+        try:
+            while True:
+                row = records.get(self.site.store, run)
+                now = (row["state"], row["progress"], row["message"])
+                if self.on_progress and now != said:
+                    said = now
+                    self.on_progress(row)
+                if row["state"] in records.ENDED:
+                    break
+                if own is None and self._worker is None and not _worker_lives(self.site):
+                    own = self._become_worker()
+                time.sleep(_LOOK)
+        finally:
+            if own is not None:
+                own.stop()
+        if row["state"] != "done":
+            raise RunFailedError(row)
+        return dict(row["result"] or {"run": run})
+
+    @contextmanager
+    def holding(self, *, warm: bool = False) -> Iterator[Any]:
+        """Hold the worker's lease for a while (a demo, an online score); yields None when a worker lives already."""
+        if self._worker is not None or _worker_lives(self.site):
+            yield self._worker
+            return
+        self._worker = self._become_worker(warm=warm)
+        try:
+            yield self._worker
+        finally:
+            if self._worker is not None:
+                self._worker.stop()
+                self._worker = None
+
+    def _become_worker(self, *, warm: bool = False) -> Any:
+        from esml_engine.worker import Worker
+
+        worker = Worker(self.site, "command", warm=warm)
+        return worker if worker.start() else None
+
+    def _now(self, act: Act, call: Call, plan: Plan) -> dict[str, Any]:
+        if call.act == "score":
+            return self._score(act, call, plan)
+        return act.record(call, plan.draft, None, AtOnceDesk(self.site, self.actor, call))
+
+    def _score(self, act: Act, call: Call, plan: Plan) -> dict[str, Any]:
+        """An online call needs its endpoint up; without a worker this process keeps it for the call's own duration."""
+        from esml_engine.refs import ModelRef
+        from esml_engine.serving import records as deployments
+
+        row = deployments.require(self.site.store, ModelRef.parse(call.object), call.env)
+        with self.holding() as worker:
+            if worker is not None:
+                worker.wanted.add(row["endpoint"])
+            platform = self.site.platform(call.env)
+            end = time.monotonic() + 90
+            while True:
+                state = platform.endpoint_state(row["endpoint"])
+                if state.running and state.live == row["live"] and (state.slots or {}).get(row["live"], {}).get("state") == "ready":
+                    break
+                if time.monotonic() > end:
+                    raise PlatformError(f"endpoint {row['endpoint']} did not come up: {state.error or state.slots}", hint="see .esml/endpoints/<name>/log.txt")
+                time.sleep(_LOOK)
+            return act.record(call, plan.draft, None, AtOnceDesk(self.site, self.actor, call))
+
+
+def _worker_lives(site: Site) -> bool:
+    found = leases.holder(site.store)
+    return bool(found and found.alive)
+

@@ -1,0 +1,114 @@
+"""What people can do with files and the catalogue."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import sqlalchemy as sa
+
+from esml_engine.door.facts import Call, Desk, Draft
+from esml_engine.door.site import Site
+from esml_engine.errors import NotFoundError, UsageError
+from esml_engine.lake import deliveries as d
+from esml_engine.lake import replay
+from esml_engine.refs import ModelRef, Purpose
+from esml_engine.runs.facts import JobResult, JobSpec
+from esml_engine.store import schema as t
+from esml_engine.store.database import upsert
+
+
+class Ingest:
+    """Deliver files into a dataset's IN folder. `params`: dataset, files (paths), date, purpose."""
+
+    name = "ingest"
+    durable = False
+
+    def plan(self, call: Call, site: Site) -> Draft:
+        """Read each file's hash; say what is new, unchanged, replaced or refused."""
+        ref = ModelRef.parse(call.object)
+        p = call.params
+        purpose: Purpose = p["purpose"]
+        settings = site.settings.model(ref)
+        site.settings.check_env(call.env)
+        if p["dataset"] not in settings.datasets:
+            raise NotFoundError(f"{ref} has no dataset {p['dataset']!r}", hint=f"it has {', '.join(settings.datasets)}")
+        if not p["files"]:
+            raise UsageError("no file given", hint="name at least one file")
+        date = d.check_date(p["date"])
+        have = {f.name: f for f in d.delivered(site, ref, call.env, p["dataset"], purpose) if f.date == date}
+        rows: list[dict[str, Any]] = []
+        for text in p["files"]:
+            path = Path(text)
+            if not path.is_file():
+                rows.append({"path": str(path), "sha256": None, "status": "refused", "reason": "no such file"})
+                continue
+            name = path.name
+            try:
+                d.check_delivered_name(name)
+                if path.suffix.lower() != f".{settings.datasets[p['dataset']].format}":
+                    raise UsageError(f"is not a .{settings.datasets[p['dataset']].format} file, which is what dataset {p['dataset']} takes")
+                sha = d.hash_file(path)
+            except (UsageError, OSError) as e:
+                rows.append({"path": str(path), "sha256": None, "status": "refused", "reason": str(e)})
+                continue
+            old = have.get(name)
+            status = "unchanged" if old and old.sha256 == sha else "replaced" if old else "added"
+            rows.append({"path": str(path), "sha256": sha, "status": status, "reason": None, "target": d.in_path(ref, p["dataset"], purpose, date, name, sha), "name": name})
+        new = [r for r in rows if r["status"] in ("added", "replaced")]
+        return Draft(
+            will=tuple(f"deliver {r['name']} ({r['status']})" for r in new),
+            inputs=tuple({"file": r["path"], "sha256": r["sha256"]} for r in rows if r["sha256"]),
+            makes=tuple(r["target"] for r in new),
+            params={"files": rows, "date": date, "purpose": purpose, "dataset": p["dataset"]},
+            nothing_to_do="" if new or any(r["status"] == "refused" for r in rows) else "every file is there already, unchanged",
+            answer={"files": [_shown(r) for r in rows]},
+        )
+
+    def jobs(self, call: Call, draft: Draft, desk: Desk) -> JobSpec | None:
+        """None: copying a file needs no job."""
+        return None
+
+    def record(self, call: Call, draft: Draft, result: JobResult | None, desk: Desk) -> dict[str, Any]:
+        """Copy each file under a name that holds its hash (so doing it twice is harmless), then note them."""
+        ref = ModelRef.parse(call.object)
+        platform = desk.site.platform(call.env)
+        noted = []
+        for r in draft.params["files"]:
+            if r["status"] not in ("added", "replaced"):
+                continue
+            platform.put_file(Path(r["path"]), r["target"])
+            found = [(size, mtime) for path, size, mtime in platform.list_files(str(Path(r["target"]).parent)) if path == r["target"]]
+            f = d.InFile(draft.params["dataset"], draft.params["purpose"], draft.params["date"], r["name"], r["sha256"], r["target"], found[0][0], "")
+            noted.append(d.seen_row(ref, call.env, f, *found[0], by=desk.actor.rights))
+
+        def change(c: sa.Connection) -> dict[str, Any]:
+            for row in noted:
+                upsert(c, t.in_files, row)
+            return {"files": [_shown(r) for r in draft.params["files"]], "_audit": {"files": [r["name"] for r in draft.params["files"] if "name" in r]}}
+
+        return desk.commit(change)
+
+
+def _shown(r: dict[str, Any]) -> dict[str, Any]:
+    return {k: r[k] for k in ("path", "sha256", "status", "reason")}
+
+
+class CatalogueRebuild:
+    """Make the catalogue anew from the lakes alone."""
+
+    name = "catalogue_rebuild"
+    durable = False
+
+    def plan(self, call: Call, site: Site) -> Draft:
+        """Always possible."""
+        return Draft(will=("read every table's log in every lake", "replace the catalogue by what they say"))
+
+    def jobs(self, call: Call, draft: Draft, desk: Desk) -> JobSpec | None:
+        """None: reads only."""
+        return None
+
+    def record(self, call: Call, draft: Draft, result: JobResult | None, desk: Desk) -> dict[str, Any]:
+        """One transaction replaces the catalogue."""
+        counts = replay.rebuild(desk.site)
+        return desk.commit(lambda c: dict(counts))

@@ -1,0 +1,125 @@
+"""The catalogue: which versions each table has. A projection of the lakes, kept so that no page walks over a lake."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import sqlalchemy as sa
+
+from esml_engine.door.site import Site
+from esml_engine.errors import NotFoundError
+from esml_engine.refs import ModelRef, TableName, model_folder
+from esml_engine.runs.facts import TableIn
+from esml_engine.store import schema as t
+from esml_engine.store.database import Store, upsert
+
+
+@dataclass(frozen=True)
+class Version:
+    """One version of one table, as the commit's metadata says."""
+
+    object: str
+    env: str
+    name: str
+    version: int
+    delta_version: int
+    rows: int
+    bytes: int
+    at: str
+    run: str | None
+    step: str | None
+    by: str | None
+    inputs: tuple[dict[str, Any], ...]
+    code: str
+    schema: str
+    quality: tuple[dict[str, Any], ...] = ()
+    facts: dict[str, Any] = field(default_factory=dict)
+    note: str | None = None
+    origin: str = "engine"
+    siblings: dict[str, int] = field(default_factory=dict)
+    rnd: bool = False
+
+
+def version_of(row: dict[str, Any]) -> Version:
+    """From a store row or a commit's metadata."""
+    keep = {k: row[k] for k in Version.__dataclass_fields__ if k in row}
+    return Version(**{**keep, "inputs": tuple(row["inputs"] or ()), "quality": tuple(row["quality"] or ()), "facts": row["facts"] or {}, "siblings": row["siblings"] or {}})
+
+
+def put(c: sa.Connection, v: Version) -> None:
+    """Note a version; saying it twice is harmless."""
+    row = {k: getattr(v, k) for k in Version.__dataclass_fields__}
+    upsert(c, t.versions, {**row, "inputs": list(v.inputs), "quality": list(v.quality)})
+
+
+def latest(store: Store, ref: ModelRef, env: str, name: str) -> Version | None:
+    """The current version of a table."""
+    v = t.versions
+    row = store.first(v.select().where(v.c.object == str(ref), v.c.env == env, v.c.name == name).order_by(v.c.version.desc()).limit(1))
+    return version_of(row) if row else None
+
+
+def all_latest(store: Store, ref: ModelRef, env: str) -> dict[str, Version]:
+    """The current version of every table of a model."""
+    v = t.versions
+    top = sa.select(v.c.name, sa.func.max(v.c.version).label("version")).where(v.c.object == str(ref), v.c.env == env).group_by(v.c.name).subquery()
+    q = v.select().join(top, sa.and_(v.c.name == top.c.name, v.c.version == top.c.version)).where(v.c.object == str(ref), v.c.env == env)
+    return {r["name"]: version_of(r) for r in store.rows(q)}
+
+
+def get(store: Store, ref: ModelRef, env: str, name: str, version: int | None = None) -> Version:
+    """One version.
+
+    Raises:
+        NotFoundError: with the versions that there are.
+    """
+    v = t.versions
+    if version is None:
+        found = latest(store, ref, env, name)
+        if found is None:
+            raise NotFoundError(f"{ref} has no table {name} in {env} yet", hint=f"make it: esml refine {ref} --env {env}")
+        return found
+    row = store.first(v.select().where(v.c.object == str(ref), v.c.env == env, v.c.name == name, v.c.version == version))
+    if row is None:
+        top = latest(store, ref, env, name)
+        have = f"it has 1 to {top.version}" if top else "it has none yet"
+        raise NotFoundError(f"{name} of {ref} in {env} has no version {version}", hint=have)
+    return version_of(row)
+
+
+def listing(store: Store, ref: ModelRef, env: str, name: str) -> list[Version]:
+    """All versions of a table, newest first."""
+    v = t.versions
+    rows = store.rows(v.select().where(v.c.object == str(ref), v.c.env == env, v.c.name == name).order_by(v.c.version.desc()))
+    return [version_of(r) for r in rows]
+
+
+def table_uri(site: Site, ref: ModelRef, env: str, name: str) -> str:
+    """The table's folder."""
+    return f"{site.platform(env).lake_root()}/{model_folder(ref)}/{TableName.parse(name).path()}"
+
+
+def files_of(uri: str, delta_version: int, storage: dict[str, str]) -> tuple[str, ...]:
+    """Relative paths of a Delta version's files, oldest name first."""
+    from deltalake import DeltaTable
+
+    table = DeltaTable(uri, version=delta_version, storage_options=storage or None)
+    prefix = uri.rstrip("/") + "/"
+    return tuple(sorted(u.removeprefix("file://").split(prefix, 1)[-1] for u in table.file_uris()))
+
+
+def table_in(site: Site, ref: ModelRef, env: str, name: str, version: int | None = None, *, missing_ok: bool = False) -> TableIn:
+    """What a job reads: exactly the files of one version."""
+    uri = table_uri(site, ref, env, name)
+    found = latest(site.store, ref, env, name) if version is None and missing_ok else get(site.store, ref, env, name, version)
+    if found is None:
+        return TableIn(name, uri, None)
+    files = files_of(uri, found.delta_version, site.platform(env).storage_options())
+    return TableIn(name, uri, found.version, files, found.schema, found.rows)
+
+
+def lake_folder(site: Site, ref: ModelRef, env: str) -> Path:
+    """The model's folder in a lake on disk."""
+    return Path(site.platform(env).lake_root()) / model_folder(ref)

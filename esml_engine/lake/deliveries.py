@@ -1,0 +1,141 @@
+"""IN files: which were delivered, which are already in bronze, which wait. Files lie in the lake; rows here are a projection."""
+
+from __future__ import annotations
+
+import datetime as dt
+import hashlib
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from esml_engine.clock import now
+from esml_engine.door.site import Site
+from esml_engine.errors import UsageError
+from esml_engine.lake.catalogue import listing
+from esml_engine.refs import ModelRef, Purpose, TableName, model_folder
+from esml_engine.store import schema as t
+from esml_engine.store.database import Store
+
+_STAMPED = re.compile(r"(?P<stem>.+)-(?P<hash>[0-9a-f]{12})(?P<ext>\.[^.]+)$")
+
+
+@dataclass(frozen=True)
+class InFile:
+    """One delivered file: (purpose, dataset, date, delivered name) is which, its hash is what."""
+
+    dataset: str
+    purpose: Purpose
+    date: str
+    name: str
+    sha256: str
+    path: str  # below the lake's root
+    bytes: int
+    at: str
+
+    @property
+    def shown(self) -> str:
+        """How messages name it."""
+        return f"{self.dataset}/in/{self.date.replace('-', '/')}/{self.name}"
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """What bronze holds of one delivered file."""
+
+    sha256: str
+    bronze: tuple[str, ...]
+    quarantine: tuple[str, ...]
+    rows_in: int
+    rows_bronze: int
+    rows_quarantine: int
+    version: int
+
+
+def hash_file(path: Path) -> str:
+    """sha256 of a file's bytes."""
+    with path.open("rb") as f:
+        return hashlib.file_digest(f, "sha256").hexdigest()
+
+
+def check_date(text: str) -> str:
+    """An ISO date.
+
+    Raises:
+        UsageError: otherwise.
+    """
+    try:
+        return dt.date.fromisoformat(text).isoformat()
+    except ValueError as e:
+        raise UsageError(f"{text!r} is not a date", hint="write it as YYYY-MM-DD") from e
+
+
+def check_delivered_name(name: str) -> str:
+    """A file name that is safe in a path."""
+    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9 ._()-]{0,150}", name):
+        raise UsageError(f"file name {name!r} has characters that a lake path may not hold", hint="use letters, digits, dot, dash, underscore")
+    return name
+
+
+def in_folder(ref: ModelRef, dataset: str, purpose: Purpose) -> str:
+    """The dataset's IN folder below the lake's root."""
+    return f"{model_folder(ref)}/{purpose}/{dataset}/in"
+
+
+def in_path(ref: ModelRef, dataset: str, purpose: Purpose, date: str, name: str, sha256: str) -> str:
+    """Where the engine puts a delivered file: its name plus a short content hash, so nothing is overwritten."""
+    p = Path(name)
+    return f"{in_folder(ref, dataset, purpose)}/{date.replace('-', '/')}/{p.stem}-{sha256[:12]}{p.suffix}"
+
+
+def delivered(site: Site, ref: ModelRef, env: str, dataset: str, purpose: Purpose) -> list[InFile]:
+    """The newest content of every delivered file, oldest date first. Hashes only what the store has not seen."""
+    platform = site.platform(env)
+    known = _known(site.store, ref, env, purpose, dataset)
+    folder = in_folder(ref, dataset, purpose)
+    newest: dict[tuple[str, str], tuple[int, InFile]] = {}
+    for path, size, mtime in platform.list_files(folder):
+        parts = path.removeprefix(folder + "/").split("/")
+        if len(parts) != 4 or not re.fullmatch(r"\d{4}/\d{2}/\d{2}", "/".join(parts[:3])):
+            continue
+        date = "-".join(parts[:3])
+        stat = f"{size}:{mtime}"
+        row = known.get((path, stat))
+        sha = row["sha256"] if row else hash_file(Path(platform.lake_root()) / path)
+        m = _STAMPED.fullmatch(parts[3])
+        name = m["stem"] + m["ext"] if m and sha.startswith(m["hash"]) else parts[3]
+        at = dt.datetime.fromtimestamp(mtime / 1e9, dt.UTC).isoformat(timespec="microseconds")
+        f = InFile(dataset, purpose, date, name, sha, path, size, at)
+        old = newest.get((date, name))
+        if old is None or mtime > old[0]:
+            newest[(date, name)] = (mtime, f)
+    return sorted((f for _, f in newest.values()), key=lambda f: (f.date, f.name))
+
+
+def _known(store: Store, ref: ModelRef, env: str, purpose: str, dataset: str) -> dict[tuple[str, str], dict[str, Any]]:
+    i = t.in_files
+    rows = store.rows(i.select().where(i.c.object == str(ref), i.c.env == env, i.c.purpose == purpose, i.c.dataset == dataset))
+    return {(r["path"], r["stat"]): r for r in rows}
+
+
+def seen_row(ref: ModelRef, env: str, f: InFile, size: int, mtime: int, by: str) -> dict[str, Any]:
+    """The store's row of a file whose hash is known; `stat` (size and modification time) says when to hash again."""
+    return {
+        "object": str(ref), "env": env, "purpose": f.purpose, "dataset": f.dataset, "date": f.date, "name": f.name, "sha256": f.sha256, "path": f.path,
+        "bytes": f.bytes, "at": now(), "by": by, "stat": f"{size}:{mtime}",
+    }  # fmt: skip
+
+
+def loaded(store: Store, ref: ModelRef, env: str, dataset: str, purpose: Purpose) -> dict[tuple[str, str], Loaded]:
+    """What the current bronze holds, by (date, delivered name): the facts of all its versions laid over each other."""
+    out: dict[tuple[str, str], Loaded] = {}
+    for v in reversed(listing(store, ref, env, str(TableName("bronze", dataset, purpose)))):
+        for f in v.facts.get("files", []):
+            out[(f["date"], f["name"])] = Loaded(f["sha256"], tuple(f["bronze_files"]), tuple(f["quarantine_files"]), f["rows_in"], f["bronze"], f["quarantine"], v.version)
+    return out
+
+
+def waiting(site: Site, ref: ModelRef, env: str, dataset: str, purpose: Purpose) -> list[InFile]:
+    """Delivered files that bronze does not hold in this content."""
+    have = loaded(site.store, ref, env, dataset, purpose)
+    return [f for f in delivered(site, ref, env, dataset, purpose) if (f.date, f.name) not in have or have[(f.date, f.name)].sha256 != f.sha256]

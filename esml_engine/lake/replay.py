@@ -1,0 +1,78 @@
+"""The catalogue from the lakes alone: every numbered commit of every table, siblings only through their head."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from esml_engine.door.site import Site
+from esml_engine.lake.catalogue import Version, all_latest, put, table_uri
+from esml_engine.lake.commit import APP, commit_version
+from esml_engine.refs import DATASET_LAYERS, MODEL_TABLES, ModelRef, TableName
+from esml_engine.store import schema as t
+
+SIBLINGS_OF = {"gold_validate": "gold_train", "gold_test": "gold_train"}
+
+
+def table_names(site: Site, ref: ModelRef) -> list[str]:
+    """Every table that a model can have."""
+    sets = list(site.settings.model(ref).datasets)
+    names = [str(TableName(layer, d, p)) for p in ("train", "inference") for d in sets for layer in DATASET_LAYERS]  # type: ignore[arg-type]
+    return [*names, *MODEL_TABLES]
+
+
+def head_of(name: str) -> str | None:
+    """The table through which this one is reached, or None where it is a head itself."""
+    table = TableName.parse(name)
+    if table.layer == "quarantine":
+        return str(TableName("bronze", table.dataset, table.purpose))
+    return SIBLINGS_OF.get(table.layer)
+
+
+def lake_versions(site: Site, ref: ModelRef, env: str) -> list[Version]:
+    """All versions that a lake's own logs tell, oldest first; a sibling without its head is not a version."""
+    from deltalake import DeltaTable
+
+    storage = site.platform(env).storage_options()
+    found: dict[str, dict[tuple[int, str], Version]] = {}
+    for name in table_names(site, ref):
+        uri = table_uri(site, ref, env, name)
+        if "://" not in uri and not (Path(uri) / "_delta_log").is_dir():
+            continue
+        if not DeltaTable.is_deltatable(uri, storage_options=storage or None):
+            continue
+        history: list[dict[str, Any]] = DeltaTable(uri, storage_options=storage or None).history()
+        found[name] = {}
+        for entry in reversed(history):
+            if APP in entry:
+                v = commit_version(entry)
+                found[name][(v.version, v.run or "")] = v
+    out = []
+    for name, its in found.items():
+        head = head_of(name)
+        for (number, run), v in its.items():
+            heads = found.get(head or "", {}).values()
+            if head is None or any(h.siblings.get(name) == number and (h.run or "") == run for h in heads):
+                out.append(v)
+    return sorted(out, key=lambda v: (v.name, v.version))
+
+
+def catch_up(site: Site, ref: ModelRef, env: str) -> int:
+    """Add versions that the lake has and the catalogue lacks; returns how many."""
+    known = all_latest(site.store, ref, env)
+    missing = [v for v in lake_versions(site, ref, env) if v.name not in known or v.version > known[v.name].version]
+    if missing:
+        with site.store.write() as c:
+            for v in missing:
+                put(c, v)
+    return len(missing)
+
+
+def rebuild(site: Site) -> dict[str, int]:
+    """Make the catalogue anew from the lakes: counts of tables and versions."""
+    everything = [v for env in site.settings.environments for ref in site.settings.models() for v in lake_versions(site, ref, env)]
+    with site.store.write() as c:
+        c.execute(t.versions.delete().where(t.versions.c.origin == "engine"))
+        for v in everything:
+            put(c, v)
+    return {"models": len({v.object for v in everything}), "tables": len({(v.object, v.env, v.name) for v in everything}), "versions": len(everything)}

@@ -1,0 +1,76 @@
+"""Acts on runs themselves: cancel and retry. Who may is who may do the act itself."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from esml_engine.clock import now
+from esml_engine.door.facts import Call, Desk, Draft
+from esml_engine.door.site import Site
+from esml_engine.errors import UsageError
+from esml_engine.runs import records
+from esml_engine.runs.facts import JobResult, JobSpec
+from esml_engine.store import schema as t
+
+
+class Cancel:
+    """End an open run. `params`: run, rule (the act's own rule)."""
+
+    name = "cancel"
+    durable = False
+
+    def plan(self, call: Call, site: Site) -> Draft:
+        """Only an open run can be cancelled."""
+        row = records.get(site.store, call.params["run"])
+        if row["state"] not in records.OPEN:
+            return Draft(will=(), nothing_to_do=f"run {row['run']} is {row['state']} already", answer={"run": row["run"], "state": row["state"]})
+        return Draft(will=(f"cancel {row['act']} of {row['object']}; what it finished stays",), inputs=({"run": row["run"], "state": row["state"]},))
+
+    def jobs(self, call: Call, draft: Draft, desk: Desk) -> JobSpec | None:
+        """None."""
+        return None
+
+    def record(self, call: Call, draft: Draft, result: JobResult | None, desk: Desk) -> dict[str, Any]:
+        """Ask; the worker ends the job. A run that no worker has taken ends at once."""
+        run = call.params["run"]
+
+        def change(c: Any) -> dict[str, Any]:
+            c.execute(t.runs.update().where(t.runs.c.run == run).values(cancel=True))
+            return {"run": run, "state": "cancelling"}
+
+        return desk.commit(change)
+
+
+class Retry:
+    """Run a failed or cancelled run again from where it stopped. `params`: run, rule."""
+
+    name = "retry"
+    durable = False
+
+    def plan(self, call: Call, site: Site) -> Draft:
+        """Only an ended run that is not done."""
+        row = records.get(site.store, call.params["run"])
+        if row["state"] not in ("failed", "cancelled"):
+            raise UsageError(f"run {row['run']} is {row['state']}", hint="only a failed or cancelled run can be retried")
+        left = [s["step"] for s in records.steps(site.store, row["run"]) if s["state"] != "done"]
+        return Draft(will=(f"run {', '.join(left)} again",), inputs=({"run": row["run"], "attempt": row["attempt"]},))
+
+    def jobs(self, call: Call, draft: Draft, desk: Desk) -> JobSpec | None:
+        """None."""
+        return None
+
+    def record(self, call: Call, draft: Draft, result: JobResult | None, desk: Desk) -> dict[str, Any]:
+        """The intent is open again, under the next attempt; steps that are done stay done."""
+        run = call.params["run"]
+
+        def change(c: Any) -> dict[str, Any]:
+            r, s = t.runs, t.run_steps
+            row = c.execute(r.select().where(r.c.run == run)).mappings().one()
+            other = records.same_open(c, row["plan_hash"])
+            if other is not None:
+                raise UsageError(f"run {other} does the same already", hint=f"follow it: esml runs {other}")
+            c.execute(r.update().where(r.c.run == run).values(state="queued", cancel=False, ended=None, error=None, result=None, attempt=row["attempt"] + 1, message=f"retried {now()}"))
+            c.execute(s.update().where(s.c.run == run, s.c.state != "done").values(state="queued", attempt=0, error=None, started=None, ended=None, seconds=None))
+            return {"run": run, "state": "queued"}
+
+        return desk.commit(change)

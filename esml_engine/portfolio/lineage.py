@@ -1,0 +1,200 @@
+"""Lineage across rooms: recorded, not guessed. From a table version or a scored row back to IN files and lines."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from esml_engine.door.site import Site
+from esml_engine.errors import NotFoundError, NotYetError
+from esml_engine.lake.catalogue import Version, get, latest, listing, table_in
+from esml_engine.lake.files import paths
+from esml_engine.refs import ModelRef, TableName
+from esml_engine.scored.facts import ScoredFilter
+from esml_engine.scored.query import query
+from esml_engine.scored.reads import source
+from esml_engine.training import records as models
+
+
+class _Graph:
+    def __init__(self, site: Site, ref: ModelRef, env: str) -> None:
+        self.site, self.ref, self.env = site, ref, env
+        self.nodes: dict[str, dict[str, Any]] = {}
+        self.edges: list[dict[str, Any]] = []
+
+    def node(self, id_: str, kind: str, name: str, version: int | None = None, rows: int | None = None, at: str | None = None) -> bool:
+        """Add a node; False when it is there already."""
+        if id_ in self.nodes:
+            return False
+        self.nodes[id_] = {"id": id_, "kind": kind, "name": name, "version": version, "rows": rows, "at": at}
+        return True
+
+    def edge(self, a: str, b: str, run: str | None) -> None:
+        """From what was read to what was made."""
+        e = {"from": a, "to": b, "run": run}
+        if e not in self.edges:
+            self.edges.append(e)
+
+    def table(self, name: str, version: int) -> str:
+        """A table version with all that is behind it."""
+        v = get(self.site.store, self.ref, self.env, name, version)
+        id_ = f"{self.env}/{name}@{v.version}"
+        if not self.node(id_, "table", name, v.version, v.rows, v.at):
+            return id_
+        if TableName.parse(name).layer in ("bronze", "quarantine"):
+            self._files(v, id_)
+            return id_
+        for i in v.inputs:
+            if "table" in i:
+                self.edge(self.table(i["table"], i["version"]), id_, v.run)
+            elif "model_version" in i:
+                self.edge(self.model(i["model_version"]), id_, v.run)
+            elif "file" in i:
+                f = f"file/{i['sha256'][:16]}"
+                self.node(f, "file", i["file"])
+                self.edge(f, id_, v.run)
+            elif "ledger" in i:
+                f = f"ledger/{i['ledger']}/{i['last_seq']}"
+                self.node(f, "ledger", f"requests {i['after'] + 1} to {i['last_seq']}")
+                self.edge(f, id_, v.run)
+        return id_
+
+    def _files(self, v: Version, id_: str) -> None:
+        """All IN files that stand in this bronze version: the facts of its versions laid over each other."""
+        name = v.name if v.name.endswith("bronze") else v.name.removesuffix("quarantine") + "bronze"
+        have: dict[tuple[str, str], dict[str, Any]] = {}
+        for older in reversed(listing(self.site.store, self.ref, self.env, name)):
+            if older.version <= v.version or name != v.name:
+                for f in older.facts.get("files", []):
+                    have[(f["date"], f["name"])] = {**f, "run": older.run}
+        for f in have.values():
+            node = f"{self.env}/{f['path']}@{f['sha256'][:16]}"
+            self.node(node, "file", f["path"], None, f["rows_in"], f["date"])
+            self.nodes[node]["sha256"] = f["sha256"]
+            self.edge(node, id_, f["run"])
+
+    def model(self, version: int) -> str:
+        """A model version with the data that it was trained on."""
+        row = models.get_version(self.site.store, self.ref, self.env, version)
+        id_ = f"{self.env}/model@{version}"
+        if self.node(id_, "model", str(self.ref), version, None, row["at"]):
+            for i in row["inputs"]:
+                if i["table"] != "gold":
+                    self.edge(self.table(i["table"], i["version"]), id_, row["run"])
+        return id_
+
+    def document(self, **more: Any) -> dict[str, Any]:
+        """The contract's JSON."""
+        return {"nodes": list(self.nodes.values()), "edges": self.edges, **more}
+
+
+def of_table(site: Site, ref: ModelRef, env: str, name: str, version: int | None) -> dict[str, Any]:
+    """Everything behind one table version."""
+    graph = _Graph(site, ref, env)
+    graph.table(str(TableName.parse(name)), get(site.store, ref, env, name, version).version)
+    return graph.document()
+
+
+def forward(*_: Any) -> dict[str, Any]:
+    """Everything after one file."""
+    raise NotYetError("forward lineage comes with a later version", hint="lineage --table and --request-id work now")
+
+
+def of_request(site: Site, ref: ModelRef, env: str, request_id: str, row: int = 0, *, values: bool = True) -> dict[str, Any]:
+    """A row's passport: how the model came to be, and what was put in.
+
+    Raises:
+        NotFoundError: no such request or row in scored.
+    """
+    quoted = request_id.replace("'", "''")
+    found = query(source(site, ref, env), ScoredFilter(where=(f"request_id = '{quoted}'", f"row = {row}"), limit=1))
+    if not found["rows"]:
+        raise NotFoundError(f"no row {row} of request {request_id} in scored of {ref} in {env}", hint=f"esml scored {ref} --env {env}")
+    scored = found["rows"][0]
+    graph = _Graph(site, ref, env)
+    row_id = f"{env}/scored/{request_id}/{row}"
+    graph.node(row_id, "row", f"{request_id} row {row}", None, 1, str(scored["scored_at"]))
+    graph.edge(graph.model(int(scored["model_version"])), row_id, None)
+    run = next((v for v in listing(site.store, ref, env, "scored") if v.facts.get("request_id") == request_id), None)
+    if run is None:
+        features = {k: v for k, v in scored.items() if k not in ("request_id", "row", "scored_at", "scored_date", "caller_id", "model_version", "prediction", "low", "high") and not k.startswith("probability_")}
+        return graph.document(input={"request": features if values else None, "request_id": request_id, "row": row})
+    number = run.facts.get("to_score")
+    if number is None:
+        file = next((i for i in run.inputs if "file" in i), {})
+        return graph.document(input={"file": file.get("file"), "line": row + 2, "sha256": file.get("sha256")})
+    graph.edge(graph.table("to_score", int(number)), row_id, run.run)
+    return graph.document(input=_input(site, ref, env, scored, int(number)))
+
+
+def _input(site: Site, ref: ModelRef, env: str, scored: dict[str, Any], to_score: int) -> dict[str, Any]:
+    """IN file and line by the model's key; where the key was dropped, the table's version and why."""
+    key = site.settings.model(ref).key
+    if not key or scored.get(key) is None:
+        return {"table": "to_score", "version": to_score, "why": "the row carries no key" if key else "the model has no key", "file": None, "line": None}
+    silvers = [i for i in get(site.store, ref, env, "to_score", to_score).inputs if "table" in i]
+    all_found = []
+    for i in silvers:
+        silver = get(site.store, ref, env, i["table"], i["version"])
+        bronze = next((b for b in silver.inputs if "table" in b), None)
+        if bronze is None:
+            continue
+        found = _line(site, ref, env, bronze["table"], int(bronze["version"]), key, scored[key])
+        if found:
+            all_found.append({"dataset": TableName.parse(bronze["table"]).dataset, **found})
+    if not all_found:
+        return {"table": "to_score", "version": to_score, "why": f"no IN row carries {key} = {scored[key]}", "file": None, "line": None}
+    first = all_found[0]
+    return {"file": first["file"], "line": first["line"], "dataset": first["dataset"], "key": {key: scored[key]}, "all": all_found}
+
+
+def _line(site: Site, ref: ModelRef, env: str, table: str, version: int, key: str, value: Any) -> dict[str, Any] | None:
+    import duckdb
+
+    from esml_engine.lake.delimited import Dialect
+    from esml_engine.lake.incoming import line_of
+
+    bronze = table_in(site, ref, env, table, version)
+    if not bronze.files:
+        return None
+    con = duckdb.connect()
+    try:
+        files = paths(bronze)
+        have = {d[0] for d in con.execute("SELECT * FROM read_parquet(?, union_by_name=true) LIMIT 0", [files]).description or []}
+        if key not in have:
+            return None
+        name = '"' + key.replace('"', '""') + '"'
+        hit = con.execute(f"SELECT filename, file_row_number FROM read_parquet(?, union_by_name=true, filename=true, file_row_number=true) WHERE {name}::VARCHAR = ?::VARCHAR ORDER BY filename DESC, file_row_number LIMIT 1", [files, str(value)]).fetchone()
+    finally:
+        con.close()
+    if hit is None:
+        return None
+    relative = str(hit[0]).removeprefix(bronze.uri + "/")
+    its = TableName.parse(table)
+    for v in listing(site.store, ref, env, table):
+        for f in v.facts.get("files", []):
+            if relative in f["bronze_files"]:
+                before = f["bronze_files"][: f["bronze_files"].index(relative)]
+                position = int(hit[1]) + sum(_rows(Path(bronze.uri) / b) for b in before)
+                path = Path(site.platform(env).lake_root()) / f["path"]
+                lines = _quarantined(site, ref, env, its, f)
+                ds = site.settings.model(ref).datasets[its.dataset or ""]
+                line = line_of(path, Dialect.of({"delimiter": ds.delimiter, "encoding": ds.encoding, "null": ds.null}), position, lines, sample=v.rnd, sha256=f["sha256"])
+                return {"file": f["path"], "line": line, "sha256": f["sha256"]}
+    return None
+
+
+def _rows(path: Path) -> int:
+    import pyarrow.parquet as pq
+
+    return int(pq.read_metadata(path).num_rows)
+
+
+def _quarantined(site: Site, ref: ModelRef, env: str, table: TableName, f: dict[str, Any]) -> set[int]:
+    import pyarrow.parquet as pq
+
+    name = str(TableName("quarantine", table.dataset, table.purpose))
+    if not f["quarantine_files"] or latest(site.store, ref, env, name) is None:
+        return set()
+    uri = table_in(site, ref, env, name).uri
+    return {int(x) for q in f["quarantine_files"] for x in pq.read_table(f"{uri}/{q}", columns=["line"]).column("line").to_pylist()}

@@ -1,0 +1,66 @@
+"""What it did and what it will cost: predicted, spent, budget, month end, policy; four different figures, always named."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from esml_engine.costs import records as costs
+from esml_engine.costs.prediction import money, predict_seconds
+from esml_engine.door.policy import verdict
+from esml_engine.door.site import Site
+from esml_engine.lake.catalogue import all_latest
+from esml_engine.refs import ModelRef
+from esml_engine.training.acts import OVERHEAD_SECONDS
+
+_HOURS = 730.0
+
+
+def cost(site: Site, scope: str, env: str) -> dict[str, Any]:
+    """The contract's answer for the estate, a project or a model."""
+    settings = site.settings
+    since = costs.month_start()
+    currency = settings.estate.currency
+    if "/" not in scope:
+        project = "" if scope == "estate" else scope
+        if project:
+            settings.project(project)
+        names = sorted(settings.files.projects) if not project else [project]
+        spent = costs.spent(site.store, project=project, since=since)
+        budget = sum(settings.project(p).budget.month for p in names)
+        refs = [r for r in settings.models() if r.project in names]
+        total: dict[str, Any] = {}
+        for ref in refs:
+            for k, v in predicted(site, ref, env).items():
+                old = total.get(k, {"p50": 0.0, "p90": 0.0, "currency": currency, "basis": "sum over models"})
+                total[k] = {**old, "p50": round(old["p50"] + v["p50"], 6), "p90": round(old["p90"] + v["p90"], 6)}
+        limits: dict[str, Any] = {"limits": settings.estate.policy, "origin": "estate"}
+    else:
+        ref = ModelRef.parse(scope)
+        spent = costs.spent(site.store, object_=scope, since=since)
+        budget = settings.project(ref.project).budget.month
+        total = predicted(site, ref, env)
+        policy, origin = settings.policy(ref, env)
+        zero = {"cost": {"p90": 0.0, "currency": currency, "basis": ""}}
+        limits = {"limits": verdict(policy, origin, zero, spent_month=0.0)["limits"], "origin": origin}
+    return {"predicted": total, "spent": round(spent, 6), "currency": currency, "budget": budget, "month_end": costs.month_end(spent), "policy": limits, "period": since[:7]}
+
+
+def predicted(site: Site, ref: ModelRef, env: str) -> dict[str, dict[str, Any]]:
+    """p50 and p90 of the next refine, train, of scoring 1000 rows in batch, and of an endpoint's month."""
+    settings = site.settings
+    policy, _ = settings.policy(ref, env)
+    node = policy.nodes[0] if policy.nodes else ""
+    price = costs.price_of(dict(settings.prices()), site.platform(env).prices(), node)
+    currency = settings.estate.currency
+    step = settings.estate.worker.max_step_seconds
+    have = all_latest(site.store, ref, env)
+    rows = float(have["gold_train"].rows) if "gold_train" in have else 0.0
+    out = {}
+    for act, bound, size in (("refine", 5 * step, 0.0), ("train", settings.profile(ref, env).seconds + OVERHEAD_SECONDS, rows)):
+        history = costs.history(site.store, str(ref), env, act)
+        out[act] = money(predict_seconds(history, size or (history[-1].size if history else 0.0), bound), 1, price, currency)
+    history = costs.history(site.store, str(ref), env, "score_batch")
+    out["score_1000_rows"] = money(predict_seconds(history, history[-1].size if history else 0.0, step), 1, price, currency)
+    month = round(price * _HOURS, 6)
+    out["endpoint_month"] = {"p50": month, "p90": month, "currency": currency, "basis": f"1 node {node} × {_HOURS:g} h"}
+    return out

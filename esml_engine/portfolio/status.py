@@ -1,0 +1,91 @@
+"""How far gone: derived from evidence in a handful of queries for the whole estate, never typed in."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import sqlalchemy as sa
+
+from esml_engine.door.site import Site
+from esml_engine.refs import STAGES, ModelRef, TableName
+from esml_engine.store import schema as t
+
+_TURN = {
+    "new": "data_engineer", "in": "data_engineer", "bronze": "data_engineer", "silver": "data_engineer", "gold": "data_scientist", "trained": "data_scientist",
+    "test": "data_scientist", "prod": "",
+}  # fmt: skip
+_NEXT = {"new": "ingest", "in": "refine", "bronze": "refine", "silver": "refine", "gold": "train", "trained": "promote", "test": "promote", "prod": ""}
+
+
+def status(site: Site, refs: list[ModelRef]) -> list[dict[str, Any]]:
+    """The contract's rows, in the order of `refs`."""
+    if not refs:
+        return []
+    settings, store = site.settings, site.store
+    names = [str(r) for r in refs]
+    v, m, k, r, f = t.versions, t.model_versions, t.champions, t.runs, t.in_files
+    with store.read() as c:
+        tables = c.execute(sa.select(v.c.object, v.c.env, v.c.name, sa.func.max(v.c.version), sa.func.min(v.c.at), sa.func.max(v.c.at)).where(v.c.object.in_(names)).group_by(v.c.object, v.c.env, v.c.name)).all()
+        trained = c.execute(sa.select(m.c.object, m.c.env, m.c.version, m.c.metrics, m.c.inputs, m.c.at).where(m.c.object.in_(names))).all()
+        champions = c.execute(sa.select(k.c.object, k.c.env, k.c.version, k.c.at).where(k.c.object.in_(names))).all()
+        last = sa.select(r.c.object, r.c.env, sa.func.max(r.c.run).label("run")).where(r.c.object.in_(names)).group_by(r.c.object, r.c.env).subquery()
+        ended = c.execute(sa.select(r.c.object, r.c.env, r.c.act, r.c.state, r.c.error, r.c.run).join(last, r.c.run == last.c.run)).all()
+        delivered = c.execute(sa.select(f.c.object, sa.func.min(f.c.at), sa.func.max(f.c.at)).where(f.c.object.in_(names)).group_by(f.c.object)).all()
+    by: dict[str, dict[str, list[Any]]] = {n: {"tables": [], "trained": [], "champions": [], "runs": [], "in": []} for n in names}
+    for kind, rows in (("tables", tables), ("trained", trained), ("champions", champions), ("runs", ended), ("in", delivered)):
+        for row in rows:
+            by[row[0]][kind].append(row)
+    return [_one(ref, settings, by[str(ref)]) for ref in refs]
+
+
+def _one(ref: ModelRef, settings: Any, facts: dict[str, list[Any]]) -> dict[str, Any]:
+    model = settings.model(ref)
+    reached: dict[str, str] = {}
+    if facts["in"]:
+        reached["in"] = facts["in"][0][1]
+    fresh = None
+    for _, _, name, _, first, newest in facts["tables"]:
+        table = TableName.parse(name)
+        if table.purpose == "train" and table.layer in ("bronze", "silver", "gold"):
+            reached[table.layer] = min(first, reached.get(table.layer, first))
+            if table.layer == "bronze":
+                fresh = max(newest, fresh or newest)
+    for row in facts["trained"]:
+        reached["trained"] = min(row[5], reached.get("trained", row[5]))
+    for row in facts["champions"]:
+        if row[1] in ("test", "prod"):
+            reached[row[1]] = row[3]
+    stage = max(reached, key=STAGES.index) if reached else "new"
+    envs = {e: _environment(e, model, settings, ref, facts) for e in settings.environments}
+    turn, next_, blocked = _TURN[stage], _NEXT[stage], None
+    ends = model.task == "analytics" and stage == "gold"
+    if ends or stage == "prod" or (stage == "trained" and settings.environments == ("dev",)):
+        turn, next_ = "", ""
+    gold_there = {row[1] for row in facts["tables"] if row[2] == "gold"}
+    split_there = {row[1] for row in facts["tables"] if row[2] == "gold_train"}
+    if next_ == "train" and not (gold_there & split_there):
+        next_ = "split"
+    if stage == "new":
+        blocked = "no IN file was delivered yet"
+    failed = [row for row in facts["runs"] if row[3] == "failed"]
+    if failed:
+        error = failed[0][4] or {}
+        blocked = f"{failed[0][2]} failed in {failed[0][1]}: {error.get('message', '')}"
+    return {
+        "model": str(ref), "task": model.task, "stage": stage, "since": reached.get(stage), "fresh": fresh, "next": next_ or None, "blocked_by": blocked, "turn": turn or None,
+        "environments": envs,
+    }  # fmt: skip
+
+
+def _environment(env: str, model: Any, settings: Any, ref: ModelRef, facts: dict[str, list[Any]]) -> dict[str, Any]:
+    champion = next((row[2] for row in facts["champions"] if row[1] == env), None)
+    metric = settings.profile(ref, env).metric
+    value = gold = None
+    if champion is not None:
+        found = next((row for row in facts["trained"] if row[1] == env and row[2] == champion), None)
+        if found is not None:
+            value = found[3].get(metric)
+            gold = next((i["version"] for i in found[4] if i.get("table") == "gold"), None)
+    if gold is None:
+        gold = next((row[3] for row in facts["tables"] if row[1] == env and row[2] == "gold"), None)
+    return {"champion": champion, "metric": metric if model.task != "analytics" else None, "value": value, "gold": gold}

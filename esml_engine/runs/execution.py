@@ -1,0 +1,90 @@
+"""Execute one step of a run so that a crash anywhere recovers: adopt what is done, run what is not, record once."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from esml_engine.errors import CancelledError, EsmlError, FailedError
+from esml_engine.faults import point
+from esml_engine.platforms.base import Platform
+from esml_engine.runs import records
+from esml_engine.runs.facts import JobResult, JobSpec
+from esml_engine.store.database import Store
+
+MAX_ATTEMPTS = 3
+_LOOK = 0.05
+
+
+class JobFailedError(FailedError):
+    """A job's own error, with its code and id kept."""
+
+    def __init__(self, error: dict[str, Any]) -> None:
+        super().__init__(error["message"], hint=error.get("hint", ""))
+        self.code = error.get("code", "failed")
+        self.id = error.get("id", self.id)
+
+
+@dataclass(frozen=True)
+class Attempt:
+    """A job that ended well: its specification and its result."""
+
+    spec: JobSpec
+    result: JobResult
+
+
+def earlier_result(folder: Path) -> Attempt | None:
+    """A successful result that an earlier attempt of this step left: adopted, not done again."""
+    for sub in sorted((p for p in folder.glob("*") if p.name.isdigit()), key=lambda p: int(p.name), reverse=True):
+        result, spec = sub / "result.json", sub / "spec.json"
+        if result.exists() and spec.exists():
+            found = JobResult.from_json(result.read_text(encoding="utf-8"))
+            if found.ok:
+                return Attempt(JobSpec.from_json(spec.read_text(encoding="utf-8")), found)
+    return None
+
+
+def run_job(store: Store, platform: Platform, spec: JobSpec, *, base: float, share: float, slow: Callable[[], None] = lambda: None) -> JobResult:
+    """Submit a job, follow it with progress, honour cancel and the time limit.
+
+    Raises:
+        JobFailedError: the step failed. CancelledError: somebody asked to. FailedError: no result was left.
+    """
+    path = Path(spec.work) / "spec.json"
+    path.write_text(spec.to_json(), encoding="utf-8")
+    point("job:before")
+    handle = platform.submit(str(path))
+    began = time.monotonic()
+    said: tuple[float, str] = (-1.0, "")
+    while True:
+        state = platform.follow(handle)
+        if state.state == "done":
+            result = JobResult.from_json(state.result)
+            if not result.ok:
+                raise JobFailedError(result.error or {"message": f"{spec.step} failed"})
+            return result
+        if state.state == "lost":
+            raise FailedError(f"{spec.step}: {state.message} (attempt {spec.attempt})", hint="it is tried again; see the run's log")
+        if records.cancelled(store, spec.run):
+            platform.cancel(handle)
+            raise CancelledError(f"{spec.step} was cancelled", hint="what the run had finished stays; start it again when you want")
+        if spec.max_seconds and time.monotonic() - began > spec.max_seconds:
+            platform.cancel(handle)
+            raise FailedError(f"{spec.step} took more than {spec.max_seconds:g} s", hint="raise worker.max_step_seconds in estate.toml, or make the step smaller")
+        now_said = (round(state.fraction, 2), state.message)
+        if now_said != said:
+            said = now_said
+            records.progress(store, spec.run, base + share * state.fraction, f"{spec.step}: {state.message}" if state.message else spec.step)
+        slow()
+        platform.wait(handle, _LOOK)
+
+
+def document(error: BaseException) -> dict[str, Any]:
+    """Any error as the contract's inner document; unforeseen ones without their text's paths."""
+    if isinstance(error, EsmlError):
+        return dict(error.document()["error"])
+    made = FailedError(f"{type(error).__name__}: {error}", hint="see the worker's log; report it with the id")
+    return dict(made.document()["error"])

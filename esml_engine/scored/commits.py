@@ -1,0 +1,121 @@
+"""Appends to `scored`: from the endpoints' ledgers and from batch runs, one at a time, each exactly once."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import sqlalchemy as sa
+
+from esml_engine.door.facts import Actor, Desk
+from esml_engine.door.site import Site
+from esml_engine.faults import point
+from esml_engine.lake.catalogue import Version, latest, listing, put, table_uri
+from esml_engine.lake.commit import make_versions
+from esml_engine.lake.replay import catch_up
+from esml_engine.refs import ModelRef
+from esml_engine.runs.facts import JobSpec, TableOut
+from esml_engine.scored.drain import drain
+from esml_engine.scored.ledger import LedgerReader
+
+_one_at_a_time = threading.Lock()  # within the worker; between workers the table's transaction decides
+
+
+@dataclass
+class _DrainDesk:
+    """A drain commits like a step of a run that is named by what it drains."""
+
+    site: Site
+    run: str
+    step: str = "drain"
+    attempt: int = 1
+    actor: Actor = Actor("worker")  # noqa: RUF009 - frozen
+    spec: JobSpec | None = None
+
+    def commit(self, change: Callable[[sa.Connection], dict[str, Any]]) -> dict[str, Any]:
+        """The catalogue row."""
+        with self.site.store.write() as c:
+            return change(c)
+
+    def want_endpoint(self, name: str) -> None:
+        """Not here."""
+
+    def wait(self, ready: Callable[[], bool], what: str, seconds: float) -> None:
+        """Not here."""
+
+
+def endpoint_name(ref: ModelRef, env: str) -> str:
+    """The endpoint of a model in an environment."""
+    return f"{ref.project}-{ref.model}-{env}"
+
+
+def ledger_path(site: Site, ref: ModelRef, env: str) -> Path:
+    """The endpoint's ledger."""
+    return site.state / "endpoints" / endpoint_name(ref, env) / "ledger.db"
+
+
+def drained_seq(versions: list[Version], ledger: str) -> int:
+    """Up to which sequence number the table holds a ledger's rows: its own commits say it."""
+    return max((int(v.facts["last_seq"]) for v in versions if v.facts.get("ledger") == ledger), default=0)
+
+
+def scored_to(versions: list[Version]) -> int | None:
+    """The newest version of to_score that a batch run has scored."""
+    return max((int(v.facts["to_score"]) for v in versions if v.facts.get("to_score")), default=None)
+
+
+def append(desk: Desk, ref: ModelRef, env: str, out: TableOut, inputs: list[dict[str, Any]], facts: dict[str, Any]) -> Version:
+    """Append to `scored` on whatever version it has now; the same run's append is found and adopted."""
+    catch_up(desk.site, ref, env)
+    mine = [v for v in listing(desk.site.store, ref, env, "scored") if v.run == desk.run and v.step == desk.step]
+    if mine:
+        return mine[0]
+    now = latest(desk.site.store, ref, env, "scored")
+    total = (now.rows if now else 0) + sum(f.rows for f in out.add)
+    out = TableOut(out.table, out.schema, out.add, rows=total, facts=out.facts)
+    expected = {"scored": now.version if now else 0}
+    return make_versions(desk, ref, env, [out], expected=expected, inputs=inputs, facts=facts, partition_by=("scored_date",))[0]
+
+
+def append_batch(desk: Desk, ref: ModelRef, env: str, out: TableOut, inputs: list[dict[str, Any]], facts: dict[str, Any], answer: dict[str, Any]) -> dict[str, Any]:
+    """A batch run's rows."""
+    with _one_at_a_time:
+        made = append(desk, ref, env, out, inputs, facts)
+        point("store:before")
+
+        def change(c: sa.Connection) -> dict[str, Any]:
+            put(c, made)
+            return {**answer, "scored_version": made.version}
+
+        return desk.commit(change)
+
+
+def drain_ledger(site: Site, ref: ModelRef, env: str) -> int:
+    """Move what was answered since the last drain into the table; returns rows moved."""
+    path = ledger_path(site, ref, env)
+    if not path.exists():
+        return 0
+    with _one_at_a_time:
+        with LedgerReader(path) as reader:
+            ledger, last = reader.id, reader.last_seq()
+        done = drained_seq(listing(site.store, ref, env, "scored"), ledger)
+        if last <= done:
+            return 0
+        catch_up(site, ref, env)
+        versions = listing(site.store, ref, env, "scored")
+        done = drained_seq(versions, ledger)
+        if last <= done:
+            return 0
+        part = drain(path, done, table_uri(site, ref, env, "scored"), run=f"drain{done}", table_schema=versions[0].schema if versions else "")
+        point("drain:written")
+        if not part.files:
+            return 0
+        desk = _DrainDesk(site, f"drain-{ledger}-{part.last_seq}")
+        made = append(desk, ref, env, part.table_out(), [{"ledger": ledger, "after": done, "last_seq": part.last_seq}], {})
+        point("drain:committed")
+        with site.store.write() as c:
+            put(c, made)
+        return part.rows

@@ -1,0 +1,58 @@
+"""Scored data as faces show it: the table at its version together with answered requests not drained yet."""
+
+from __future__ import annotations
+
+import datetime as dt
+from pathlib import Path
+from typing import Any
+
+from esml_engine.door.site import Site
+from esml_engine.errors import UsageError
+from esml_engine.lake.catalogue import files_of, listing, table_uri
+from esml_engine.refs import ModelRef
+from esml_engine.scored import query as q
+from esml_engine.scored.commits import drained_seq, ledger_path
+from esml_engine.scored.facts import ScoredFilter, ScoredSource
+from esml_engine.scored.ledger import LedgerReader
+
+
+def source(site: Site, ref: ModelRef, env: str) -> ScoredSource:
+    """One consistent moment: rows are drained up to what this very version says, the rest comes from the ledger."""
+    site.settings.model(ref)
+    site.settings.check_env(env)
+    versions = listing(site.store, ref, env, "scored")
+    files: list[tuple[str, dt.date]] = []
+    if versions:
+        uri = table_uri(site, ref, env, "scored")
+        for f in files_of(uri, versions[0].delta_version, site.platform(env).storage_options()):
+            day = f.split("scored_date=", 1)[1].split("/", 1)[0]
+            files.append((f"{uri}/{f}", dt.date.fromisoformat(day)))
+    fresh = None
+    path = ledger_path(site, ref, env)
+    if path.exists():
+        with LedgerReader(path) as reader:
+            fresh = reader.rows_after(drained_seq(versions, reader.id)).table
+    return ScoredSource(tuple(files), fresh)
+
+
+def moment(text: str | None) -> dt.date | dt.datetime | None:
+    """`--since`, `--until`: a date is a whole UTC day, else an ISO time.
+
+    Raises:
+        UsageError: neither.
+    """
+    if not text:
+        return None
+    try:
+        return dt.date.fromisoformat(text) if len(text) == 10 else dt.datetime.fromisoformat(text)
+    except ValueError as e:
+        raise UsageError(f"{text!r} is neither a date nor a time", hint="write YYYY-MM-DD or an ISO time") from e
+
+
+def scored(site: Site, ref: ModelRef, env: str, wanted: ScoredFilter, out: str = "") -> dict[str, Any]:
+    """The contract's answer; with `out` the whole filtered result goes into that file as well."""
+    src = source(site, ref, env)
+    if out:
+        rows = q.export(src, wanted, Path(out))
+        return {"total": rows, "file": out}
+    return q.query(src, wanted)

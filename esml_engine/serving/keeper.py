@@ -1,0 +1,73 @@
+"""Makes what runs be what is wanted: endpoints up with their slots, ledgers drained into `scored`."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import time
+from collections.abc import Callable
+from typing import Any
+
+from esml_engine.door.site import Site
+from esml_engine.errors import EsmlError
+from esml_engine.refs import ModelRef
+from esml_engine.scored.commits import drain_ledger, ledger_path
+from esml_engine.scored.ledger import LedgerReader
+from esml_engine.serving import records
+
+log = logging.getLogger("esml.keeper")
+DRAIN_EVERY = 2.0
+PURGE_AFTER_DAYS = 7
+
+
+class Keeper:
+    """One worker's hand on its endpoints."""
+
+    def __init__(self, site: Site, platform: Callable[[str], Any]) -> None:
+        self.site, self.platform = site, platform
+        self._drained = 0.0
+        self._started: set[tuple[str, str]] = set()
+
+    def turn(self, wanted: frozenset[str] | None) -> None:
+        """Apply every deployment (`wanted` None), or those named; drain when it is time."""
+        rows = records.listing(self.site.store)
+        for row in rows:
+            if wanted is None or row["endpoint"] in wanted:
+                self.platform(row["env"]).apply_endpoint(row["endpoint"], config(self.site, row))
+                self._started.add((row["env"], row["endpoint"]))
+        if time.monotonic() - self._drained >= DRAIN_EVERY:
+            self.drain(rows)
+            self._drained = time.monotonic()
+
+    def drain(self, rows: list[dict[str, Any]]) -> None:
+        """Every ledger; one endpoint's trouble does not stop the others."""
+        for row in rows:
+            try:
+                drain_ledger(self.site, ModelRef.parse(row["object"]), row["env"])
+            except EsmlError as e:
+                log.warning("drain of %s: %s", row["endpoint"], e.message)
+
+    def close(self) -> None:
+        """End the endpoints that this keeper started, after a last drain."""
+        for env, name in self._started:
+            self.platform(env).stop_endpoint(name)
+        self.drain(records.listing(self.site.store))
+
+
+def config(site: Site, row: dict[str, Any]) -> dict[str, Any]:
+    """The endpoint process's configuration and its control file. The key comes from the secret store, as its hash."""
+    ref = ModelRef.parse(row["object"])
+    key = site.platform(row["env"]).get_secret(records.secret_name(ref, row["env"]))
+    keys = [hashlib.sha256(key.encode()).hexdigest()] if key else []
+    server = {"endpoint": row["endpoint"], "port": row["port"], "ledger": str(ledger_path(site, ref, row["env"]))}
+    control = {"revision": row["revision"], "live": row["live"], "slots": row["slots"], "traffic": {row["live"]: 100} if row["live"] else {}, "save": row["save"], "key_sha256": keys}
+    return {"server": server, "control": control}
+
+
+def purge(site: Site, ref: ModelRef, env: str, drained: int) -> int:
+    """Drop drained requests older than the promised window."""
+    path = ledger_path(site, ref, env)
+    if not path.exists():
+        return 0
+    with LedgerReader(path) as reader:
+        return reader.purge(drained, int((time.time() - PURGE_AFTER_DAYS * 86400) * 1e6))

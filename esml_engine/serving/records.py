@@ -1,0 +1,60 @@
+"""Deployments: what is wanted. The worker makes it so."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import sqlalchemy as sa
+
+from esml_engine.errors import NotFoundError, PlatformError
+from esml_engine.refs import ModelRef
+from esml_engine.store import schema as t
+from esml_engine.store.database import Store
+
+
+def get(store: Store, ref: ModelRef, env: str) -> dict[str, Any] | None:
+    """The wanted deployment of a model in an environment."""
+    k = t.deployments
+    return store.first(k.select().where(k.c.object == str(ref), k.c.env == env))
+
+
+def require(store: Store, ref: ModelRef, env: str) -> dict[str, Any]:
+    """As `get`.
+
+    Raises:
+        NotFoundError: nothing is deployed there.
+    """
+    row = get(store, ref, env)
+    if row is None or not row["live"]:
+        raise NotFoundError(f"{ref} is not deployed in {env}", hint=f"esml deploy {ref} --env {env}")
+    return row
+
+
+def listing(store: Store) -> list[dict[str, Any]]:
+    """All wanted deployments."""
+    return store.rows(t.deployments.select().order_by(t.deployments.c.object))
+
+
+def free_port(c: sa.Connection, ports: str) -> int:
+    """The lowest port of the range that no deployment has; it stays with its endpoint."""
+    low, _, high = ports.partition("-")
+    taken = set(c.execute(sa.select(t.deployments.c.port)).scalars())
+    for port in range(int(low), int(high) + 1):
+        if port not in taken:
+            return port
+    raise PlatformError(f"every port of {ports} is taken by a deployment", hint="widen serving.ports in estate.toml")
+
+
+def put(c: sa.Connection, row: dict[str, Any]) -> None:
+    """Insert or replace what is wanted."""
+    k = t.deployments
+    found = c.execute(sa.select(k.c.revision).where(k.c.object == row["object"], k.c.env == row["env"])).scalar()
+    if found is None:
+        c.execute(k.insert().values(**{**row, "revision": 1}))
+    else:
+        c.execute(k.update().where(k.c.object == row["object"], k.c.env == row["env"]).values(**{**row, "revision": found + 1}))
+
+
+def secret_name(ref: ModelRef, env: str) -> str:
+    """Under which name the endpoint's key is kept."""
+    return f"endpoint-{ref.project}-{ref.model}-{env}"

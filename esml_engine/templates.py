@@ -1,0 +1,134 @@
+"""The settings files that `init` and `new …` write: every key present, defaults shown, what a person must fill marked."""
+
+from __future__ import annotations
+
+from typing import Any
+
+GITIGNORE = ".esml/\nlake/\ntracking/\n"
+
+
+def estate_toml(name: str, environments: list[str]) -> str:
+    """estate.toml."""
+    envs = "".join(
+        f'[environments.{e}]\nplatform = "local"          # local | azure (then: subscription, resource_group, workspace, storage_account, file_system, key_vault, region, compute)\n\n'
+        for e in environments
+    )
+    return f'''# What the whole company shares. Values that stand commented out are the defaults.
+name = "{name}"
+currency = "EUR"
+
+{envs}[prices]                      # per node hour
+"local.small" = 0.10
+"local.large" = 0.40
+storage_gb_month = 0.02
+as_of = "2026-11-01"
+
+[policy]                      # [policy.prod] overrides for one environment; the same tables in project.toml and model.toml
+# nodes = ["local.small"]
+# max_nodes = 1
+# max_cost_run = 5.0          # held against p90, or the upper bound without history
+# max_cost_month = 200.0
+# max_train_seconds = 600
+# over = "refuse"             # refuse | ask
+# approvals = 0               # people other than the requester, for promotion into this environment
+# evidence = "target"         # target | source
+
+[serving]
+# ports = "8600-8699"
+
+[worker]
+# jobs = 2                    # side by side
+# max_step_seconds = 900      # a step that takes longer is ended; the upper bound of a prediction rests on it
+'''
+
+
+def project_toml(team: str, owner: str, contact: str, risk: str) -> str:
+    """project.toml."""
+    return f'''# One team with its own data, access and budget.
+team = "{team}"
+owner = "{owner}"
+contact = "{contact}"
+risk = "{risk}"               # low | medium | high
+
+[budget]
+# month = 100.0
+
+[policy]                      # overrides the estate's for this project; [policy.prod] for one environment
+'''
+
+
+def model_toml(params: dict[str, Any], environments: list[str]) -> str:
+    """model.toml."""
+    task, label, key = params["task"], params.get("label") or "", params.get("key") or ""
+    must = "" if label or task == "analytics" else "                    # FILL IN: the column to predict"
+    datasets = "".join(
+        f'''[datasets.{d}]
+# format = "csv"              # csv | parquet
+# delimiter = ","
+# encoding = "utf-8"
+# null = ""
+# types = {{ }}                 # e.g. {{ age = "int64" }}; what is not declared is inferred from the first file, then fixed
+# arrives = ""                # a promise, e.g. "daily 06:00"
+# drift = "warn"              # evolve | warn | fail
+# rows = false                # true: your step works row by row, so only new rows pass through it
+# [[datasets.{d}.expect]]
+# on = "silver"               # bronze | silver; [[expect]] at the top is gold's
+# check = "not_null"          # not_null | unique | in_range (min, max) | in_set (values) | regex (pattern) | row_count (min, max)
+# column = "age"
+# level = "error"             # error: the layer stops | warn: shown
+
+'''
+        for d in params["datasets"]
+    )
+    profiles = "".join(
+        f'''[train.{e}]
+seconds = {15 if e == "dev" else 60}
+trials = 20
+folds = 5
+# search = "portfolio"        # portfolio | flaml
+# estimators = ["lightgbm", "xgboost", "extra_trees", "linear", "perpetual"]
+metric = "{ {"regression": "rmse", "classification": "auc", "forecasting": "mase"}.get(task, "rmse") }"
+# seed = 1
+# mode = "automl"             # automl | custom (steps/train.py)
+
+'''
+        for e in environments
+    )
+    forecast = ""
+    if task == "forecasting":
+        series = ", ".join(f'"{s}"' for s in params.get("series") or [])
+        known = ", ".join(f'"{s}"' for s in params.get("known") or [])
+        forecast = f'''
+[forecast]
+time_column = "{params.get("time_column") or ""}"
+series = [{series}]
+horizon = {params.get("horizon") or 1}
+frequency = "{params.get("frequency") or ""}"
+known = [{known}]
+'''
+    return f'''# One use case. Values that stand commented out are the defaults.
+task = "{task}"
+label = "{label}"{must}
+key = "{key}"                      # the column that joins datasets and names a row
+
+{datasets}[split]
+train = 0.6
+validate = 0.2
+test = 0.2
+# seed = 1
+# by = "key"                  # key | group | time
+# stratify = false
+# group = ""
+
+{profiles if task != "analytics" else ""}[gates]
+# min_gain = {{ rmse = 0.0 }}   # in the metric's unit; positive = better, also where lower is better
+# floor = {{ r2 = 0.3 }}        # for errors: ceiling = {{ … }}
+# interval = []
+# weights = {{}}
+# max_cost_1000_rows = 0.5
+
+[rnd]
+# dev = false
+{forecast}
+[policy]                      # overrides the project's for this model
+'''

@@ -1,0 +1,257 @@
+"""Train: split gold -> a registered version, champion when the gates say so. Register: a past run's model as a version."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from esml_engine.clock import now
+from esml_engine.door.facts import Call, Desk, Draft
+from esml_engine.door.site import Site
+from esml_engine.errors import NotFoundError, NotYetError, UsageError
+from esml_engine.faults import point
+from esml_engine.lake.catalogue import all_latest, latest, table_in
+from esml_engine.lake.specs import archive, code_hash, job_spec, step_file
+from esml_engine.refs import ModelRef
+from esml_engine.runs import records as runs
+from esml_engine.runs.facts import JobResult, JobSpec
+from esml_engine.settings import TrainSettings
+from esml_engine.store import schema as t
+from esml_engine.training import records
+from esml_engine.training.gates import Evidence, Verdict, judge
+
+OVERHEAD_SECONDS = 300.0  # importance, logging, the champion's rows: on top of the profile's seconds, enforced
+_SIDES = ("gold_train", "gold_validate", "gold_test")
+
+
+def profile_of(site: Site, ref: ModelRef, env: str, asked: dict[str, Any]) -> TrainSettings:
+    """The environment's profile, or the named one, with the asked budget."""
+    settings = site.settings
+    name = asked.get("profile") or env
+    if asked.get("profile") and name not in settings.model(ref).train:
+        raise NotFoundError(f"{ref} has no training profile {name!r}", hint=f"it has {', '.join(settings.model(ref).train) or 'none'}")
+    profile = settings.profile(ref, name)
+    if asked.get("budget"):
+        if float(asked["budget"]) <= 0:
+            raise UsageError("a budget is a number of seconds above 0")
+        profile = profile.model_copy(update={"seconds": float(asked["budget"])})
+    return profile
+
+
+class Train:
+    """`params`: profile, budget (seconds)."""
+
+    name = "train"
+    durable = True
+
+    def plan(self, call: Call, site: Site) -> Draft:
+        """On the current split."""
+        ref = ModelRef.parse(call.object)
+        site.settings.check_env(call.env)
+        settings = site.settings.model(ref)
+        if settings.task == "analytics":
+            raise UsageError(f"{ref} is an analytics model: its way ends at gold", hint=f"esml refine {ref}")
+        if settings.task != "regression":
+            raise NotYetError(f"training for {settings.task} comes with the next version", hint="regression works now")
+        if not settings.label:
+            raise UsageError(f"{ref} has no label", hint="set label in model.toml")
+        have = all_latest(site.store, ref, call.env)
+        if "gold_train" not in have:
+            raise NotFoundError(f"{ref} has no split in {call.env} yet", hint=f"esml split {ref} --env {call.env}")
+        profile = profile_of(site, ref, call.env, call.params)
+        custom = step_file(site.root, ref, "train") if profile.mode == "custom" else None
+        if profile.mode == "custom" and custom is None:
+            raise NotFoundError(f"mode is custom but {ref} has no steps/train.py", hint="write it, or set mode = \"automl\"")
+        if settings.rnd.get(call.env, False):  # type: ignore[call-overload]
+            raise NotYetError("R&D mode comes with the next version", hint=f"set rnd.{call.env} = false")
+        rows = have["gold_train"].rows
+        return Draft(
+            will=(
+                f"train {'steps/train.py' if custom else ', '.join(profile.estimators)} on gold_train v{have['gold_train'].version} ({rows} rows), at most {profile.seconds:g} s and {profile.trials} trials",
+                f"score on gold_test v{have['gold_test'].version} ({have['gold_test'].rows} rows) beside the baseline",
+                "register the model; make it champion when it passes the gates",
+            ),
+            inputs=tuple({"table": n, "version": have[n].version} for n in _SIDES),
+            makes=(f"a model version of {ref}",),
+            steps=("train", "register", "alias"),
+            params={"profile": profile.model_dump(), "train_seconds": profile.seconds},
+            code=code_hash(custom, "automl-1"),
+            settings={"gates": settings.gates.model_dump(), "label": settings.label, "key": settings.key, "task": settings.task},
+            size=float(rows),
+            bound_seconds=profile.seconds + OVERHEAD_SECONDS,
+        )
+
+    def jobs(self, call: Call, draft: Draft, desk: Desk) -> JobSpec | None:
+        """The training job; registering is the worker's."""
+        if desk.step.rpartition("/")[2] != "train":
+            return None
+        ref, site, env = ModelRef.parse(call.object), desk.site, call.env
+        settings = site.settings.model(ref)
+        profile = draft.params.get("profile") or profile_of(site, ref, env, {}).model_dump()
+        head = latest(site.store, ref, env, "gold_train")
+        if head is None:
+            raise NotFoundError(f"{ref} has no split in {env} yet", hint=f"esml split {ref} --env {env}")
+        wanted = {"gold_train": head.version, **head.siblings}
+        inputs = {n: table_in(site, ref, env, n, wanted[n]) for n in _SIDES}
+        now_champion = records.champion(site.store, ref, env)
+        old = records.get_version(site.store, ref, env, now_champion["version"]) if now_champion else None
+        params = {
+            "task": settings.task, "label": settings.label, "key": settings.key, "ignore": [], "profile": {k: v for k, v in profile.items() if k != "mode"}, "gates": settings.gates.model_dump(),
+            "champion": {"folder": old["folder"], "sha256": old["sha256"], "version": old["version"]} if old else None,
+            "experiment": f"{ref.project}-{ref.model}", "mode": profile.get("mode", "automl"),
+            "code": (archive(desk, step_file(site.root, ref, "train")) or {}).get("path") if profile.get("mode") == "custom" else None,
+            "tags": {"esml.project": ref.project, "esml.model": ref.model, "esml.env": env, "esml.actor": desk.actor.rights},
+            "cache": str(site.state / "cache"), "artifacts": str(Path(site.root) / "tracking" / env / "artifacts"),
+        }  # fmt: skip
+        spec = job_spec(desk, ref, env, "training.train", inputs=inputs, outputs={}, params=params)
+        return JobSpec(**{**spec.__dict__, "max_seconds": float(profile["seconds"]) + OVERHEAD_SECONDS})
+
+    def record(self, call: Call, draft: Draft, result: JobResult | None, desk: Desk) -> dict[str, Any]:
+        """train: leaderboard rows · register: a version and perhaps a champion · alias: MLflow told."""
+        step = desk.step.rpartition("/")[2]
+        if step == "train":
+            return self._trained(call, result, desk)
+        if step == "register":
+            return register(call, desk.run, desk)
+        return write_aliases(call, desk)
+
+    def _trained(self, call: Call, result: JobResult | None, desk: Desk) -> dict[str, Any]:
+        assert result is not None and desk.spec is not None
+        ref, value = ModelRef.parse(call.object), result.value
+        gold = latest(desk.site.store, ref, call.env, "gold_train")
+        data = {n: desk.spec.inputs[n].version for n in _SIDES}
+        if gold is not None:
+            data["gold"] = next((int(i["version"]) for i in gold.inputs if i.get("table") == "gold"), None)
+        value["data"] = data
+        at = now()
+        price = float((runs.get(desk.site.store, desk.run)["predicted"] or {}).get("price", 0.0))
+        rows = [{"estimator": value["estimator"], "metrics": value["metrics"]}]
+        rows += [f for f in value.get("families", []) if f["estimator"] != value["estimator"]]
+
+        def change(c: Any) -> dict[str, Any]:
+            for r in rows:
+                records.put_candidate(c, {
+                    "object": str(ref), "env": call.env, "run": desk.run, "estimator": r["estimator"], "version": None, "metrics": r["metrics"], "baseline": value["baseline"],
+                    "data": data, "cost": result.seconds / 3600 * price, "at": at, "verdict": None,
+                })  # fmt: skip
+            return {
+                "task": desk.spec.params["task"] if desk.spec else "", "estimator": value["estimator"], "metrics": value["metrics"], "baseline": value["baseline"],
+                "data_version": data.get("gold"), "trained": value,
+            }  # fmt: skip
+
+        return desk.commit(change)
+
+
+def trained_value(site: Site, run: str) -> dict[str, Any]:
+    """What a past training run left.
+
+    Raises:
+        NotFoundError: that run trained nothing.
+    """
+    for s in runs.steps(site.store, run):
+        if s["step"].rpartition("/")[2] == "train" and s["state"] == "done":
+            return dict(s["result"]["trained"])
+    raise NotFoundError(f"run {run} trained no model", hint="esml runs --json lists runs and their steps")
+
+
+def register(call: Call, training_run: str, desk: Desk) -> dict[str, Any]:
+    """Reserve the number, find or make the registry's version, then one transaction: version, pins, champion."""
+    from esml_engine.training import tracking
+
+    ref, site, env = ModelRef.parse(call.object), desk.site, call.env
+    value = trained_value(site, training_run)
+    version = records.reserve(site.store, ref, env, training_run)
+    point("register:reserved")
+    tags = {"esml.run": training_run, "esml.version": str(version), "esml.sha256": value["sha256"]}
+    registry = tracking.register(site.platform(env).tracking_uri(), f"{ref.project}-{ref.model}", value["mlflow_run"], value["model_folder"], tags)
+    point("register:created")
+    data = value["data"]
+    verdict = verdict_of(site, ref, env, value)
+    pins = [{"table": n, "version": v} for n, v in data.items() if v is not None]
+    row = {
+        "object": str(ref), "version": version, "env": env, "registry_version": registry, "run": training_run, "mlflow_run": value["mlflow_run"], "task": site.settings.model(ref).task,
+        "estimator": value["estimator"], "metrics": value["metrics"], "baseline": value["baseline"], "sha256": value["sha256"], "folder": value["model_folder"],
+        "inputs": pins, "at": now(), "by": desk.actor.rights, "rnd": False,
+        "detail": {k: value.get(k) for k in ("trials", "importance", "importance_sampled_rows", "signature", "example", "leakage", "packages", "seconds_used", "artifact_uri")},
+    }  # fmt: skip
+    gates = [asdict(g) for g in verdict.gates]
+
+    def change(c: Any) -> dict[str, Any]:
+        records.put_version(c, row, pins)
+        c.execute(t.candidates.update().where(t.candidates.c.object == str(ref), t.candidates.c.env == env, t.candidates.c.run == training_run, t.candidates.c.estimator == value["estimator"]).values(version=version, verdict={"verdict": verdict.verdict, "gates": gates}))
+        if verdict.verdict == "promote":
+            records.crown(c, ref, env, version, run=desk.run, by=desk.actor.rights, why=f"passed {len(gates)} of {len(gates)} gates")
+        alias = "champion" if verdict.verdict == "promote" else "challenger"
+        return {"model_version": version, "registry_version": registry, "alias": alias, "gates": gates}
+
+    return desk.commit(change)
+
+
+def verdict_of(site: Site, ref: ModelRef, env: str, value: dict[str, Any]) -> Verdict:
+    """The gates of an environment, on what the training job measured on the same rows."""
+    settings = site.settings.model(ref)
+    now_champion = records.champion(site.store, ref, env)
+    old = records.get_version(site.store, ref, env, now_champion["version"]) if now_champion else None
+    quality = [q for v in all_latest(site.store, ref, env).values() if v.name == "gold" for q in v.quality]
+    evidence = Evidence(
+        task=settings.task, challenger=value["metrics"], baseline=value["baseline"], has_champion=old is not None, champion=value.get("champion_metrics"), champion_task=old["task"] if old else None,
+        challenger_signature=value.get("signature"), champion_signature=old["detail"]["signature"] if old else None,
+        expectations=all(q["passed"] or q["level"] == "warn" for q in quality), rnd=False, primary=settings.train.get(env, TrainSettings()).metric,  # type: ignore[call-overload]
+    )  # fmt: skip
+    wanted = settings.gates.model_dump()
+    thresholds = {k: v for k, v in wanted.items() if k != "max_cost_1000_rows" and v}
+    if old is not None and not thresholds.get("min_gain"):
+        thresholds["min_gain"] = {evidence.primary: 0.0}
+    return judge(evidence, thresholds)
+
+
+def write_aliases(call: Call, desk: Desk) -> dict[str, Any]:
+    """Tell MLflow: `previous` first, then `champion`. Nothing of ours reads them; other clients do."""
+    from esml_engine.training import tracking
+
+    ref, site, env = ModelRef.parse(call.object), desk.site, call.env
+    row = records.champion(site.store, ref, env)
+    if row is None:
+        return desk.commit(lambda c: {})
+    uri, name = site.platform(env).tracking_uri(), f"{ref.project}-{ref.model}"
+    for alias, version in (("previous", row["previous"]), ("champion", row["version"])):
+        if version is not None:
+            found = records.get_version(site.store, ref, env, version)
+            tracking.set_alias(uri, name, alias, found["registry_version"])
+
+    def change(c: Any) -> dict[str, Any]:
+        k = t.champions
+        c.execute(k.update().where(k.c.object == str(ref), k.c.env == env, k.c.revision == row["revision"]).values(aliased=row["revision"]))
+        return {}
+
+    return desk.commit(change)
+
+
+class Register:
+    """A past run's model as a version. `params`: run."""
+
+    name = "register"
+    durable = True
+
+    def plan(self, call: Call, site: Site) -> Draft:
+        """Nothing to do when that run's model is a version already."""
+        ref = ModelRef.parse(call.object)
+        site.settings.check_env(call.env)
+        row = runs.get(site.store, call.params["run"])
+        if row["object"] != str(ref) or row["env"] != call.env:
+            raise UsageError(f"run {row['run']} belongs to {row['object']} in {row['env']}", hint="name the model and environment of that run")
+        trained_value(site, row["run"])
+        done = [v["version"] for v in records.versions(site.store, ref, call.env) if v["run"] == row["run"]]
+        return Draft(
+            will=(f"register the model of run {row['run']}",), inputs=({"run": row["run"]},), makes=(f"a model version of {ref}",), steps=("register", "alias"), params={"run": row["run"]},
+            nothing_to_do=f"run {row['run']} is version {done[0]} already" if done else "", answer={"model_version": done[0]} if done else {}, bound_seconds=60.0,
+        )  # fmt: skip
+
+    def jobs(self, call: Call, draft: Draft, desk: Desk) -> JobSpec | None:
+        """None: the worker registers."""
+        return None
+
+    def record(self, call: Call, draft: Draft, result: JobResult | None, desk: Desk) -> dict[str, Any]:
+        """As after a training."""
+        return register(call, draft.params["run"], desk) if desk.step == "register" else write_aliases(call, desk)

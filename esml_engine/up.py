@@ -1,0 +1,82 @@
+"""`esml up`: worker, endpoints and cockpit together; a dead child is restarted, ending this ends all."""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+from typing import Any
+
+from esml_engine.door.site import Site
+from esml_engine.errors import ConflictError, UsageError
+from esml_engine.runs import leases
+from esml_engine.runs.processes import ProcessTable
+
+log = logging.getLogger("esml.up")
+
+
+def up(site: Site, port: int, *, demo: bool = False) -> None:
+    """Run until SIGINT or SIGTERM.
+
+    Raises:
+        ConflictError: another worker holds this estate's lease.
+    """
+    holder = leases.holder(site.store)
+    if holder is not None and holder.alive and holder.kind == "up":
+        raise ConflictError(f"a worker is up already (pid {holder.pid} on {holder.host})", hint="use that one, or end it first")
+    if not 1 <= port <= 65535:
+        raise UsageError(f"{port} is no port")
+    table = ProcessTable(site.state)
+    table.end(("worker", "cockpit", "job", "endpoint"), but=os.getpid())
+    table.add("up", "up", os.getpid())
+    stopping = threading.Event()
+    for s in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(s, lambda *_: stopping.set())
+    wanted = {"worker": [sys.executable, "-m", "esml_engine.work", str(site.root)], "cockpit": [sys.executable, "-m", "cockpit.server", str(site.root), str(port)]}
+    children: dict[str, subprocess.Popen[bytes]] = {}
+    again: dict[str, float] = {}
+    logs = site.state / "logs"
+    logs.mkdir(parents=True, exist_ok=True)
+    sys.stderr.write(f"cockpit on http://localhost:{port} (Ctrl-C ends everything)\n")
+    try:
+        while not stopping.is_set():
+            for name, command in wanted.items():
+                child = children.get(name)
+                if child is not None and child.poll() is None:
+                    continue
+                if child is not None:
+                    table.remove(child.pid)
+                    log.warning("%s ended with %s; starting it again", name, child.returncode)
+                    sys.stderr.write(f"{name} ended with {child.returncode}; starting it again (log: {logs / name}.log)\n")
+                if time.monotonic() < again.get(name, 0.0):
+                    continue
+                again[name] = time.monotonic() + 1.0
+                children[name] = _child(command, logs / f"{name}.log", demo=demo and name == "worker")
+                table.add(name, name, children[name].pid)
+            stopping.wait(0.2)
+    finally:
+        for child in children.values():
+            child.terminate()
+        for name, child in children.items():
+            try:
+                child.wait(15)
+            except subprocess.TimeoutExpired:
+                child.kill()
+                child.wait(5)
+            table.remove(child.pid)
+            log.info("%s ended", name)
+        table.end(("job", "endpoint"))
+        table.remove(os.getpid())
+
+
+def _child(command: list[str], path: Path, *, demo: bool) -> subprocess.Popen[bytes]:
+    env: dict[str, Any] = {**os.environ, "OMP_WAIT_POLICY": "PASSIVE", "ESML_PARENT": str(os.getpid())}
+    if demo:
+        env["ESML_DEMO"] = "1"
+    with path.open("ab") as out:
+        return subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=out, stderr=out, env=env)

@@ -1,0 +1,278 @@
+"""The worker: holds the estate's lease, runs acts, commits results, keeps endpoints up. The only one that makes facts."""
+
+from __future__ import annotations
+
+import logging
+import os
+import socket
+import threading
+import time
+import traceback
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import sqlalchemy as sa
+
+from esml_engine import bindings
+from esml_engine.clock import now
+from esml_engine.costs import records as costs
+from esml_engine.door import audit
+from esml_engine.door.facts import Act, Actor, Call, Draft, draft_of
+from esml_engine.door.site import Site
+from esml_engine.errors import CancelledError, ConflictError, EsmlError, FailedError
+from esml_engine.faults import point
+from esml_engine.lake.replay import catch_up
+from esml_engine.refs import ModelRef
+from esml_engine.runs import leases, records
+from esml_engine.runs.durable import Durable
+from esml_engine.runs.execution import MAX_ATTEMPTS, document, earlier_result, run_job
+from esml_engine.runs.facts import JobResult, JobSpec
+from esml_engine.runs.processes import ProcessTable
+from esml_engine.store import schema as t
+
+log = logging.getLogger("esml.worker")
+_BEAT = 0.1
+
+
+class StepDesk:
+    """Where one step of one run stands; its commit ends the step, meters it and audits a run's end."""
+
+    def __init__(self, worker: Worker, row: dict[str, Any], step: str, attempt: int, last: bool) -> None:
+        self.worker, self.site, self.row = worker, worker.site, row
+        self.run, self.step, self.attempt, self.last = row["run"], step, attempt, last
+        self.actor = Actor(row["actor"], row["as_actor"])
+        self.spec: JobSpec | None = None
+        self.result: JobResult | None = None
+        self.began = time.monotonic()
+
+    def commit(self, change: Callable[[sa.Connection], dict[str, Any]]) -> dict[str, Any]:
+        """The change, the step's end and its cost: one transaction."""
+        seconds = self.result.seconds if self.result else time.monotonic() - self.began
+        price = float((self.row["predicted"] or {}).get("price", 0.0))
+        size = float((self.row["predicted"] or {}).get("size", 0.0))
+        with self.site.store.write() as c:
+            answer = change(c)
+            records.set_step(c, self.run, self.step, state="done", ended=now(), seconds=seconds, result=answer)
+            if price or self.row["node"]:
+                costs.meter(c, run=self.run, step=self.step, attempt=self.attempt, object_=self.row["object"], env=self.row["env"], act=self.row["act"], node=self.row["node"] or "", price=price, seconds=seconds, size=size)
+        return answer
+
+    def want_endpoint(self, name: str) -> None:
+        """Have this worker keep the endpoint up."""
+        self.worker.wanted.add(name)
+
+    def wait(self, ready: Callable[[], bool], what: str, seconds: float) -> None:
+        """Wait for another part of the worker, watching for cancel."""
+        end = time.monotonic() + seconds
+        while not ready():
+            if records.cancelled(self.site.store, self.run):
+                raise CancelledError(f"{self.step} was cancelled", hint="start it again when you want")
+            if time.monotonic() > end:
+                raise FailedError(f"{what} did not happen within {seconds:g} s", hint="see the endpoint's log under .esml/endpoints")
+            self.worker.stopping.wait(0.05)
+
+
+class Worker:
+    """One estate's worker. `kind` is `up` for the long-lived one, `command` for a command that works for itself."""
+
+    def __init__(self, site: Site, kind: str = "command", *, warm: bool = False) -> None:
+        self.site = site
+        self.kind = kind
+        self.warm = warm
+        self.wanted: set[str] = set()
+        self.stopping = threading.Event()
+        self._threads: list[threading.Thread] = []
+        self._given: set[str] = set()
+        self._durable: Durable | None = None
+        self._jobs: Any = None
+
+    # life
+    def start(self) -> bool:
+        """Take the lease and begin; False when a living worker has it."""
+        store = self.site.store
+        if not leases.acquire(store, self._name(), self.kind):
+            return False
+        table = ProcessTable(self.site.state)
+        table.end(("job", "endpoint"))  # a dead holder's children, by pid and start time
+        if self.kind == "up":
+            table.add("worker", "worker", os.getpid())
+        if self.warm:
+            from esml_engine.platforms.local.jobs import Jobs
+
+            self._jobs = Jobs(table, warm=True)
+            self._jobs.warm_up()
+        self._durable = Durable(self.site.state, self._execute, cores=self.site.settings.estate.worker.jobs)
+        self._durable.launch()
+        for target in (self._beat, self._dispatch, self._keep):
+            thread = threading.Thread(target=target, name=f"esml-{target.__name__}", daemon=True)
+            thread.start()
+            self._threads.append(thread)
+        return True
+
+    def _name(self) -> str:
+        return f"{socket.gethostname()}:{os.getpid()}"
+
+    def stop(self) -> None:
+        """End children and give the lease back."""
+        self.stopping.set()
+        for thread in self._threads:
+            thread.join(10)
+        if self._durable:
+            self._durable.close()
+        if self._jobs is not None:
+            self._jobs.close()
+        for env in self.site.settings.environments:
+            self.site.platform(env).close()
+        leases.release(self.site.store, self._name())
+
+    def platform(self, env: str) -> Any:
+        """An environment's platform, with this worker's warm children."""
+        platform = self.site.platform(env)
+        if self._jobs is not None and platform.kind == "local":
+            platform.use_jobs(self._jobs)  # type: ignore[attr-defined]
+        return platform
+
+    # loops
+    def _beat(self) -> None:
+        while not self.stopping.wait(1.0):
+            if not leases.renew(self.site.store, self._name()):
+                log.error("the lease was lost: another worker took over; ending")
+                self.stopping.set()
+
+    def _dispatch(self) -> None:
+        """Enqueue each open intent under its run's id; repeating that is harmless."""
+        while not self.stopping.is_set():
+            for row in records.open_runs(self.site.store):
+                if row["state"] == "queued" and row["cancel"]:
+                    self._end(records.get(self.site.store, row["run"]), "cancelled", None, {"code": "cancelled", "message": "cancelled before it began", "hint": "", "id": ""})
+                elif row["run"] not in self._given and self._durable:
+                    self._given.add(row["run"])
+                    attempt = records.get(self.site.store, row["run"])["attempt"]
+                    self._durable.enqueue(row["run"], attempt, partition=f"{row['env']}:{row['object']}")
+            self.stopping.wait(_BEAT)
+
+    def forget(self, run: str) -> None:
+        """Let a retried run be dispatched again."""
+        self._given.discard(run)
+
+    def _keep(self) -> None:
+        """Make deployments run as wanted, and drain their ledgers."""
+        from esml_engine.serving.keeper import Keeper
+
+        keeper = Keeper(self.site, self.platform)
+        while not self.stopping.is_set():
+            try:
+                keeper.turn(None if self.kind == "up" else frozenset(self.wanted))
+            except Exception:  # noqa: BLE001 - the keeper outlives any one endpoint's trouble; the log has it
+                log.error("endpoints: %s", traceback.format_exc())
+            self.stopping.wait(0.2)
+        keeper.close()
+
+    # one run
+    def _execute(self, run: str) -> None:
+        """All steps of one run; the durable workflow's body."""
+        store = self.site.store
+        row = records.get(store, run)
+        if row["state"] not in records.OPEN:
+            return
+        self.site.reload()
+        lock = f"{row['env']}:{row['object']}"
+        try:
+            while not leases.lock(store, lock, run, self._name()):
+                if records.cancelled(store, run):
+                    raise CancelledError("cancelled while it waited", hint="start it again when you want")
+                if self.stopping.wait(0.2):
+                    return  # the next worker takes it up
+            if "/" in row["object"]:
+                catch_up(self.site, ModelRef.parse(row["object"]), row["env"])
+            point("run:locked")
+            records.set_run(store, run, state="running", started=row["started"] or now(), executor=self._name())
+            answer = self._steps(row)
+        except CancelledError as e:
+            self._end(row, "cancelled", None, document(e))
+        except EsmlError as e:
+            self._end(row, "failed", None, document(e))
+        except Exception as e:  # noqa: BLE001 - the boundary of a run: its end must be recorded
+            log.error("run %s: %s", run, traceback.format_exc())
+            self._end(row, "failed", None, document(e))
+        else:
+            self._end(row, "done", answer, None)
+
+    def _steps(self, row: dict[str, Any]) -> dict[str, Any]:
+        act = bindings.act(row["act"])
+        call = Call(row["act"], row["object"], row["env"], row["params"])
+        draft = draft_of(row["plan"])
+        answer: dict[str, Any] = {"run": row["run"], **draft.answer}
+        names = [s["step"] for s in records.steps(self.site.store, row["run"])]
+        for n, step in enumerate(names):
+            got = self._step(act, call, draft, row, step, n, len(names))
+            answer = merge(answer, got)
+        return answer
+
+    def _step(self, act: Act, call: Call, draft: Draft, row: dict[str, Any], step: str, n: int, count: int) -> dict[str, Any]:
+        store, run = self.site.store, row["run"]
+        while True:
+            found = store.first(t.run_steps.select().where(t.run_steps.c.run == run, t.run_steps.c.step == step))
+            assert found is not None
+            if found["state"] == "done":
+                return dict(found["result"] or {})
+            if records.cancelled(store, run):
+                raise CancelledError(f"cancelled before {step}", hint="what the run had finished stays")
+            attempt = int(found["attempt"]) + 1
+            platform = self.platform(call.env) if call.env else None
+            before = earlier_result(Path(platform.work_folder(run, step, attempt)).parent) if platform and attempt > 1 else None
+            if before is None and attempt > MAX_ATTEMPTS:
+                raise FailedError(f"{step}: given up after {MAX_ATTEMPTS} attempts", hint="see the run's log for what ended its process")
+            desk = StepDesk(self, row, step, attempt, n == count - 1)
+            with store.write() as c:
+                records.set_step(c, run, step, state="running", attempt=attempt, started=now(), work=platform.work_folder(run, step, attempt) if platform else None)
+            records.progress(store, run, n / count, step)
+            if before is not None:
+                desk.spec, desk.result = before.spec, before.result
+            else:
+                desk.spec = act.jobs(call, draft, desk)
+                if desk.spec is not None and platform is not None:
+                    try:
+                        desk.result = run_job(store, platform, desk.spec, base=n / count, share=1 / count)
+                    except FailedError as e:
+                        if e.code == "failed" and "without a result" in e.message and attempt < MAX_ATTEMPTS:
+                            log.warning("%s %s: %s", run, step, e.message)
+                            continue  # a killed job is tried again
+                        self._meter_failure(row, step, attempt, desk)
+                        raise
+            point("job:after")
+            try:
+                return act.record(call, draft, desk.result, desk)
+            except ConflictError:
+                raise
+            finally:
+                point("record:after")
+
+    def _meter_failure(self, row: dict[str, Any], step: str, attempt: int, desk: StepDesk) -> None:
+        price = float((row["predicted"] or {}).get("price", 0.0))
+        if row["node"]:
+            with self.site.store.write() as c:
+                costs.meter(c, run=row["run"], step=step, attempt=attempt, object_=row["object"], env=row["env"], act=row["act"], node=row["node"], price=price, seconds=time.monotonic() - desk.began, size=0.0)
+
+    def _end(self, row: dict[str, Any], state: str, answer: dict[str, Any] | None, error: dict[str, Any] | None) -> None:
+        with self.site.store.write() as c:
+            now_state = c.execute(sa.select(t.runs.c.state).where(t.runs.c.run == row["run"])).scalar()
+            if now_state in records.ENDED:
+                return
+            records.end(c, row, state, result=answer, error=error)
+            audit.append(c, Actor(row["actor"], row["as_actor"]), row["act"], row["object"], row["env"], state, run=row["run"], detail=error)
+        audit.anchor(self.site.store, self.site.state)
+
+
+def merge(a: dict[str, Any], b: dict[str, Any]) -> dict[str, Any]:
+    """Steps' answers into the run's: lists grow, tables merge, the rest is the newest."""
+    out = dict(a)
+    for k, v in b.items():
+        if isinstance(v, list) and isinstance(out.get(k), list):
+            out[k] = [*out[k], *v]
+        elif isinstance(v, dict) and isinstance(out.get(k), dict):
+            out[k] = merge(out[k], v)
+        else:
+            out[k] = v
+    return out
