@@ -64,7 +64,11 @@ class EstimatorModel:
             estimator = getattr(estimator, "booster_", estimator)
         elif library == "xgboost" and hasattr(estimator, "get_booster"):
             booster = estimator.get_booster()
-            best = getattr(booster, "best_iteration", None) if estimator.get_params().get("early_stopping_rounds") else None
+            best = (
+                getattr(booster, "best_iteration", None)
+                if estimator.get_params().get("early_stopping_rounds")
+                else None
+            )
             estimator = booster if best is None else booster[: best + 1]
         self.estimator, self.library, self.class_name = estimator, library, class_name
         self.signature = [dict(c) for c in signature]
@@ -97,7 +101,9 @@ class EstimatorModel:
             raw = self.estimator.predict(frame)
         out = np.asarray(raw, dtype=np.float64)
         if out.size != len(frame):
-            raise UsageError(f"the estimator answered {out.shape} for {len(frame)} rows, one number a row is needed")
+            raise UsageError(
+                f"the estimator answered {out.shape} for {len(frame)} rows, one number a row is needed"
+            )
         return out.reshape(-1)
 
     def predict_columns(self, columns: Mapping[str, Sequence[Any]]) -> Floats:

@@ -69,7 +69,9 @@ class Profile:
         known = {f.name for f in fields(cls)}
         unknown = sorted(set(raw) - known)
         if unknown:
-            raise SettingsError(f"unknown training setting '{unknown[0]}'", hint=f"known: {', '.join(sorted(known))}")
+            raise SettingsError(
+                f"unknown training setting '{unknown[0]}'", hint=f"known: {', '.join(sorted(known))}"
+            )
         values = {"metric": PRIMARY_METRIC.get(task, "rmse"), **raw}
         if "estimators" in values:
             values["estimators"] = tuple(values["estimators"])

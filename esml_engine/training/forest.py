@@ -107,7 +107,9 @@ class XgboostForest:
         sizes = [len(g) for g in groups]
         # leaf values are added in tree order and in 32 bits, as XGBoost does: one padded line a booster
         self._sums = np.zeros((len(groups), max(sizes) + 1), dtype=np.float32)
-        self._places = np.concatenate([np.arange(s) + i * self._sums.shape[1] for i, s in enumerate(sizes)]) + 1
+        self._places = (
+            np.concatenate([np.arange(s) + i * self._sums.shape[1] for i, s in enumerate(sizes)]) + 1
+        )
 
     def mean(self, row: NDArray[np.float32]) -> float:
         """Mean over the boosters of their prediction for `row` (f,)."""
@@ -122,4 +124,6 @@ def _xgboost_tree(raw: dict[str, Any]) -> Tree:
     left = np.array(raw["left_children"])
     condition = np.array(raw["split_conditions"], dtype=np.float32)  # for a leaf: its value
     away = np.array(raw["default_left"]) == 0
-    return Tree(np.array(raw["split_indices"]), condition, left, np.array(raw["right_children"]), condition, away)
+    return Tree(
+        np.array(raw["split_indices"]), condition, left, np.array(raw["right_children"]), condition, away
+    )

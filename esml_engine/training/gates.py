@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 from esml_engine.training.facts import DIRECTION, PRIMARY_METRIC, TASK_METRICS
@@ -83,21 +84,32 @@ def judge(evidence: Evidence, thresholds: Thresholds) -> Verdict:
     if unknown:
         gates.append(Gate("settings", False, reason=f"unknown gate setting '{unknown[0]}'"))
 
-    def each(name: str, key: str, rule: Callable[[str, Any], Gate]) -> None:
+    for name, key, rule in (
+        ("min_gain", "min_gain", min_gain),
+        ("floor", "floor", floor),
+        ("floor", "ceiling", ceiling),
+    ):
         table = thresholds.get(key) or {}
         if not isinstance(table, Mapping):
             gates.append(Gate("settings", False, reason=f"'{key}' is not a table of metric = number"))
-            return
-        for metric, limit in table.items():
-            gate = f"{name}:{metric}"
-            gates.append(_closed(gate, lambda g=gate, m=metric, v=limit: _metric_gate(g, m, evidence, rule, v)))
-
-    each("min_gain", "min_gain", lambda m, v: min_gain(m, v, evidence))
-    each("floor", "floor", lambda m, v: floor(m, v, evidence, "floor"))
-    each("floor", "ceiling", lambda m, v: floor(m, v, evidence, "ceiling"))
-    for metric in thresholds.get("interval") or ():
-        name = f"interval:{metric}"
-        gates.append(_closed(name, lambda n=name, m=metric: _metric_gate(n, m, evidence, lambda x, _: interval(x, evidence), None)))
+            continue
+        gates += [
+            _closed(
+                f"{name}:{m}", partial(_suited, f"{name}:{m}", m, evidence, partial(rule, m, v, evidence))
+            )
+            for m, v in table.items()
+        ]
+    bands = thresholds.get("interval") or ()
+    if isinstance(bands, str) or not isinstance(bands, Sequence):
+        gates.append(Gate("settings", False, reason="'interval' is not a list of metrics"))
+    else:
+        gates += [
+            _closed(
+                f"interval:{m}",
+                partial(_suited, f"interval:{m}", m, evidence, partial(interval, m, evidence)),
+            )
+            for m in bands
+        ]
     if thresholds.get("weights"):
         gates.append(_closed("weights", lambda: weights(thresholds["weights"], evidence)))
     if not evidence.has_champion or evidence.baseline is not None:
@@ -120,7 +132,9 @@ def min_gain(metric: str, limit: Any, evidence: Evidence) -> Gate:
     if mine is None:
         return _undefined(name, "challenger", metric, None, None)
     if not evidence.has_champion:
-        return Gate(name, True, challenger=mine, reason="no champion stands here: floors and baseline take its place")
+        return Gate(
+            name, True, challenger=mine, reason="no champion stands here: floors and baseline take its place"
+        )
     theirs = _value(evidence.champion, metric)
     if theirs is None:
         return _undefined(name, "champion", metric, None, mine)
@@ -135,8 +149,17 @@ def min_gain(metric: str, limit: Any, evidence: Evidence) -> Gate:
     return Gate(name, False, theirs, mine, gain, band, gain - least, _gain_text(metric, gain, least), change)
 
 
-def floor(metric: str, limit: Any, evidence: Evidence, kind: str = "floor") -> Gate:
-    """Challenger's value must not be below a `floor`, or not above a `ceiling`; both limits pass when met exactly."""
+def floor(metric: str, limit: Any, evidence: Evidence) -> Gate:
+    """Challenger's value must not be below the limit; meeting it exactly passes."""
+    return _bound("floor", metric, limit, evidence)
+
+
+def ceiling(metric: str, limit: Any, evidence: Evidence) -> Gate:
+    """Challenger's value must not be above the limit; meeting it exactly passes."""
+    return _bound("ceiling", metric, limit, evidence)
+
+
+def _bound(kind: str, metric: str, limit: Any, evidence: Evidence) -> Gate:
     name = f"floor:{metric}"
     bound = _number(limit)
     mine = _value(evidence.challenger, metric)
@@ -160,13 +183,17 @@ def interval(metric: str, evidence: Evidence) -> Gate:
     if mine is None:
         return _undefined(name, "challenger", metric, None, None)
     if not evidence.has_champion:
-        return Gate(name, True, challenger=mine, reason="no champion stands here: floors and baseline take its place")
+        return Gate(
+            name, True, challenger=mine, reason="no champion stands here: floors and baseline take its place"
+        )
     theirs = _value(evidence.champion, metric)
     if theirs is None:
         return _undefined(name, "champion", metric, None, mine)
     band = evidence.intervals.get(metric)
     if band is None or len(band) != 2 or not all(_number(v) is not None for v in band) or band[0] > band[1]:
-        return Gate(name, False, theirs, mine, reason=f"no valid interval of the difference in {metric} was computed")
+        return Gate(
+            name, False, theirs, mine, reason=f"no valid interval of the difference in {metric} was computed"
+        )
     gain = _gain(metric, mine, theirs)
     passed = band[0] > 0
     reason = f"the interval of the gain in {metric} is {band[0]:.6g} to {band[1]:.6g}, must lie above 0"
@@ -187,11 +214,15 @@ def weights(table: Any, evidence: Evidence) -> Gate:
         if wrong:
             return Gate("weights", False, reason=wrong)
         if weight is None or weight < 0:
-            return Gate("weights", False, reason=f"the weight of {metric} is not a number of 0 or more: {raw!r}")
+            return Gate(
+                "weights", False, reason=f"the weight of {metric} is not a number of 0 or more: {raw!r}"
+            )
         if mine is None or theirs is None:
             return _undefined("weights", "challenger" if mine is None else "champion", metric, theirs, mine)
         if theirs == 0:
-            return Gate("weights", False, 0.0, mine, reason=f"the champion's {metric} is 0: no relative gain exists")
+            return Gate(
+                "weights", False, 0.0, mine, reason=f"the champion's {metric} is 0: no relative gain exists"
+            )
         terms[metric] = (weight, mine, theirs)
 
     def total(values: Mapping[str, float]) -> float:
@@ -210,7 +241,11 @@ def weights(table: Any, evidence: Evidence) -> Gate:
     if weight > 0:
         start = mine + DIRECTION[heavy] * abs(theirs) * -score / weight
         need = _reach(start, heavy, lambda v: total({**mine_all, heavy: v}) > 0)
-        change = {"metric": heavy, "challenger": need, "text": f"{heavy} of {need:.6g} ({need - mine:+.6g}), all else equal"}
+        change = {
+            "metric": heavy,
+            "challenger": need,
+            "text": f"{heavy} of {need:.6g} ({need - mine:+.6g}), all else equal",
+        }
     return Gate("weights", False, difference=score, margin=score, reason=reason, would_pass_if=change)
 
 
@@ -248,7 +283,11 @@ def rnd(evidence: Evidence) -> Gate:
     """The challenger was not trained in R&D mode."""
     if evidence.rnd is False:
         return Gate("rnd", True, reason="not trained in R&D mode")
-    said = "it was trained in R&D mode" if evidence.rnd is True else "whether it was trained in R&D mode is not known"
+    said = (
+        "it was trained in R&D mode"
+        if evidence.rnd is True
+        else "whether it was trained in R&D mode is not known"
+    )
     return Gate("rnd", False, reason=said)
 
 
@@ -260,7 +299,11 @@ def signature(evidence: Evidence) -> Gate:
     if not evidence.has_champion:
         return Gate("signature", True, reason="no champion stands here")
     if evidence.champion_task != evidence.task:
-        return Gate("signature", False, reason=f"the champion's task is {evidence.champion_task}, the challenger's {evidence.task}")
+        return Gate(
+            "signature",
+            False,
+            reason=f"the champion's task is {evidence.champion_task}, the challenger's {evidence.task}",
+        )
     theirs = evidence.champion_signature
     if theirs is None:
         return Gate("signature", False, reason="the champion's signature is missing")
@@ -268,9 +311,17 @@ def signature(evidence: Evidence) -> Gate:
     for column in mine:
         name, kind = column["name"], column["type"]
         if name not in known:
-            return Gate("signature", False, reason=f"the challenger needs column '{name}', which the champion does not take")
+            return Gate(
+                "signature",
+                False,
+                reason=f"the challenger needs column '{name}', which the champion does not take",
+            )
         if not _widens(known[name], kind):
-            return Gate("signature", False, reason=f"column '{name}' is {known[name]} for the champion, {kind} for the challenger")
+            return Gate(
+                "signature",
+                False,
+                reason=f"column '{name}' is {known[name]} for the champion, {kind} for the challenger",
+            )
     return Gate("signature", True, reason="compatible with the champion's")
 
 
@@ -284,7 +335,17 @@ def cost(limit: Any, evidence: Evidence) -> Gate:
     passed = price <= most
     text = f"max_cost_1000_rows of {price!r}"
     change = None if passed else {"setting": "max_cost_1000_rows", "value": price, "text": text}
-    return Gate("cost", passed, None, price, None, None, most - price, f"1,000 rows cost {price:.6g}, at most {most:.6g}", change)
+    return Gate(
+        "cost",
+        passed,
+        None,
+        price,
+        None,
+        None,
+        most - price,
+        f"1,000 rows cost {price:.6g}, at most {most:.6g}",
+        change,
+    )
 
 
 def _closed(name: str, rule: Callable[[], Gate]) -> Gate:
@@ -294,9 +355,9 @@ def _closed(name: str, rule: Callable[[], Gate]) -> Gate:
         return Gate(name, False, reason=f"could not be judged: {type(e).__name__}: {e}")
 
 
-def _metric_gate(name: str, metric: str, evidence: Evidence, rule: Callable[[str, Any], Gate], limit: Any) -> Gate:
+def _suited(name: str, metric: str, evidence: Evidence, rule: Callable[[], Gate]) -> Gate:
     wrong = _unsuited(metric, evidence)
-    return Gate(name, False, reason=wrong) if wrong else rule(metric, limit)
+    return Gate(name, False, reason=wrong) if wrong else rule()
 
 
 def _unsuited(metric: str, evidence: Evidence) -> str:

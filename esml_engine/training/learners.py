@@ -18,7 +18,13 @@ from numpy.typing import NDArray
 Floats = NDArray[np.float64]
 
 # the matrix of `preparing.Encoder` that each kind reads
-MATRIX = {"lightgbm": "codes", "xgboost": "codes", "perpetual": "codes", "extra_trees": "filled", "linear": "scaled"}
+MATRIX = {
+    "lightgbm": "codes",
+    "xgboost": "codes",
+    "perpetual": "codes",
+    "extra_trees": "filled",
+    "linear": "scaled",
+}
 SMALL_ROWS = 2_000
 _MAX_ROUNDS = 3_000
 _PATIENCE = 50
@@ -119,7 +125,12 @@ def _fit_perpetual(params: dict[str, Any], fold: Fold, limits: Limits) -> Any:
 
     left = max(0.1, limits.until - time.monotonic())
     model = PerpetualBooster(
-        objective="SquaredLoss", num_threads=limits.threads, seed=limits.seed, timeout=left, categorical_features=None, **params
+        objective="SquaredLoss",
+        num_threads=limits.threads,
+        seed=limits.seed,
+        timeout=left,
+        categorical_features=None,
+        **params,
     )
     model.fit(fold.x, fold.y)
     return model
@@ -183,7 +194,10 @@ _PREDICT: dict[str, Callable[[Any, NDArray[Any], int], Any]] = {
 PLAN: tuple[tuple[str, dict[str, Any]], ...] = (
     ("lightgbm", {"learning_rate": 0.05, "num_leaves": 31, "min_data_in_leaf": 20, "feature_fraction": 0.9}),
     ("linear", {}),
-    ("xgboost", {"eta": 0.05, "max_depth": 6, "min_child_weight": 2, "subsample": 0.9, "colsample_bynode": 0.8}),
+    (
+        "xgboost",
+        {"eta": 0.05, "max_depth": 6, "min_child_weight": 2, "subsample": 0.9, "colsample_bynode": 0.8},
+    ),
     ("extra_trees", {"min_samples_leaf": 2, "max_features": 1.0}),
     ("perpetual", {"budget": 0.5}),
     (
@@ -200,9 +214,21 @@ PLAN: tuple[tuple[str, dict[str, Any]], ...] = (
     ),
     ("xgboost", {"eta": 0.04, "max_depth": 3, "subsample": 0.7, "colsample_bynode": 0.5, "lambda": 5.0}),
     ("extra_trees", {"min_samples_leaf": 5, "max_features": 0.5}),
-    ("lightgbm", {"learning_rate": 0.04, "num_leaves": 96, "min_data_in_leaf": 10, "feature_fraction": 0.7, "lambda_l2": 1.0}),
+    (
+        "lightgbm",
+        {
+            "learning_rate": 0.04,
+            "num_leaves": 96,
+            "min_data_in_leaf": 10,
+            "feature_fraction": 0.7,
+            "lambda_l2": 1.0,
+        },
+    ),
     ("perpetual", {"budget": 1.0}),
-    ("xgboost", {"eta": 0.04, "max_depth": 9, "min_child_weight": 10, "subsample": 0.8, "colsample_bynode": 0.6}),
+    (
+        "xgboost",
+        {"eta": 0.04, "max_depth": 9, "min_child_weight": 10, "subsample": 0.8, "colsample_bynode": 0.6},
+    ),
     (
         "lightgbm",
         {

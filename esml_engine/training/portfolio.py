@@ -8,9 +8,12 @@ before the clock does, everything follows from rows and seed alone.
 
 from __future__ import annotations
 
+import datetime as dt
+import math
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
+from decimal import Decimal
 from typing import Any
 
 import numpy as np
@@ -91,7 +94,11 @@ def labels(table: pa.Table, label: str) -> tuple[pa.Table, Floats]:
     column = table.column(label)
     if kind_of(type_name(column.type)) != "number":
         raise UsageError(f"the label '{label}' is {type_name(column.type)}; regression needs numbers")
-    y = np.array(column.cast(pa.float64(), safe=False) if not pa.types.is_boolean(column.type) else column.cast(pa.int8()))
+    y = np.array(
+        column.cast(pa.float64(), safe=False)
+        if not pa.types.is_boolean(column.type)
+        else column.cast(pa.int8())
+    )
     y = y.astype(np.float64)
     known = np.isfinite(y)
     if not known.any():
@@ -137,19 +144,30 @@ def search(
         held = labels(validate, label)
     own = np.zeros(len(y), dtype=bool)  # rows of gold_validate that take part in the folds
     if held is not None and profile.learn_from_validate:
-        train = pa.concat_tables([train.select(train.column_names), held[0].select(train.column_names)], promote_options="permissive")
+        train = pa.concat_tables(
+            [train.select(train.column_names), held[0].select(train.column_names)],
+            promote_options="permissive",
+        )
         own = np.concatenate([own, np.ones(len(held[1]), dtype=bool)])
         y, held = np.concatenate([y, held[1]]), None
     preparing = fit_preparing(train, y, leave_out={label, *leave_out})
     run = _Run(train, y, held, own, preparing, profile, begun, progress, on_trial)
     run.go()
-    return run.result(label, example_of(train, preparing))
+    return run.result(label, example_of_columns(train, [c.name for c in preparing.columns]))
 
 
-def example_of(table: pa.Table, preparing: Preparing) -> dict[str, Any]:
-    """The first row's features, dates as ISO text: an input example that is plain JSON."""
-    row = table.slice(0, 1).select([c.name for c in preparing.columns]).to_pylist()[0]
-    return {k: v.isoformat() if hasattr(v, "isoformat") else float(v) if type(v).__name__ == "Decimal" else v for k, v in row.items()}
+def example_of_columns(table: pa.Table, columns: Iterable[str]) -> dict[str, Any]:
+    """The first row of some columns, dates as ISO text: an input example that is plain JSON."""
+    row = table.select(list(columns)).slice(0, 1).to_pylist()[0]
+    return {k: _plain(v) for k, v in row.items()}
+
+
+def _plain(v: Any) -> Any:
+    if isinstance(v, dt.date):
+        return v.isoformat()
+    if isinstance(v, Decimal) or (isinstance(v, float) and not math.isfinite(v)):
+        return float(v) if math.isfinite(v) else None
+    return v
 
 
 class _Run:
@@ -219,7 +237,10 @@ class _Run:
             proposed = propose(rng, [(c.kind, c.params, c.screened) for c in done])
             if proposed is None:
                 return
-            kind, params, expected = *proposed, max(c.seconds / self.folds for c in done if c.kind == proposed[0])
+            kind, params, expected = (
+                *proposed,
+                max(c.seconds / self.folds for c in done if c.kind == proposed[0]),
+            )
             if not self._time_for(expected * self.folds):
                 return
             c = self._new(kind, params)
@@ -257,7 +278,9 @@ class _Run:
         self.fits += 1
         planned = max(self.profile.trials, len(self.candidates)) * self.folds
         clock = (time.monotonic() - self.begun) / self.profile.seconds
-        self.progress(min(0.95, max(self.fits / planned, clock)), f"fold {fold + 1} of {self.folds}: {c.kind}")
+        self.progress(
+            min(0.95, max(self.fits / planned, clock)), f"fold {fold + 1} of {self.folds}: {c.kind}"
+        )
 
     def _loss_in_fold(self, c: _Candidate, fold: int) -> float:
         if c.failure:
@@ -270,13 +293,17 @@ class _Run:
         tried = [c for c in self.candidates if c.parts and not c.failure]
         failures = tuple({"estimator": c.kind, "reason": c.failure} for c in self.candidates if c.failure)
         if not tried:
-            said = "; ".join(f"{f['estimator']}: {f['reason']}" for f in failures) or "no time for a single fit"
+            said = (
+                "; ".join(f"{f['estimator']}: {f['reason']}" for f in failures) or "no time for a single fit"
+            )
             raise FailedError(f"no estimator could be fitted ({said})")
         members = [Member(c.kind, c.params, tuple(c.parts)) for c in tried]
         on_held = [] if self.held is None else [m.predict(self.held[0], self.threads) for m in members]
         most = max(len(c.parts) for c in tried if c.active) if any(c.active for c in tried) else 1
         # a candidate that stands one fold behind when the clock ran out still counts
-        voters = [i for i, c in enumerate(tried) if c.active and len(c.parts) >= max(1, most - 1)] or list(range(len(tried)))
+        voters = [i for i, c in enumerate(tried) if c.active and len(c.parts) >= max(1, most - 1)] or list(
+            range(len(tried))
+        )
         common = min(len(tried[i].parts) for i in voters)
         seen = self.fold_of < common
         predictions, y = np.array([tried[i].held_out[seen] for i in voters]), self.y[seen]
@@ -287,7 +314,13 @@ class _Run:
         weights = dict(zip(voters, given.tolist(), strict=True))
         trials = []
         for i, c in enumerate(tried):
-            trial = Trial(c.kind, c.params, self._validation_loss(c, on_held[i] if on_held else None), c.seconds, len(c.parts))
+            trial = Trial(
+                c.kind,
+                c.params,
+                self._validation_loss(c, on_held[i] if on_held else None),
+                c.seconds,
+                len(c.parts),
+            )
             trials.append(trial)
             self.on_trial(trial)
         weighted = tuple(replace(m, weight=weights.get(i, 0.0)) for i, m in enumerate(members))

@@ -74,8 +74,12 @@ class Preparing:
     @classmethod
     def from_json(cls, raw: Mapping[str, Any]) -> Preparing:
         """Inverse of `to_json`."""
-        many = ("categories", "codes", "fill", "mean", "scale")
-        return cls(tuple(Column(**{k: tuple(v) if k in many else v for k, v in c.items()}) for c in raw["columns"]))
+        return cls(tuple(_column_of(c) for c in raw["columns"]))
+
+
+def _column_of(raw: Mapping[str, Any]) -> Column:
+    values: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in raw.items()}
+    return Column(**values)
 
 
 def as_table(frame: pa.Table | pd.DataFrame) -> pa.Table:
@@ -131,7 +135,9 @@ def fit_preparing(frame: pa.Table | pd.DataFrame, y: Floats, *, leave_out: Itera
     out = set(leave_out)
     columns = tuple(_fit_column(n, table.column(n), y) for n in table.column_names if n not in out)
     if not any(c.width for c in columns):
-        raise UsageError("no feature is left to learn from", hint="label, key and ignored columns are no features")
+        raise UsageError(
+            "no feature is left to learn from", hint="label, key and ignored columns are no features"
+        )
     return Preparing(columns)
 
 
@@ -139,7 +145,9 @@ def _fit_column(name: str, values: pa.ChunkedArray, y: Floats) -> Column:
     type_ = type_name(values.type)
     kind = kind_of(type_)
     if kind == "other":
-        raise UsageError(f"column '{name}' of type {type_} can't be a feature", hint="add it to the ignored columns")
+        raise UsageError(
+            f"column '{name}' of type {type_} can't be a feature", hint="add it to the ignored columns"
+        )
     if kind == "empty" or values.null_count == len(values):
         return Column(name, type_, "empty", True)
     if kind == "category":
@@ -170,7 +178,18 @@ def _fit_category(name: str, type_: str, values: pa.ChunkedArray, y: Floats) -> 
     codes = np.array([code_of.get(c, other) for c in labels] + [np.nan])
     fill, mean, scale = _moments(codes[index].reshape(-1, 1))
     nulls = bool((~known).any())
-    return Column(name, type_, "category", nulls, tuple(order), tuple(map(float, range(len(order)))), other, fill, mean, scale)
+    return Column(
+        name,
+        type_,
+        "category",
+        nulls,
+        tuple(order),
+        tuple(map(float, range(len(order)))),
+        other,
+        fill,
+        mean,
+        scale,
+    )
 
 
 def _moments(raw: Floats) -> tuple[tuple[float, ...], tuple[float, ...], tuple[float, ...]]:

@@ -10,7 +10,9 @@ import numpy as np
 _SEARCHED = ("lightgbm", "xgboost", "extra_trees")
 
 
-def propose(rng: np.random.Generator, done: Sequence[tuple[str, dict[str, Any], float]]) -> tuple[str, dict[str, Any]] | None:
+def propose(
+    rng: np.random.Generator, done: Sequence[tuple[str, dict[str, Any], float]]
+) -> tuple[str, dict[str, Any]] | None:
     """An estimator and a setting near the best three so far; None when no family that can be searched is there.
 
     Args:

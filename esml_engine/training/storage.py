@@ -35,7 +35,17 @@ TRUSTED_TYPES: tuple[str, ...] = (
     "sklearn.compose._column_transformer._RemainderColsList",
 )
 
-PACKAGES = ("lightgbm", "xgboost-cpu", "xgboost", "perpetual", "scikit-learn", "skops", "numpy", "pyarrow", "pandas")
+PACKAGES = (
+    "lightgbm",
+    "xgboost-cpu",
+    "xgboost",
+    "perpetual",
+    "scikit-learn",
+    "skops",
+    "numpy",
+    "pyarrow",
+    "pandas",
+)
 
 
 class ChangedModelError(FailedError):
@@ -59,7 +69,9 @@ def content_hash(folder: str | Path) -> str:
     """sha256 (hex) over every file below `folder`: relative name, size and bytes, in the order of the names."""
     root = Path(folder)
     digest = hashlib.sha256()
-    for path in sorted((p for p in root.rglob("*") if p.is_file()), key=lambda p: p.relative_to(root).as_posix()):
+    for path in sorted(
+        (p for p in root.rglob("*") if p.is_file()), key=lambda p: p.relative_to(root).as_posix()
+    ):
         # name and size in front of the bytes: no two folders can flow together into the same stream
         digest.update(f"{path.relative_to(root).as_posix()}\0{path.stat().st_size}\0".encode())
         with path.open("rb") as file:
@@ -87,7 +99,11 @@ def save(model: Predictor, folder: str | Path) -> str:
         "packages": versions(),
     }
     if isinstance(model, EnsembleModel):
-        document |= {"kind": "ensemble", "preparing": model.preparing.to_json(), "members": _save_members(model, root)}
+        document |= {
+            "kind": "ensemble",
+            "preparing": model.preparing.to_json(),
+            "members": _save_members(model, root),
+        }
     elif isinstance(model, EstimatorModel):
         name = f"estimator{_SUFFIX[model.library]}"
         _WRITE[model.library](model.estimator, root / name)
@@ -122,11 +138,19 @@ def load(folder: str | Path, sha256: str | None = None) -> Predictor:
         raise FailedError(f"the model has format {raw.get('format')!r}, this engine reads {FORMAT}")
     if raw["kind"] == "ensemble":
         members = [_load_member(root, m) for m in raw["members"]]
-        return EnsembleModel(members, Preparing.from_json(raw["preparing"]), raw["label"], raw["example"], raw["task"])
+        return EnsembleModel(
+            members, Preparing.from_json(raw["preparing"]), raw["label"], raw["example"], raw["task"]
+        )
     if raw["kind"] == "estimator":
         estimator = _READ[raw["library"]](root / raw["file"])
         return EstimatorModel(
-            estimator, raw["library"], raw["class"], raw["signature"], raw["label"], raw["example"], raw["task"]
+            estimator,
+            raw["library"],
+            raw["class"],
+            raw["signature"],
+            raw["label"],
+            raw["example"],
+            raw["task"],
         )
     raise FailedError(f"the model is of unknown kind {raw['kind']!r}")
 
@@ -138,7 +162,9 @@ def _save_members(model: EnsembleModel, root: Path) -> list[dict[str, Any]]:
         files = [f"member{i:02d}_part{j:02d}{_SUFFIX[library]}" for j in range(len(member.parts))]
         for name, part in zip(files, member.parts, strict=True):
             _WRITE[library](part, root / name)
-        described.append({"kind": member.kind, "params": member.params, "weight": member.weight, "files": files})
+        described.append(
+            {"kind": member.kind, "params": member.params, "weight": member.weight, "files": files}
+        )
     return described
 
 
@@ -189,7 +215,10 @@ def _write_sklearn(part: Any, path: Path) -> None:
     foreign = sorted(set(sio.get_untrusted_types(file=path)) - set(TRUSTED_TYPES))
     if foreign:
         path.unlink()
-        raise UsageError(f"{type(part).__name__} holds types that are not trusted on load: {', '.join(foreign)}", hint=_ACCEPTED)
+        raise UsageError(
+            f"{type(part).__name__} holds types that are not trusted on load: {', '.join(foreign)}",
+            hint=_ACCEPTED,
+        )
 
 
 def _read_sklearn(path: Path) -> Any:
@@ -203,7 +232,13 @@ def _read_sklearn(path: Path) -> Any:
 
 
 _ACCEPTED = "accepted are estimators of scikit-learn, LightGBM and XGBoost"
-_LIBRARY = {"lightgbm": "lightgbm", "xgboost": "xgboost", "perpetual": "perpetual", "extra_trees": "sklearn", "linear": "sklearn"}
+_LIBRARY = {
+    "lightgbm": "lightgbm",
+    "xgboost": "xgboost",
+    "perpetual": "perpetual",
+    "extra_trees": "sklearn",
+    "linear": "sklearn",
+}
 _SUFFIX = {"lightgbm": ".txt", "xgboost": ".ubj", "perpetual": ".json", "sklearn": ".skops"}
 _WRITE: dict[str, Callable[[Any, Path], None]] = {
     "lightgbm": _write_lightgbm,
