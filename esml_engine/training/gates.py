@@ -1,0 +1,420 @@
+"""The rules of promotion as pure functions. Doubt refuses: a missing, unknown or undefined value never passes."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any
+
+from esml_engine.training.facts import DIRECTION, PRIMARY_METRIC, TASK_METRICS
+
+Value = float | None
+Thresholds = Mapping[str, Any]
+
+_KNOWN = {"min_gain", "floor", "ceiling", "interval", "weights", "max_cost_1000_rows"}
+
+
+@dataclass(frozen=True)
+class Gate:
+    """One rule's verdict.
+
+    `difference` is challenger against champion (or floor, or baseline) in the metric's unit, positive = better,
+    whatever the metric's direction. `margin` is how far beyond the threshold it lies (negative: by how much it
+    failed). `would_pass_if` is None for a passed gate; else it names exact values: `setting` and `value` (the
+    threshold that would pass), or `metric` and `challenger` (the challenger's value that would), and a `text`.
+    """
+
+    gate: str
+    passed: bool
+    champion: Value = None
+    challenger: Value = None
+    difference: Value = None
+    interval: tuple[float, float] | None = None
+    margin: Value = None
+    reason: str = ""
+    would_pass_if: dict[str, Any] | None = None
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """`promote` when every gate passed and there was at least one, else `refuse`."""
+
+    verdict: str
+    gates: tuple[Gate, ...]
+
+    @property
+    def refusals(self) -> tuple[Gate, ...]:
+        """The gates that did not pass."""
+        return tuple(g for g in self.gates if not g.passed)
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """What is judged. All metrics were computed on the same rows.
+
+    `has_champion` says whether one stands; its metrics missing all the same means doubt, hence refusal.
+    `expectations`: whether the data's expectations passed (None: unknown). `rnd`: trained in R&D mode.
+    `intervals`: for a metric the paired bootstrap interval of the difference, positive = better.
+    """
+
+    task: str
+    challenger: Mapping[str, Value] | None
+    baseline: Mapping[str, Value] | None = None
+    has_champion: bool = False
+    champion: Mapping[str, Value] | None = None
+    champion_task: str | None = None
+    challenger_signature: Sequence[Mapping[str, str]] | None = None
+    champion_signature: Sequence[Mapping[str, str]] | None = None
+    expectations: bool | None = None
+    rnd: bool | None = None
+    intervals: Mapping[str, tuple[float, float]] = field(default_factory=dict)
+    cost_1000_rows: Value = None
+    primary: str | None = None
+
+
+def judge(evidence: Evidence, thresholds: Thresholds) -> Verdict:
+    """Judge a challenger by all gates that the thresholds (the `[gates]` table) name, and by those that always hold.
+
+    Never raises: what goes wrong inside a gate is that gate's refusal.
+    """
+    gates: list[Gate] = []
+    unknown = sorted(set(thresholds) - _KNOWN)
+    if unknown:
+        gates.append(Gate("settings", False, reason=f"unknown gate setting '{unknown[0]}'"))
+
+    for name, key, rule in (
+        ("min_gain", "min_gain", min_gain),
+        ("floor", "floor", floor),
+        ("floor", "ceiling", ceiling),
+    ):
+        table = thresholds.get(key) or {}
+        if not isinstance(table, Mapping):
+            gates.append(Gate("settings", False, reason=f"'{key}' is not a table of metric = number"))
+            continue
+        gates += [
+            _closed(
+                f"{name}:{m}", partial(_suited, f"{name}:{m}", m, evidence, partial(rule, m, v, evidence))
+            )
+            for m, v in table.items()
+        ]
+    bands = thresholds.get("interval") or ()
+    if isinstance(bands, str) or not isinstance(bands, Sequence):
+        gates.append(Gate("settings", False, reason="'interval' is not a list of metrics"))
+    else:
+        gates += [
+            _closed(
+                f"interval:{m}",
+                partial(_suited, f"interval:{m}", m, evidence, partial(interval, m, evidence)),
+            )
+            for m in bands
+        ]
+    if thresholds.get("weights"):
+        gates.append(_closed("weights", lambda: weights(thresholds["weights"], evidence)))
+    if not evidence.has_champion or evidence.baseline is not None:
+        gates.append(_closed("baseline", lambda: baseline(evidence)))
+    gates.append(_closed("expectations", lambda: expectations(evidence)))
+    gates.append(_closed("rnd", lambda: rnd(evidence)))
+    gates.append(_closed("signature", lambda: signature(evidence)))
+    if thresholds.get("max_cost_1000_rows") is not None:
+        gates.append(_closed("cost", lambda: cost(thresholds["max_cost_1000_rows"], evidence)))
+    return Verdict("promote" if all(g.passed for g in gates) else "refuse", tuple(gates))
+
+
+def min_gain(metric: str, limit: Any, evidence: Evidence) -> Gate:
+    """Challenger must be better than the champion by `limit` (negative: may be worse by that much)."""
+    name = f"min_gain:{metric}"
+    least = _number(limit)
+    mine = _value(evidence.challenger, metric)
+    if least is None:
+        return Gate(name, False, challenger=mine, reason=f"the threshold {limit!r} is not a finite number")
+    if mine is None:
+        return _undefined(name, "challenger", metric, None, None)
+    if not evidence.has_champion:
+        return Gate(
+            name, True, challenger=mine, reason="no champion stands here: floors and baseline take its place"
+        )
+    theirs = _value(evidence.champion, metric)
+    if theirs is None:
+        return _undefined(name, "champion", metric, None, mine)
+    gain = _gain(metric, mine, theirs)
+    if not math.isfinite(gain):
+        return Gate(name, False, theirs, mine, reason="the difference is not finite")
+    band = evidence.intervals.get(metric)
+    if gain >= least:
+        return Gate(name, True, theirs, mine, gain, band, gain - least, _gain_text(metric, gain, least))
+    need = _reach(theirs + DIRECTION[metric] * least, metric, lambda v: _gain(metric, v, theirs) >= least)
+    change = _change(f"min_gain.{metric}", gain, metric, need, mine)
+    return Gate(name, False, theirs, mine, gain, band, gain - least, _gain_text(metric, gain, least), change)
+
+
+def floor(metric: str, limit: Any, evidence: Evidence) -> Gate:
+    """Challenger's value must not be below the limit; meeting it exactly passes."""
+    return _bound("floor", metric, limit, evidence)
+
+
+def ceiling(metric: str, limit: Any, evidence: Evidence) -> Gate:
+    """Challenger's value must not be above the limit; meeting it exactly passes."""
+    return _bound("ceiling", metric, limit, evidence)
+
+
+def _bound(kind: str, metric: str, limit: Any, evidence: Evidence) -> Gate:
+    name = f"floor:{metric}"
+    bound = _number(limit)
+    mine = _value(evidence.challenger, metric)
+    if bound is None:
+        return Gate(name, False, challenger=mine, reason=f"the threshold {limit!r} is not a finite number")
+    if mine is None:
+        return _undefined(name, "challenger", metric, None, None)
+    sign = +1 if kind == "floor" else -1
+    margin = sign * (mine - bound)
+    passed = mine >= bound if kind == "floor" else mine <= bound
+    says = "at least" if kind == "floor" else "at most"
+    reason = f"{metric} is {mine:.6g}, must be {says} {bound:.6g}"
+    change = None if passed else _change(f"{kind}.{metric}", mine, metric, bound, mine)
+    return Gate(name, passed, None, mine, None, None, margin, reason, change)
+
+
+def interval(metric: str, evidence: Evidence) -> Gate:
+    """The paired bootstrap interval of the difference must lie above zero."""
+    name = f"interval:{metric}"
+    mine = _value(evidence.challenger, metric)
+    if mine is None:
+        return _undefined(name, "challenger", metric, None, None)
+    if not evidence.has_champion:
+        return Gate(
+            name, True, challenger=mine, reason="no champion stands here: floors and baseline take its place"
+        )
+    theirs = _value(evidence.champion, metric)
+    if theirs is None:
+        return _undefined(name, "champion", metric, None, mine)
+    band = evidence.intervals.get(metric)
+    if band is None or len(band) != 2 or not all(_number(v) is not None for v in band) or band[0] > band[1]:
+        return Gate(
+            name, False, theirs, mine, reason=f"no valid interval of the difference in {metric} was computed"
+        )
+    gain = _gain(metric, mine, theirs)
+    passed = band[0] > 0
+    reason = f"the interval of the gain in {metric} is {band[0]:.6g} to {band[1]:.6g}, must lie above 0"
+    return Gate(name, passed, theirs, mine, gain, (band[0], band[1]), band[0], reason)
+
+
+def weights(table: Any, evidence: Evidence) -> Gate:
+    """Σ weight × gain / |champion| over the weighted metrics must be above zero."""
+    if not isinstance(table, Mapping):
+        return Gate("weights", False, reason="'weights' is not a table of metric = number")
+    if not evidence.has_champion:
+        return Gate("weights", True, reason="no champion stands here: floors and baseline take its place")
+    terms: dict[str, tuple[float, float, float]] = {}
+    for metric, raw in table.items():
+        wrong = _unsuited(metric, evidence)
+        weight, mine = _number(raw), _value(evidence.challenger, metric)
+        theirs = _value(evidence.champion, metric)
+        if wrong:
+            return Gate("weights", False, reason=wrong)
+        if weight is None or weight < 0:
+            return Gate(
+                "weights", False, reason=f"the weight of {metric} is not a number of 0 or more: {raw!r}"
+            )
+        if mine is None or theirs is None:
+            return _undefined("weights", "challenger" if mine is None else "champion", metric, theirs, mine)
+        if theirs == 0:
+            return Gate(
+                "weights", False, 0.0, mine, reason=f"the champion's {metric} is 0: no relative gain exists"
+            )
+        terms[metric] = (weight, mine, theirs)
+
+    def total(values: Mapping[str, float]) -> float:
+        return sum(w * _gain(m, values[m], theirs) / abs(theirs) for m, (w, _, theirs) in terms.items())
+
+    mine_all = {m: mine for m, (_, mine, _) in terms.items()}
+    score = total(mine_all)
+    if not math.isfinite(score):
+        return Gate("weights", False, reason="the weighted sum of relative gains is not finite")
+    reason = f"the weighted sum of relative gains is {score:+.6g}, must be above 0"
+    if score > 0:
+        return Gate("weights", True, difference=score, margin=score, reason=reason)
+    heavy = max(terms, key=lambda m: terms[m][0])
+    weight, mine, theirs = terms[heavy]
+    change = None
+    if weight > 0:
+        start = mine + DIRECTION[heavy] * abs(theirs) * -score / weight
+        need = _reach(start, heavy, lambda v: total({**mine_all, heavy: v}) > 0)
+        change = {
+            "metric": heavy,
+            "challenger": need,
+            "text": f"{heavy} of {need:.6g} ({need - mine:+.6g}), all else equal",
+        }
+    return Gate("weights", False, difference=score, margin=score, reason=reason, would_pass_if=change)
+
+
+def baseline(evidence: Evidence) -> Gate:
+    """Challenger must be strictly better than the trivial baseline in the primary metric."""
+    metric = evidence.primary or PRIMARY_METRIC.get(evidence.task, "")
+    wrong = _unsuited(metric, evidence)
+    if wrong:
+        return Gate("baseline", False, reason=wrong)
+    mine, trivial = _value(evidence.challenger, metric), _value(evidence.baseline, metric)
+    if mine is None:
+        return _undefined("baseline", "challenger", metric, None, None)
+    if trivial is None:
+        return _undefined("baseline", "baseline", metric, None, mine)
+    gain = _gain(metric, mine, trivial)
+    if not math.isfinite(gain):
+        return Gate("baseline", False, None, mine, reason="the difference is not finite")
+    reason = f"{metric} is {mine:.6g}, the trivial baseline's {trivial:.6g}"
+    if gain > 0:
+        return Gate("baseline", True, None, mine, gain, None, gain, reason)
+    need = _reach(trivial, metric, lambda v: _gain(metric, v, trivial) > 0)
+    change = {"metric": metric, "challenger": need, "text": f"{metric} of {need:.6g} ({need - mine:+.6g})"}
+    return Gate("baseline", False, None, mine, gain, None, gain, reason, change)
+
+
+def expectations(evidence: Evidence) -> Gate:
+    """The expectations of the data behind the challenger passed."""
+    if evidence.expectations is True:
+        return Gate("expectations", True, reason="the data's expectations passed")
+    said = "failed" if evidence.expectations is False else "are not known to have passed"
+    return Gate("expectations", False, reason=f"the data's expectations {said}")
+
+
+def rnd(evidence: Evidence) -> Gate:
+    """The challenger was not trained in R&D mode."""
+    if evidence.rnd is False:
+        return Gate("rnd", True, reason="not trained in R&D mode")
+    said = (
+        "it was trained in R&D mode"
+        if evidence.rnd is True
+        else "whether it was trained in R&D mode is not known"
+    )
+    return Gate("rnd", False, reason=said)
+
+
+def signature(evidence: Evidence) -> Gate:
+    """Who calls the champion today can call the challenger unchanged: same task, no new column, no other type."""
+    mine = evidence.challenger_signature
+    if mine is None:
+        return Gate("signature", False, reason="the challenger's signature is missing")
+    if not evidence.has_champion:
+        return Gate("signature", True, reason="no champion stands here")
+    if evidence.champion_task != evidence.task:
+        return Gate(
+            "signature",
+            False,
+            reason=f"the champion's task is {evidence.champion_task}, the challenger's {evidence.task}",
+        )
+    theirs = evidence.champion_signature
+    if theirs is None:
+        return Gate("signature", False, reason="the champion's signature is missing")
+    known = {c["name"]: c["type"] for c in theirs}
+    for column in mine:
+        name, kind = column["name"], column["type"]
+        if name not in known:
+            return Gate(
+                "signature",
+                False,
+                reason=f"the challenger needs column '{name}', which the champion does not take",
+            )
+        if not _widens(known[name], kind):
+            return Gate(
+                "signature",
+                False,
+                reason=f"column '{name}' is {known[name]} for the champion, {kind} for the challenger",
+            )
+    return Gate("signature", True, reason="compatible with the champion's")
+
+
+def cost(limit: Any, evidence: Evidence) -> Gate:
+    """The predicted cost of scoring 1,000 rows is within the limit."""
+    most, price = _number(limit), _number(evidence.cost_1000_rows)
+    if most is None:
+        return Gate("cost", False, reason=f"the threshold {limit!r} is not a finite number")
+    if price is None:
+        return Gate("cost", False, reason="the cost of scoring 1,000 rows could not be predicted")
+    passed = price <= most
+    text = f"max_cost_1000_rows of {price!r}"
+    change = None if passed else {"setting": "max_cost_1000_rows", "value": price, "text": text}
+    return Gate(
+        "cost",
+        passed,
+        None,
+        price,
+        None,
+        None,
+        most - price,
+        f"1,000 rows cost {price:.6g}, at most {most:.6g}",
+        change,
+    )
+
+
+def _closed(name: str, rule: Callable[[], Gate]) -> Gate:
+    try:
+        return rule()
+    except Exception as e:  # noqa: BLE001 - fail closed: whatever goes wrong while judging is a refusal with its reason
+        return Gate(name, False, reason=f"could not be judged: {type(e).__name__}: {e}")
+
+
+def _suited(name: str, metric: str, evidence: Evidence, rule: Callable[[], Gate]) -> Gate:
+    wrong = _unsuited(metric, evidence)
+    return Gate(name, False, reason=wrong) if wrong else rule()
+
+
+def _unsuited(metric: str, evidence: Evidence) -> str:
+    if metric not in DIRECTION:
+        return f"unknown metric '{metric}': its direction is not known"
+    if metric not in TASK_METRICS.get(evidence.task, ()):
+        return f"metric '{metric}' does not belong to task '{evidence.task}'"
+    if evidence.has_champion and evidence.champion_task != evidence.task:
+        return f"the champion's task is {evidence.champion_task}, the challenger's {evidence.task}: they can't be compared"
+    return ""
+
+
+def _number(raw: Any) -> float | None:
+    if isinstance(raw, bool) or not isinstance(raw, int | float):
+        return None
+    return float(raw) if math.isfinite(raw) else None
+
+
+def _value(metrics: Mapping[str, Value] | None, name: str) -> float | None:
+    return None if metrics is None else _number(metrics.get(name))
+
+
+def _gain(metric: str, mine: float, theirs: float) -> float:
+    return DIRECTION[metric] * (mine - theirs)
+
+
+def _reach(start: float, metric: str, passes: Callable[[float], bool]) -> float:
+    """The value near `start` that passes: rounding may leave `start` itself just short, so step on in doubling ulps."""
+    value, step = start, math.ulp(start)
+    while not passes(value):
+        value += DIRECTION[metric] * step
+        step *= 2
+    return value
+
+
+def _undefined(name: str, who: str, metric: str, champion: Value, challenger: Value) -> Gate:
+    return Gate(name, False, champion, challenger, reason=f"the {who}'s {metric} is missing or undefined")
+
+
+def _gain_text(metric: str, gain: float, least: float) -> str:
+    word = "better" if gain >= 0 else "worse"
+    return f"{metric} is {word} by {abs(gain):.6g}, the least allowed gain is {least:+.6g}"
+
+
+def _change(setting: str, value: float, metric: str, need: float, mine: float) -> dict[str, Any]:
+    text = f"{metric} of {need:.6g} ({need - mine:+.6g}), or {setting} set to {value!r}"
+    return {"setting": setting, "value": value, "metric": metric, "challenger": need, "text": text}
+
+
+def _widens(given: str, wanted: str) -> bool:
+    """Whether values of type `given` are accepted where `wanted` is asked (integers for floats)."""
+    if given == wanted:
+        return True
+    ints, floats = ("int", "uint"), ("double", "float", "halffloat", "decimal")
+    if given.startswith(ints) and wanted.startswith((*ints, *floats)):
+        return True
+    if given.startswith(floats) and wanted.startswith(floats):
+        return True
+    text = ("string", "large_string", "dictionary")
+    return given.startswith(text) and wanted.startswith(text)

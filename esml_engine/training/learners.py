@@ -1,0 +1,243 @@
+"""The estimators of the portfolio: how each is fitted within a deadline, predicts, and which matrix it reads."""
+
+from __future__ import annotations
+
+import os
+
+# before the first OpenMP library is loaded: waiting threads that spin stall small fits
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+Floats = NDArray[np.float64]
+
+# the matrix of `preparing.Encoder` that each kind reads
+MATRIX = {
+    "lightgbm": "codes",
+    "xgboost": "codes",
+    "perpetual": "codes",
+    "extra_trees": "filled",
+    "linear": "scaled",
+}
+SMALL_ROWS = 2_000
+_MAX_ROUNDS = 3_000
+_PATIENCE = 50
+_MANY_ROWS = 20_000
+
+
+@dataclass(frozen=True)
+class Fold:
+    """The rows of one fit: learned from, and held out (for early stopping and out-of-fold predictions)."""
+
+    x: NDArray[Any]
+    y: Floats
+    x_out: NDArray[Any]
+    y_out: Floats
+
+
+@dataclass(frozen=True)
+class Limits:
+    """`until`: `time.monotonic()` at which the fit must stop and keep what it has."""
+
+    until: float
+    threads: int
+    seed: int
+
+
+def threads_for(rows: int) -> int:
+    """Threads for a fit: one below 2,000 rows, where a second one only costs."""
+    return 1 if rows < SMALL_ROWS else max(1, os.cpu_count() or 1)
+
+
+def fit(kind: str, params: dict[str, Any], fold: Fold, limits: Limits) -> Any:
+    """Fit one estimator on one fold; the answer is the library's own model object, read by `predict`."""
+    return _FIT[kind](params, fold, limits)
+
+
+def predict(kind: str, model: Any, x: NDArray[Any], threads: int = 1) -> Floats:
+    """Predictions (n,) of a model from `fit` on the matrix of its kind."""
+    raw = _PREDICT[kind](model, x, threads)
+    return np.asarray(raw, dtype=np.float64)
+
+
+def _fit_lightgbm(params: dict[str, Any], fold: Fold, limits: Limits) -> Any:
+    import lightgbm as lgb
+
+    def deadline(env: Any) -> None:
+        if time.monotonic() > limits.until:
+            raise lgb.callback.EarlyStopException(env.iteration, env.evaluation_result_list)
+
+    settings = {
+        "objective": "regression",
+        "metric": "l2",
+        "verbose": -1,
+        "deterministic": True,
+        "force_row_wise": True,
+        "num_threads": limits.threads,
+        "seed": limits.seed,
+        "feature_pre_filter": False,
+        **params,
+    }
+    data = lgb.Dataset(fold.x, fold.y, params=settings)
+    held = lgb.Dataset(fold.x_out, fold.y_out, reference=data, params=settings)
+    stop = lgb.early_stopping(_PATIENCE, verbose=False)
+    model = lgb.train(settings, data, _MAX_ROUNDS, valid_sets=[held], callbacks=[stop, deadline])
+    return lgb.Booster(model_str=model.model_to_string(num_iteration=max(1, model.best_iteration)))
+
+
+def _fit_xgboost(params: dict[str, Any], fold: Fold, limits: Limits) -> Any:
+    import xgboost as xgb
+
+    class Deadline(xgb.callback.TrainingCallback):  # type: ignore[misc]
+        def after_iteration(self, model: Any, epoch: int, evals_log: Any) -> bool:
+            return time.monotonic() > limits.until
+
+    settings = {
+        "objective": "reg:squarederror",
+        "tree_method": "hist",
+        "nthread": limits.threads,
+        "seed": limits.seed,
+        "verbosity": 0,
+        **params,
+    }
+    data = xgb.DMatrix(fold.x, fold.y, nthread=limits.threads)
+    held = xgb.DMatrix(fold.x_out, fold.y_out, nthread=limits.threads)
+    model = xgb.train(
+        settings,
+        data,
+        _MAX_ROUNDS,
+        evals=[(held, "held")],
+        early_stopping_rounds=_PATIENCE,
+        verbose_eval=False,
+        callbacks=[Deadline()],
+    )
+    return model[: model.best_iteration + 1]
+
+
+def _fit_perpetual(params: dict[str, Any], fold: Fold, limits: Limits) -> Any:
+    from perpetual import PerpetualBooster
+
+    left = max(0.1, limits.until - time.monotonic())
+    model = PerpetualBooster(
+        objective="SquaredLoss",
+        num_threads=limits.threads,
+        seed=limits.seed,
+        timeout=left,
+        categorical_features=None,
+        **params,
+    )
+    model.fit(fold.x, fold.y)
+    return model
+
+
+def _fit_extra_trees(params: dict[str, Any], fold: Fold, limits: Limits) -> Any:
+    from sklearn.ensemble import ExtraTreesRegressor
+
+    trees, step = (100, 25) if len(fold.y) <= _MANY_ROWS else (60, 10)
+    cap = None if len(fold.y) <= _MANY_ROWS else 4_096
+    model = ExtraTreesRegressor(
+        step, max_leaf_nodes=cap, n_jobs=limits.threads, random_state=limits.seed, warm_start=True, **params
+    )
+    model.fit(fold.x, fold.y)
+    while len(model.estimators_) < trees and time.monotonic() < limits.until:
+        model.set_params(n_estimators=len(model.estimators_) + step)
+        model.fit(fold.x, fold.y)
+    model.set_params(n_jobs=1)
+    return model
+
+
+def _fit_linear(params: dict[str, Any], fold: Fold, limits: Limits) -> Any:
+    from sklearn.linear_model import RidgeCV
+
+    return RidgeCV(alphas=np.logspace(-3, 4, 15), **params).fit(fold.x, fold.y)
+
+
+def _predict_lightgbm(model: Any, x: NDArray[Any], threads: int) -> Any:
+    return model.predict(x, num_threads=threads)
+
+
+def _predict_xgboost(model: Any, x: NDArray[Any], threads: int) -> Any:
+    model.set_param({"nthread": threads})
+    return model.inplace_predict(x, validate_features=False)
+
+
+def _predict_perpetual(model: Any, x: NDArray[Any], threads: int) -> Any:
+    return model.predict(x)
+
+
+def _predict_sklearn(model: Any, x: NDArray[Any], threads: int) -> Any:
+    return model.predict(x)
+
+
+_FIT: dict[str, Callable[[dict[str, Any], Fold, Limits], Any]] = {
+    "lightgbm": _fit_lightgbm,
+    "xgboost": _fit_xgboost,
+    "perpetual": _fit_perpetual,
+    "extra_trees": _fit_extra_trees,
+    "linear": _fit_linear,
+}
+_PREDICT: dict[str, Callable[[Any, NDArray[Any], int], Any]] = {
+    "lightgbm": _predict_lightgbm,
+    "xgboost": _predict_xgboost,
+    "perpetual": _predict_perpetual,
+    "extra_trees": _predict_sklearn,
+    "linear": _predict_sklearn,
+}
+
+# fixed settings in the order in which they are tried: one of each family first
+PLAN: tuple[tuple[str, dict[str, Any]], ...] = (
+    ("lightgbm", {"learning_rate": 0.05, "num_leaves": 31, "min_data_in_leaf": 20, "feature_fraction": 0.9}),
+    ("linear", {}),
+    (
+        "xgboost",
+        {"eta": 0.05, "max_depth": 6, "min_child_weight": 2, "subsample": 0.9, "colsample_bynode": 0.8},
+    ),
+    ("extra_trees", {"min_samples_leaf": 2, "max_features": 1.0}),
+    ("perpetual", {"budget": 0.5}),
+    (
+        "lightgbm",
+        {
+            "learning_rate": 0.03,
+            "num_leaves": 8,
+            "min_data_in_leaf": 30,
+            "feature_fraction": 0.5,
+            "bagging_fraction": 0.8,
+            "bagging_freq": 1,
+            "lambda_l2": 10.0,
+        },
+    ),
+    ("xgboost", {"eta": 0.04, "max_depth": 3, "subsample": 0.7, "colsample_bynode": 0.5, "lambda": 5.0}),
+    ("extra_trees", {"min_samples_leaf": 5, "max_features": 0.5}),
+    (
+        "lightgbm",
+        {
+            "learning_rate": 0.04,
+            "num_leaves": 96,
+            "min_data_in_leaf": 10,
+            "feature_fraction": 0.7,
+            "lambda_l2": 1.0,
+        },
+    ),
+    ("perpetual", {"budget": 1.0}),
+    (
+        "xgboost",
+        {"eta": 0.04, "max_depth": 9, "min_child_weight": 10, "subsample": 0.8, "colsample_bynode": 0.6},
+    ),
+    (
+        "lightgbm",
+        {
+            "extra_trees": True,
+            "learning_rate": 0.05,
+            "num_leaves": 31,
+            "min_data_in_leaf": 10,
+            "feature_fraction": 0.9,
+            "lambda_l2": 1.0,
+        },
+    ),
+)

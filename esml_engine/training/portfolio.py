@@ -1,0 +1,337 @@
+"""The embedded AutoML: a portfolio of fixed settings, bagged over folds, blended by held-out predictions.
+
+Folds are the outer loop, so the search can stop at any time and keep what it has. The first fold screens: it may
+take 40 % of the time; then those that fit into the rest go on, the better first. When time is left after all
+fixed settings, new ones are drawn around the best families (`learners.propose`). When `trials` ends the search
+before the clock does, everything follows from rows and seed alone.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import math
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field, replace
+from decimal import Decimal
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from esml_engine.errors import FailedError, NotYetError, UsageError
+from esml_engine.training import learners
+from esml_engine.training.blending import greedy_weights, loss_function
+from esml_engine.training.facts import Profile, Trial
+from esml_engine.training.model import EnsembleModel, Matrices, Member
+from esml_engine.training.preparing import Encoder, Preparing, fit_preparing, kind_of, type_name
+from esml_engine.training.proposals import propose
+
+Floats = NDArray[np.float64]
+Progress = Callable[[float, str], None]
+OnTrial = Callable[[Trial], None]
+
+_RESERVE = 0.08
+_SCREEN = 0.4
+_ONE_FIT = 0.25
+_HOPELESS = 1.05
+
+
+@dataclass(frozen=True)
+class Search:
+    """What a search found. `members` stand beside `trials`, one each; weights of members sum to 1.
+
+    `failures`: estimators that raised, with the reason; they take no part.
+    """
+
+    trials: tuple[Trial, ...]
+    members: tuple[Member, ...]
+    preparing: Preparing
+    label: str
+    example: dict[str, Any]
+    seconds: float
+    failures: tuple[dict[str, str], ...] = ()
+
+    def model(self) -> EnsembleModel:
+        """The blend: members with a weight above zero."""
+        return self._model([m for m in self.members if m.weight > 0])
+
+    def best_of_families(self) -> dict[str, EnsembleModel]:
+        """For each estimator its trial with the lowest validation loss, as a model of its own."""
+        best: dict[str, tuple[float, Member]] = {}
+        for trial, member in zip(self.trials, self.members, strict=True):
+            # a setting that was given up after the first fold stands back behind any that was finished
+            loss = (float("inf") if trial.loss is None else trial.loss) + (0 if member.weight >= 0 else 1e300)
+            if trial.estimator not in best or loss < best[trial.estimator][0]:
+                best[trial.estimator] = (loss, member)
+        return {kind: self._model([replace(m, weight=1.0)]) for kind, (_, m) in best.items()}
+
+    def _model(self, members: list[Member]) -> EnsembleModel:
+        return EnsembleModel(members, self.preparing, self.label, self.example)
+
+
+@dataclass
+class _Candidate:
+    kind: str
+    params: dict[str, Any]
+    held_out: Floats
+    parts: list[Any] = field(default_factory=list)
+    seconds: float = 0.0
+    screened: float = float("inf")
+    active: bool = True
+    failure: str = ""
+
+
+def labels(table: pa.Table, label: str) -> tuple[pa.Table, Floats]:
+    """Rows whose label is known, and the labels (n,) as numbers.
+
+    Raises:
+        UsageError: there is no such column, it is no number, or no row has a label.
+    """
+    if label not in table.column_names:
+        raise UsageError(f"the label '{label}' is no column of the table")
+    column = table.column(label)
+    if kind_of(type_name(column.type)) != "number":
+        raise UsageError(f"the label '{label}' is {type_name(column.type)}; regression needs numbers")
+    y = np.array(
+        column.cast(pa.float64(), safe=False)
+        if not pa.types.is_boolean(column.type)
+        else column.cast(pa.int8())
+    )
+    y = y.astype(np.float64)
+    known = np.isfinite(y)
+    if not known.any():
+        raise UsageError(f"no row has a value in the label '{label}'")
+    return (table if known.all() else table.filter(pa.array(known))), y[known]
+
+
+def search(
+    train: pa.Table,
+    validate: pa.Table | None,
+    *,
+    label: str,
+    leave_out: Iterable[str] = (),
+    profile: Profile,
+    task: str = "regression",
+    progress: Progress = lambda fraction, message: None,
+    on_trial: OnTrial = lambda trial: None,
+) -> Search:
+    """Fit the portfolio within the profile's seconds and trials.
+
+    Args:
+        train: rows to learn from, folded.
+        validate: rows for choosing: each trial's loss, and a say in the weights. None or empty: out-of-fold
+            predictions take its place.
+        label: name of the label column; rows without a label are left out.
+        leave_out: columns that are no features (the key, ignored ones).
+        progress: called with a fraction (0 to 1) and a message.
+        on_trial: called once a trial, when it is over.
+
+    Raises:
+        NotYetError: another task than regression.
+        UsageError: the label or the features can't be used.
+        FailedError: no estimator could be fitted.
+    """
+    if task != "regression":
+        raise NotYetError(f"automl for task '{task}' is not built yet")
+    begun = time.monotonic()
+    train, y = labels(train, label)
+    if len(y) < 4:
+        raise UsageError(f"{len(y)} training rows are too few to learn from")
+    held: tuple[pa.Table, Floats] | None = None
+    if validate is not None and validate.num_rows:
+        held = labels(validate, label)
+    own = np.zeros(len(y), dtype=bool)  # rows of gold_validate that take part in the folds
+    if held is not None and profile.learn_from_validate:
+        train = pa.concat_tables(
+            [train.select(train.column_names), held[0].select(train.column_names)],
+            promote_options="permissive",
+        )
+        own = np.concatenate([own, np.ones(len(held[1]), dtype=bool)])
+        y, held = np.concatenate([y, held[1]]), None
+    preparing = fit_preparing(train, y, leave_out={label, *leave_out})
+    run = _Run(train, y, held, own, preparing, profile, begun, progress, on_trial)
+    run.go()
+    return run.result(label, example_of_columns(train, [c.name for c in preparing.columns]))
+
+
+def example_of_columns(table: pa.Table, columns: Iterable[str]) -> dict[str, Any]:
+    """The first row of some columns, dates as ISO text: an input example that is plain JSON."""
+    row = table.select(list(columns)).slice(0, 1).to_pylist()[0]
+    return {k: _plain(v) for k, v in row.items()}
+
+
+def _plain(v: Any) -> Any:
+    if isinstance(v, dt.date):
+        return v.isoformat()
+    if isinstance(v, Decimal) or (isinstance(v, float) and not math.isfinite(v)):
+        return float(v) if math.isfinite(v) else None
+    return v
+
+
+class _Run:
+    """One search's state."""
+
+    def __init__(
+        self,
+        train: pa.Table,
+        y: Floats,
+        held: tuple[pa.Table, Floats] | None,
+        own: NDArray[np.bool_],
+        preparing: Preparing,
+        profile: Profile,
+        begun: float,
+        progress: Progress,
+        on_trial: OnTrial,
+    ) -> None:
+        self.y, self.own, self.preparing, self.profile = y, own, preparing, profile
+        self.begun, self.progress, self.on_trial = begun, progress, on_trial
+        self.stop = begun + profile.seconds * (1 - _RESERVE)
+        encoder = Encoder(preparing)
+        self.rows = Matrices(encoder, encoder.codes(train))
+        self.held = None if held is None else (Matrices(encoder, encoder.codes(held[0])), held[1])
+        self.folds = min(profile.folds, len(y))
+        self.fold_of = np.random.default_rng(profile.seed).permutation(len(y)) % self.folds
+        self.threads = learners.threads_for(len(y))
+        self.loss = loss_function(profile.metric)
+        plan = [(k, p) for k, p in learners.PLAN if k in profile.estimators][: profile.trials]
+        self.candidates = [self._new(k, p) for k, p in plan]
+        self.fits = 0
+
+    def _new(self, kind: str, params: dict[str, Any]) -> _Candidate:
+        return _Candidate(kind, params, np.full(len(self.y), np.nan))
+
+    def go(self) -> None:
+        """Screen, go on with what fits, then look further while trials and time are left."""
+        screen = self.begun + self.profile.seconds * _SCREEN
+        for c in self.candidates:
+            if any(o.parts for o in self.candidates) and time.monotonic() >= screen:
+                c.active = False
+                continue
+            self._fit(c, 0, min(screen, time.monotonic() + self.profile.seconds * _ONE_FIT))
+            c.screened = self._loss_in_fold(c, 0)
+        self._choose()
+        for fold in range(1, self.folds):
+            for c in self._active():
+                if not self._time_for(c.seconds / len(c.parts)):
+                    return
+                self._fit(c, fold, min(self.stop, time.monotonic() + max(1.0, 4 * c.seconds / len(c.parts))))
+        self._look_further()
+
+    def _active(self) -> list[_Candidate]:
+        return [c for c in self.candidates if c.active and c.parts and not c.failure]
+
+    def _choose(self) -> None:
+        """Keep the best by the first fold as far as their further folds fit into the time; always the very best."""
+        left = (self.stop - time.monotonic()) * 0.9
+        for i, c in enumerate(sorted(self._active(), key=lambda c: c.screened)):
+            need = c.seconds * (self.folds - 1)
+            c.active = i == 0 or need <= left
+            left -= need if c.active else 0
+
+    def _look_further(self) -> None:
+        rng = np.random.default_rng([self.profile.seed, 77])
+        while len(self.candidates) < self.profile.trials:
+            done = [c for c in self._active() if len(c.parts) == self.folds]
+            proposed = propose(rng, [(c.kind, c.params, c.screened) for c in done])
+            if proposed is None:
+                return
+            kind, params, expected = (
+                *proposed,
+                max(c.seconds / self.folds for c in done if c.kind == proposed[0]),
+            )
+            if not self._time_for(expected * self.folds):
+                return
+            c = self._new(kind, params)
+            self.candidates.append(c)
+            best = min(o.screened for o in done)
+            self._fit(c, 0, min(self.stop, time.monotonic() + 4 * expected + 1))
+            c.screened = self._loss_in_fold(c, 0)
+            c.active = c.screened <= best + (_HOPELESS - 1) * abs(best)
+            for fold in range(1, self.folds if c.active and not c.failure else 0):
+                if not self._time_for(expected):
+                    return
+                self._fit(c, fold, min(self.stop, time.monotonic() + 4 * expected + 1))
+
+    def _time_for(self, seconds: float) -> bool:
+        return time.monotonic() + seconds < self.stop
+
+    def _fit(self, c: _Candidate, fold: int, until: float) -> None:
+        out = self.fold_of == fold
+        x = self.rows.of(c.kind)
+        rows = learners.Fold(x[~out], self.y[~out], x[out], self.y[out])
+        limits = learners.Limits(until, self.threads, self.profile.seed * 1_000 + fold)
+        at = time.monotonic()
+        try:
+            part = learners.fit(c.kind, c.params, rows, limits)
+            predicted = learners.predict(c.kind, part, rows.x_out, self.threads)
+            if not np.isfinite(predicted).all():
+                raise FailedError("its predictions are not finite")
+        except Exception as e:  # noqa: BLE001 - one estimator that can't cope must not end the search; its reason is reported
+            c.failure = f"{type(e).__name__}: {e}"
+            return
+        finally:
+            c.seconds += time.monotonic() - at
+        c.parts.append(part)
+        c.held_out[out] = predicted
+        self.fits += 1
+        planned = max(self.profile.trials, len(self.candidates)) * self.folds
+        clock = (time.monotonic() - self.begun) / self.profile.seconds
+        self.progress(
+            min(0.95, max(self.fits / planned, clock)), f"fold {fold + 1} of {self.folds}: {c.kind}"
+        )
+
+    def _loss_in_fold(self, c: _Candidate, fold: int) -> float:
+        if c.failure:
+            return float("inf")
+        out = self.fold_of == fold
+        return self.loss(self.y[out], c.held_out[out])
+
+    def result(self, label: str, example: dict[str, Any]) -> Search:
+        """Weigh the candidates and report every trial."""
+        tried = [c for c in self.candidates if c.parts and not c.failure]
+        failures = tuple({"estimator": c.kind, "reason": c.failure} for c in self.candidates if c.failure)
+        if not tried:
+            said = (
+                "; ".join(f"{f['estimator']}: {f['reason']}" for f in failures) or "no time for a single fit"
+            )
+            raise FailedError(f"no estimator could be fitted ({said})")
+        members = [Member(c.kind, c.params, tuple(c.parts)) for c in tried]
+        on_held = [] if self.held is None else [m.predict(self.held[0], self.threads) for m in members]
+        most = max(len(c.parts) for c in tried if c.active) if any(c.active for c in tried) else 1
+        # a candidate that stands one fold behind when the clock ran out still counts
+        voters = [i for i, c in enumerate(tried) if c.active and len(c.parts) >= max(1, most - 1)] or list(
+            range(len(tried))
+        )
+        common = min(len(tried[i].parts) for i in voters)
+        seen = self.fold_of < common
+        predictions, y = np.array([tried[i].held_out[seen] for i in voters]), self.y[seen]
+        if self.held is not None:
+            predictions = np.hstack([predictions, np.array([on_held[i] for i in voters])])
+            y = np.concatenate([y, self.held[1]])
+        given = greedy_weights(predictions, y, self.loss, self.profile.seed)
+        weights = dict(zip(voters, given.tolist(), strict=True))
+        trials = []
+        for i, c in enumerate(tried):
+            trial = Trial(
+                c.kind,
+                c.params,
+                self._validation_loss(c, on_held[i] if on_held else None),
+                c.seconds,
+                len(c.parts),
+            )
+            trials.append(trial)
+            self.on_trial(trial)
+        weighted = tuple(replace(m, weight=weights.get(i, 0.0)) for i, m in enumerate(members))
+        spent = time.monotonic() - self.begun
+        self.progress(1.0, f"{len(trials)} trials")
+        return Search(tuple(trials), weighted, self.preparing, label, example, spent, failures)
+
+    def _validation_loss(self, c: _Candidate, on_held: Floats | None) -> float | None:
+        if self.held is not None and on_held is not None:
+            value = self.loss(self.held[1], on_held)
+        else:
+            rows = np.isfinite(c.held_out) & (self.own if self.own.any() else True)
+            value = self.loss(self.y[rows], c.held_out[rows]) if rows.any() else float("inf")
+        return value if np.isfinite(value) else None

@@ -1,0 +1,244 @@
+"""The job `training.train`: tables in, one scored model folder and one MLflow run out."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from esml_engine.errors import EsmlError, FailedError, NotYetError, UsageError
+from esml_engine.lake import files
+from esml_engine.runs.context import JobContext
+from esml_engine.runs.facts import TableOut
+from esml_engine.training import storage, tracking
+from esml_engine.training.baselines import baseline_metrics
+from esml_engine.training.custom import TrainContext, train_custom
+from esml_engine.training.facts import Profile, Trial, loss_of
+from esml_engine.training.flaml_search import search_flaml
+from esml_engine.training.importance import permutation_importance
+from esml_engine.training.leakage import leaks
+from esml_engine.training.metrics import Metrics, metric, metrics_for
+from esml_engine.training.model import Predictor
+from esml_engine.training.portfolio import labels, search
+
+Floats = NDArray[np.float64]
+
+_DATA = ("gold_train", "gold_validate", "gold_test")
+
+
+@dataclass(frozen=True)
+class _Outcome:
+    """A fitted model with what was learned on the way to it."""
+
+    model: Predictor
+    estimator: str
+    trials: tuple[Trial, ...]
+    families: Mapping[str, Predictor]
+    failures: tuple[dict[str, str], ...] = ()
+
+
+def train(job: JobContext) -> tuple[dict[str, Any], list[TableOut]]:
+    """Train on gold_train, choose on gold_validate, score on gold_test, log to MLflow, leave the model's folder.
+
+    Inputs: `gold_train`, `gold_validate`, `gold_test`. Parameters: `task`, `label`, `key`, `ignore`, `profile`
+    (see `facts.Profile`), `champion` (`{"folder", "sha256", "version"}` or None; scored on the same test rows),
+    `experiment`, `tags`, `mode` (`automl` or `custom`), `code` (path of train.py for custom), `leakage` (`warn`,
+    the default, or `stop`), `artifacts` (artifact root of the experiment), `cache` (folder of migrated empty
+    tracking databases), `params` (what a custom step sees as `ctx.params`).
+
+    Returns:
+        The result document, and no tables.
+
+    Raises:
+        UsageError: settings, label or features can't be used.
+        NotYetError: another task than regression.
+        StepError: the user's train.py raised.
+        FailedError: nothing could be fitted, or a leaking label is to stop the run.
+    """
+    begun = time.monotonic()
+    p = job.params
+    task, label = p.get("task", "regression"), p["label"]
+    if task != "regression":
+        raise NotYetError(f"training for task '{task}' is not built yet")
+    profile = Profile.parse(p.get("profile") or {}, task)
+    uri = job.spec.tracking
+    tracking.prepare(uri, p.get("cache") or job.work / "cache")
+    experiment = tracking.experiment(uri, p["experiment"], p.get("artifacts"))
+    with tracking.logging_run(
+        uri,
+        experiment,
+        run=job.spec.run,
+        attempt=job.spec.attempt,
+        step=job.spec.step,
+        tags=p.get("tags") or {},
+    ) as logged:
+        job.progress(0.02, "reads the gold tables", now=True)
+        tables = {name: files.arrow(job.input(name)) for name in _DATA}
+        value = _train(job, profile, tables, task, label)
+        value |= {"mlflow_run": logged.run_id, "artifact_uri": f"{logged.artifact_uri}/model"}
+        value["seconds_used"] = round(time.monotonic() - begun, 3)
+        job.progress(0.97, "logs to tracking", now=True)
+        _log(job, uri, logged, profile, value)
+    job.progress(1.0, "done", now=True)
+    return value, []
+
+
+def _train(
+    job: JobContext, profile: Profile, tables: Mapping[str, pa.Table], task: str, label: str
+) -> dict[str, Any]:
+    p = job.params
+    leave_out = {label, *([p["key"]] if p.get("key") else []), *(p.get("ignore") or [])}
+    known, y_train = labels(tables["gold_train"], label)
+    test, y_test = labels(tables["gold_test"], label)
+    found = [asdict(leak) for leak in leaks(known, y_train, leave_out=leave_out)]
+    for leak in found:
+        job.log(f"warning: {leak['message']}")
+    if found and p.get("leakage") == "stop":
+        raise FailedError(
+            f"the label leaks: {found[0]['message']}",
+            hint="add the column to the ignored ones",
+            leakage=found,
+        )
+
+    mode = p.get("mode", "automl")
+    if mode not in ("automl", "custom"):
+        raise UsageError(f"unknown training mode '{mode}'", hint="automl or custom")
+    fitted = (_custom if mode == "custom" else _automl)(job, profile, tables, task, label, leave_out)
+
+    job.progress(0.85, "scores on gold_test", now=True)
+    score = metrics_for(task)
+    folder = job.work / "model"
+    sha256 = storage.save(fitted.model, folder)
+    # what is scored is what was stored
+    model = storage.load(folder, sha256)
+    if model.features:
+        model.predict_columns({k: [v] for k, v in model.example.items()})
+    importance, sampled = permutation_importance(
+        model, test, y_test, metric=profile.metric, seed=profile.seed, seconds=max(1.0, 0.2 * profile.seconds)
+    )
+    champion_metrics, champion_error = _champion(p.get("champion"), task, test, y_test)
+    if champion_error:
+        job.log(f"warning: the champion could not be scored: {champion_error}")
+    return {
+        "task": task,
+        "label": label,
+        "metrics": score(y_test, model.predict(test)),
+        "baseline": baseline_metrics(task, y_train, y_test),
+        "estimator": fitted.estimator,
+        "champion_metrics": champion_metrics,
+        "champion_error": champion_error,
+        "trials": [asdict(t) for t in fitted.trials],
+        "families": [
+            {"estimator": k, "metrics": score(y_test, m.predict(test))} for k, m in fitted.families.items()
+        ],
+        "failures": list(fitted.failures),
+        "importance": [asdict(i) for i in importance],
+        "importance_sampled_rows": sampled,
+        "model_folder": str(folder),
+        "sha256": sha256,
+        "signature": model.signature,
+        "example": model.example,
+        "leakage": found,
+        "packages": storage.versions(),
+    }
+
+
+def _automl(
+    job: JobContext,
+    profile: Profile,
+    tables: Mapping[str, pa.Table],
+    task: str,
+    label: str,
+    leave_out: set[str],
+) -> _Outcome:
+    run = search_flaml if profile.search == "flaml" else search
+    found = run(
+        tables["gold_train"],
+        tables["gold_validate"],
+        label=label,
+        leave_out=leave_out,
+        profile=profile,
+        task=task,
+        progress=lambda fraction, message: job.progress(0.05 + 0.8 * fraction, message),
+        on_trial=lambda t: job.log(
+            f"trial {t.estimator}: loss {t.loss} in {t.seconds:.2f} s, {t.folds} folds"
+        ),
+    )
+    for failure in found.failures:
+        job.log(f"warning: {failure['estimator']} took no part: {failure['reason']}")
+    model = found.model()
+    return _Outcome(model, model.estimator, found.trials, found.best_of_families(), found.failures)
+
+
+def _custom(
+    job: JobContext,
+    profile: Profile,
+    tables: Mapping[str, pa.Table],
+    task: str,
+    label: str,
+    leave_out: set[str],
+) -> _Outcome:
+    code = job.params.get("code")
+    if not code:
+        raise UsageError(
+            "custom training needs a train.py", hint='write steps/train.py, or set mode = "automl"'
+        )
+    source = tables["gold_train"]
+    ctx = TrainContext(
+        env=job.spec.env,
+        task=task,
+        label=label,
+        key=job.params.get("key") or "",
+        features=tuple(n for n in source.column_names if n not in leave_out),
+        seed=profile.seed,
+        version=job.input("gold_train").version,
+        params=job.params.get("params") or {},
+    )
+    at = time.monotonic()
+    model = train_custom(code, source, tables["gold_validate"], ctx)
+    name = model.class_name.rsplit(".", 1)[-1]
+    loss: float | None = None
+    if tables["gold_validate"].num_rows:
+        held, y_held = labels(tables["gold_validate"], label)
+        loss = loss_of(profile.metric, metric(profile.metric, y_held, model.predict(held)))
+    trial = Trial(name, {}, loss, time.monotonic() - at, 1)
+    return _Outcome(model, name, (trial,), {name: model})
+
+
+def _champion(
+    champion: Mapping[str, Any] | None, task: str, test: pa.Table, y_test: Floats
+) -> tuple[Metrics | None, str]:
+    """The champion's metrics on the same test rows, and why there are none though one stands."""
+    if champion is None:
+        return None, ""
+    try:
+        model = storage.load(champion["folder"], champion["sha256"])
+        if model.task != task:
+            return None, f"the champion's task is {model.task}, this model's {task}"
+        return metrics_for(task)(y_test, model.predict(test)), ""
+    except EsmlError as e:
+        # the new model is not lost by it: the gates refuse where a champion stands without metrics
+        return None, e.message
+
+
+def _log(job: JobContext, uri: str, logged: tracking.Logged, profile: Profile, value: dict[str, Any]) -> None:
+    params = {f"profile.{k}": v for k, v in asdict(profile).items()}
+    params |= {
+        "task": value["task"],
+        "label": value["label"],
+        "estimator": value["estimator"],
+        "sha256": value["sha256"],
+    }
+    params |= {f"data.{name}": job.input(name).version for name in _DATA}
+    scored = dict(value["metrics"])
+    scored |= {f"baseline_{k}": v for k, v in value["baseline"].items()}
+    scored |= {f"champion_{k}": v for k, v in (value["champion_metrics"] or {}).items()}
+    tracking.log(uri, logged.run_id, params=params, metrics=scored)
+    tracking.log_json(uri, logged.run_id, value["trials"], "trials.json")
+    tracking.log_json(uri, logged.run_id, value, "training.json")
+    tracking.log_folder(uri, logged.run_id, job.work / "model", "model")

@@ -1,0 +1,223 @@
+"""MLflow as the owner of model bytes and metrics: runs, artifacts, registry. Imported by jobs and the worker only.
+
+Only `MlflowClient` is used, never the fluent API: no global state, no pickle flavour.
+"""
+
+from __future__ import annotations
+
+import importlib.metadata
+import os
+import shutil
+import sqlite3
+import tempfile
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from esml_engine.errors import UsageError
+
+RUN_TAG, ATTEMPT_TAG, STEP_TAG = "esml.run", "esml.attempt", "esml.step"
+_SQLITE = "sqlite:///"
+
+
+@dataclass(frozen=True)
+class Logged:
+    """One MLflow run: its id and where its artifacts stand (a folder or a URI)."""
+
+    run_id: str
+    artifact_uri: str
+
+
+def database(uri: str) -> Path | None:
+    """The file behind a `sqlite:///` tracking URI, None for any other."""
+    return Path(uri.removeprefix(_SQLITE)) if uri.startswith(_SQLITE) else None
+
+
+def prepare(uri: str, cache: str | Path) -> None:
+    """Make a SQLite tracking database that does not exist yet, by copying a migrated empty one from `cache`.
+
+    MLflow's own first start takes seconds of migrations; the copy takes milliseconds. The cache holds one file a
+    version of MLflow. Safe when several processes do it at once: the first one's file stays. Nothing happens for
+    other URIs and for databases that exist.
+    """
+    target = database(uri)
+    if target is None or target.exists():
+        return
+    template = _template(Path(cache))
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=target.parent, prefix=".mlflow-") as folder:
+        copy = Path(folder) / "new.db"
+        shutil.copyfile(template, copy)
+        _place(copy, target)
+
+
+def _template(cache: Path) -> Path:
+    template = cache / f"mlflow-{importlib.metadata.version('mlflow-skinny')}.db"
+    if template.exists():
+        return template
+    cache.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=cache, prefix=".mlflow-") as folder:
+        fresh, whole = Path(folder) / "fresh.db", Path(folder) / "whole.db"
+        from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
+
+        # the default experiment's place is never used: every experiment of ours names its own
+        store = SqlAlchemyStore(f"{_SQLITE}{fresh}", "unused")
+        store.engine.dispose()
+        with closing(sqlite3.connect(fresh)) as source, closing(sqlite3.connect(whole)) as sink:
+            source.backup(sink)
+        _place(whole, template)
+    return template
+
+
+def _place(new: Path, target: Path) -> None:
+    """Give a complete file its name in one atomic act; a file that is already there stays."""
+    try:
+        os.link(new, target)
+    except FileExistsError:
+        return
+
+
+def client(uri: str) -> Any:
+    """An `MlflowClient` for tracking and registry at one URI."""
+    from mlflow import MlflowClient
+
+    return MlflowClient(tracking_uri=uri, registry_uri=uri)
+
+
+def experiment(uri: str, name: str, artifact_root: str | Path | None = None) -> str:
+    """The id of the experiment `name`, made when absent.
+
+    Args:
+        artifact_root: folder that takes the artifacts, each experiment in a folder of its own; None: for a SQLite
+            database `artifacts` beside it, for a server the server's own place.
+    """
+    from mlflow.exceptions import MlflowException
+
+    c = client(uri)
+    found = c.get_experiment_by_name(name)
+    if found is not None:
+        return str(found.experiment_id)
+    file = database(uri)
+    root = Path(artifact_root) if artifact_root else None if file is None else file.parent / "artifacts"
+    try:
+        return str(
+            c.create_experiment(name, artifact_location=None if root is None else str(root.absolute() / name))
+        )
+    except MlflowException as e:
+        found = c.get_experiment_by_name(name)
+        if found is None:
+            raise UsageError(f"the experiment '{name}' can't be made: {e.message}") from e
+        return str(found.experiment_id)
+
+
+@contextmanager
+def logging_run(
+    uri: str,
+    experiment_id: str,
+    *,
+    run: str,
+    attempt: int,
+    step: str,
+    tags: Mapping[str, str],
+) -> Iterator[Logged]:
+    """An MLflow run for one attempt of one step: finished at the end, failed when the block raises.
+
+    Runs of earlier attempts of the same step are closed as KILLED: only the last attempt counts.
+    """
+    c = client(uri)
+    close_attempts(uri, run=run, step=step, below=attempt)
+    mine = {RUN_TAG: run, ATTEMPT_TAG: str(attempt), STEP_TAG: step}
+    made = c.create_run(experiment_id, tags={**{k: str(v) for k, v in tags.items()}, **mine}, run_name=run)
+    try:
+        yield Logged(made.info.run_id, made.info.artifact_uri)
+    except BaseException:
+        c.set_terminated(made.info.run_id, "FAILED")
+        raise
+    c.set_terminated(made.info.run_id, "FINISHED")
+
+
+def close_attempts(uri: str, *, run: str, step: str, below: int) -> list[str]:
+    """Close the MLflow runs of attempts before `below` of a step as KILLED; answers their ids."""
+    c = client(uri)
+    ids = [e.experiment_id for e in c.search_experiments()]
+    wanted = f"tags.`{RUN_TAG}` = '{run}' and tags.`{STEP_TAG}` = '{step}'"
+    closed = []
+    for old in c.search_runs(ids, wanted):
+        if int(old.data.tags.get(ATTEMPT_TAG, "0")) < below and old.info.status != "KILLED":
+            c.set_terminated(old.info.run_id, "KILLED")
+            closed.append(str(old.info.run_id))
+    return closed
+
+
+def log(uri: str, run_id: str, *, params: Mapping[str, Any], metrics: Mapping[str, float | None]) -> None:
+    """Log parameters and those metrics that are defined, in one batch."""
+    from mlflow.entities import Metric, Param
+
+    now = int(time.time() * 1000)
+    client(uri).log_batch(
+        run_id,
+        metrics=[Metric(k, float(v), now, 0) for k, v in metrics.items() if v is not None],
+        params=[Param(k, str(v)[:6000]) for k, v in params.items()],
+    )
+
+
+def log_folder(uri: str, run_id: str, folder: str | Path, name: str) -> None:
+    """Copy a folder's files into the run's artifacts under `name`."""
+    client(uri).log_artifacts(run_id, str(folder), name)
+
+
+def log_json(uri: str, run_id: str, document: Any, name: str) -> None:
+    """Log a JSON document as an artifact file."""
+    client(uri).log_dict(run_id, document, name)
+
+
+def register(uri: str, name: str, mlflow_run: str, source: str, tags: Mapping[str, str]) -> int:
+    """The registry's version of what run `tags["esml.run"]` made: looked up first, made when absent.
+
+    Repeating it after a crash makes no second version. The registered model is made when absent.
+
+    Args:
+        name: the registered model.
+        mlflow_run: id of the MLflow run.
+        source: where the model's folder stands.
+        tags: put on the version; must hold `esml.run`.
+
+    Raises:
+        UsageError: `esml.run` is missing in tags.
+    """
+    from mlflow.exceptions import MlflowException
+
+    if not tags.get(RUN_TAG):
+        raise UsageError(f"a version is registered under the tag {RUN_TAG}, which is missing")
+    c = client(uri)
+    # the store's tag filter differs between backends; versions of one model are few
+    for version in c.search_model_versions(f"name = '{name}'"):
+        if version.tags.get(RUN_TAG) == tags[RUN_TAG]:
+            return int(version.version)
+    try:
+        c.create_registered_model(name)
+    except MlflowException as e:
+        if e.error_code != "RESOURCE_ALREADY_EXISTS":
+            raise
+    made = c.create_model_version(name, source, run_id=mlflow_run, tags={k: str(v) for k, v in tags.items()})
+    return int(made.version)
+
+
+def set_alias(uri: str, name: str, alias: str, version: int) -> None:
+    """Point an alias at a version: one upsert, the alias is never absent in between."""
+    client(uri).set_registered_model_alias(name, alias, str(version))
+
+
+def get_alias(uri: str, name: str, alias: str) -> int | None:
+    """The version that an alias points at, None when there is none."""
+    from mlflow.exceptions import MlflowException
+
+    try:
+        return int(client(uri).get_model_version_by_alias(name, alias).version)
+    except MlflowException as e:
+        if e.error_code in ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"):
+            return None
+        raise
