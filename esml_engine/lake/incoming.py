@@ -8,10 +8,12 @@ way, which splits records in Python and knows each one's line.
 from __future__ import annotations
 
 import hashlib
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
+from typing import Any
 
 import duckdb
 import pyarrow as pa
@@ -21,15 +23,17 @@ from esml_engine.errors import UnreadableError
 from esml_engine.lake import types
 from esml_engine.lake.columns import Column
 from esml_engine.lake.delimited import Dialect, Record, as_utf8, header, records
-from esml_engine.lake.layout import regular_records
+from esml_engine.lake.layout import Layout, regular_layout
 from esml_engine.lake.sql import copy_parquet, ident, literal, scalar
 
 QUARANTINE = pa.schema(
     [("file", pa.string()), ("sha256", pa.string()), ("line", pa.int64()), ("reason", pa.string()), ("raw", pa.string())]
 )
+_FAULTS = pa.schema([("line", pa.int64()), ("reason", pa.string()), ("raw", pa.string())])
+_WHOLE, _BROKEN = "whole.parquet", "broken.parquet"  # scratch tables of the exact way
 RND_SHARE = 0.2
 _RND_BELOW = f"{int(RND_SHARE * 2**64):016x}"  # a hash in hexadecimal below this belongs to the sample
-_SAMPLE = 20_480
+_SAMPLE = 4_096
 _BATCH = 16_384
 _SHOWN = 80
 
@@ -104,18 +108,35 @@ def read_csv(
         columns: bronze's columns; those without a type are inferred.
         exact: don't try the quick way.
     """
+    layout: Layout | None = None
     if not exact and not source.sample and source.dialect.is_utf8:
-        expected = regular_records(source.path, source.dialect.delimiter, len(names))
-        if expected is not None:
-            read = _quick(con, source, names, columns, bronze, expected)
+        layout = regular_layout(source.path, source.dialect.delimiter, len(names))
+        if layout is not None:
+            read = _quick(con, source, names, columns, bronze, layout)
             if read is not None:
                 return read
             bronze.unlink(missing_ok=True)
-    return _exact(con, source, names, columns, bronze, quarantine, work)
+    if layout is None or layout.blank or not _split_by_lines(con, source, len(names), layout, work):
+        _split(source, len(names), work)
+    return _typed(con, source, len(names), columns, bronze, quarantine, work)
 
 
 def _text_column(column: Column) -> str:
     return "CAST(NULL AS VARCHAR)" if column.position is None else f"c{column.position}"
+
+
+def _text_rows(source: Source, width: int) -> str:
+    """SQL table function: DuckDB's own reading of the file, all columns (`c0`, …) as text, nulls as NULL."""
+    spec = ", ".join(f"'c{i}': 'VARCHAR'" for i in range(width))
+    return (
+        f"read_csv({literal(str(source.path))}, columns={{{spec}}}, auto_detect=false, header=false, skip=1, "
+        f"delim={literal(source.dialect.delimiter)}, quote='\"', escape='\"', comment='', nullstr=[{_nulls(source)}], "
+        "strict_mode=true, null_padding=false)"
+    )
+
+
+def _nulls(source: Source) -> str:
+    return ", ".join(literal(n) for n in dict.fromkeys(("", source.dialect.null)))
 
 
 def _quick(
@@ -124,16 +145,10 @@ def _quick(
     names: Sequence[str],
     columns: Sequence[Column],
     bronze: Path,
-    expected: int,
+    layout: Layout,
 ) -> Read | None:
     """One pass by DuckDB; None when anything at all does not fit, for the exact way to say what."""
-    spec = ", ".join(f"'c{i}': 'VARCHAR'" for i in range(len(names)))
-    nulls = ", ".join(literal(n) for n in dict.fromkeys(("", source.dialect.null)))
-    text = (
-        f"read_csv({literal(str(source.path))}, columns={{{spec}}}, auto_detect=false, header=false, skip=1, "
-        f"delim={literal(source.dialect.delimiter)}, quote='\"', escape='\"', comment='', nullstr=[{nulls}], "
-        "strict_mode=true, null_padding=false)"
-    )
+    text = _text_rows(source, len(names))
     open_columns = [c for c in columns if c.type is None]
     try:
         guess = types.shares(
@@ -149,64 +164,86 @@ def _quick(
         copy_parquet(con, f"SELECT {', '.join(select)} FROM {text} WHERE {' AND '.join(where) or 'TRUE'}", bronze)
     except (duckdb.InvalidInputException, duckdb.ConversionException, duckdb.OutOfRangeException):
         return None
-    if pq.read_metadata(bronze).num_rows != expected:
+    if pq.read_metadata(bronze).num_rows != layout.records:
         return None
     if not _holds(con, bronze, chosen, [c.name for c in open_columns]):
         return None
-    if expected == 0:
+    if layout.records == 0:
         bronze.unlink()
-    return Read(expected, 0, chosen, way="quick")
+    return Read(layout.records, 0, chosen, way="quick")
 
 
 def _holds(con: duckdb.DuckDBPyConnection, bronze: Path, chosen: dict[str, str], inferred: Sequence[str]) -> bool:
     """Whether what a sample of the file suggested holds for all of it, and no number overflowed."""
-    table = f"read_parquet({literal(str(bronze))})"
-    checks = [f"isinf({ident(name)})" for name, kind in chosen.items() if kind == "float64"]
-    if checks and scalar(con, f"SELECT count(*) FROM {table} WHERE {' OR '.join(checks)}"):
-        return False
+    meta = pq.read_metadata(bronze)
+    floats = [i for i, kind in enumerate(chosen.values()) if kind == "float64"]
+    table = f"read_parquet({literal(str(bronze))}, file_row_number=true)"
+    if not all(_finite(meta.row_group(g).column(i).statistics) for g in range(meta.num_row_groups) for i in floats):
+        infinite = " OR ".join(f"isinf({ident(name)})" for name, kind in chosen.items() if kind == "float64")
+        if scalar(con, f"SELECT count(*) FROM {table} WHERE {infinite}"):
+            return False
     texts = [name for name in inferred if chosen[name] == "string"]
     if not texts:
         return True
-    parts = [f"count(*) FILTER (WHERE {types.maybe_typed_sql(n)}) / nullif(count({ident(n)}), 0)" for n in texts]
-    row = con.execute(f"SELECT {', '.join(parts)} FROM {table}").fetchone()
-    likely = [n for n, share in zip(texts, row or (), strict=True) if share is not None and share >= types.INFERRED_SHARE]
-    return all(types.choose(share) == "string" for share in types.shares(con, table, likely).values())
+    # enough values that are nothing but text, found in a part of the rows, settle a column for all rows
+    parts = [f"count({ident(n)}) - count(*) FILTER (WHERE {types.maybe_typed_sql(n)})" for n in texts]
+    part = f"{table} WHERE file_row_number < {meta.num_rows // 4}"
+    row = con.execute(f"SELECT {', '.join(parts)} FROM {part}").fetchone() or ()
+    open_texts = [n for n, text in zip(texts, row, strict=True) if text <= (1 - types.INFERRED_SHARE) * meta.num_rows]
+    return all(types.choose(share) == "string" for share in types.shares(con, table, open_texts).values())
 
 
-def _exact(
+def _finite(statistics: Any) -> bool:
+    if statistics is None or not statistics.has_min_max:
+        return False
+    return math.isfinite(statistics.min) and math.isfinite(statistics.max)
+
+
+def _split_by_lines(con: duckdb.DuckDBPyConnection, source: Source, width: int, layout: Layout, work: Path) -> bool:
+    """Like `_split`, by DuckDB, for a regular file: there a record's line follows from its place.
+
+    False when DuckDB's records are not the lines of the file; then nothing can be said about them.
+    """
+    columns = ", ".join(f"c{i}" for i in range(width))
+    query = f"SELECT {columns}, row_number() OVER () + 1 AS line, CAST(NULL AS VARCHAR) AS raw FROM {_text_rows(source, width)}"
+    try:
+        copy_parquet(con, query, work / _WHOLE)
+    except (duckdb.InvalidInputException, duckdb.ConversionException):
+        return False
+    pq.write_table(_FAULTS.empty_table(), work / _BROKEN)
+    return bool(pq.read_metadata(work / _WHOLE).num_rows == layout.records)
+
+
+def _typed(
     con: duckdb.DuckDBPyConnection,
     source: Source,
-    names: Sequence[str],
+    width: int,
     columns: Sequence[Column],
     bronze: Path,
     quarantine: Path,
     work: Path,
 ) -> Read:
-    """Split records in Python into a scratch table of text, then type it."""
-    whole, broken = work / "whole.parquet", work / "broken.parquet"
-    _split(source, len(names), whole, broken)
-    nulls = ", ".join(literal(n) for n in dict.fromkeys(("", source.dialect.null)))
-    text = ", ".join(f"CASE WHEN c{i} NOT IN ({nulls}) THEN c{i} END AS c{i}" for i in range(len(names)))
-    con.execute(f"CREATE OR REPLACE TEMP VIEW split AS SELECT {text}, line, raw FROM read_parquet({literal(str(whole))})")
-    shares = types.shares(con, "split", [f"c{c.position}" for c in columns if c.position is not None])
-    chosen: dict[str, str] = {}
-    retyped: dict[str, str] = {}
-    for c in columns:
-        share = shares.get(f"c{c.position}", {})
-        chosen[c.name] = c.type or types.choose(share)
-        if c.type not in (None, "string") and c.position is not None and share:
-            fitting = scalar(con, f"SELECT count(*) FROM split WHERE {types.fits_sql(_text_column(c), c.type or '')}")
-            filled = scalar(con, f"SELECT count({_text_column(c)}) FROM split")
-            if fitting < types.INFERRED_SHARE * filled:
-                retyped[c.name] = types.choose(share)
-    values, reasons = [], []
-    for c in columns:
-        kind, expr = chosen[c.name], _text_column(c)
-        values.append((c.name, types.value_sql(expr, kind, lenient=True)))
-        if kind != "string" and c.position is not None:
-            fits = types.fits_sql(expr, kind)
-            reasons.append(_reason(c.name, expr, kind, f"{expr} IS NOT NULL AND NOT coalesce({fits}, FALSE)"))
-    return _write(con, source, "split", values, reasons, broken, bronze, quarantine, Read(0, 0, chosen, retyped))
+    """Type the text that a split left in `work`: what fits goes to bronze, the rest to quarantine."""
+    nulls = _nulls(source)
+    text = ", ".join(f"CASE WHEN c{i} NOT IN ({nulls}) THEN c{i} END AS c{i}" for i in range(width))
+    con.execute(
+        f"CREATE OR REPLACE TEMP VIEW split AS SELECT {text}, line, raw FROM read_parquet({literal(str(work / _WHOLE))})"
+    )
+    there = {c.name: _text_column(c) for c in columns if c.position is not None}
+    guess = types.shares(con, "split", [there[c.name] for c in columns if c.type is None])
+    chosen = {c.name: c.type or types.choose(guess[there[c.name]]) for c in columns}
+    typed = {name: text for name, text in there.items() if chosen[name] != "string"}
+    values = [(c.name, types.value_sql(_text_column(c), chosen[c.name], lenient=True)) for c in columns]
+    misfit = {n: f"{t} IS NOT NULL AND NOT {types.fits_sql(t, chosen[n])}" for n, t in typed.items()}
+    reasons = [_reason(n, typed[n], chosen[n], condition) for n, condition in misfit.items()]
+    read = _write(con, source, "split", values, reasons, work / _BROKEN, bronze, quarantine)
+    if not read.quarantine or not misfit:
+        return Read(read.bronze, read.quarantine, chosen)
+    counts = [f"count(*) FILTER (WHERE {condition}) > {1 - types.INFERRED_SHARE} * count({typed[n]})" for n, condition in misfit.items()]
+    changed = con.execute(f"SELECT {', '.join(counts)} FROM split").fetchone() or ()
+    moved = [name for name, flag in zip(misfit, changed, strict=True) if flag]
+    looks = types.shares(con, "split", [typed[name] for name in moved])
+    return Read(read.bronze, read.quarantine, chosen, {name: types.choose(looks[typed[name]]) for name in moved})
 
 
 def _reason(name: str, shown: str, kind: str, misfit: str) -> str:
@@ -224,23 +261,37 @@ def _write(
     broken: Path | None,
     bronze: Path,
     quarantine: Path,
-    read: Read,
 ) -> Read:
     """Write the rows of `table` that have no reason against them to `bronze`, all others to `quarantine`."""
     reason = f"CASE {' '.join(reasons)} END" if reasons else "CAST(NULL AS VARCHAR)"
-    select = ", ".join(f"{value} AS {ident(name)}" for name, value in values)
-    copy_parquet(con, f"SELECT {select} FROM {table} WHERE ({reason}) IS NULL", bronze)
     bad = f"SELECT line, {reason} AS reason, raw FROM {table} WHERE ({reason}) IS NOT NULL"
     if broken is not None:
         bad += f" UNION ALL SELECT line, reason, raw FROM read_parquet({literal(str(broken))})"
+    con.execute(f"CREATE OR REPLACE TEMP TABLE rejected AS SELECT * FROM ({bad}) ORDER BY line")
+    if scalar(con, "SELECT count(*) FROM rejected WHERE raw IS NULL"):
+        _add_raw(con, source)
+    select = ", ".join(f"{value} AS {ident(name)}" for name, value in values)
+    # most files are clean: then the conditions need not be looked at again
+    where = f"WHERE ({reason}) IS NULL" if scalar(con, "SELECT count(*) FROM rejected") else ""
+    copy_parquet(con, f"SELECT {select} FROM {table} {where}", bronze)
     origin = f"{literal(source.name)} AS file, {literal(source.sha256)} AS sha256"
-    copy_parquet(con, f"SELECT {origin}, CAST(line AS BIGINT) AS line, reason, raw FROM ({bad}) ORDER BY line", quarantine)
+    copy_parquet(con, f"SELECT {origin}, CAST(line AS BIGINT) AS line, reason, raw FROM rejected", quarantine)
     rows = []
     for path in (bronze, quarantine):
         rows.append(int(pq.read_metadata(path).num_rows))
         if not rows[-1]:
             path.unlink()
-    return Read(rows[0], rows[1], read.types, read.retyped)
+    return Read(rows[0], rows[1], {})
+
+
+def _add_raw(con: duckdb.DuckDBPyConnection, source: Source) -> None:
+    """Fetch the text of rejected lines from a regular file."""
+    wanted = {int(row[0]) for row in con.execute("SELECT line FROM rejected").fetchall()}
+    found = [r for r in _data_records(source) if r.line in wanted]
+    lines = pa.table({"line": [r.line for r in found], "raw": [r.raw for r in found]})
+    con.register("rejected_text", lines)
+    con.execute("UPDATE rejected SET raw = t.raw FROM rejected_text t WHERE t.line = rejected.line")
+    con.unregister("rejected_text")
 
 
 def sampled(raw: str) -> bool:
@@ -253,12 +304,11 @@ def _data_records(source: Source) -> Iterator[Record]:
     return (r for r in found if sampled(r.raw)) if source.sample else found
 
 
-def _split(source: Source, width: int, whole: Path, broken: Path) -> None:
+def _split(source: Source, width: int, work: Path) -> None:
     """Write well-formed records as text (`c0`, …, `line`, `raw`) and malformed ones (`line`, `reason`, `raw`)."""
     text = pa.schema([*((f"c{i}", pa.string()) for i in range(width)), ("line", pa.int64()), ("raw", pa.string())])
-    fault = pa.schema([("line", pa.int64()), ("reason", pa.string()), ("raw", pa.string())])
     found = _data_records(source)
-    with pq.ParquetWriter(whole, text, compression="lz4") as good, pq.ParquetWriter(broken, fault) as bad:
+    with pq.ParquetWriter(work / _WHOLE, text) as good, pq.ParquetWriter(work / _BROKEN, _FAULTS) as bad:
         while batch := list(islice(found, _BATCH)):
             rows, lines, raws, faults = [], [], [], []
             for r in batch:
@@ -273,7 +323,7 @@ def _split(source: Source, width: int, whole: Path, broken: Path) -> None:
                 arrays = [pa.array(c, pa.string()) for c in zip(*rows, strict=True)]
                 good.write_table(pa.Table.from_arrays([*arrays, pa.array(lines), pa.array(raws, pa.string())], schema=text))
             if faults:
-                bad.write_table(pa.Table.from_pylist(faults, schema=fault))
+                bad.write_table(pa.Table.from_pylist(faults, schema=_FAULTS))
 
 
 def parquet_columns(source: Source) -> pa.Schema:
@@ -338,7 +388,8 @@ def read_parquet(
                     if bad > (1 - types.INFERRED_SHARE) * scalar(con, f"SELECT count(c{c.position}) FROM delivered"):
                         retyped[c.name] = types.type_of_arrow(arrow)
             chosen[c.name] = kind
-        return _write(con, source, "delivered", values, reasons, None, bronze, quarantine, Read(0, 0, chosen, retyped))
+        read = _write(con, source, "delivered", values, reasons, None, bronze, quarantine)
+        return Read(read.bronze, read.quarantine, chosen, retyped)
     except (duckdb.InvalidInputException, duckdb.IOException, duckdb.SerializationException) as e:
         bronze.unlink(missing_ok=True)
         quarantine.unlink(missing_ok=True)

@@ -26,7 +26,7 @@ def connection(work: Path) -> Iterator[duckdb.DuckDBPyConnection]:
     spill.mkdir(parents=True, exist_ok=True)
     con = duckdb.connect(config={"temp_directory": str(spill)})
     try:
-        con.execute("SET TimeZone = 'UTC'")
+        con.execute("SET TimeZone = 'UTC'; SET enable_progress_bar = false")
         yield con
     finally:
         con.close()

@@ -125,10 +125,10 @@ def fits_sql(text: str, kind: str, *, suggests: bool = False) -> str:
     if kind == "string":
         return f"{text} IS NOT NULL"
     value = value_sql(text, kind, lenient=True)
-    fits = f"{shape_sql(text, kind, suggests=suggests)} AND {value} IS NOT NULL"
+    holds = f"{value} IS NOT NULL"
     if kind == "float64":
-        fits += f" AND (isfinite({value}) OR regexp_full_match({text}, {literal(_NOT_FINITE)}))"
-    return f"({fits})"
+        holds += f" AND (isfinite({value}) OR regexp_full_match({text}, {literal(_NOT_FINITE)}))"
+    return f"CASE WHEN {shape_sql(text, kind, suggests=suggests)} THEN {holds} ELSE FALSE END"
 
 
 def native_sql(column: str, source: pa.DataType, duck_source: str, kind: str) -> tuple[str, str]:
@@ -152,21 +152,24 @@ def native_sql(column: str, source: pa.DataType, duck_source: str, kind: str) ->
 def shares(con: duckdb.DuckDBPyConnection, source: str, columns: Sequence[str]) -> dict[str, dict[str, float]]:
     """For each VARCHAR column of the SQL table expression `source`: type -> share of its non-null values that fit.
 
-    A column without values has no shares.
+    A column without values, or with too many that look like nothing but text, has no shares.
     """
     if not columns:
         return {}
-    parts = []
-    for column in columns:
-        text = ident(column)
-        parts.append(f"count({text})")
-        parts += [f"count(*) FILTER (WHERE {fits_sql(text, kind, suggests=True)})" for kind in TYPES[:-1]]
-    row = con.execute(f"SELECT {', '.join(parts)} FROM {source}").fetchone()
-    counts: list[Any] = list(row) if row is not None else []
-    found: dict[str, dict[str, float]] = {}
-    for i, column in enumerate(columns):
-        total, *fitting = counts[i * len(TYPES) : (i + 1) * len(TYPES)]
-        found[column] = {k: n / total for k, n in zip(TYPES[:-1], fitting, strict=True)} if total else {}
+    found: dict[str, dict[str, float]] = {column: {} for column in columns}
+    parts = [f"count({ident(c)}), count(*) FILTER (WHERE {maybe_typed_sql(c)})" for c in columns]
+    row: Sequence[Any] = con.execute(f"SELECT {', '.join(parts)} FROM {source}").fetchone() or ()
+    totals = {c: n for c, n, m in zip(columns, row[0::2], row[1::2], strict=True) if n and m >= INFERRED_SHARE * n}
+    if not totals:
+        return found
+    checks = [
+        f"count(*) FILTER (WHERE {fits_sql(ident(column), kind, suggests=True)})" for column in totals for kind in TYPES[:-1]
+    ]
+    counts: Sequence[Any] = con.execute(f"SELECT {', '.join(checks)} FROM {source}").fetchone() or ()
+    width = len(TYPES) - 1
+    for i, (column, total) in enumerate(totals.items()):
+        fitting = counts[i * width : (i + 1) * width]
+        found[column] = {kind: n / total for kind, n in zip(TYPES[:-1], fitting, strict=True)}
     return found
 
 
@@ -178,4 +181,4 @@ def choose(share: dict[str, float]) -> str:
 
 def maybe_typed_sql(column: str) -> str:
     """SQL condition that every value of another type than string meets: a cheap test before `shares`."""
-    return f"regexp_matches({ident(column)}, '^ *([-+.0-9]|[tTfFnNiI])')"
+    return f"regexp_matches({ident(column)}, '(?i)^ *([-+.]*[0-9]|true|false|[-+]?nan|[-+]?inf)')"
