@@ -1,0 +1,47 @@
+"""Small SQL helpers shared by the steps: quoting, and a DuckDB connection that stays inside a scratch folder."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import duckdb
+
+
+def ident(name: str) -> str:
+    """`name` as a quoted SQL identifier."""
+    return '"' + name.replace('"', '""') + '"'
+
+
+def literal(text: str) -> str:
+    """`text` as a quoted SQL string."""
+    return "'" + text.replace("'", "''") + "'"
+
+
+@contextmanager
+def connection(work: Path) -> Iterator[duckdb.DuckDBPyConnection]:
+    """An in-memory DuckDB whose clock zone is UTC and whose spill files go below `work`."""
+    spill = work / "spill"
+    spill.mkdir(parents=True, exist_ok=True)
+    con = duckdb.connect(config={"temp_directory": str(spill)})
+    try:
+        con.execute("SET TimeZone = 'UTC'; SET enable_progress_bar = false")
+        yield con
+    finally:
+        con.close()
+
+
+def scalar(con: duckdb.DuckDBPyConnection, query: str) -> int:
+    """The single integer that `query` returns (NULL counts as 0)."""
+    row = con.execute(query).fetchone()
+    return int(row[0]) if row is not None and row[0] is not None else 0
+
+
+def copy_parquet(con: duckdb.DuckDBPyConnection, query: str, target: Path) -> None:
+    """Write the rows of `query`, in their order, as one parquet file in the form that all tables here use."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    con.execute(
+        f"COPY ({query}) TO {literal(str(target))} "
+        "(FORMAT parquet, COMPRESSION zstd, COMPRESSION_LEVEL 1, ROW_GROUP_SIZE 122880)"
+    )
