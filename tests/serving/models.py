@@ -12,7 +12,7 @@ from esml_engine.errors import UsageError
 
 
 class Linear:
-    """`slope * age + 1`; sleeps `bmi` seconds when bmi is below 10; fails on age 666."""
+    """`slope * age + 1`; sleeps `bmi` seconds when bmi is below 10; fails on age -666."""
 
     task = "regression"
 
@@ -36,7 +36,7 @@ class Linear:
         return dict(columns)
 
     def predict_columns(self, columns: Mapping[str, list[Any]]) -> list[float]:
-        if 666 in columns["age"]:
+        if -666 in columns["age"]:
             raise ZeroDivisionError("the model's own error")
         pause = max((b for b in columns["bmi"] if b is not None and b < 10), default=0)
         if pause:

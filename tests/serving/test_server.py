@@ -60,7 +60,7 @@ def test_refusals_name_what_is_wrong(served: Served) -> None:
 
 
 def test_a_failing_model_is_500_and_its_id_stays_free(served: Served) -> None:
-    assert served.score([[666, 20, "f"]], "r").status_code == 500
+    assert served.score([[-666, 20, "f"]], "r").status_code == 500
     assert served.score([[1, 20, "f"]], "r").status_code == 200
 
 
