@@ -30,9 +30,12 @@ class Request:
 
 
 def rows_table(requests: Sequence[Request], shapes: Mapping[int, Shape]) -> pa.Table:
-    """The scored rows of `requests`, in their order; schema: the union over the model versions that appear."""
+    """The scored rows of `requests`, in their order.
+
+    Its schema is the union over the model versions that appear; without requests, over all that are known.
+    """
     frames = [json.loads(r.frame or "{}") for r in requests]
-    shape = merged(shapes[version] for version in sorted({r.model_version for r in requests}))
+    shape = merged(shapes[version] for version in sorted({r.model_version for r in requests} or shapes))
     return assembled(requests, frames, shape)
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import datetime as dt
 import math
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import lru_cache
@@ -131,7 +131,6 @@ def export(source: ScoredSource, wanted: ScoredFilter, path: str | Path) -> int:
     if target.suffix not in (".csv", ".parquet"):
         raise UsageError(f"{target.name} can't be written", hint="the name ends in .csv or .parquet")
     with _opened(source, wanted) as (con, table):
-        order = _order(wanted, table)
         if target.suffix == ".csv":
             names = ", ".join(_csv_column(n, t) for n, t in table.columns.items())
             options = "FORMAT csv, HEADER"
@@ -139,7 +138,7 @@ def export(source: ScoredSource, wanted: ScoredFilter, path: str | Path) -> int:
             names = ", ".join(quoted(n) for n in table.columns)
             options = "FORMAT parquet, COMPRESSION zstd, COMPRESSION_LEVEL 1"
         literal = "'" + str(target).replace("'", "''") + "'"
-        sql = f"SELECT {names} FROM {table.sql} WHERE {table.where} ORDER BY {order}"
+        sql = f"SELECT {names} FROM {table.sql} WHERE {table.where} ORDER BY {table.order}"
         return int(table.one(con, f"COPY ({sql}) TO {literal} ({options})")[0])
 
 
@@ -151,6 +150,7 @@ class _Table:
     columns: dict[str, str]
     where: str
     values: tuple[Any, ...]
+    order: str
     of_request: bool  # the filter keeps or drops whole requests
 
     def all(self, con: Any, sql: str, *more: Any) -> list[tuple[Any, ...]]:
@@ -163,6 +163,10 @@ class _Table:
 
 @contextmanager
 def _opened(source: ScoredSource, wanted: ScoredFilter) -> Iterator[tuple[Any, _Table]]:
+    """A cursor and the filtered table, for one question."""
+    if not source.files and (source.fresh is None or not source.fresh.num_rows):
+        # nothing was ever scored: no feature is known yet, and no condition on one can be judged or met
+        wanted = replace(wanted, where=(), order_by="")
     con = connection()
     try:
         sql, columns = _view(con, source, wanted)
@@ -185,7 +189,7 @@ def _view(con: Any, source: ScoredSource, wanted: ScoredFilter) -> tuple[str, di
         options = f"union_by_name = {'true' if unlike else 'false'}, hive_partitioning = false"
         part = f"SELECT *, CAST(scored_at AS DATE) AS scored_date FROM read_parquet([{listed}], {options})"
         parts.append(part if files else f"({part} LIMIT 0)")
-    if source.fresh is not None and source.fresh.num_rows:
+    if source.fresh is not None and (source.fresh.num_rows or not shown):
         con.register("fresh", source.fresh)
         parts.append("SELECT * FROM fresh")
     if not parts:
@@ -205,10 +209,11 @@ def _schema(path: str) -> Any:
 
 def _filtered(sql: str, columns: dict[str, str], wanted: ScoredFilter) -> _Table:
     where, values, of_request = _conditions(wanted, columns)
-    return _Table(sql, columns, where, tuple(values), of_request)
+    return _Table(sql, columns, where, tuple(values), _order(wanted, columns), of_request)
 
 
-def _ordered(names: Sequence[str] | dict[str, str]) -> list[str]:
+def _ordered(names: Mapping[str, str]) -> list[str]:
+    """Column names in the contract's order, features last."""
     probabilities = [n for n in names if n.startswith("probability_")]
     head = [*IDENTITY, "prediction", *probabilities, "low", "high"]
     present = [n for n in head if n in names]
@@ -264,15 +269,13 @@ def _counts(con: Any, table: _Table, by: str) -> list[dict[str, Any]]:
     return [{key: plain(k), "rows": n, "calls": c} for k, n, c in table.all(con, sql)]
 
 
-def _order(wanted: ScoredFilter, table: _Table) -> str:
+def _order(wanted: ScoredFilter, columns: Mapping[str, str]) -> str:
     if not wanted.order_by:
         return 'scored_at DESC, request_id, "row"'
     name, _, way = wanted.order_by.rpartition(":")
     if way.lower() not in ("asc", "desc") or not name:
         name, way = wanted.order_by, "asc"
-    return (
-        f'{quoted(checked(name, table.columns))} {way.upper()} NULLS LAST, scored_at DESC, request_id, "row"'
-    )
+    return f'{quoted(checked(name, columns))} {way.upper()} NULLS LAST, scored_at DESC, request_id, "row"'
 
 
 def _page(
@@ -289,7 +292,7 @@ def _page(
             sql, columns = table.sql, table.columns
         table = _filtered(sql, columns, wanted)
     names = ", ".join(quoted(n) for n in table.columns)
-    sql = f"SELECT {names} FROM {table.sql} WHERE {table.where} ORDER BY {_order(wanted, table)}"
+    sql = f"SELECT {names} FROM {table.sql} WHERE {table.where} ORDER BY {table.order}"
     if limit is not None:
         sql += f" LIMIT {int(limit)}"
     sql += f" OFFSET {int(offset)}"

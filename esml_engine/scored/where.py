@@ -12,7 +12,7 @@ from typing import Any
 from esml_engine.errors import UsageError
 
 _OPERATOR = re.compile(r"(\s*)(!=|<=|>=|=|<|>|is-null\b|in\b|contains\b)(.*)", re.DOTALL | re.IGNORECASE)
-_ITEM = re.compile(r"""\s*(?:"((?:[^"]|"")*)"|'((?:[^']|'')*)'|([^,]*?))\s*(?:,|$)""", re.DOTALL)
+_ITEM = re.compile(r"""\s*(?:"((?:[^"]|"")*)"|'((?:[^']|'')*)'|([^,"'][^,]*?)?)\s*(?:,|$)""", re.DOTALL)
 _TRUTH = {"true": True, "1": True, "yes": True, "false": False, "0": False, "no": False}
 _HINT = 'write it as "COLUMN OP VALUE", OP one of = != < <= > >= in contains is-null'
 
@@ -103,7 +103,7 @@ def _items(text: str) -> list[str]:
         elif single is not None:
             items.append(single.replace("''", "'"))
         else:
-            items.append(plain)
+            items.append(plain or "")
         at = found.end()
     return items
 
