@@ -96,6 +96,7 @@ class Ledger:
         self.path = Path(path)
         self.path.parent.mkdir(parents=True, exist_ok=True)
         self._lock_file = _lock(self.path, wait_seconds)
+        self.path.touch(mode=0o600)  # it holds what was asked about people
         self._con = _connect(self.path)
         self._con.executescript(_SCHEMA)
         self._con.execute(
@@ -181,7 +182,9 @@ class Ledger:
         """
         if finished.frame is not None and finished.model_version not in self._described:
             raise FailedError(f"model version {finished.model_version} is not described in the ledger")
-        frame = None if finished.frame is None else json.dumps(finished.frame, separators=(",", ":"))
+        frame = (
+            None if finished.frame is None else json.dumps(finished.frame, separators=(",", ":"), default=str)
+        )
         with self._work:
             if self._closing:
                 raise FailedError(f"the ledger {self.path.name} is closed")

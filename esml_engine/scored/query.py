@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import datetime as dt
 import math
+import os
+import tempfile
 import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -45,6 +47,8 @@ _ARROW_NAMES = {
     "DATE": "date32[day]",
     "TIMESTAMP WITH TIME ZONE": "timestamp[us, tz=UTC]",
 }
+MEMORY = "2GB"
+"""What all questions of a process may take together; larger sorts go to disk."""
 _connection: Any = None
 _connecting = threading.Lock()
 
@@ -56,7 +60,8 @@ def connection() -> Any:
 
     with _connecting:
         if _connection is None:
-            _connection = duckdb.connect()
+            spill = str(Path(tempfile.gettempdir()) / f"esml-scored-{os.getpid()}")
+            _connection = duckdb.connect(config={"memory_limit": MEMORY, "temp_directory": spill})
             _connection.execute("SET GLOBAL TimeZone = 'UTC'")
             _connection.execute("SET GLOBAL preserve_insertion_order = false")
     return _connection.cursor()
@@ -187,7 +192,13 @@ def _view(con: Any, source: ScoredSource, wanted: ScoredFilter) -> tuple[str, di
         # files are never changed, so their schemas are remembered; where all agree DuckDB need not open each to plan
         unlike = any(_schema(path) != _schema(shown[0]) for path in shown)
         options = f"union_by_name = {'true' if unlike else 'false'}, hive_partitioning = false"
-        part = f"SELECT *, CAST(scored_at AS DATE) AS scored_date FROM read_parquet([{listed}], {options})"
+        stored = any(
+            "scored_date" in _schema(path).names for path in shown
+        )  # another engine's file may hold it
+        every = "* EXCLUDE (scored_date)" if stored else "*"
+        part = (
+            f"SELECT {every}, CAST(scored_at AS DATE) AS scored_date FROM read_parquet([{listed}], {options})"
+        )
         parts.append(part if files else f"({part} LIMIT 0)")
     if source.fresh is not None and (source.fresh.num_rows or not shown):
         con.register("fresh", source.fresh)

@@ -42,7 +42,7 @@ class Config:
         endpoint: name, for logs and metrics.
         ledger: path of the endpoint's ledger (SQLite).
         control: path of the control file, see `Control`.
-        key_sha256: hexadecimal SHA-256 of the bearer key, "" when the control file lists the keys.
+        key_sha256: hexadecimal SHA-256 of the bearer key; holds only while the control file lists no keys.
         max_rows, max_body_bytes: limits of one request (413).
         queue: requests that may be under way at once; more are sent away (429).
         log: path of the log file, "" for standard error.

@@ -60,6 +60,7 @@ class Scorer:
         self.model_version = model_version
         self.features = [str(column["name"]) for column in model.signature]
         self.example: dict[str, Any] = dict(model.example)
+        self.seconds = 0.0  # the last group's prediction; says whether the model is called in a thread
         self._all: Callable[[Columns], Mapping[str, Any]] | None = getattr(model, "predict_all", None)
 
     def coerce(self, columns: Mapping[str, list[Any]]) -> Columns:
@@ -116,9 +117,11 @@ def load(folder: str, sha256: str, model_version: int, loader: str = LOADER) -> 
 
 
 def _listed(values: Any) -> list[Any]:
-    return (
-        values if isinstance(values, list) else list(values.tolist() if hasattr(values, "tolist") else values)
-    )
+    if isinstance(values, list):
+        return values
+    if getattr(getattr(values, "dtype", None), "kind", "") == "M":  # NumPy lists nanoseconds as bare numbers
+        values = values.astype("datetime64[us]")
+    return list(values.tolist() if hasattr(values, "tolist") else values)
 
 
 def _json(values: Any) -> list[Any]:

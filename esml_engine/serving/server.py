@@ -44,6 +44,8 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("esml.serving")
 _JSON = (b"content-type", b"application/json")
+_LONGEST_NAME = 200  # bytes of a request id or a caller
+_PATIENCE = 8  # a body that is too large is read (and dropped) up to this many times the limit
 
 
 class HttpError(Exception):
@@ -77,7 +79,7 @@ class Endpoint:
         """Raise 401 unless the bearer key is one of the endpoint's."""
         scheme, _, key = headers.get(b"authorization", b"").partition(b" ")
         given = hashlib.sha256(key.strip()).hexdigest()
-        known = [k for k in (self.config.key_sha256, *self.slots.control.key_sha256) if k]
+        known = self.slots.control.key_sha256 or ((self.config.key_sha256,) if self.config.key_sha256 else ())
         # every key is compared, so that the time says nothing
         fits = [hmac.compare_digest(given, one) for one in known]
         if scheme.lower() != b"bearer" or not any(fits):
@@ -97,6 +99,8 @@ class Endpoint:
             if self._under_way > self.config.queue:
                 busy = FailedError("too many requests are under way", hint="try again in a second")
                 raise HttpError(429, busy, (b"retry-after", b"1"))
+            if len(request_id) > _LONGEST_NAME or len(headers.get(b"x-caller-id", b"")) > _LONGEST_NAME:
+                raise UsageError(f"x-request-id and x-caller-id have at most {_LONGEST_NAME} characters")
             body = await self._body(headers, receive)
             answer, rows = await self._answer(request_id, headers, body)
             status = 200
@@ -127,29 +131,34 @@ class Endpoint:
         limit = self.config.max_body_bytes
         if b"arrow" in headers.get(b"content-type", b""):
             raise HttpError(415, UsageError("Arrow bodies are not taken yet", hint="send application/json"))
-        too_large = HttpError(
-            413, UsageError(f"the body is larger than {limit} bytes", hint="send fewer rows a request")
-        )
-        if int(headers.get(b"content-length") or 0) > limit:
-            raise too_large
         message = await receive()
         body: bytes = message.get("body", b"")
+        size = len(body)
         if message.get("more_body"):
-            parts, size = [body], len(body)
+            parts = [body]
             while message.get("more_body"):
                 message = await receive()
-                parts.append(message.get("body", b""))
-                size += len(parts[-1])
-                if size > limit:
-                    raise too_large
+                part = message.get("body", b"")
+                size += len(part)
+                if size <= limit:
+                    parts.append(part)
+                elif size > _PATIENCE * limit:
+                    break
             body = b"".join(parts)
         if message["type"] == "http.disconnect":
             raise HttpError(400, UsageError("the caller left before the body was complete"))
+        if size > limit:  # said after the body was read: a caller who still sends would not hear it
+            large = UsageError(f"the body is larger than {limit} bytes", hint="send fewer rows a request")
+            raise HttpError(413, large)
         return body
 
     async def _answer(self, request_id: str, headers: dict[bytes, bytes], body: bytes) -> tuple[bytes, int]:
         slot = headers.get(b"x-esml-slot", b"").decode("latin-1")
         if slot:
+            if self.slots.has_traffic(slot):
+                raise UsageError(
+                    f"slot {slot!r} has traffic", hint="leave x-esml-slot out: what it answers is logged"
+                )
             scorer = self.slots.named(slot)
             if scorer is None:
                 raise HttpError(503, FailedError(f"slot {slot!r} is not ready", hint="GET /health says why"))

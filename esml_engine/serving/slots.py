@@ -131,6 +131,10 @@ class Slots:
         held = self._held.get(name)
         return held.scorer if held is not None and held.state == "ready" else None
 
+    def has_traffic(self, name: str) -> bool:
+        """Whether a slot answers ordinary requests now."""
+        return any(name == other for other, _ in self._shares)
+
     @property
     def live(self) -> str:
         """The slot that gets most of the traffic now."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import datetime as dt
 import operator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -244,6 +245,24 @@ def test_exports_hold_every_row_and_no_formula(source: ScoredSource, tmp_path: P
     assert back.schema.field("scored_at").type == pa.timestamp("us", tz="UTC")
     with pytest.raises(UsageError):
         export(source, ScoredFilter(), tmp_path / "out.xlsx")
+
+
+def test_another_engines_file_may_hold_the_partitions_column(tmp_path: Path) -> None:
+    rows = table([("r0", "web", 1, 0, [{"p": 0.5, "age": 5}])])
+    pq.write_table(rows, tmp_path / "spark.parquet")
+    answer = query(ScoredSource([(str(tmp_path / "spark.parquet"), dt.date(2024, 10, 4))]), ScoredFilter())
+    assert [c["name"] for c in answer["columns"]].count("scored_date") == 1
+    assert answer["rows"][0]["scored_date"] == "2024-10-04"
+
+
+def test_questions_at_once_do_not_mix(source: ScoredSource) -> None:
+    def ask(n: int) -> tuple[int, int]:
+        fresh = table([(f"n{k}", "many", 1, 0, [{"p": 0.0}]) for k in range(n)])
+        return query(ScoredSource(source.files, fresh), ScoredFilter(callers=("many",)))["total"], n
+
+    with ThreadPoolExecutor(8) as pool:
+        for total, n in pool.map(ask, range(1, 60)):
+            assert total == n
 
 
 TEXTS = st.text("ab'\",=%_ \\é", max_size=4).map(str.strip)

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import signal
 import subprocess
 import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import httpx
@@ -71,10 +74,9 @@ def test_limits(tmp_path: Path) -> None:
     try:
         assert endpoint.score([[1, 20, "f"]] * 3).status_code == 413
         assert endpoint.score([[1, 20, "f"]] * 100).status_code == 413
+        assert endpoint.score([[1, 20, "f"]], "x" * 201).status_code == 400
         chunked = endpoint.client.post("/score", content=iter([b" " * 300, b" " * 300]))
         assert chunked.status_code == 413
-        from concurrent.futures import ThreadPoolExecutor
-
         with ThreadPoolExecutor(8) as pool:
             replies = list(pool.map(lambda n: endpoint.score([[n, 0.2, "f"]]), range(8)))
         assert {r.status_code for r in replies} == {200, 429}
@@ -108,11 +110,10 @@ def test_green_loads_beside_blue_then_takes_the_traffic(served: Served, tmp_path
     before = len(rows_of(served))
     assert served.score([[10, 20, "f"]], x_esml_slot="blue").json()["model_version"] == 1
     assert len(rows_of(served)) == before, "a call aimed at a slot is not logged"
+    assert served.score([[10, 20, "f"]], x_esml_slot="green").status_code == 400, "what has traffic is logged"
 
 
 def test_a_request_ends_on_the_model_it_began_with(served: Served) -> None:
-    from concurrent.futures import ThreadPoolExecutor
-
     with ThreadPoolExecutor(1) as pool:
         slow = pool.submit(served.score, [[n, 20, "f"] for n in range(400)] + [[1, 1.0, "f"]])
         until(lambda: "esml_requests" in served.client.get("/metrics").text, "metrics")
@@ -186,3 +187,35 @@ def _alive(pid: int) -> bool:
     except FileNotFoundError:
         return False
     return state != "Z"
+
+
+def test_it_listens_while_a_slow_model_predicts(served: Served) -> None:
+    """The first slow group shows that the model is slow; from then on it is called in a thread."""
+    served.score([[1, 0.05, "f"]])
+    with ThreadPoolExecutor(1) as pool:
+        slow = pool.submit(served.score, [[1, 1.0, "f"]])
+        until(lambda: slow.running(), "it is under way")
+        started = time.monotonic()
+        while not slow.done():
+            served.health()
+            assert time.monotonic() - started < 0.8 or slow.done()
+            started = time.monotonic()
+        assert slow.result().status_code == 200
+
+
+def test_a_key_can_be_rotated(served: Served) -> None:
+    new = hashlib.sha256(b"new").hexdigest()
+    served.steer(key_sha256=(*served.control.key_sha256, new))
+    fresh = {"authorization": "Bearer new"}
+    body = {"input_data": {"columns": ["age", "bmi", "sex"], "data": [[1, 20, "f"]]}}
+    until(
+        lambda: served.client.post("/score", json=body, headers=fresh).status_code == 200, "the new key opens"
+    )
+    assert served.score([[1, 20, "f"]]).status_code == 200
+    served.steer(key_sha256=(new,))
+    until(lambda: served.score([[1, 20, "f"]]).status_code == 401, "the old key is dead")
+
+
+def test_other_methods_and_paths(served: Served) -> None:
+    assert served.client.get("/score").status_code == 405
+    assert served.client.get("/docs").status_code == 404
