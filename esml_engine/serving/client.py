@@ -1,0 +1,193 @@
+"""The caller's side of an endpoint: one call, or many rows cut into requests that go side by side.
+
+A request is repeated by its id until it is answered or refused for good: the endpoint answers an id once, whatever was
+lost on the way, so repeating is safe.
+"""
+
+from __future__ import annotations
+
+import json
+import random
+import time
+import uuid
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from esml_engine.errors import (
+    ConflictError,
+    EsmlError,
+    FailedError,
+    NotAllowedError,
+    PlatformError,
+    UsageError,
+)
+
+if TYPE_CHECKING:
+    import httpx
+
+CHUNK_ROWS = 1_000
+_ATTEMPTS = 8
+_FIRST_WAIT, _LONGEST_WAIT = 0.1, 5.0
+_AGAIN = (408, 429, 500, 502, 503, 504)
+_REFUSALS: dict[int, type[EsmlError]] = {
+    400: UsageError,
+    401: NotAllowedError,
+    409: ConflictError,
+    413: UsageError,
+}
+
+
+@dataclass(frozen=True)
+class Scored:
+    """Answers in the order of the rows.
+
+    Args:
+        request_id: of the whole call; requests that it was cut into are `<request_id>-<n>`.
+        model_versions: that answered, ascending; more than one when traffic shifted or is split.
+    """
+
+    request_id: str
+    predictions: list[Any]
+    model_versions: tuple[int, ...]
+    probabilities: dict[str, list[Any]] = field(default_factory=dict)
+    low: list[Any] | None = None
+    high: list[Any] | None = None
+
+
+def score(
+    url: str,
+    key: str,
+    rows: Sequence[Mapping[str, Any]] | Mapping[str, Sequence[Any]],
+    caller: str = "unknown",
+    request_id: str | None = None,
+    parallel: int = 1,
+    *,
+    slot: str = "",
+    chunk_rows: int = CHUNK_ROWS,
+    timeout: float = 60.0,
+    attempts: int = _ATTEMPTS,
+) -> Scored:
+    """Score rows at an endpoint.
+
+    Args:
+        url: ends in `/score`.
+        rows: dictionaries by column name, or columns by name.
+        request_id: the same id and rows (and `parallel`) give the same answer; made up when None.
+        parallel: how many requests are under way at once.
+        slot: aim at a slot without traffic (nothing is logged).
+        chunk_rows: rows of one request at most.
+
+    Raises:
+        UsageError: rows are not shaped as the model's signature, or too many.
+        NotAllowedError: the key is wrong.
+        ConflictError: the request id belongs to other rows.
+        PlatformError: the endpoint could not be reached.
+        FailedError: it answered with an error each time.
+    """
+    import httpx
+
+    columns = _columns(rows)
+    names = list(columns)
+    data = [list(values) for values in zip(*columns.values(), strict=True)]
+    name = request_id or uuid.uuid4().hex
+    if not data:
+        return Scored(name, [], ())
+    size = max(1, min(chunk_rows, -(-len(data) // max(parallel, 1))))
+    parts = [data[start : start + size] for start in range(0, len(data), size)]
+    ids = [name] if len(parts) == 1 else [f"{name}-{n}" for n in range(len(parts))]
+    headers = {"authorization": f"Bearer {key}", "x-caller-id": caller, "content-type": "application/json"}
+    if slot:
+        headers["x-esml-slot"] = slot
+    bodies = [
+        json.dumps({"input_data": {"columns": names, "data": part}}, default=_plain).encode()
+        for part in parts
+    ]
+    limits = httpx.Limits(max_connections=max(parallel, 1), max_keepalive_connections=max(parallel, 1))
+    with httpx.Client(timeout=timeout, headers=headers, limits=limits) as client:
+        if len(parts) == 1:
+            answers = [_ask(client, url, ids[0], bodies[0], attempts)]
+        else:
+            with ThreadPoolExecutor(max(parallel, 1), thread_name_prefix="score") as pool:
+                jobs = [
+                    pool.submit(_ask, client, url, i, b, attempts) for i, b in zip(ids, bodies, strict=True)
+                ]
+                try:
+                    answers = [job.result() for job in jobs]
+                except EsmlError:
+                    pool.shutdown(wait=False, cancel_futures=True)
+                    raise
+    return _joined(name, answers)
+
+
+def _ask(client: httpx.Client, url: str, request_id: str, body: bytes, attempts: int) -> dict[str, Any]:
+    import httpx
+
+    wait = _FIRST_WAIT
+    for attempt in range(1, attempts + 1):
+        pause = wait * random.uniform(0.5, 1.5)
+        try:
+            reply = client.post(url, content=body, headers={"x-request-id": request_id})
+        except httpx.TransportError as error:
+            if attempt == attempts:
+                message = f"the endpoint can't be reached: {type(error).__name__}"
+                raise PlatformError(message, hint="is `esml up` running?", request_id=request_id) from error
+        else:
+            if reply.status_code == 200:
+                answer: dict[str, Any] = reply.json()
+                return answer
+            if reply.status_code not in _AGAIN or attempt == attempts:
+                raise _refusal(reply, request_id)
+            pause = max(pause, float(reply.headers.get("retry-after", 0)))
+        time.sleep(min(pause, _LONGEST_WAIT))
+        wait *= 2
+    raise UsageError(f"attempts must be at least 1, not {attempts}")
+
+
+def _refusal(reply: httpx.Response, request_id: str) -> EsmlError:
+    try:
+        said = reply.json()["error"]
+        message, hint = str(said["message"]), str(said.get("hint", ""))
+    except (ValueError, KeyError, TypeError):
+        message, hint = f"the endpoint answered {reply.status_code}", ""
+    return _REFUSALS.get(reply.status_code, FailedError)(
+        message, hint=hint, request_id=request_id, status=reply.status_code
+    )
+
+
+def _columns(rows: Sequence[Mapping[str, Any]] | Mapping[str, Sequence[Any]]) -> dict[str, list[Any]]:
+    if isinstance(rows, Mapping):
+        columns = {str(name): list(values) for name, values in rows.items()}
+        if len({len(values) for values in columns.values()}) > 1:
+            raise UsageError("the columns are not of one length")
+        return columns
+    names = list(dict.fromkeys(name for row in rows for name in row))
+    return {name: [row.get(name) for row in rows] for name in names}
+
+
+def _plain(value: Any) -> Any:
+    if hasattr(value, "item"):  # a NumPy scalar
+        return value.item()
+    if hasattr(value, "isoformat"):
+        return value.isoformat()
+    raise UsageError(f"a value of type {type(value).__name__} can't be sent to an endpoint")
+
+
+def _joined(request_id: str, answers: Sequence[dict[str, Any]]) -> Scored:
+    predictions = [p for answer in answers for p in answer["predictions"]]
+    versions = tuple(sorted({int(answer["model_version"]) for answer in answers}))
+    classes = list(dict.fromkeys(name for answer in answers for name in answer.get("probabilities", {})))
+    probabilities: dict[str, list[Any]] = {
+        name: [
+            p
+            for answer in answers
+            for p in answer.get("probabilities", {}).get(name, [None] * len(answer["predictions"]))
+        ]
+        for name in classes
+    }
+    low, high = (
+        [v for answer in answers for v in answer[side]] if all(side in answer for answer in answers) else None
+        for side in ("low", "high")
+    )
+    return Scored(request_id, predictions, versions, probabilities, low, high)
