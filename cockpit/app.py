@@ -1,0 +1,58 @@
+"""The entry that Streamlit runs for every page: navigation, and whose rights are used."""
+
+from __future__ import annotations
+
+import streamlit as st
+
+from cockpit import opening, places
+from cockpit.reads import people
+from cockpit.words import tidy
+from esml_engine.door.start import local_admin
+from esml_engine.errors import EsmlError
+
+_LOGO = """<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 220 32"><g fill="#6cb6ff"><rect x="2" y="6" width="24" height="4" rx="2"/><rect x="2" y="14" width="24" height="4" rx="2"/><rect x="2" y="22" width="24" height="4" rx="2"/></g><text x="36" y="23" font-family="Inter, 'Segoe UI', Helvetica, Arial, sans-serif" font-size="20" font-weight="600" fill="#f2f6fb">ESML Cockpit</text></svg>"""
+_ICON = """<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 32 32"><rect width="32" height="32" rx="7" fill="#0f1b2d"/><g fill="#6cb6ff"><rect x="6" y="8" width="20" height="3.4" rx="1.7"/><rect x="6" y="14.3" width="20" height="3.4" rx="1.7"/><rect x="6" y="20.6" width="20" height="3.4" rx="1.7"/></g></svg>"""
+
+
+def home() -> None:
+    """`/` has no address of its own: on to the estate."""
+    st.switch_page(places.page("estate"))
+
+
+def acting() -> None:
+    """Single-user mode: whose rights are used, labelled, below the navigation."""
+    try:
+        estate = opening.estate_as(None)
+        known = people(estate.site)
+    except EsmlError as e:
+        st.sidebar.error(f"{tidy(e.message, opening.root())}", icon=":material/error:")
+        return
+    me = local_admin()
+    with st.sidebar:
+        chosen = st.selectbox(
+            f"Act as (signed in: {me})", ["", *(p for p in known if p != me)], key="act_as", persist_state="session", format_func=lambda p: p or f"{me} · administrator",
+            help="This machine has no sign-in: its user is administrator and may act as any member. The audit names both.",
+        )  # fmt: skip
+        if chosen:
+            st.caption(f":material/theater_comedy: You see and do what **{chosen}** may.")
+
+
+def main() -> None:
+    """Draw the frame, then the page."""
+    st.set_page_config(page_title="ESML Cockpit", page_icon=":material/menu:", layout="wide", initial_sidebar_state="auto")
+    st.logo(_LOGO, icon_image=_ICON, size="medium")
+    page = st.navigation(
+        {
+            "": [st.Page(home, title="Home", url_path="home", default=True, visibility="hidden"), st.Page(places.page("run"), title="Run", icon=":material/list:", visibility="hidden")],
+            "Govern": [st.Page(places.page("estate"), title="Estate", icon=":material/dashboard:")],
+            "Refine": [st.Page(places.page("lake"), title="Lake", icon=":material/waves:")],
+            "Model": [st.Page(places.page("model"), title="Model", icon=":material/account_tree:")],
+            "Operate": [st.Page(places.page("runs"), title="Runs", icon=":material/play_circle:")],
+        },
+        expanded=True,
+    )
+    acting()
+    page.run()
+
+
+main()

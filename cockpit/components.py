@@ -1,0 +1,288 @@
+"""What pages are laid out with: the page frame, the three kinds of message, selectors, the plan card, live progress."""
+
+from __future__ import annotations
+
+import datetime as dt
+import functools
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import streamlit as st
+
+from cockpit import opening
+from cockpit.places import page as page_file
+from cockpit.reads import runs_of, who_can, worker_alive
+from cockpit.views.plan import card
+from cockpit.words import STATES, clock, duration, money, predicted_cost, tidy
+from esml_engine.door import access
+from esml_engine.door.facts import Plan
+from esml_engine.errors import EsmlError, NotAllowedError, NotFoundError, PolicyError, StalePlanError, WaitingError
+from esml_engine.estate import Estate
+from esml_engine.estate import Model as EngineModel
+from esml_engine.refs import ModelRef
+from esml_engine.runs import records
+
+_SAID = "_said"
+
+
+# messages
+def failure(e: EsmlError, *, next_act: str = "") -> None:
+    """It failed, or you may not: what happened, its id, what to do."""
+    root = opening.root()
+    message, hint = tidy(e.message, root), tidy(e.hint or next_act, root)
+    end = f"  \n{hint[:1].upper()}{hint[1:]}." if hint else ""
+    if isinstance(e, NotAllowedError):
+        st.warning(f"**You may not.** {message}.{end}", icon=":material/lock:")
+    elif isinstance(e, StalePlanError):
+        st.warning("**The facts changed since you looked.** Nothing was started; this is the new plan.", icon=":material/sync_problem:")
+    elif isinstance(e, (PolicyError, WaitingError)):
+        st.warning(f"**Refused by policy.** {message}.{end}", icon=":material/policy:")
+    else:
+        st.error(f"**It failed.** {message}.{end}  \n`{e.id}`", icon=":material/error:")
+
+
+def nothing_yet(what: str, act: str) -> None:
+    """Nothing here yet, and the act that fills it."""
+    st.info(f"**{what}** {act}", icon=":material/inbox:")
+
+
+def gone(what: str, name: str) -> None:
+    """A link to something that is not there, or not for this person; never something else instead."""
+    st.warning(f"**{what} `{name}` is gone, or not yours to see.** Ask the person who sent the link, or an owner of the project.", icon=":material/link_off:")
+    st.page_link(page_file("estate"), label="All models that you may see", icon=":material/dashboard:")
+
+
+def say_later(kind: str, text: str) -> None:
+    """A message for the next run of the page (after a callback)."""
+    st.session_state[_SAID] = (kind, text)
+
+
+def page(show: Callable[[], None]) -> Callable[[], None]:
+    """A page's frame: errors of the engine become one of the messages; anything else is the server's."""
+
+    @functools.wraps(show)
+    def framed() -> None:
+        try:
+            show()
+        except EsmlError as e:
+            failure(e)
+
+    return framed
+
+
+# sight
+def zone() -> str | None:
+    """The viewer's time zone, where the browser told it."""
+    return st.context.timezone
+
+
+def when(text: str | dt.datetime | None) -> str:
+    """A moment in the viewer's zone."""
+    return clock(text, zone())
+
+
+def as_of() -> str:
+    """`as of 24 Nov 14:32`."""
+    return f"as of {when(dt.datetime.now(dt.UTC))}"
+
+
+def badge(state: str, label: str = "") -> None:
+    """A state as icon and word; its colour only repeats them."""
+    icon, color, word = STATES.get(state, ("help", "gray", state))
+    st.badge(label or word, icon=f":material/{icon}:", color=color)
+
+
+@dataclass(frozen=True)
+class Choice:
+    """What the selectors say."""
+
+    estate: Estate
+    ref: ModelRef
+    env: str
+
+    @property
+    def model(self) -> EngineModel:
+        """The chosen model in the chosen environment."""
+        return self.estate.model(str(self.ref), self.env)
+
+
+def _project_changed(first: dict[str, str]) -> None:
+    st.session_state["model"] = first.get(st.session_state["project"])
+    st.session_state["_chosen"] = True
+
+
+def choose(estate: Estate) -> Choice | None:
+    """Project, model and environment in a row above the title; None after saying that there is none, or that a link's target is gone."""
+    refs = estate.visible()
+    by_project: dict[str, list[str]] = {}
+    for r in refs:
+        by_project.setdefault(r.project, []).append(r.model)
+    fresh = not st.session_state.pop("_chosen", False)
+    asked = {k: st.query_params.get(k) for k in ("project", "model", "env")}
+    if fresh:
+        if asked["project"] and asked["project"] not in by_project:
+            gone("Project", asked["project"])
+            return None
+        if asked["model"] and asked["model"] not in by_project.get(asked["project"] or next(iter(by_project), ""), []):
+            gone("Model", asked["model"])
+            return None
+        if asked["env"] and asked["env"] not in estate.environments:
+            gone("Environment", asked["env"])
+            return None
+    if not refs:
+        nothing_yet("No model yet.", "Make one with `esml new model PROJECT/MODEL`, or load the demo with `esml demo`.")
+        return None
+    state = st.session_state
+    if state.get("project") not in by_project:
+        state["project"] = asked["project"] or next(iter(by_project))
+    if fresh and asked["project"]:
+        state["project"] = asked["project"]
+    models = by_project[state["project"]]
+    if fresh and asked["model"]:
+        state["model"] = asked["model"]
+    if state.get("model") not in models:
+        state["model"] = models[0]
+    first = {p: m[0] for p, m in by_project.items()}
+    teams = {p: estate.site.settings.project(p).team for p in by_project}
+    with st.container(horizontal=True, vertical_alignment="bottom", gap="small"):
+        with st.container(width=260):
+            st.selectbox(
+                "Project", list(by_project), index=None, key="project", bind="query-params", persist_state="session", label_visibility="collapsed", on_change=_project_changed, args=(first,),
+                format_func=lambda p: f"{p} · {teams.get(p)}" if teams.get(p) else p,
+            )  # fmt: skip
+        with st.container(width=200):
+            st.selectbox("Model", models, index=None, key="model", bind="query-params", persist_state="session", label_visibility="collapsed")
+        env = st.segmented_control("Environment", list(estate.environments), default=estate.environments[0], required=True, key="env", bind="query-params", persist_state="session", label_visibility="collapsed")
+    return Choice(estate, ModelRef(state["project"], state["model"] or models[0]), env or estate.environments[0])
+
+
+# plan before act
+def plan_card(estate: Estate, plan: Plan, label: str, start: Callable[[str], dict[str, Any]], *, key: str, icon: str = "play_arrow", durable: bool = True) -> None:
+    """The plan, and the button that starts exactly this plan. `start` takes the plan's hash."""
+    site = estate.site
+    rule = access.rule_name(plan.call)
+    alive = worker_alive(site)
+    c = card(plan.document(), worker=alive, who="" if plan.allowed else who_can(site, rule, plan.call.project), durable=durable)
+    with st.container(border=True):
+        _said_now(key)
+        if c.kind != "nothing":
+            with st.grid(4, min_column_width=150):
+                for name, (text, note) in (("Will read", c.reads), ("Predicted time", c.time), ("Predicted cost", c.cost), ("Budget left after", c.left)):
+                    st.metric(name, text, note or None, delta_color="off", delta_arrow="off")
+        start_button(c, label, start, key=key, icon=icon)
+        with st.expander("The plan in full", expanded=False) if c.kind not in ("nothing",) else st.container():
+            if c.kind != "nothing":
+                st.markdown("\n".join(f"{n}. {tidy(w, site.root)}" for n, w in enumerate(c.will, 1)))
+                st.caption(f"{c.policy} · plan `{c.hash[:8]}`")
+
+
+def start_button(c: Any, label: str, start: Callable[[str], dict[str, Any]], *, key: str, icon: str) -> None:
+    """The button beside what it makes, or beside the reason why it can't be pressed."""
+
+    def pressed() -> None:
+        try:
+            answer = start(c.hash)
+        except EsmlError as e:
+            st.session_state[f"{_SAID}:{key}"] = e
+            return
+        if answer.get("joined"):
+            st.session_state[f"{_SAID}:{key}"] = f"Run {answer['run']} does this already: you follow it now."
+
+    with st.container(horizontal=True, vertical_alignment="center"):
+        st.button(label, key=key, icon=f":material/{icon}:", type="primary", disabled=bool(c.blocked), on_click=pressed)
+        if c.blocked:
+            sign = {"nothing": "check", "forbidden": "lock", "refused": "policy", "waits": "hourglass_top", "worker": "power_off"}[c.kind]
+            st.markdown(f":material/{sign}: {c.blocked[:1].upper()}{c.blocked[1:]}", width="content")
+        else:
+            last = f" Cannot be undone: {'; '.join(c.irreversible)}." if c.irreversible else " Nothing is overwritten."
+            st.caption(f"Makes {c.makes}.{last}" if c.makes else last, width="content")
+
+
+def _said_now(key: str) -> None:
+    said = st.session_state.pop(f"{_SAID}:{key}", None)
+    if isinstance(said, EsmlError):
+        failure(said)
+    elif said:
+        st.info(said, icon=":material/group:")
+
+
+# runs
+def act_on_run(estate: Estate, act: str, run: str, *, key: str) -> None:
+    """Cancel or retry, with its own plan's verdict as the reason when it can't be pressed."""
+    label, icon = {"cancel": ("Cancel", "cancel"), "retry": ("Retry", "refresh")}[act]
+
+    def pressed() -> None:
+        try:
+            estate.cancel(run) if act == "cancel" else estate.retry(run, detach=True)
+        except EsmlError as e:
+            st.session_state[f"{_SAID}:{key}"] = e
+
+    _said_now(key)
+    try:
+        plan: Plan = getattr(estate, act)(run, dry_run=True)
+    except NotFoundError:
+        return
+    why = "" if plan.allowed else f"{plan.reason}. Who can: {who_can(estate.site, access.rule_name(plan.call), plan.call.project) or 'an administrator'}."
+    st.button(label, key=key, icon=f":material/{icon}:", disabled=bool(why), help=why or "; ".join(plan.draft.will), on_click=pressed)
+
+
+def progress_of(estate: Estate, row: dict[str, Any], *, key: str, link: bool = True) -> None:
+    """One run: state, step, progress, predicted beside actual; cancel while it is open."""
+    is_open = row["state"] in records.OPEN
+    with st.container(horizontal=True, vertical_alignment="center"):
+        badge(row["state"], "cancelling" if is_open and row["cancel"] else "")
+        st.markdown(f"**{row['act']}** · run `{row['run']}`", width="content")
+        st.caption(run_line(row), width="content")
+        if link:
+            st.page_link(page_file("run"), label="Steps and log", icon=":material/list:", query_params={"run": row["run"]})
+        if is_open and not row["cancel"]:
+            act_on_run(estate, "cancel", row["run"], key=f"{key}:cancel")
+    if is_open:
+        done = sum(s["state"] == "done" for s in row["steps"])
+        now = next((s["name"] for s in row["steps"] if s["state"] == "running"), "")
+        text = f"{row['run']} · {done} of {len(row['steps'])} steps" + (f" · {now}" if now else "") + (f" · {row['message']}" if row["message"] else "")
+        st.progress(min(1.0, max(0.0, row["progress"])), text)
+        if not worker_alive(estate.site):
+            st.warning("The worker is not running: this run waits. Start it with `esml up`.", icon=":material/power_off:")
+    elif row["state"] == "failed":
+        error = row["error"] or {}
+        hint = error.get("hint") or "open the run for its log, then retry"
+        st.error(f"**It failed.** {tidy(error.get('message', 'no reason was recorded'), estate.site.root)}.  \nNext: {tidy(hint, estate.site.root)}. `{error.get('id', '')}`", icon=":material/error:")
+
+
+def run_line(row: dict[str, Any]) -> str:
+    """`took 3.1 s (predicted 4 s) · € 0.0001 (predicted € 0.0002) · 24 Nov 14:32`."""
+    p = row["predicted"] or {}
+    seconds, cost = p.get("seconds", {}), p.get("cost", {})
+    bound = str(seconds.get("basis", "")).startswith("upper bound")
+    said = f"upper bound {duration(seconds.get('p90'))}" if bound else f"predicted {duration(seconds.get('p50'))}" if seconds else ""
+    parts = []
+    if row["seconds"] is not None:
+        parts.append(f"{'took' if row['state'] in records.ENDED else 'for'} {duration(row['seconds'])}" + (f" ({said})" if said else ""))
+    elif said:
+        parts.append(said)
+    if row["cost"] is not None:
+        parts.append(f"{money(row['cost'], cost.get('currency', 'EUR'))} metered")
+    elif cost:
+        parts.append(predicted_cost(cost))
+    parts.append(when(row["ended"] or row["started"] or row["created"]))
+    return " · ".join(parts)
+
+
+def follow(choice: Choice, acts: tuple[str, ...], *, key: str) -> None:
+    """The newest run of these acts on this model, live; when it ends the whole page is drawn again, with what it made."""
+    found = [r for r in runs_of(choice.estate, choice.ref, choice.env, limit=20) if r["act"] in acts]
+    if not found:
+        return
+    last = found[0]
+    live = last["state"] in records.OPEN
+
+    def draw() -> None:
+        row = choice.estate.runs(last["run"])[0]
+        with st.container(border=True):
+            progress_of(choice.estate, row, key=key)
+        if live and row["state"] in records.ENDED:
+            st.rerun()
+
+    st.fragment(draw, run_every=0.7 if live else None)()

@@ -1,0 +1,217 @@
+"""The cockpit's server: Streamlit's pages, health, metrics and streaming exports in one ASGI app (`python -m cockpit.server ESTATE PORT`)."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import os
+import secrets
+import sys
+import tempfile
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+from typing import Any
+
+from starlette.concurrency import run_in_threadpool
+from starlette.requests import Request
+from starlette.responses import JSONResponse, PlainTextResponse, Response, StreamingResponse
+from starlette.routing import Route
+
+from cockpit import places
+from esml_engine.errors import EsmlError, NotAllowedError, NotFoundError
+
+log = logging.getLogger("esml.cockpit")
+_CHUNK = 1 << 20
+_MEDIA = {"csv": "text/csv; charset=utf-8", "parquet": "application/vnd.apache.parquet"}
+
+
+def _site() -> Any:
+    from cockpit.opening import opened, root
+
+    return opened(str(root())).site()
+
+
+def _answers() -> str:
+    """'' when the store answers, else why not."""
+    try:
+        with _site().store.read() as c:
+            c.exec_driver_sql("SELECT 1 FROM runs LIMIT 1")
+    except EsmlError as e:
+        return e.message
+    except Exception as e:  # noqa: BLE001 - whatever it is, the store does not answer
+        log.warning("the store does not answer: %r", e)
+        return f"the store does not answer ({type(e).__name__})"
+    return ""
+
+
+async def healthz(_: Request) -> Response:
+    """200 when the store answers."""
+    why = await run_in_threadpool(_answers)
+    if not why:
+        return JSONResponse({"status": "ok"})
+    from cockpit.opening import root
+    from cockpit.words import tidy
+
+    return JSONResponse({"status": "unavailable", "reason": tidy(why, root())}, 503)
+
+
+def _metrics() -> str:
+    import sqlalchemy as sa
+
+    from esml_engine.runs import leases, records
+    from esml_engine.store import schema as t
+
+    site = _site()
+    with site.store.read() as c:
+        states = {s: int(n) for s, n in c.execute(sa.select(t.runs.c.state, sa.func.count()).group_by(t.runs.c.state)).all()}
+    holder = leases.holder(site.store)
+    names = (*records.OPEN, *records.ENDED)
+    lines = ["# HELP esml_runs Runs by state.", "# TYPE esml_runs gauge"]
+    lines += [f'esml_runs{{state="{s}"}} {states.get(s, 0)}' for s in names]
+    lines += ["# HELP esml_open_runs Runs that are queued, waiting or running.", "# TYPE esml_open_runs gauge"]
+    lines += [f"esml_open_runs {sum(states.get(s, 0) for s in records.OPEN)}"]
+    lines += ["# HELP esml_worker_alive Whether a worker holds the estate's lease and lives.", "# TYPE esml_worker_alive gauge"]
+    lines += [f"esml_worker_alive {int(bool(holder and holder.alive))}"]
+    return "\n".join(lines) + "\n"
+
+
+async def metrics(_: Request) -> Response:
+    """Prometheus text."""
+    try:
+        text = await run_in_threadpool(_metrics)
+    except EsmlError as e:
+        return PlainTextResponse(f"# {e.code} {e.id}\n", 503)
+    return PlainTextResponse(text, media_type="text/plain; version=0.0.4; charset=utf-8")
+
+
+def _number(text: str) -> int:
+    from esml_engine.errors import UsageError
+
+    try:
+        return int(text)
+    except ValueError as e:
+        raise UsageError(f"{text!r} is no model version", hint="a version is a number") from e
+
+
+def _export(request: Request, folder: str) -> Path:
+    from cockpit.opening import estate_as
+
+    q, p = request.query_params, request.path_params
+    out = Path(folder) / f"scored.{p['kind']}"
+    model = estate_as(None).model(f"{p['project']}/{p['model']}", q.get("env") or "dev")
+    wanted = {"since": q.get("from", ""), "until": q.get("to", ""), "caller": q.getlist("caller"), "where": tuple(q.getlist("where"))}
+    model.scored(**wanted, model_version=[_number(v) for v in q.getlist("version")]).export(out)
+    return out
+
+
+def _chunks(path: Path, folder: tempfile.TemporaryDirectory[str]) -> Iterator[bytes]:
+    try:
+        with path.open("rb") as f:
+            while chunk := f.read(_CHUNK):
+                yield chunk
+    finally:
+        folder.cleanup()
+
+
+async def scored(request: Request) -> Response:
+    """The whole filtered result as csv or parquet; written to disk first, so that an error is an answer and not half a file."""
+    folder = tempfile.TemporaryDirectory(prefix="esml-scored-")
+    try:
+        path = await run_in_threadpool(_export, request, folder.name)
+    except EsmlError as e:
+        folder.cleanup()
+        status = 404 if isinstance(e, NotFoundError) else 403 if isinstance(e, NotAllowedError) else 400 if e.exit_code == 2 else 500
+        from cockpit.opening import root
+        from cockpit.words import tidy
+
+        return JSONResponse({"error": {"code": e.code, "message": tidy(e.message, root()), "hint": tidy(e.hint, root()), "id": e.id}}, status)
+    except BaseException:
+        folder.cleanup()
+        raise
+    p = request.path_params
+    name = f"{p['project']}-{p['model']}-{request.query_params.get('env') or 'dev'}-scored.{p['kind']}"
+    headers = {"Content-Disposition": f'attachment; filename="{name}"', "Content-Length": str(path.stat().st_size)}
+    return StreamingResponse(_chunks(path, folder), media_type=_MEDIA[p["kind"]], headers=headers)
+
+
+def on_script_error(error: Exception) -> bool:
+    """One sentence with an id in the page; the trace in the log only."""
+    import streamlit as st
+
+    id_ = f"e-{secrets.token_hex(4)}"
+    log.error("uncaught in a page (%s)", id_, exc_info=error)
+    st.error(f"This page could not be shown ({id_}). Load it again; if it stays so, give this id to whoever runs the cockpit: the log holds the details.", icon=":material/error:")
+    return True
+
+
+def _told(request: Request, error: Exception) -> Response:
+    id_ = f"e-{secrets.token_hex(4)}"
+    log.error("uncaught at %s (%s)", request.url.path, id_, exc_info=error)
+    return JSONResponse({"error": {"code": "failed", "message": "this request failed", "hint": "the cockpit's log holds the details", "id": id_}}, 500)
+
+
+@contextlib.asynccontextmanager
+async def _lifespan(_: Any) -> AsyncIterator[dict[str, Any]]:
+    """Open the store before the first page asks (its first use migrates it), without holding up the start."""
+    warm = asyncio.create_task(run_in_threadpool(_answers))
+    try:
+        yield {}
+    finally:
+        warm.cancel()
+
+
+def make_app() -> Any:
+    """The ASGI app; the estate is the environment's `ESML_ESTATE`."""
+    import streamlit as st
+
+    routes = [
+        Route("/healthz", healthz),
+        Route("/metrics", metrics),
+        Route("/api/v1/scored/{project}/{model}.csv", _kind("csv")),
+        Route("/api/v1/scored/{project}/{model}.parquet", _kind("parquet")),
+    ]
+    return st.App(places.APP, routes=routes, lifespan=_lifespan, on_script_error=on_script_error, exception_handlers={Exception: _told})
+
+
+def _kind(kind: str) -> Any:
+    async def endpoint(request: Request) -> Response:
+        request.path_params["kind"] = kind
+        return await scored(request)
+
+    return endpoint
+
+
+async def _watch(parent: int, server: Any) -> None:
+    while parent and not server.should_exit:
+        if os.getppid() != parent:
+            server.should_exit = True
+        await asyncio.sleep(0.5)
+
+
+async def _serve(port: int, parent: int) -> None:
+    import uvicorn
+
+    config = uvicorn.Config(make_app(), host="127.0.0.1", port=port, log_level="warning", timeout_graceful_shutdown=3)
+    server = uvicorn.Server(config)
+    watch = asyncio.create_task(_watch(parent, server))
+    try:
+        await server.serve()
+    finally:
+        watch.cancel()
+
+
+def main() -> int:
+    """Serve until told to end, or until the process that started this one is gone (`ESML_PARENT`)."""
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
+    if len(sys.argv) != 3 or not sys.argv[2].isdigit():
+        sys.stderr.write("usage: python -m cockpit.server ESTATE PORT\n")
+        return 2
+    os.environ["ESML_ESTATE"] = str(Path(sys.argv[1]).resolve())
+    os.chdir(places.home())  # Streamlit reads .streamlit/config.toml of the working directory
+    asyncio.run(_serve(int(sys.argv[2]), int(os.environ.get("ESML_PARENT", "0"))))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,180 @@
+"""The estate's page: five figures and the models, those that need somebody first."""
+
+from __future__ import annotations
+
+import datetime as dt
+from dataclasses import dataclass
+from itertools import accumulate
+from typing import Any
+
+from cockpit.reads import Evidence, days
+from cockpit.words import ago, metric, money, plural, role, value
+from esml_engine.refs import STAGES
+
+KINDS = {
+    "failed": "Failed run", "policy": "Over policy", "budget": "Over budget", "nodata": "No data yet", "waiting": "IN waits", "serving": "Serves old champion", "quality": "Quality",
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Need:
+    """Why a model needs somebody."""
+
+    kind: str
+    text: str
+
+    @property
+    def rank(self) -> int:
+        """Worst first."""
+        return list(KINDS).index(self.kind)
+
+
+@dataclass(frozen=True)
+class Row:
+    """One model in the list."""
+
+    model: str
+    needs: tuple[Need, ...]
+    stage: str
+    progress: float
+    since: str
+    age: str
+    turn: str
+    metric: str
+    champions: dict[str, str]
+    next_p50: float | None
+    next_text: str
+    running: int
+
+    @property
+    def project(self) -> str:
+        """Its project."""
+        return self.model.split("/")[0]
+
+    @property
+    def name(self) -> str:
+        """Its own name."""
+        return self.model.split("/")[1]
+
+    @property
+    def attention(self) -> str:
+        """The worst need, and how many more there are."""
+        if not self.needs:
+            return ""
+        more = f" (+{len(self.needs) - 1})" if len(self.needs) > 1 else ""
+        return self.needs[0].text + more
+
+
+def needs_of(status: dict[str, Any], e: Evidence, cost: dict[str, Any] | None, budget: dict[str, Any] | None) -> tuple[Need, ...]:
+    """Everything about one model that waits for somebody, worst first. An environment that is not set up is no need."""
+    model = status["model"]
+    out = []
+    blocked = status["blocked_by"] or ""
+    if " failed in " in blocked:
+        out.append(Need("failed", "Failed: " + blocked.split(":")[0].replace(" failed in ", " in ")))
+    elif blocked:
+        out.append(Need("nodata", "No IN file yet" if "no IN file" in blocked else blocked))
+    act = status["next"] if status["next"] in ("refine", "train") else None
+    if cost and act:
+        p, limit = cost["predicted"][act], cost["policy"]["limits"]["max_cost_run"]
+        if p["p90"] > limit:
+            out.append(Need("policy", f"Policy: {act} {money(p['p90'], p['currency'])} > {money(limit, p['currency'])}"))
+    if budget and budget["budget"] > 0 and budget["month_end"] > budget["budget"]:
+        out.append(Need("budget", f"Budget: month end {budget['month_end'] / budget['budget']:.0%}"))
+    if e.waiting.get(model, 0):
+        out.append(Need("waiting", f"{plural(e.waiting[model], 'IN file')} {'waits' if e.waiting[model] == 1 else 'wait'}"))
+    for env, its in status["environments"].items():
+        live = e.serving.get((model, env))
+        if live is not None and its["champion"] is not None and live != its["champion"]:
+            out.append(Need("serving", f"{env} serves v{live}, champion is v{its['champion']}"))
+    if e.quarantined.get(model, 0):
+        out.append(Need("quality", f"{plural(e.quarantined[model], 'row')} in quarantine"))
+    if model in e.warned:
+        out.append(Need("quality", f"Warned: {e.warned[model]}"))
+    return tuple(sorted(out, key=lambda n: n.rank))
+
+
+def champion_text(its: dict[str, Any] | None) -> str:
+    """`v6 · 0.081`; '' when nothing is champion there."""
+    if its is None or its["champion"] is None:
+        return ""
+    return f"v{its['champion']}" + (f" · {value(its['value'])}" if its["value"] is not None else "")
+
+
+def _row(s: dict[str, Any], needs: tuple[Need, ...], environments: tuple[str, ...], cost: dict[str, Any] | None, e: Evidence, now: dt.datetime) -> Row:
+    goal = "gold" if s["task"] == "analytics" else "prod" if "prod" in environments else "test" if "test" in environments else "trained"
+    act = s["next"] if s["next"] in ("refine", "train") else "train" if s["task"] != "analytics" else "refine"
+    p = cost["predicted"].get(act) if cost else None
+    bound = bool(p) and p["basis"].startswith("upper bound") if p else False
+    names = [its["metric"] for its in s["environments"].values() if its["metric"]]
+    return Row(
+        model=s["model"], needs=needs, stage=s["stage"], progress=min(1.0, STAGES.index(s["stage"]) / STAGES.index(goal)), since=s["since"] or "", age=ago(s["since"], now), turn=role(s["turn"]),
+        metric=metric(names[0]) if names else "", champions={env: champion_text(s["environments"].get(env)) for env in ("dev", "test", "prod")},
+        next_p50=None if p is None else p["p50"], next_text="" if p is None else ("≤ " if bound else "") + money(p["p50"], p["currency"]), running=e.open_runs.get(s["model"], 0),
+    )  # fmt: skip
+
+
+def rows(
+    statuses: list[dict[str, Any]], e: Evidence, environments: tuple[str, ...], costs: dict[str, dict[str, Any]], budgets: dict[str, dict[str, Any]], now: dt.datetime,
+) -> list[Row]:  # fmt: skip
+    """The list: worst need first, then the longest in its stage."""
+    out = []
+    for s in statuses:
+        cost = costs.get(s["model"])
+        needs = needs_of(s, e, cost, budgets.get(s["model"].split("/")[0]))
+        out.append(_row(s, needs, environments, cost, e, now))
+    return sorted(out, key=lambda r: (r.needs[0].rank if r.needs else 99, r.since or "9", r.model))
+
+
+def filtered(found: list[Row], q: str, stages: list[str], kinds: list[str], teams: dict[str, str]) -> list[Row]:
+    """Rows that every chosen filter leaves."""
+    words = q.lower().split()
+    return [
+        r for r in found
+        if (not stages or r.stage in stages) and (not kinds or any(n.kind in kinds for n in r.needs)) and all(w in f"{r.model} {teams.get(r.project, '')} {r.attention}".lower() for w in words)
+    ]  # fmt: skip
+
+
+def counts(found: list[Row]) -> tuple[dict[str, int], dict[str, int]]:
+    """How many rows each need and each stage has, in their own order; empty ones left out."""
+    kinds = {k: sum(any(n.kind == k for n in r.needs) for r in found) for k in KINDS}
+    stages = {s: sum(r.stage == s for r in found) for s in STAGES}
+    return {k: n for k, n in kinds.items() if n}, {s: n for s, n in stages.items() if n}
+
+
+@dataclass(frozen=True)
+class Figure:
+    """One card: a figure, what it is compared with, and its days."""
+
+    label: str
+    text: str
+    note: str
+    tone: str = "off"  # normal | inverse | off, as st.metric colours its delta
+    arrow: str = "off"
+    series: tuple[float, ...] = ()
+    chart: str = "line"
+    help: str = ""
+
+
+def figures(found: list[Row], e: Evidence, money_: dict[str, Any], today: dt.date) -> list[Figure]:
+    """Five figures of real facts, each with a period and something to compare with."""
+    month = days(today.replace(day=1), today)
+    week = days(today - dt.timedelta(6), today)
+    month_ago = days(today - dt.timedelta(29), today)
+    crowned, prod = [r for r in found if any(r.champions.values())], sum(bool(r.champions["prod"]) for r in found)
+    before = sum(n for d, n in e.crowned_by_day.items() if d < month_ago[0])
+    champions = tuple(float(before + x) for x in accumulate(e.crowned_by_day.get(d, 0) for d in month_ago))
+    needy = [r for r in found if r.needs]
+    kinds, _ = counts(found)
+    worst = next(iter(kinds), "")
+    spent, budget, end, currency = money_["spent"], money_["budget"], money_["month_end"], money_["currency"]
+    by_day = tuple(e.spent_by_day.get(d, 0.0) for d in month)
+    failed = sum(e.failed_by_day.get(d, 0) for d in week)
+    over = budget > 0 and end > budget
+    return [
+        Figure("With a champion", f"{len(crowned)} of {len(found)}", f"{prod} in prod", series=champions, help="Models that have a champion in any environment; the line shows the last 30 days."),
+        Figure("Needs attention", f"{len(needy)} of {len(found)}", f"{KINDS[worst]} · {kinds[worst]}" if worst else "nothing waits", "inverse" if worst in ("failed", "policy", "budget") else "off", help="Models with at least one open need; the note names the worst."),
+        Figure("Spent this month", money(spent, currency), f"{spent / budget:.0%} of {money(budget, currency)}" if budget else "no budget set", series=by_day, chart="bar", help="Metered cost of all runs since the first of the month (UTC), by day; compared with the sum of the projects' budgets."),
+        Figure("Month end, forecast", money(end, currency), f"{end / budget:.0%} of budget" if budget else "no budget set", "inverse" if over else "off", "up" if over else "off", tuple(accumulate(by_day)), "area", "Straight line from the days gone; metered cost so far as the area."),
+        Figure("Failed runs, 7 d", str(failed), f"today {e.failed_by_day.get(week[-1], 0)}", "inverse" if failed else "off", "off", tuple(float(e.failed_by_day.get(d, 0)) for d in week), "bar", "Runs that failed in the last seven days (UTC), by day."),
+    ]

@@ -1,0 +1,68 @@
+"""A plan as a card shows it, and whether its button may be pressed."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from cockpit.words import duration, is_bound, money, plural
+
+
+@dataclass(frozen=True)
+class Card:
+    """Four figures with their notes, lines below, and the button's state."""
+
+    reads: tuple[str, str]
+    time: tuple[str, str]
+    cost: tuple[str, str]
+    left: tuple[str, str]
+    will: tuple[str, ...]
+    makes: str
+    policy: str
+    irreversible: tuple[str, ...]
+    hash: str
+    blocked: str  # why the button is disabled; '' when it may be pressed
+    kind: str  # ready | nothing | forbidden | refused | waits | worker
+
+
+def reads_of(document: dict[str, Any]) -> tuple[str, str]:
+    """What the act reads: IN files, else tables, else its steps."""
+    inputs = document["inputs"]
+    files = [i for i in inputs if "file" in i]
+    tables = [i for i in inputs if "table" in i]
+    if files:
+        return plural(len(files), "file"), f"{plural(len(document['steps']), 'step')}"
+    if tables:
+        first = tables[0]
+        return f"{first['table']} v{first['version']}", f"and {plural(len(tables) - 1, 'more table')}" if len(tables) > 1 else plural(len(document["steps"]), "step")
+    versions = [i for i in inputs if "model_version" in i]
+    if versions:
+        return f"model v{versions[0]['model_version']}", plural(len(document["steps"]), "step")
+    return "nothing", ""
+
+
+def card(document: dict[str, Any], *, worker: bool, who: str = "", durable: bool = True) -> Card:
+    """From the plan's document. `who`: people who could do it; `durable`: the act runs on the worker."""
+    seconds, cost, policy = document["predicted"]["seconds"], document["predicted"]["cost"], document["policy"]
+    currency, bound = cost["currency"], is_bound(cost["basis"])
+    left = document["budget_left"]
+    kind, blocked = "ready", ""
+    if document["nothing_to_do"]:
+        kind, blocked = "nothing", document["nothing_to_do"]
+    elif not document["allowed"]:
+        kind, blocked = "forbidden", (document["reason"] or "not permitted") + (f". Who can: {who}." if who else ". Nobody was given such a role yet: ask an administrator.")
+    elif policy["verdict"] == "refuse":
+        kind, blocked = "refused", f"Policy of {policy['origin']} refuses: {policy['reason']}."
+    elif policy["verdict"] == "ask":
+        kind, blocked = "waits", f"Policy of {policy['origin']} asks for an approval: {policy['reason']}."
+    elif durable and not worker:
+        kind, blocked = "worker", "The worker is not running. Start it with `esml up`."
+    limit = policy.get("limits", {}).get("max_cost_run")
+    line = f"policy of {policy['origin']}: at most {money(limit, currency)} a run" if limit is not None else policy["origin"]
+    return Card(
+        reads=reads_of(document),
+        time=(f"≤ {duration(seconds['p90'])}", "upper bound: no run yet") if bound else (duration(seconds["p50"]), f"p90 {duration(seconds['p90'])}"),
+        cost=(f"≤ {money(cost['p90'], currency)}", "upper bound: no run yet") if bound else (money(cost["p50"], currency), f"p90 {money(cost['p90'], currency)} · {cost['basis']}"),
+        left=(money(left, currency) if left is not None else "unchanged", "this month, at p90" if left is not None else "spends nothing"),
+        will=tuple(document["will"]), makes=", ".join(document["makes"]), policy=line, irreversible=tuple(document["irreversible"]), hash=document["hash"], blocked=blocked, kind=kind,
+    )  # fmt: skip

@@ -1,0 +1,87 @@
+"""Runs: rows for the list, and the facts of one run."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from cockpit.words import duration, mark, money, plural
+from esml_engine.runs.records import ENDED, OPEN
+
+STATES = (*OPEN, *ENDED)
+ORDER = {"running": 0, "queued": 1, "waiting": 1, "failed": 2, "cancelled": 3, "done": 3}
+
+
+def people(rows: list[dict[str, Any]]) -> list[str]:
+    """Who asked for them."""
+    return sorted({asked_by(r) for r in rows})
+
+
+def asked_by(row: dict[str, Any]) -> str:
+    """The person, and whose rights were used where that differs."""
+    return f"{row['actor']} as {row['as']}" if row["as"] and row["as"] != row["actor"] else str(row["actor"])
+
+
+def filtered(rows: list[dict[str, Any]], states: list[str], by: str) -> list[dict[str, Any]]:
+    """Open ones first, then newest first."""
+    found = [r for r in rows if (not states or r["state"] in states) and (not by or asked_by(r) == by)]
+    return sorted(found, key=lambda r: 0 if r["state"] in OPEN else 1)
+
+
+def predicted_seconds(row: dict[str, Any]) -> str:
+    """`4.0 s`, or `≤ 15 min` for an upper bound."""
+    s = (row["predicted"] or {}).get("seconds")
+    if not s:
+        return ""
+    return f"≤ {duration(s['p90'])}" if str(s.get("basis", "")).startswith("upper bound") else duration(s["p50"])
+
+
+def predicted_cost(row: dict[str, Any]) -> str:
+    """`€ 0.01`, or `≤ € 0.03` for an upper bound."""
+    c = (row["predicted"] or {}).get("cost")
+    if not c:
+        return ""
+    return f"≤ {money(c['p90'], c['currency'])}" if str(c.get("basis", "")).startswith("upper bound") else money(c["p50"], c["currency"])
+
+
+def table(rows: list[dict[str, Any]], when: Callable[[str | None], str]) -> list[dict[str, str]]:
+    """Rows as the list shows them; `when` writes a time in the viewer's zone."""
+    return [
+        {
+            "State": mark("cancelled") if r["cancel"] and r["state"] in ENDED and r["state"] != "done" else mark(r["state"]), "Act": r["act"], "Model": r["object"], "Env": r["env"],
+            "Started": when(r["started"] or r["created"]), "Time": duration(r["seconds"]) if r["seconds"] is not None else "", "Predicted": predicted_seconds(r),
+            "Cost": money(r["cost"], _currency(r)) if r["cost"] is not None else "", "Predicted cost": predicted_cost(r), "By": asked_by(r), "Run": r["run"],
+        }
+        for r in rows
+    ]  # fmt: skip
+
+
+def _currency(row: dict[str, Any]) -> str:
+    return str((row["predicted"] or {}).get("cost", {}).get("currency", "EUR"))
+
+
+def summary(rows: list[dict[str, Any]]) -> str:
+    """`1 running · 2 failed · 40 done`."""
+    counts = {s: sum(r["state"] == s for r in rows) for s in STATES}
+    return " · ".join(f"{n} {s}" for s, n in counts.items() if n) or plural(0, "run")
+
+
+def steps(row: dict[str, Any]) -> list[dict[str, str]]:
+    """A run's steps as a table."""
+    return [{"State": mark(s["state"]), "Step": s["name"], "Time": duration(s["seconds"]) if s["seconds"] is not None else "", "Attempt": str(s["attempt"] or "")} for s in row["steps"]]
+
+
+def facts(value: Any, prefix: str = "", most: int = 60) -> list[tuple[str, str]]:
+    """A result as pairs of name and text, nested names joined by dots; long lists are counted."""
+    out: list[tuple[str, str]] = []
+    if isinstance(value, dict):
+        for k, v in value.items():
+            out += facts(v, f"{prefix}.{k}" if prefix else str(k), most)
+    elif isinstance(value, list) and value and all(isinstance(v, dict) for v in value) and len(value) <= 8:
+        for n, v in enumerate(value, 1):
+            out += facts(v, f"{prefix} {n}", most)
+    elif isinstance(value, list):
+        out.append((prefix, ", ".join(map(str, value)) if len(value) <= 8 else f"{len(value)} values"))
+    elif value is not None:
+        out.append((prefix, f"{value:.6g}" if isinstance(value, float) else str(value)))
+    return out[:most]

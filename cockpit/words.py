@@ -1,0 +1,146 @@
+"""How figures and times are written, the same on every page."""
+
+from __future__ import annotations
+
+import datetime as dt
+import sys
+from pathlib import Path
+from typing import Any
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+NOT_MEASURED = "not measured"
+NOT_SET_UP = "not set up"
+ROLES = {
+    "reader": "Reader", "analyst": "Analyst", "data_engineer": "Data engineer", "data_scientist": "Data scientist", "project_manager": "Project manager",
+    "approver": "Approver", "steward": "Steward", "admin": "Administrator",
+}  # fmt: skip
+METRICS = {
+    "rmse": "RMSE", "mae": "MAE", "r2": "R²", "mape": "MAPE", "smape": "sMAPE", "auc": "AUC", "f1": "F1", "logloss": "Log loss", "accuracy": "Accuracy",
+}  # fmt: skip
+STATES = {
+    "queued": ("schedule", "gray", "queued"),
+    "waiting": ("hourglass_top", "orange", "waiting"),
+    "running": ("progress_activity", "blue", "running"),
+    "done": ("check_circle", "green", "done"),
+    "failed": ("error", "red", "failed"),
+    "cancelled": ("block", "gray", "cancelled"),
+    "skipped": ("skip_next", "gray", "skipped"),
+}
+_MARKS = {"queued": "◌", "waiting": "⧗", "running": "▶", "done": "✓", "failed": "✕", "cancelled": "⊘", "skipped": "–"}
+_SIGNS = {"EUR": "€", "USD": "$", "GBP": "£"}
+
+
+def plural(n: int, one: str, many: str = "") -> str:
+    """`1 file`, `4 files`."""
+    return f"{n:,} {one if n == 1 else many or one + 's'}"
+
+
+def money(amount: float | None, currency: str = "EUR") -> str:
+    """An amount with as many digits as it needs: `€ 8,412`, `€ 4.10`, `€ 0.0004`."""
+    if amount is None:
+        return NOT_MEASURED
+    sign = _SIGNS.get(currency, currency)
+    size = abs(amount)
+    if size == 0:
+        text = "0"
+    elif size >= 1000:
+        text = f"{amount:,.0f}"
+    elif size >= 0.01:
+        text = f"{amount:,.2f}"
+    elif size >= 0.0001:
+        text = f"{amount:.4f}"
+    else:
+        return f"under {sign} 0.0001"
+    return f"{sign} {text}"
+
+
+def is_bound(basis: str) -> bool:
+    """Whether a prediction rests on no run at all."""
+    return basis.startswith("upper bound")
+
+
+def predicted_cost(cost: dict[str, Any]) -> str:
+    """`€ 4.10 (p90 € 6.30, 8 runs)`; without history an upper bound, named so."""
+    currency = cost.get("currency", "EUR")
+    if is_bound(cost.get("basis", "")):
+        return f"at most {money(cost['p90'], currency)} (upper bound, no run yet)"
+    return f"{money(cost['p50'], currency)} (p90 {money(cost['p90'], currency)}, {cost.get('basis', '')})"
+
+
+def duration(seconds: float | None) -> str:
+    """`0.4 s`, `38 s`, `2 min 5 s`, `1 h 12 min`."""
+    if seconds is None:
+        return NOT_MEASURED
+    if seconds < 9.95:
+        return f"{seconds:.1f} s"
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole} s"
+    if whole < 3600:
+        m, s = divmod(whole, 60)
+        return f"{m} min {s} s" if s else f"{m} min"
+    h, m = divmod(whole // 60, 60)
+    return f"{h} h {m} min" if m else f"{h} h"
+
+
+def moment(text: str | None) -> dt.datetime | None:
+    """An ISO time of the store."""
+    if not text:
+        return None
+    t = dt.datetime.fromisoformat(text)
+    return t if t.tzinfo else t.replace(tzinfo=dt.UTC)
+
+
+def ago(text: str | None, now: dt.datetime | None = None) -> str:
+    """How old: `just now`, `5 min`, `2 h`, `3 d`; '' for nothing."""
+    t = moment(text)
+    if t is None:
+        return ""
+    s = ((now or dt.datetime.now(dt.UTC)) - t).total_seconds()
+    for size, unit in ((86400, "d"), (3600, "h"), (60, "min")):
+        if s >= size:
+            return f"{int(s // size)} {unit}"
+    return "just now"
+
+
+def clock(text: str | dt.datetime | None, zone: str | None = None) -> str:
+    """`24 Nov 14:32` in the viewer's zone; UTC, marked so, when the zone is not known."""
+    t = moment(text) if isinstance(text, str) or text is None else text
+    if t is None:
+        return ""
+    if not zone:
+        return f"{t.astimezone(dt.UTC):%-d %b %H:%M} UTC"
+    try:
+        return f"{t.astimezone(ZoneInfo(zone)):%-d %b %H:%M}"
+    except (ZoneInfoNotFoundError, ValueError):
+        return f"{t.astimezone(dt.UTC):%-d %b %H:%M} UTC"
+
+
+def value(x: float | None) -> str:
+    """A metric's value with four digits that count."""
+    if x is None:
+        return NOT_MEASURED
+    return f"{x:,.1f}" if abs(x) >= 1000 else f"{x:.4g}"
+
+
+def metric(name: str | None) -> str:
+    """A metric's name as people write it."""
+    return METRICS.get(name or "", (name or "").replace("_", " "))
+
+
+def role(name: str | None) -> str:
+    """A role's name as people write it."""
+    return ROLES.get(name or "", "")
+
+
+def mark(state: str) -> str:
+    """A run's state as sign and word, for tables."""
+    return f"{_MARKS.get(state, '?')} {state}"
+
+
+def tidy(text: str, estate_root: Path) -> str:
+    """A message without this server's paths."""
+    for p in dict.fromkeys((str(estate_root), str(Path.home()), sys.prefix)):
+        if len(p) > 1:
+            text = text.replace(p + "/", "").replace(p, "the estate's folder")
+    return text

@@ -1,0 +1,98 @@
+"""Estate: how is everything? Figures, then the models that need somebody first."""
+
+from __future__ import annotations
+
+import datetime as dt
+from typing import Any
+
+import pandas as pd
+import streamlit as st
+
+from cockpit import opening
+from cockpit.components import as_of, nothing_yet, page, when
+from cockpit.places import page as page_file
+from cockpit.reads import evidence
+from cockpit.views import estate as view
+from cockpit.words import moment, plural
+from esml_engine.costs.records import month_start
+
+
+@st.cache_data(ttl=300, show_spinner=False, max_entries=20_000)
+def _cost(root: str, scope: str, env: str, as_of_run: str, actor: str, _estate: Any) -> dict[str, Any]:
+    """A model's predictions: they change with its runs only (and settings, hence the time to live)."""
+    return dict(_estate.cost(scope, env))
+
+
+@page
+def show() -> None:
+    """The page."""
+    estate = opening.estate()
+    statuses = estate.status()
+    projects = estate.projects()
+    st.title("Estate")
+    st.caption(f"{plural(len(projects), 'project')} · {plural(len(statuses), 'model')} · {as_of()}")
+    if not statuses:
+        nothing_yet("No model yet." if projects else "No project yet.", "Make one: `esml new project NAME --team TEAM`, then `esml new model PROJECT/MODEL`; or load the demo: `esml demo`.")
+        return
+    now = dt.datetime.now(dt.UTC)
+    e = evidence(estate.site, [s["model"] for s in statuses], month_start(), (now - dt.timedelta(days=7)).isoformat())
+    root, who, env = str(estate.site.root), estate.actor.rights, estate.environments[0]
+    costs = {s["model"]: _cost(root, s["model"], env, e.last_run.get(s["model"], ""), who, estate) for s in statuses}
+    budgets = {p: _cost(root, p, env, max(e.last_run.values(), default=""), who, estate) for p in projects}
+    total = _total(budgets, estate.site.settings.estate.currency)
+    found = view.rows(statuses, e, estate.environments, costs, budgets, now)
+    with st.grid(5, min_column_width=180, gap="small"):
+        for f in view.figures(found, e, total, now.date()):
+            st.metric(
+                f.label, f.text, f.note, delta_color=f.tone, delta_arrow=f.arrow, border=True, height=150, help=f.help or None,
+                chart_data=list(f.series) if len(f.series) > 1 and any(f.series) else None, chart_type=f.chart,
+            )  # fmt: skip
+    shown = _filters(found, {p: estate.site.settings.project(p).team for p in projects})
+    if not shown:
+        nothing_yet("No model passes these filters.", "Take a chip away, or clear the search.")
+        return
+    _table(shown, estate.environments)
+
+
+def _total(budgets: dict[str, dict[str, Any]], currency: str) -> dict[str, Any]:
+    return {k: sum(b[k] for b in budgets.values()) for k in ("spent", "budget", "month_end")} | {"currency": currency}
+
+
+def _filters(found: list[view.Row], teams: dict[str, str]) -> list[view.Row]:
+    kinds, stages = view.counts(found)
+    with st.container(horizontal=True, vertical_alignment="center"):
+        picked = st.pills("Stage", list(stages), selection_mode="multi", key="stage", bind="query-params", label_visibility="collapsed", format_func=lambda s: f"{s} · {stages.get(s, 0)}")
+        needs = st.pills("Attention", list(kinds), selection_mode="multi", key="attention", bind="query-params", label_visibility="collapsed", format_func=lambda k: f"{view.KINDS[k]} · {kinds.get(k, 0)}") if kinds else []
+        with st.container(width=300):
+            q = st.text_input("Search", key="q", bind="query-params", label_visibility="collapsed", placeholder="project, model, team, need", icon=":material/search:")
+    return view.filtered(found, q or "", list(picked or []), list(needs or []), teams)
+
+
+def _table(shown: list[view.Row], environments: tuple[str, ...]) -> None:
+    frame = pd.DataFrame(
+        [
+            {
+                "Needs attention": r.attention, "Project": r.project, "Model": r.name, "Stage": r.stage, "progress": r.progress, "Since": r.age, "Whose turn": r.turn, "Metric": r.metric,
+                **{env: r.champions[env] if env in environments else "not set up" for env in ("dev", "test", "prod")}, "Next run": r.next_text,
+            }
+            for r in shown
+        ]
+    )  # fmt: skip
+    config: dict[str, Any] = {
+        "Needs attention": st.column_config.TextColumn(width="medium", help="The worst open need; the list is sorted by it."),
+        "progress": st.column_config.ProgressColumn("IN → prod", min_value=0.0, max_value=1.0, format=" ", width="small", help="How far the model is, from evidence."),
+        "Since": st.column_config.TextColumn(help="How long it has been in this stage."),
+        "Whose turn": st.column_config.TextColumn(help="The role that makes the next step."),
+        **{env: st.column_config.TextColumn(help=f"Champion in {env}: version and metric on gold_test.") for env in ("dev", "test", "prod")},
+        "Next run": st.column_config.TextColumn("Next run, p50", alignment="right", help="Predicted cost of the next step in the first environment; ≤ marks an upper bound (no run yet)."),
+    }
+    event = st.dataframe(frame, hide_index=True, column_config=config, on_select="rerun", selection_mode="single-row", key="models", placeholder="", row_height=34, height=min(36 + 34 * len(shown) + 3, 640))
+    chosen = event["selection"]["rows"]
+    newest = max((moment(r.since) for r in shown if r.since), default=None)
+    st.caption("Choose a row to open the model." + (f" Last change of stage: {when(newest)}." if newest else ""))
+    if chosen:
+        r = shown[chosen[0]]
+        st.switch_page(page_file("model"), query_params={"project": r.project, "model": r.name})
+
+
+show()

@@ -1,0 +1,98 @@
+"""Lake: where does data stand? Dataset by layer, and the plan of the next refinement."""
+
+from __future__ import annotations
+
+import datetime as dt
+
+import streamlit as st
+
+from cockpit import opening
+from cockpit.components import Choice, as_of, choose, failure, follow, nothing_yet, page, plan_card
+from cockpit.reads import runs_of
+from cockpit.views import lake as view
+from cockpit.words import plural
+from esml_engine.errors import EsmlError
+from esml_engine.refs import Purpose
+
+
+@page
+def show() -> None:
+    """The page."""
+    choice = choose(opening.estate())
+    if choice is None:
+        return
+    choice.estate.require("read_status", choice.ref.project)
+    head, side = st.columns([3, 1], vertical_alignment="bottom")
+    with side:
+        purpose: Purpose = st.segmented_control("Side", ["train", "inference"], default="train", required=True, key="purpose", bind="query-params", label_visibility="collapsed") or "train"
+    with head:
+        st.title("Lake")
+        st.caption(f"{choice.ref} · {purpose} side in {choice.env} · {as_of()}")
+    m = view.matrix(choice.estate.site, choice.ref, choice.env, purpose, dt.datetime.now(dt.UTC))
+    _matrix(m)
+    _refine(choice, purpose, m)
+    if m.split is not None and m.gold.label.startswith("v"):
+        _split(choice)
+
+
+def _cell(cell: view.Cell, head: str = "") -> None:
+    with st.container(border=True, height="stretch", gap="xxsmall"):
+        if head:
+            st.caption(head)
+        st.badge(cell.label, icon=f":material/{cell.icon}:", color=cell.color)
+        if cell.note:
+            st.caption(cell.note)
+
+
+def _matrix(m: view.Matrix) -> None:
+    for ds, cells in m.datasets.items():
+        row = st.columns([1.1, 1, 1, 1], vertical_alignment="center")
+        with row[0]:
+            st.markdown(f"**{ds}**")
+        for column, head, cell in zip(row[1:], ("IN", "Bronze", "Silver"), cells, strict=True):
+            with column:
+                _cell(cell, head)
+    row = st.columns([1.1, 1, 1, 1], vertical_alignment="center")
+    with row[0]:
+        st.markdown("**all datasets**")
+    with row[1]:
+        _cell(m.gold, "Gold" if m.goal == "gold" else "To score")
+    if m.split is not None:
+        with row[2]:
+            _cell(m.split, "Split")
+
+
+def _refine(choice: Choice, purpose: Purpose, m: view.Matrix) -> None:
+    st.subheader("Before you refine")
+    plan = choice.model.plan_refine(purpose=purpose)
+    if plan.draft.nothing_to_do and not any(c[0].label != "none yet" for c in m.datasets.values()):
+        first = next(iter(m.datasets))
+        nothing_yet("No IN file yet.", f"Deliver one: `esml ingest {choice.ref} {first} FILE --date YYYY-MM-DD --env {choice.env}`" + (" `--purpose inference`" if purpose == "inference" else ""))
+    else:
+        label = f"Refine {plural(m.waiting, 'file')}" if m.waiting else "Refine"
+        plan_card(choice.estate, plan, label, lambda h: choice.model.refine(purpose=purpose, plan=h, detach=True), key="refine")
+    follow(choice, ("refine", "pipeline"), key="refine-run")
+    _made(choice, "refine")
+
+
+def _split(choice: Choice) -> None:
+    st.subheader("Split")
+    try:
+        plan = choice.model.plan_split()
+    except EsmlError as e:
+        failure(e)
+        return
+    plan_card(choice.estate, plan, "Split gold", lambda h: choice.model.split(plan=h, detach=True), key="split", icon="call_split")
+    follow(choice, ("split",), key="split-run")
+    _made(choice, "split")
+
+
+def _made(choice: Choice, act: str) -> None:
+    last = next((r for r in runs_of(choice.estate, choice.ref, choice.env, limit=20) if r["act"] == act), None)
+    if last and last["state"] == "done":
+        lines = view.made(last["result"])
+        if lines:
+            st.caption("It made: " + " · ".join(lines))
+
+
+show()

@@ -1,0 +1,97 @@
+"""Run: one piece of work with its steps, its error and log, what went in and what came out."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pandas as pd
+import streamlit as st
+
+from cockpit import opening
+from cockpit.components import act_on_run, gone, nothing_yet, page, progress_of
+from cockpit.places import page as page_file
+from cockpit.reads import log_tail
+from cockpit.views import runs as view
+from cockpit.words import tidy
+from esml_engine.door import access
+from esml_engine.door.facts import Call
+from esml_engine.errors import NotFoundError
+from esml_engine.estate import Estate
+from esml_engine.runs import records
+
+
+@page
+def show() -> None:
+    """The page."""
+    estate = opening.estate()
+    run = st.query_params.get("run", "")
+    if not run:
+        st.title("Run")
+        nothing_yet("No run was named.", "Choose one in the list of runs.")
+        st.page_link(page_file("runs"), label="All runs", icon=":material/play_circle:")
+        return
+    try:
+        row = estate.runs(run)[0]
+    except NotFoundError:
+        st.title("Run")
+        gone("Run", run)
+        return
+    live = row["state"] in records.OPEN
+    st.page_link(page_file("runs"), label="All runs", icon=":material/arrow_back:")
+    st.title(f"{row['act'].capitalize()} of {row['object']}" + (f" in {row['env']}" if row["env"] else ""))
+    st.caption(f"run {row['run']} · asked by {view.asked_by(row)}")
+    st.fragment(_live, run_every=1.0 if live else None)(estate, run, live)
+    stored = records.get(estate.site.store, run)
+    left, right = st.columns(2)
+    with left:
+        st.subheader("What went in")
+        _inputs(stored["plan"])
+    with right:
+        st.subheader("What came out")
+        pairs = view.facts(row["result"])
+        if pairs:
+            st.dataframe(pd.DataFrame(pairs, columns=["What", "Value"]).assign(Value=lambda d: d["Value"].map(lambda v: tidy(v, estate.site.root))), hide_index=True, height=min(36 + 35 * len(pairs), 420))
+        else:
+            st.caption("Nothing yet." if live else "Nothing.")
+
+
+def _live(estate: Estate, run: str, was_live: bool) -> None:
+    row = estate.runs(run)[0]
+    with st.container(border=True):
+        progress_of(estate, row, key="one", link=False)
+        if row["state"] in ("failed", "cancelled"):
+            act_on_run(estate, "retry", run, key="one:retry")
+    if row["steps"]:
+        st.table(pd.DataFrame(view.steps(row)), border="horizontal", hide_index=True)
+    _log(estate, row)
+    if was_live != (row["state"] in records.OPEN):
+        st.rerun()
+
+
+def _log(estate: Estate, row: dict[str, Any]) -> None:
+    params = records.get(estate.site.store, row["run"])["params"]
+    may = estate.may(access.rule_name(Call(row["act"], row["object"], row["env"], params)), row["object"].split("/")[0])
+    steps = [s for s in row["steps"] if s["work"]]
+    if not steps:
+        return
+    step = next((s for s in steps if s["state"] in ("running", "failed")), steps[-1])
+    with st.expander(f"Log of {step['name']}", icon=":material/terminal:", expanded=row["state"] == "failed"):
+        if not may.allowed:
+            st.caption(f":material/lock: You may not: {may.reason}.")
+            return
+        text = log_tail(step["work"], estate.site.state)
+        st.code(tidy(text, estate.site.root) if text else "This step wrote no log.", language=None, wrap_lines=True)
+
+
+def _inputs(plan: dict[str, Any]) -> None:
+    rows = [
+        {"What": i.get("file") or i.get("table") or next(iter(i), ""), "Version": f"v{i['version']}" if "version" in i else str(i.get("sha256", ""))[:12] or str(next(iter(i.values()), ""))}
+        for i in plan.get("inputs", [])
+    ]  # fmt: skip
+    if rows:
+        st.dataframe(pd.DataFrame(rows), hide_index=True, height=min(36 + 35 * len(rows), 420))
+    else:
+        st.caption("Nothing is recorded.")
+
+
+show()

@@ -1,0 +1,71 @@
+"""Runs: what runs, what failed? A live list; open runs with progress first."""
+
+from __future__ import annotations
+
+import pandas as pd
+import streamlit as st
+
+from cockpit import opening
+from cockpit.components import act_on_run, as_of, nothing_yet, page, progress_of, when
+from cockpit.places import page as page_file
+from cockpit.reads import worker_alive
+from cockpit.views import runs as view
+from esml_engine.estate import Estate
+from esml_engine.runs.records import OPEN
+
+_LIMIT = 500
+_SHOWN_OPEN = 5
+
+
+@page
+def show() -> None:
+    """The page."""
+    estate = opening.estate()
+    st.title("Runs")
+    rows = estate.runs(limit=_LIMIT)
+    if not rows:
+        st.caption(as_of())
+        _worker(estate)
+        nothing_yet("No run yet.", "Refine a model on the Lake page, or with `esml refine PROJECT/MODEL`.")
+        return
+    people = view.people(rows)
+    with st.container(horizontal=True, vertical_alignment="center"):
+        states = st.pills("State", view.STATES, selection_mode="multi", key="state", bind="query-params", label_visibility="collapsed")
+        with st.container(width=260):
+            by = st.selectbox("By", people, index=None, key="by", bind="query-params", label_visibility="collapsed", placeholder="asked by anybody", format_func=str)
+    live = any(r["state"] in OPEN for r in rows)
+    st.fragment(_list, run_every=1.0 if live else 5.0)(estate, list(states or []), by or "")
+
+
+def _worker(estate: Estate) -> None:
+    if not worker_alive(estate.site):
+        st.warning("**The worker is not running.** Runs wait until somebody starts it: `esml up`.", icon=":material/power_off:")
+
+
+def _list(estate: Estate, states: list[str], by: str) -> None:
+    rows = estate.runs(limit=_LIMIT)
+    st.caption(f"{view.summary(rows)} · the newest {len(rows)} · {as_of()}")
+    _worker(estate)
+    for row in [r for r in rows if r["state"] in OPEN][:_SHOWN_OPEN]:
+        with st.container(border=True):
+            progress_of(estate, row, key=f"open:{row['run']}")
+    shown = view.filtered(rows, states, by)
+    failed = next((r for r in shown if r["state"] == "failed"), None)
+    if failed is not None and failed is next((r for r in shown if r["object"] == failed["object"] and r["env"] == failed["env"]), None):
+        with st.container(border=True):
+            progress_of(estate, failed, key=f"failed:{failed['run']}")
+            act_on_run(estate, "retry", failed["run"], key=f"retry:{failed['run']}")
+    if not shown:
+        nothing_yet("No run passes these filters.", "Take one away.")
+        return
+    event = st.dataframe(
+        pd.DataFrame(view.table(shown, when)), hide_index=True, on_select="rerun", selection_mode="single-row", key="list", row_height=34, placeholder="",
+        height=min(36 + 34 * len(shown) + 3, 620),
+        column_config={n: st.column_config.TextColumn(alignment="right") for n in ("Time", "Predicted", "Cost", "Predicted cost")},
+    )  # fmt: skip
+    st.caption("Choose a row for its steps, log and result. ≤ marks an upper bound: no run of that act before it.")
+    if event["selection"]["rows"]:
+        st.switch_page(page_file("run"), query_params={"run": shown[event["selection"]["rows"][0]]["run"]})
+
+
+show()
