@@ -69,7 +69,9 @@ def new_name(run: str, attempt: int, prefix: str = "part") -> str:
     return f"{prefix}-{run}-{attempt}-{uuid.uuid4().hex[:12]}.parquet"
 
 
-def write_arrow(table: pa.Table, folder: str, name: str, *, source: str = "", partition: dict[str, str] | None = None) -> FileOut:
+def write_arrow(
+    table: pa.Table, folder: str, name: str, *, source: str = "", partition: dict[str, str] | None = None
+) -> FileOut:
     """Write one parquet file `folder/name` and describe it for the commit."""
     import pyarrow.parquet as pq
 
