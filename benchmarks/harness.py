@@ -49,7 +49,11 @@ def measure(call: Callable[[], object], prepare: Callable[[], object]) -> Measur
 
 
 def compare(
-    name: str, ours: Callable[[], object], reference: Callable[[], object], prepare: Callable[[], object], rounds: int = 5
+    name: str,
+    ours: Callable[[], object],
+    reference: Callable[[], object],
+    prepare: Callable[[], object],
+    rounds: int = 5,
 ) -> dict[str, float | str]:
     """Measure both `rounds` times in turn, print and return one JSON line: medians, their ratio, our peak memory."""
     mine, theirs = [], []

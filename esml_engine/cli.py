@@ -15,7 +15,13 @@ import typer
 from esml_engine import __version__
 from esml_engine.errors import EsmlError, NotYetError, UsageError
 
-app = typer.Typer(help="ESML: machine learning on a medallion lake, from IN files to scored rows.", no_args_is_help=True, add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
+app = typer.Typer(
+    help="ESML: machine learning on a medallion lake, from IN files to scored rows.",
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+)
 new_app = typer.Typer(help="Make a project or a model.", no_args_is_help=True)
 member_app = typer.Typer(help="Roles of people.", no_args_is_help=True)
 catalogue_app = typer.Typer(help="The catalogue.", no_args_is_help=True)
@@ -34,7 +40,9 @@ state = _State()
 
 Env = Annotated[str, typer.Option("--env", help="dev, test or prod")]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="print the plan and do nothing")]
-PlanHash = Annotated[str, typer.Option("--plan", metavar="HASH", help="start only if the plan is still this one")]
+PlanHash = Annotated[
+    str, typer.Option("--plan", metavar="HASH", help="start only if the plan is still this one")
+]
 Key = Annotated[str, typer.Option("--idempotency-key", metavar="K", help="same key, same run")]
 Detach = Annotated[bool, typer.Option("--detach", help="hand over and return")]
 ModelArg = Annotated[str, typer.Argument(metavar="MODEL", help="project/model")]
@@ -43,9 +51,13 @@ PurposeOpt = Annotated[str, typer.Option("--purpose", help="train or inference")
 
 @app.callback()
 def main_options(
-    estate: Annotated[str | None, typer.Option("--estate", metavar="DIR", help="default: ESML_ESTATE, else ./estate")] = None,
+    estate: Annotated[
+        str | None, typer.Option("--estate", metavar="DIR", help="default: ESML_ESTATE, else ./estate")
+    ] = None,
     json_: Annotated[bool, typer.Option("--json", help="one JSON document on standard output")] = False,
-    as_: Annotated[str | None, typer.Option("--as", metavar="ACTOR", help="act with the rights of ACTOR")] = None,
+    as_: Annotated[
+        str | None, typer.Option("--as", metavar="ACTOR", help="act with the rights of ACTOR")
+    ] = None,
     version: Annotated[bool, typer.Option("--version", help="show the version")] = False,
 ) -> None:
     """Options before the command."""
@@ -97,7 +109,10 @@ def _public(value: Any) -> Any:
 
 
 @app.command()
-def init(dir_: Annotated[str, typer.Argument(metavar="DIR")], environments: Annotated[str, typer.Option(help="comma-separated")] = "dev,test,prod") -> None:
+def init(
+    dir_: Annotated[str, typer.Argument(metavar="DIR")],
+    environments: Annotated[str, typer.Option(help="comma-separated")] = "dev,test,prod",
+) -> None:
     """Make an estate."""
     from esml_engine.estate import init_estate
 
@@ -109,7 +124,11 @@ def demo(dir_: Annotated[str, typer.Argument(metavar="[DIR]")] = "") -> None:
     """Make the demo estate and run its cycle with real data."""
     from esml_engine.demo import run_demo
 
-    _say(run_demo(Path(dir_ or state.estate or os.environ.get("ESML_ESTATE") or "estate"), on_progress=_progress))
+    _say(
+        run_demo(
+            Path(dir_ or state.estate or os.environ.get("ESML_ESTATE") or "estate"), on_progress=_progress
+        )
+    )
 
 
 @new_app.command("project")
@@ -133,17 +152,40 @@ def new_model(
     def cut(text: str) -> list[str]:
         return [x.strip() for x in text.split(",") if x.strip()]
 
-    more = {"time_column": time_column, "series": cut(series), "horizon": horizon, "frequency": frequency, "known": cut(known)} if task == "forecasting" else {}
+    more = (
+        {
+            "time_column": time_column,
+            "series": cut(series),
+            "horizon": horizon,
+            "frequency": frequency,
+            "known": cut(known),
+        }
+        if task == "forecasting"
+        else {}
+    )
     estate = _open()
     from esml_engine.door.facts import Call
     from esml_engine.refs import ModelRef
 
-    call = Call("new_model", str(ModelRef.parse(model)), "", {"task": task, "datasets": cut(datasets), "label": label, "key": id_key, **more})
+    call = Call(
+        "new_model",
+        str(ModelRef.parse(model)),
+        "",
+        {"task": task, "datasets": cut(datasets), "label": label, "key": id_key, **more},
+    )
     _say(estate._do(call, **_how(dry_run, plan, key, detach)))
 
 
 @member_app.command("add")
-def member_add(on: Annotated[str, typer.Argument(metavar="estate|PROJECT")], actor: str, role: Annotated[str, typer.Option()], dry_run: DryRun = False, plan: PlanHash = "", key: Key = "", detach: Detach = False) -> None:
+def member_add(
+    on: Annotated[str, typer.Argument(metavar="estate|PROJECT")],
+    actor: str,
+    role: Annotated[str, typer.Option()],
+    dry_run: DryRun = False,
+    plan: PlanHash = "",
+    key: Key = "",
+    detach: Detach = False,
+) -> None:
     """Give a role."""
     estate = _open()
     answer = estate.member_add(on, actor, role, **_how(dry_run, plan, key, detach))
@@ -151,7 +193,15 @@ def member_add(on: Annotated[str, typer.Argument(metavar="estate|PROJECT")], act
 
 
 @member_app.command("remove")
-def member_remove(on: Annotated[str, typer.Argument(metavar="estate|PROJECT")], actor: str, role: Annotated[str, typer.Option()] = "", dry_run: DryRun = False, plan: PlanHash = "", key: Key = "", detach: Detach = False) -> None:
+def member_remove(
+    on: Annotated[str, typer.Argument(metavar="estate|PROJECT")],
+    actor: str,
+    role: Annotated[str, typer.Option()] = "",
+    dry_run: DryRun = False,
+    plan: PlanHash = "",
+    key: Key = "",
+    detach: Detach = False,
+) -> None:
     """Take a role away."""
     estate = _open()
     answer = estate.member_remove(on, actor, role, **_how(dry_run, plan, key, detach))
@@ -171,7 +221,15 @@ def settings(scope: Annotated[str, typer.Argument(metavar="[estate|PROJECT|MODEL
 
 
 @app.command("set")
-def set_(scope: Annotated[str, typer.Argument(metavar="estate|PROJECT|MODEL")], name: Annotated[str, typer.Argument(metavar="KEY")], value: str, dry_run: DryRun = False, plan: PlanHash = "", key: Key = "", detach: Detach = False) -> None:
+def set_(
+    scope: Annotated[str, typer.Argument(metavar="estate|PROJECT|MODEL")],
+    name: Annotated[str, typer.Argument(metavar="KEY")],
+    value: str,
+    dry_run: DryRun = False,
+    plan: PlanHash = "",
+    key: Key = "",
+    detach: Detach = False,
+) -> None:
     """Override a setting; audited."""
     _say(_open().set(scope, name, value, **_how(dry_run, plan, key, detach)))
 
@@ -185,7 +243,9 @@ def ingest(
     dry_run: DryRun = False, plan: PlanHash = "", key: Key = "", detach: Detach = False,
 ) -> None:  # fmt: skip
     """Deliver files into a dataset's IN folder."""
-    _say(_model(model, env).ingest(dataset, files, date, _purpose(purpose), **_how(dry_run, plan, key, detach)))
+    _say(
+        _model(model, env).ingest(dataset, files, date, _purpose(purpose), **_how(dry_run, plan, key, detach))
+    )
 
 
 def _purpose(text: str) -> Any:
@@ -204,7 +264,16 @@ def refine(
 
 
 @app.command()
-def pipeline(model: ModelArg, until: Annotated[str, typer.Option(help="gold, trained, test or prod")] = "trained", purpose: PurposeOpt = "train", env: Env = "dev", dry_run: DryRun = False, plan: PlanHash = "", key: Key = "", detach: Detach = False) -> None:
+def pipeline(
+    model: ModelArg,
+    until: Annotated[str, typer.Option(help="gold, trained, test or prod")] = "trained",
+    purpose: PurposeOpt = "train",
+    env: Env = "dev",
+    dry_run: DryRun = False,
+    plan: PlanHash = "",
+    key: Key = "",
+    detach: Detach = False,
+) -> None:
     """The chain as one run."""
     _say(_model(model, env).pipeline(until, _purpose(purpose), **_how(dry_run, plan, key, detach)))
 
@@ -216,7 +285,13 @@ def versions(model: ModelArg, table: Annotated[str, typer.Option()], env: Env = 
 
 
 @app.command()
-def show(model: ModelArg, table: Annotated[str, typer.Option()], version: Annotated[int | None, typer.Option()] = None, limit: Annotated[int, typer.Option(min=0)] = 20, env: Env = "dev") -> None:
+def show(
+    model: ModelArg,
+    table: Annotated[str, typer.Option()],
+    version: Annotated[int | None, typer.Option()] = None,
+    limit: Annotated[int, typer.Option(min=0)] = 20,
+    env: Env = "dev",
+) -> None:
     """First rows of a version."""
     _say(_model(model, env).table(table).show(version, limit))
 
@@ -242,35 +317,75 @@ def split(
     """Gold into train, validate and test."""
     if by not in (None, "key", "group", "time"):
         raise UsageError(f"no split by {by!r}", hint="key, group or time")
-    _say(_model(model, env).split(train=train, validate=validate, test=test, stratify=stratify, group=group, seed=seed, by=by, **_how(dry_run, plan, key, detach)))
+    _say(
+        _model(model, env).split(
+            train=train,
+            validate=validate,
+            test=test,
+            stratify=stratify,
+            group=group,
+            seed=seed,
+            by=by,
+            **_how(dry_run, plan, key, detach),
+        )
+    )
 
 
 @app.command()
-def train(model: ModelArg, profile: Annotated[str, typer.Option()] = "", budget: Annotated[float | None, typer.Option(help="seconds")] = None, env: Env = "dev", dry_run: DryRun = False, plan: PlanHash = "", key: Key = "", detach: Detach = False) -> None:
+def train(
+    model: ModelArg,
+    profile: Annotated[str, typer.Option()] = "",
+    budget: Annotated[float | None, typer.Option(help="seconds")] = None,
+    env: Env = "dev",
+    dry_run: DryRun = False,
+    plan: PlanHash = "",
+    key: Key = "",
+    detach: Detach = False,
+) -> None:
     """Train with the environment's profile; registers a version."""
     _say(_model(model, env).train(profile, budget, **_how(dry_run, plan, key, detach)))
 
 
 @app.command()
-def register(model: ModelArg, run: str, env: Env = "dev", dry_run: DryRun = False, plan: PlanHash = "", key: Key = "", detach: Detach = False) -> None:
+def register(
+    model: ModelArg,
+    run: str,
+    env: Env = "dev",
+    dry_run: DryRun = False,
+    plan: PlanHash = "",
+    key: Key = "",
+    detach: Detach = False,
+) -> None:
     """A past run's model as a version."""
     _say(_model(model, env).register(run, **_how(dry_run, plan, key, detach)))
 
 
 @app.command()
-def leaderboard(model: ModelArg, env: Annotated[str, typer.Option("--env", help="an environment, or all")] = "all") -> None:
+def leaderboard(
+    model: ModelArg, env: Annotated[str, typer.Option("--env", help="an environment, or all")] = "all"
+) -> None:
     """Candidates, best first."""
     _say(_open().model(model, "dev" if env == "all" else env).leaderboard(env))
 
 
 @app.command()
-def compare(model: ModelArg, from_: Annotated[str, typer.Option("--from")] = "dev", to: Annotated[str, typer.Option("--to")] = "test", version: Annotated[int | None, typer.Option()] = None) -> None:
+def compare(
+    model: ModelArg,
+    from_: Annotated[str, typer.Option("--from")] = "dev",
+    to: Annotated[str, typer.Option("--to")] = "test",
+    version: Annotated[int | None, typer.Option()] = None,
+) -> None:
     """Champion and challenger on the same rows (next version)."""
     _model(model, from_).compare(to=to, version=version)
 
 
 @app.command()
-def promote(model: ModelArg, from_: Annotated[str, typer.Option("--from")] = "dev", to: Annotated[str, typer.Option("--to")] = "test", version: Annotated[int | None, typer.Option()] = None) -> None:
+def promote(
+    model: ModelArg,
+    from_: Annotated[str, typer.Option("--from")] = "dev",
+    to: Annotated[str, typer.Option("--to")] = "test",
+    version: Annotated[int | None, typer.Option()] = None,
+) -> None:
     """To the next environment (next version)."""
     _model(model, from_).promote(to=to, version=version)
 
@@ -294,19 +409,43 @@ def refuse(request: str, reason: Annotated[str, typer.Option()] = "") -> None:
 
 
 @app.command()
-def rollback(model: ModelArg, env: Env = "dev", dry_run: DryRun = False, plan: PlanHash = "", key: Key = "", detach: Detach = False) -> None:
+def rollback(
+    model: ModelArg,
+    env: Env = "dev",
+    dry_run: DryRun = False,
+    plan: PlanHash = "",
+    key: Key = "",
+    detach: Detach = False,
+) -> None:
     """Champion and previous change places."""
     _say(_model(model, env).rollback(**_how(dry_run, plan, key, detach)))
 
 
 @app.command()
-def deploy(model: ModelArg, version: Annotated[int | None, typer.Option()] = None, traffic: Annotated[int | None, typer.Option()] = None, env: Env = "dev", dry_run: DryRun = False, plan: PlanHash = "", key: Key = "", detach: Detach = False) -> None:
+def deploy(
+    model: ModelArg,
+    version: Annotated[int | None, typer.Option()] = None,
+    traffic: Annotated[int | None, typer.Option()] = None,
+    env: Env = "dev",
+    dry_run: DryRun = False,
+    plan: PlanHash = "",
+    key: Key = "",
+    detach: Detach = False,
+) -> None:
     """Blue/green with a smoke test."""
     _say(_model(model, env).deploy(version, traffic, **_how(dry_run, plan, key, detach)))
 
 
 @app.command()
-def keys(model: ModelArg, rotate: Annotated[bool, typer.Option("--rotate")] = False, env: Env = "dev", dry_run: DryRun = False, plan: PlanHash = "", key: Key = "", detach: Detach = False) -> None:
+def keys(
+    model: ModelArg,
+    rotate: Annotated[bool, typer.Option("--rotate")] = False,
+    env: Env = "dev",
+    dry_run: DryRun = False,
+    plan: PlanHash = "",
+    key: Key = "",
+    detach: Detach = False,
+) -> None:
     """The endpoint's address and key; audited."""
     _say(_model(model, env).keys(rotate, **_how(dry_run, plan, key, detach)))
 
@@ -334,7 +473,18 @@ def scored(
     by: Annotated[str | None, typer.Option(help="day, caller or model_version")] = None, out: Annotated[str, typer.Option(metavar="F.csv|F.parquet")] = "", env: Env = "dev",
 ) -> None:  # fmt: skip
     """Scored rows, filtered."""
-    found = _model(model, env).scored(since, until, caller or [], model_version or [], where=where or [], order_by=order_by, limit=limit, offset=offset, count_only=count, by=by)
+    found = _model(model, env).scored(
+        since,
+        until,
+        caller or [],
+        model_version or [],
+        where=where or [],
+        order_by=order_by,
+        limit=limit,
+        offset=offset,
+        count_only=count,
+        by=by,
+    )
     _say(found.document(out))
 
 
@@ -351,7 +501,9 @@ def lineage(
 
 
 @app.command()
-def cost(scope: Annotated[str, typer.Argument(metavar="[PROJECT|MODEL]")] = "estate", env: Env = "dev") -> None:
+def cost(
+    scope: Annotated[str, typer.Argument(metavar="[PROJECT|MODEL]")] = "estate", env: Env = "dev"
+) -> None:
     """Predicted, spent, budget, month end, policy."""
     _say(_open().cost(scope, env))
 
@@ -363,7 +515,11 @@ def status(scope: Annotated[str, typer.Argument(metavar="[PROJECT|MODEL]")] = ""
 
 
 @app.command()
-def runs(run: Annotated[str, typer.Argument(metavar="[RUN]")] = "", state_: Annotated[str, typer.Option("--state")] = "", limit: Annotated[int, typer.Option()] = 200) -> None:
+def runs(
+    run: Annotated[str, typer.Argument(metavar="[RUN]")] = "",
+    state_: Annotated[str, typer.Option("--state")] = "",
+    limit: Annotated[int, typer.Option()] = 200,
+) -> None:
     """Runs, newest first."""
     _say(_open().runs(run, state=state_, limit=limit))
 
@@ -401,11 +557,29 @@ def doctor(env: Annotated[str, typer.Option("--env")] = "") -> None:
 
 
 @app.command()
-def up(port: Annotated[int, typer.Option()] = 8501, demo_: Annotated[bool, typer.Option("--demo", hidden=True)] = False) -> None:
+def up(
+    port: Annotated[int, typer.Option()] = 8501,
+    with_demo: Annotated[
+        str,
+        typer.Option(
+            "--with-demo",
+            metavar="DIR",
+            help="make the demo estate in DIR when there is none, and run its cycle as runs to watch",
+        ),
+    ] = "",
+) -> None:
     """Worker, endpoints and cockpit together, until Ctrl-C."""
     from esml_engine.up import up as run
 
-    run(_open().site, port, demo=demo_)
+    if not with_demo:
+        run(_open().site, port)
+        return
+    from esml_engine.demo import NAME, make
+    from esml_engine.estate import open_estate
+
+    root = Path(with_demo)
+    demo_there = not (root / "estate.toml").exists() or open_estate(root).site.settings.estate.name == NAME
+    run(make(root).site if demo_there else open_estate(root).site, port, demo=demo_there)
 
 
 def main() -> None:
@@ -420,9 +594,11 @@ def main() -> None:
         if type(e).__module__.startswith(("click", "typer")) and hasattr(e, "format_message"):
             error = UsageError(e.format_message(), hint="see --help")
             sys.exit(_fail(error))
-        error = EsmlError(f"{type(e).__name__}: {e}", hint="report this with its id and the trace on standard error")
+        unforeseen = EsmlError(
+            f"{type(e).__name__}: {e}", hint="report this with its id and the trace on standard error"
+        )
         traceback.print_exc()
-        sys.exit(_fail(error))
+        sys.exit(_fail(unforeseen))
     sys.exit(code if isinstance(code, int) else 0)
 
 
@@ -430,7 +606,9 @@ def _fail(error: EsmlError, code: int | None = None) -> int:
     if state.json or "--json" in sys.argv:
         typer.echo(json.dumps(error.document(), default=str))
     else:
-        typer.echo(f"{error.message}\n{'→ ' + error.hint if error.hint else ''} [{error.code}, {error.id}]", err=True)
+        typer.echo(
+            f"{error.message}\n{'→ ' + error.hint if error.hint else ''} [{error.code}, {error.id}]", err=True
+        )
     return error.exit_code if code is None else code
 
 

@@ -57,7 +57,9 @@ def init_estate(folder: str | Path, environments: list[str] | None = None, name:
     return {"estate": str(root.resolve()), "environments": ordered}
 
 
-def open_estate(folder: str | Path | None = None, *, act_as: str | None = None, on_progress: OnProgress | None = None) -> Estate:
+def open_estate(
+    folder: str | Path | None = None, *, act_as: str | None = None, on_progress: OnProgress | None = None
+) -> Estate:
     """Open an estate: `folder`, else `ESML_ESTATE`, else `./estate`.
 
     Raises:
@@ -117,15 +119,35 @@ class Estate:
         return Model(self, ref, env)
 
     # acts
-    def new_project(self, name: str, team: str, owner: str = "", contact: str = "", risk: str = "medium", **how: Any) -> Any:
+    def new_project(
+        self, name: str, team: str, owner: str = "", contact: str = "", risk: str = "medium", **how: Any
+    ) -> Any:
         """Write a project's settings file."""
-        return self._do(Call("new_project", "estate", "", {"name": name, "team": team, "owner": owner, "contact": contact, "risk": risk}), **how)
+        return self._do(
+            Call(
+                "new_project",
+                "estate",
+                "",
+                {"name": name, "team": team, "owner": owner, "contact": contact, "risk": risk},
+            ),
+            **how,
+        )
 
-    def new_model(self, model: str, task: str, datasets: list[str], label: str = "", key: str = "", **more: Any) -> Any:
+    def new_model(
+        self, model: str, task: str, datasets: list[str], label: str = "", key: str = "", **more: Any
+    ) -> Any:
         """Write a model's settings file and its lake skeleton."""
         how = {k: more.pop(k) for k in ("dry_run", "plan", "key_", "detach") if k in more}
         ref = ModelRef.parse(model)
-        return self._do(Call("new_model", str(ref), "", {"task": task, "datasets": datasets, "label": label, "key": key, **more}), **how)
+        return self._do(
+            Call(
+                "new_model",
+                str(ref),
+                "",
+                {"task": task, "datasets": datasets, "label": label, "key": key, **more},
+            ),
+            **how,
+        )
 
     def member_add(self, on: str, actor: str, role: str, **how: Any) -> Any:
         """Give a role on `estate` or a project."""
@@ -159,7 +181,15 @@ class Estate:
         rule = access.rule_name(Call(row["act"], row["object"], row["env"], row["params"]))
         return Call(act, row["object"], row["env"], {"run": run, "rule": rule})
 
-    def _do(self, call: Call, *, dry_run: bool = False, plan: Plan | str | None = None, key: str = "", detach: bool = False) -> Any:
+    def _do(
+        self,
+        call: Call,
+        *,
+        dry_run: bool = False,
+        plan: Plan | str | None = None,
+        key: str = "",
+        detach: bool = False,
+    ) -> Any:
         if dry_run:
             return self.hand.plan(call)
         return self.hand.do(call, plan=plan, key=key, detach=detach)
@@ -170,7 +200,10 @@ class Estate:
         self.require("read_status", on if on and on != "estate" else "estate")
         m = t.members
         q = m.select().order_by(m.c.scope, m.c.actor, m.c.role)
-        return [{"actor": r["actor"], "role": r["role"], "on": r["scope"]} for r in self.site.store.rows(q.where(m.c.scope == on) if on else q)]
+        return [
+            {"actor": r["actor"], "role": r["role"], "on": r["scope"]}
+            for r in self.site.store.rows(q.where(m.c.scope == on) if on else q)
+        ]
 
     def settings(self, scope: str = "estate") -> list[dict[str, Any]]:
         """Effective values with their origin."""
@@ -203,7 +236,9 @@ class Estate:
         self.require("read_status", scope.split("/")[0])
         return cost(self.site, scope, self.site.settings.check_env(env))
 
-    def audit(self, *, verify: bool = False, actor: str = "", act: str = "", since: str = "", limit: int = 1000) -> Any:
+    def audit(
+        self, *, verify: bool = False, actor: str = "", act: str = "", since: str = "", limit: int = 1000
+    ) -> Any:
         """Events, or the chain's state."""
         if verify:
             self.require("read_audit")
@@ -246,7 +281,7 @@ class Project:
         return self.estate.cost(self.name, env)
 
 
-class Cost(dict):  # type: ignore[type-arg]
+class Cost(dict):
     """A model's costs; the contract's dictionary with a shortcut."""
 
     def predicted(self, act: str) -> dict[str, Any]:
@@ -268,7 +303,10 @@ class Model:
     def dataset(self, name: str) -> Dataset:
         """One of its datasets."""
         if name not in self.site.settings.model(self.ref).datasets:
-            raise NotFoundError(f"{self.ref} has no dataset {name!r}", hint=f"it has {', '.join(self.site.settings.model(self.ref).datasets)}")
+            raise NotFoundError(
+                f"{self.ref} has no dataset {name!r}",
+                hint=f"it has {', '.join(self.site.settings.model(self.ref).datasets)}",
+            )
         return Dataset(self, name)
 
     def table(self, name: str) -> Table:
@@ -287,9 +325,15 @@ class Model:
         return self.estate._do(self._call(act, **params), **how)
 
     # acts
-    def ingest(self, dataset: str, files: list[str | Path], date: str, purpose: Purpose = "train", **how: Any) -> Any:
+    def ingest(
+        self, dataset: str, files: list[str | Path], date: str, purpose: Purpose = "train", **how: Any
+    ) -> Any:
         """Deliver files into a dataset's IN folder."""
-        return self._do("ingest", {"dataset": dataset, "files": [str(f) for f in files], "date": date, "purpose": purpose}, how)
+        return self._do(
+            "ingest",
+            {"dataset": dataset, "files": [str(f) for f in files], "date": date, "purpose": purpose},
+            how,
+        )
 
     def refine(self, layer: str = "", dataset: str = "", purpose: Purpose = "train", **how: Any) -> Any:
         """IN -> bronze -> silver -> gold, only what is stale."""
@@ -299,7 +343,7 @@ class Model:
 
     def split(self, **params: Any) -> Any:
         """Gold into train, validate, test: train, validate, test, stratify, group, seed, by."""
-        how = {k: params.pop(k) for k in ("dry_run", "plan", "key", "detach") if k in params}
+        how: dict[str, Any] = {k: params.pop(k) for k in ("dry_run", "plan", "key", "detach") if k in params}
         return self._do("split", {k: v for k, v in params.items() if v is not None}, how)
 
     def train(self, profile: str = "", budget: float | None = None, **how: Any) -> Any:
@@ -327,13 +371,21 @@ class Model:
         """The chain as one run."""
         return self._do("pipeline", {"until": until, "purpose": purpose}, how)
 
-    def score(self, rows: Any = None, caller: str = "", request_id: str | None = None, parallel: int = 1, **how: Any) -> Any:
+    def score(
+        self, rows: Any = None, caller: str = "", request_id: str | None = None, parallel: int = 1, **how: Any
+    ) -> Any:
         """Online: a data frame, a list of dictionaries, columns by name, or a csv, parquet or json file."""
         from esml_engine.serving.rows import columns_of
 
-        return self._do("score", {"columns": columns_of(rows), "caller": caller, "request_id": request_id, "parallel": parallel}, how)
+        return self._do(
+            "score",
+            {"columns": columns_of(rows), "caller": caller, "request_id": request_id, "parallel": parallel},
+            how,
+        )
 
-    def score_batch(self, file: str | Path | None = None, caller: str = "batch", request_id: str | None = None, **how: Any) -> Any:
+    def score_batch(
+        self, file: str | Path | None = None, caller: str = "batch", request_id: str | None = None, **how: Any
+    ) -> Any:
         """Batch: a file, or all of to_score that is not scored yet."""
         params: dict[str, Any] = {"caller": caller, "request_id": request_id}
         if file is not None:
@@ -345,11 +397,16 @@ class Model:
 
     def compare(self, to: str, **_: Any) -> Any:
         """Not in this version."""
-        raise NotYetError("comparing between environments comes with the next version", hint="the leaderboard shows gates within an environment")
+        raise NotYetError(
+            "comparing between environments comes with the next version",
+            hint="the leaderboard shows gates within an environment",
+        )
 
     def promote(self, to: str, **_: Any) -> Any:
         """Not in this version."""
-        raise NotYetError("promotion comes with the next version", hint="train in the target environment meanwhile")
+        raise NotYetError(
+            "promotion comes with the next version", hint="train in the target environment meanwhile"
+        )
 
     def plan_refine(self, **params: Any) -> Plan:
         """The plan of `refine`."""
@@ -376,12 +433,21 @@ class Model:
         return self.score_batch(**params, dry_run=True)  # type: ignore[no-any-return]
 
     # reads
-    def scored(self, since: str = "", until: str = "", caller: str | list[str] = "", model_version: int | list[int] | None = None, **more: Any) -> Scored:
+    def scored(
+        self,
+        since: str = "",
+        until: str = "",
+        caller: str | list[str] = "",
+        model_version: int | list[int] | None = None,
+        **more: Any,
+    ) -> Scored:
         """Scored rows, filtered; with no match the result is empty."""
         self.estate.require("read_scored", self.ref.project)
         callers = (caller,) if isinstance(caller, str) and caller else tuple(caller or ())
         numbers = (model_version,) if isinstance(model_version, int) else tuple(model_version or ())
-        return Scored(self, {"since": since, "until": until, "callers": callers, "model_versions": numbers, **more})
+        return Scored(
+            self, {"since": since, "until": until, "callers": callers, "model_versions": numbers, **more}
+        )
 
     def leaderboard(self, env: str = "all") -> list[dict[str, Any]]:
         """Candidates, best first."""
@@ -390,7 +456,15 @@ class Model:
         self.estate.require("read_status", self.ref.project)
         return leaderboard(self.site, self.ref, env)
 
-    def lineage(self, table: str = "", version: int | None = None, request_id: str = "", row: int = 0, file: str = "", forward: bool = False) -> dict[str, Any]:
+    def lineage(
+        self,
+        table: str = "",
+        version: int | None = None,
+        request_id: str = "",
+        row: int = 0,
+        file: str = "",
+        forward: bool = False,
+    ) -> dict[str, Any]:
         """Recorded lineage of a table version or of one scored row."""
         from esml_engine.portfolio import lineage as l
 
@@ -438,7 +512,10 @@ class Dataset:
         prefix = "inference/" if purpose == "inference" else ""
         table = self.model.table(f"{prefix}{self.name}/quarantine")
         self.model.estate.require("read_tables", self.model.ref.project)
-        return [{k: r[k] for k in ("file", "line", "reason", "raw")} for r in table._arrow(missing_ok=True).to_pylist()]
+        return [
+            {k: r[k] for k in ("file", "line", "reason", "raw")}
+            for r in table._arrow(missing_ok=True).to_pylist()
+        ]
 
 
 class Table:
@@ -456,7 +533,9 @@ class Table:
         from esml_engine.lake.catalogue import table_in
 
         self.model.estate.require(self._rule(), self.model.ref.project)
-        return table_in(self.model.site, self.model.ref, self.model.env_name, self.name, version, missing_ok=missing_ok)
+        return table_in(
+            self.model.site, self.model.ref, self.model.env_name, self.name, version, missing_ok=missing_ok
+        )
 
     def _arrow(self, version: int | None = None, *, missing_ok: bool = False) -> pa.Table:
         from esml_engine.lake.files import arrow
@@ -469,7 +548,8 @@ class Table:
 
     def read(self, version: int | None = None) -> pd.DataFrame:
         """As a pandas data frame; `version` None is the current one."""
-        return self._arrow(version).to_pandas()
+        frame: pd.DataFrame = self._arrow(version).to_pandas()
+        return frame
 
     def polars(self, version: int | None = None) -> pl.DataFrame:
         """As a polars data frame."""
@@ -492,7 +572,10 @@ class Table:
         self.model.estate.require("read_status", self.model.ref.project)
         found = listing(self.model.site.store, self.model.ref, self.model.env_name, self.name)
         keys = ("version", "delta_version", "rows", "at", "run", "note", "origin", "by", "bytes")
-        return [{**{k: getattr(v, k) for k in keys}, "inputs": list(v.inputs), "quality": list(v.quality)} for v in found]
+        return [
+            {**{k: getattr(v, k) for k in keys}, "inputs": list(v.inputs), "quality": list(v.quality)}
+            for v in found
+        ]
 
     def show(self, version: int | None = None, limit: int = 20) -> dict[str, Any]:
         """First rows: `{"version", "columns", "rows"}`."""
@@ -500,7 +583,11 @@ class Table:
         from esml_engine.lake.preview import first_rows
 
         table = self._in(version)
-        return {"version": table.version, "columns": columns_of(table.schema), "rows": first_rows(table, limit)}
+        return {
+            "version": table.version,
+            "columns": columns_of(table.schema),
+            "rows": first_rows(table, limit),
+        }
 
     def diff(self, a: int, b: int) -> dict[str, Any]:
         """What changed from version a to b, by counts."""
@@ -521,7 +608,14 @@ class Scored:
         from esml_engine.scored.reads import moment
 
         w = {**self.wanted, **over}
-        return ScoredFilter(**{**w, "since": moment(w.get("since")), "until": moment(w.get("until")), "where": tuple(w.get("where") or ())})
+        return ScoredFilter(
+            **{
+                **w,
+                "since": moment(w.get("since")),
+                "until": moment(w.get("until")),
+                "where": tuple(w.get("where") or ()),
+            }
+        )
 
     def document(self, out: str = "") -> dict[str, Any]:
         """The contract's answer."""

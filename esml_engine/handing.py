@@ -45,7 +45,9 @@ class Hand:
         """
         return make_plan(self.site, bindings.act(call.act), self.actor, call)
 
-    def do(self, call: Call, *, plan: Plan | str | None = None, key: str = "", detach: bool = False) -> dict[str, Any]:
+    def do(
+        self, call: Call, *, plan: Plan | str | None = None, key: str = "", detach: bool = False
+    ) -> dict[str, Any]:
         """Start an act and wait for its end (or `detach`); returns the run's answer.
 
         Raises:
@@ -56,7 +58,15 @@ class Hand:
         up = self._worker is not None or _worker_lives(self.site)
         if detach and act.durable and not up:
             raise PlatformError("--detach needs a worker to hand the run to", hint="start one: esml up")
-        started = start(self.site, act, self.actor, call, plan_hash=expected, key=key, at_once=lambda p: self._now(act, call, p))
+        started = start(
+            self.site,
+            act,
+            self.actor,
+            call,
+            plan_hash=expected,
+            key=key,
+            at_once=lambda p: self._now(act, call, p),
+        )
         if started.answer is not None:
             return started.answer
         assert started.run is not None
@@ -130,10 +140,17 @@ class Hand:
             end = time.monotonic() + 90
             while True:
                 state = platform.endpoint_state(row["endpoint"])
-                if state.running and state.live == row["live"] and (state.slots or {}).get(row["live"], {}).get("state") == "ready":
+                if (
+                    state.running
+                    and state.live == row["live"]
+                    and (state.slots or {}).get(row["live"], {}).get("state") == "ready"
+                ):
                     break
                 if time.monotonic() > end:
-                    raise PlatformError(f"endpoint {row['endpoint']} did not come up: {state.error or state.slots}", hint="see .esml/endpoints/<name>/log.txt")
+                    raise PlatformError(
+                        f"endpoint {row['endpoint']} did not come up: {state.error or state.slots}",
+                        hint="see .esml/endpoints/<name>/log.txt",
+                    )
                 time.sleep(_LOOK)
             return act.record(call, plan.draft, None, AtOnceDesk(self.site, self.actor, call))
 
@@ -141,4 +158,3 @@ class Hand:
 def _worker_lives(site: Site) -> bool:
     found = leases.holder(site.store)
     return bool(found and found.alive)
-

@@ -35,16 +35,36 @@ def run_spec(path: Path) -> int:
         job.log(f"failed: {e.message}")
         result = JobResult(False, time.monotonic() - began, error=e.document()["error"], peak_mb=_peak(base))
     except MemoryError:
-        result = JobResult(False, time.monotonic() - began, error=_error("memory", "the step ran out of memory", "use a larger node type, or fewer rows"))
+        result = JobResult(
+            False,
+            time.monotonic() - began,
+            error=_error("memory", "the step ran out of memory", "use a larger node type, or fewer rows"),
+        )
     except OSError as e:
         traceback.print_exc()
-        hint = "free space on the lake's disk and retry; the last version is still current" if e.errno == 28 else "see the run's log"
-        result = JobResult(False, time.monotonic() - began, error=_error("disk" if e.errno == 28 else "os", f"{spec.step}: {e.strerror or e}", hint))
+        hint = (
+            "free space on the lake's disk and retry; the last version is still current"
+            if e.errno == 28
+            else "see the run's log"
+        )
+        result = JobResult(
+            False,
+            time.monotonic() - began,
+            error=_error("disk" if e.errno == 28 else "os", f"{spec.step}: {e.strerror or e}", hint),
+        )
     except Exception as e:  # noqa: BLE001 - the boundary of a process: everything becomes a result document
         traceback.print_exc()
         full = "No space left" in str(e)
-        hint = "free space on the lake's disk and retry; the last version is still current" if full else "see the run's log; if it is not your step, report it with the id"
-        result = JobResult(False, time.monotonic() - began, error=_error("disk" if full else "failed", f"{spec.step}: {type(e).__name__}: {e}", hint))
+        hint = (
+            "free space on the lake's disk and retry; the last version is still current"
+            if full
+            else "see the run's log; if it is not your step, report it with the id"
+        )
+        result = JobResult(
+            False,
+            time.monotonic() - began,
+            error=_error("disk" if full else "failed", f"{spec.step}: {type(e).__name__}: {e}", hint),
+        )
     target = Path(spec.work) / "result.json"
     new = target.with_suffix(".tmp")
     new.write_text(result.to_json(), encoding="utf-8")

@@ -44,19 +44,19 @@ class PolicySettings(_Strict):
     """What an environment allows."""
 
     nodes: list[str] = ["local.small"]
-    max_nodes: int = Field(1, ge=1)
-    max_cost_run: float = Field(5.0, ge=0)
-    max_cost_month: float = Field(200.0, ge=0)
-    max_train_seconds: float = Field(600, ge=0)
+    max_nodes: int = Field(default=1, ge=1)
+    max_cost_run: float = Field(default=5.0, ge=0)
+    max_cost_month: float = Field(default=200.0, ge=0)
+    max_train_seconds: float = Field(default=600, ge=0)
     over: Literal["refuse", "ask"] = "refuse"
-    approvals: int = Field(0, ge=0)
+    approvals: int = Field(default=0, ge=0)
     evidence: Literal["target", "source"] = "target"
 
 
 class ServingSettings(_Strict):
     """How a model is served in one environment."""
 
-    instances: int = Field(1, ge=1)
+    instances: int = Field(default=1, ge=1)
     save: bool = True
 
 
@@ -91,9 +91,9 @@ class DatasetSettings(_Strict):
 class SplitSettings(_Strict):
     """How gold is split; fractions add up to 1."""
 
-    train: float = Field(0.6, ge=0, le=1)
-    validate_: float = Field(0.2, ge=0, le=1, alias="validate")
-    test: float = Field(0.2, ge=0, le=1)
+    train: float = Field(default=0.6, ge=0, le=1)
+    validate_: float = Field(default=0.2, ge=0, le=1, alias="validate")
+    test: float = Field(default=0.2, ge=0, le=1)
     seed: int = 1
     by: Literal["key", "group", "time"] = "key"
     stratify: bool = False
@@ -109,9 +109,9 @@ class SplitSettings(_Strict):
 class TrainSettings(_Strict):
     """A training profile."""
 
-    seconds: float = Field(60, gt=0)
-    trials: int = Field(40, ge=1)
-    folds: int = Field(5, ge=2)
+    seconds: float = Field(default=60, gt=0)
+    trials: int = Field(default=40, ge=1)
+    folds: int = Field(default=5, ge=2)
     search: Literal["portfolio", "flaml"] = "portfolio"
     estimators: list[str] = ["lightgbm", "xgboost", "extra_trees", "linear", "perpetual"]
     metric: str = "rmse"
@@ -135,7 +135,7 @@ class ForecastSettings(_Strict):
 
     time_column: str = ""
     series: list[str] = []
-    horizon: int = Field(1, ge=1)
+    horizon: int = Field(default=1, ge=1)
     frequency: str = ""
     known: list[str] = []
 
@@ -156,8 +156,8 @@ class EndpointSettings(_Strict):
 class WorkerSettings(_Strict):
     """How much the worker does side by side, and how long one step may take."""
 
-    jobs: int = Field(2, ge=1)
-    max_step_seconds: float = Field(900, gt=0)
+    jobs: int = Field(default=2, ge=1)
+    max_step_seconds: float = Field(default=900, gt=0)
 
 
 class _WithPolicy(_Strict):
@@ -188,7 +188,7 @@ class EstateSettings(_WithPolicy):
 class BudgetSettings(_Strict):
     """Money a month, in the estate's currency."""
 
-    month: float = Field(100.0, ge=0)
+    month: float = Field(default=100.0, ge=0)
 
 
 class ProjectSettings(_WithPolicy):
@@ -250,7 +250,14 @@ class Effective:
 
     def row(self) -> dict[str, Any]:
         """As the contract's row."""
-        return {"key": self.key, "value": self.value, "origin": self.origin, "by": self.by or None, "at": self.at or None, "superseded": self.superseded}
+        return {
+            "key": self.key,
+            "value": self.value,
+            "origin": self.origin,
+            "by": self.by or None,
+            "at": self.at or None,
+            "superseded": self.superseded,
+        }
 
 
 def load(path: Path, kind: type[BaseModel]) -> tuple[Any, dict[str, Any]]:
@@ -284,7 +291,9 @@ def validate(raw: Mapping[str, Any], kind: type[BaseModel], where: str) -> Any:
             name = str(sub["loc"][0]) if sub["loc"] else ""
             near = next(iter(difflib.get_close_matches(name, list(PolicySettings.model_fields), 1, 0.0)), "")
             if sub["type"] == "extra_forbidden":
-                raise SettingsError(f"{where}: unknown key 'policy.{name}'", hint=f"did you mean 'policy.{near}'?") from e
+                raise SettingsError(
+                    f"{where}: unknown key 'policy.{name}'", hint=f"did you mean 'policy.{near}'?"
+                ) from e
             message, key = sub["msg"], f"policy.{name}"
         raise SettingsError(f"{where}: {key or 'file'}: {message}", hint=f"correct {key!r} in {where}") from e
 
@@ -347,7 +356,11 @@ def _put(raw: dict[str, Any], key: str, value: Any) -> dict[str, Any]:
     return {**raw, parts[0]: _put(dict(inner) if isinstance(inner, Mapping) else {}, parts[1], value)}
 
 
-KINDS: dict[str, type[BaseModel]] = {"estate": EstateSettings, "project": ProjectSettings, "model": ModelSettings}
+KINDS: dict[str, type[BaseModel]] = {
+    "estate": EstateSettings,
+    "project": ProjectSettings,
+    "model": ModelSettings,
+}
 
 
 @dataclass(frozen=True)
@@ -431,7 +444,9 @@ class Settings:
     def check_env(self, env: str) -> str:
         """Return `env` when the estate has it, else raise with the ones it has."""
         if env not in self.environments:
-            raise NotFoundError(f"the estate has no environment {env!r}", hint=f"it has {', '.join(self.environments)}")
+            raise NotFoundError(
+                f"the estate has no environment {env!r}", hint=f"it has {', '.join(self.environments)}"
+            )
         return env
 
     def policy(self, ref: ModelRef, env: str) -> tuple[PolicySettings, dict[str, str]]:

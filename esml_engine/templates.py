@@ -62,7 +62,7 @@ def model_toml(params: dict[str, Any], environments: list[str]) -> str:
     task, label, key = params["task"], params.get("label") or "", params.get("key") or ""
     must = "" if label or task == "analytics" else "                    # FILL IN: the column to predict"
     datasets = "".join(
-        f'''[datasets.{d}]
+        f"""[datasets.{d}]
 # format = "csv"              # csv | parquet
 # delimiter = ","
 # encoding = "utf-8"
@@ -77,7 +77,7 @@ def model_toml(params: dict[str, Any], environments: list[str]) -> str:
 # column = "age"
 # level = "error"             # error: the layer stops | warn: shown
 
-'''
+"""
         for d in params["datasets"]
     )
     profiles = "".join(

@@ -14,8 +14,8 @@ from typing import Any
 
 from esml_engine.door.site import Site
 from esml_engine.errors import ConflictError, UsageError
+from esml_engine.processes import ProcessTable
 from esml_engine.runs import leases
-from esml_engine.runs.processes import ProcessTable
 
 log = logging.getLogger("esml.up")
 
@@ -28,7 +28,10 @@ def up(site: Site, port: int, *, demo: bool = False) -> None:
     """
     holder = leases.holder(site.store)
     if holder is not None and holder.alive and holder.kind == "up":
-        raise ConflictError(f"a worker is up already (pid {holder.pid} on {holder.host})", hint="use that one, or end it first")
+        raise ConflictError(
+            f"a worker is up already (pid {holder.pid} on {holder.host})",
+            hint="use that one, or end it first",
+        )
     if not 1 <= port <= 65535:
         raise UsageError(f"{port} is no port")
     table = ProcessTable(site.state)
@@ -37,7 +40,10 @@ def up(site: Site, port: int, *, demo: bool = False) -> None:
     stopping = threading.Event()
     for s in (signal.SIGINT, signal.SIGTERM):
         signal.signal(s, lambda *_: stopping.set())
-    wanted = {"worker": [sys.executable, "-m", "esml_engine.work", str(site.root)], "cockpit": [sys.executable, "-m", "cockpit.server", str(site.root), str(port)]}
+    wanted = {
+        "worker": [sys.executable, "-m", "esml_engine.work", str(site.root)],
+        "cockpit": [sys.executable, "-m", "cockpit.server", str(site.root), str(port)],
+    }
     children: dict[str, subprocess.Popen[bytes]] = {}
     again: dict[str, float] = {}
     logs = site.state / "logs"
@@ -52,7 +58,9 @@ def up(site: Site, port: int, *, demo: bool = False) -> None:
                 if child is not None:
                     table.remove(child.pid)
                     log.warning("%s ended with %s; starting it again", name, child.returncode)
-                    sys.stderr.write(f"{name} ended with {child.returncode}; starting it again (log: {logs / name}.log)\n")
+                    sys.stderr.write(
+                        f"{name} ended with {child.returncode}; starting it again (log: {logs / name}.log)\n"
+                    )
                 if time.monotonic() < again.get(name, 0.0):
                     continue
                 again[name] = time.monotonic() + 1.0

@@ -23,12 +23,12 @@ from esml_engine.door.site import Site
 from esml_engine.errors import CancelledError, ConflictError, EsmlError, FailedError
 from esml_engine.faults import point
 from esml_engine.lake.replay import catch_up
+from esml_engine.processes import ProcessTable
 from esml_engine.refs import ModelRef
 from esml_engine.runs import leases, records
 from esml_engine.runs.durable import Durable
 from esml_engine.runs.execution import MAX_ATTEMPTS, document, earlier_result, run_job
 from esml_engine.runs.facts import JobResult, JobSpec
-from esml_engine.runs.processes import ProcessTable
 from esml_engine.store import schema as t
 
 log = logging.getLogger("esml.worker")
@@ -53,9 +53,23 @@ class StepDesk:
         size = float((self.row["predicted"] or {}).get("size", 0.0))
         with self.site.store.write() as c:
             answer = change(c)
-            records.set_step(c, self.run, self.step, state="done", ended=now(), seconds=seconds, result=answer)
+            records.set_step(
+                c, self.run, self.step, state="done", ended=now(), seconds=seconds, result=answer
+            )
             if price or self.row["node"]:
-                costs.meter(c, run=self.run, step=self.step, attempt=self.attempt, object_=self.row["object"], env=self.row["env"], act=self.row["act"], node=self.row["node"] or "", price=price, seconds=seconds, size=size)
+                costs.meter(
+                    c,
+                    run=self.run,
+                    step=self.step,
+                    attempt=self.attempt,
+                    object_=self.row["object"],
+                    env=self.row["env"],
+                    act=self.row["act"],
+                    node=self.row["node"] or "",
+                    price=price,
+                    seconds=seconds,
+                    size=size,
+                )
         return answer
 
     def want_endpoint(self, name: str) -> None:
@@ -69,7 +83,10 @@ class StepDesk:
             if records.cancelled(self.site.store, self.run):
                 raise CancelledError(f"{self.step} was cancelled", hint="start it again when you want")
             if time.monotonic() > end:
-                raise FailedError(f"{what} did not happen within {seconds:g} s", hint="see the endpoint's log under .esml/endpoints")
+                raise FailedError(
+                    f"{what} did not happen within {seconds:g} s",
+                    hint="see the endpoint's log under .esml/endpoints",
+                )
             self.worker.stopping.wait(0.05)
 
 
@@ -145,7 +162,12 @@ class Worker:
         while not self.stopping.is_set():
             for row in records.open_runs(self.site.store):
                 if row["state"] == "queued" and row["cancel"]:
-                    self._end(records.get(self.site.store, row["run"]), "cancelled", None, {"code": "cancelled", "message": "cancelled before it began", "hint": "", "id": ""})
+                    self._end(
+                        records.get(self.site.store, row["run"]),
+                        "cancelled",
+                        None,
+                        {"code": "cancelled", "message": "cancelled before it began", "hint": "", "id": ""},
+                    )
                 elif row["run"] not in self._given and self._durable:
                     self._given.add(row["run"])
                     attempt = records.get(self.site.store, row["run"])["attempt"]
@@ -187,7 +209,9 @@ class Worker:
             if "/" in row["object"]:
                 catch_up(self.site, ModelRef.parse(row["object"]), row["env"])
             point("run:locked")
-            records.set_run(store, run, state="running", started=row["started"] or now(), executor=self._name())
+            records.set_run(
+                store, run, state="running", started=row["started"] or now(), executor=self._name()
+            )
             answer = self._steps(row)
         except CancelledError as e:
             self._end(row, "cancelled", None, document(e))
@@ -210,10 +234,14 @@ class Worker:
             answer = merge(answer, got)
         return answer
 
-    def _step(self, act: Act, call: Call, draft: Draft, row: dict[str, Any], step: str, n: int, count: int) -> dict[str, Any]:
+    def _step(
+        self, act: Act, call: Call, draft: Draft, row: dict[str, Any], step: str, n: int, count: int
+    ) -> dict[str, Any]:
         store, run = self.site.store, row["run"]
         while True:
-            found = store.first(t.run_steps.select().where(t.run_steps.c.run == run, t.run_steps.c.step == step))
+            found = store.first(
+                t.run_steps.select().where(t.run_steps.c.run == run, t.run_steps.c.step == step)
+            )
             assert found is not None
             if found["state"] == "done":
                 return dict(found["result"] or {})
@@ -221,12 +249,27 @@ class Worker:
                 raise CancelledError(f"cancelled before {step}", hint="what the run had finished stays")
             attempt = int(found["attempt"]) + 1
             platform = self.platform(call.env) if call.env else None
-            before = earlier_result(Path(platform.work_folder(run, step, attempt)).parent) if platform and attempt > 1 else None
+            before = (
+                earlier_result(Path(platform.work_folder(run, step, attempt)).parent)
+                if platform and attempt > 1
+                else None
+            )
             if before is None and attempt > MAX_ATTEMPTS:
-                raise FailedError(f"{step}: given up after {MAX_ATTEMPTS} attempts", hint="see the run's log for what ended its process")
+                raise FailedError(
+                    f"{step}: given up after {MAX_ATTEMPTS} attempts",
+                    hint="see the run's log for what ended its process",
+                )
             desk = StepDesk(self, row, step, attempt, n == count - 1)
             with store.write() as c:
-                records.set_step(c, run, step, state="running", attempt=attempt, started=now(), work=platform.work_folder(run, step, attempt) if platform else None)
+                records.set_step(
+                    c,
+                    run,
+                    step,
+                    state="running",
+                    attempt=attempt,
+                    started=now(),
+                    work=platform.work_folder(run, step, attempt) if platform else None,
+                )
             records.progress(store, run, n / count, step)
             if before is not None:
                 desk.spec, desk.result = before.spec, before.result
@@ -253,15 +296,38 @@ class Worker:
         price = float((row["predicted"] or {}).get("price", 0.0))
         if row["node"]:
             with self.site.store.write() as c:
-                costs.meter(c, run=row["run"], step=step, attempt=attempt, object_=row["object"], env=row["env"], act=row["act"], node=row["node"], price=price, seconds=time.monotonic() - desk.began, size=0.0)
+                costs.meter(
+                    c,
+                    run=row["run"],
+                    step=step,
+                    attempt=attempt,
+                    object_=row["object"],
+                    env=row["env"],
+                    act=row["act"],
+                    node=row["node"],
+                    price=price,
+                    seconds=time.monotonic() - desk.began,
+                    size=0.0,
+                )
 
-    def _end(self, row: dict[str, Any], state: str, answer: dict[str, Any] | None, error: dict[str, Any] | None) -> None:
+    def _end(
+        self, row: dict[str, Any], state: str, answer: dict[str, Any] | None, error: dict[str, Any] | None
+    ) -> None:
         with self.site.store.write() as c:
             now_state = c.execute(sa.select(t.runs.c.state).where(t.runs.c.run == row["run"])).scalar()
             if now_state in records.ENDED:
                 return
             records.end(c, row, state, result=answer, error=error)
-            audit.append(c, Actor(row["actor"], row["as_actor"]), row["act"], row["object"], row["env"], state, run=row["run"], detail=error)
+            audit.append(
+                c,
+                Actor(row["actor"], row["as_actor"]),
+                row["act"],
+                row["object"],
+                row["env"],
+                state,
+                run=row["run"],
+                detail=error,
+            )
         audit.anchor(self.site.store, self.site.state)
 
 

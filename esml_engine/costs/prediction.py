@@ -43,9 +43,13 @@ def predict_seconds(history: list[Past], size: float, bound: float) -> Seconds:
     if len(history) == 1:
         h = history[0]
         scale = size / h.size if h.size > 0 and size > 0 else 1.0
-        p50 = h.seconds * max(scale, 0.2)  # a tenth of the rows does not take a tenth of the time: starting costs
+        p50 = h.seconds * max(
+            scale, 0.2
+        )  # a tenth of the rows does not take a tenth of the time: starting costs
         return Seconds(min(p50, bound), min(p50 * 1.5, bound), "1 run, scaled by size", names)
-    slopes = [(b.seconds - a.seconds) / (b.size - a.size) for a, b in combinations(history, 2) if b.size != a.size]
+    slopes = [
+        (b.seconds - a.seconds) / (b.size - a.size) for a, b in combinations(history, 2) if b.size != a.size
+    ]
     slope = max(0.0, statistics.median(slopes)) if slopes else 0.0
     rest = sorted(h.seconds - slope * h.size for h in history)
     middle = statistics.median(rest)

@@ -14,7 +14,21 @@ from esml_engine.store import schema as t
 from esml_engine.store.database import Store, upsert
 
 
-def meter(c: sa.Connection, *, run: str, step: str, attempt: int, object_: str, env: str, act: str, node: str, price: float, seconds: float, size: float, nodes: int = 1) -> float:
+def meter(
+    c: sa.Connection,
+    *,
+    run: str,
+    step: str,
+    attempt: int,
+    object_: str,
+    env: str,
+    act: str,
+    node: str,
+    price: float,
+    seconds: float,
+    size: float,
+    nodes: int = 1,
+) -> float:
     """Record what a step took; returns its cost."""
     cost = nodes * seconds / 3600 * price
     upsert(c, t.meter, {
@@ -29,12 +43,21 @@ def history(store: Store, object_: str, env: str, act: str) -> list[Past]:
     r = t.runs
     q = (
         sa.select(r.c.run, r.c.predicted, r.c.seconds)
-        .where(r.c.object == object_, r.c.env == env, r.c.act == act, r.c.state == "done", r.c.seconds.is_not(None))
+        .where(
+            r.c.object == object_,
+            r.c.env == env,
+            r.c.act == act,
+            r.c.state == "done",
+            r.c.seconds.is_not(None),
+        )
         .order_by(r.c.created.desc())
         .limit(HISTORY)
     )
     rows = store.rows(q)
-    return [Past(x["run"], float((x["predicted"] or {}).get("size", 0)), float(x["seconds"])) for x in reversed(rows)]
+    return [
+        Past(x["run"], float((x["predicted"] or {}).get("size", 0)), float(x["seconds"]))
+        for x in reversed(rows)
+    ]
 
 
 def spent(store: Store, *, project: str = "", object_: str = "", env: str = "", since: str = "") -> float:
@@ -70,7 +93,11 @@ def month_end(spent_so_far: float) -> float:
 def by_run(store: Store, run: str) -> float:
     """What one run cost, all attempts."""
     with store.read() as c:
-        return float(c.execute(sa.select(sa.func.coalesce(sa.func.sum(t.meter.c.cost), 0.0)).where(t.meter.c.run == run)).scalar_one())
+        return float(
+            c.execute(
+                sa.select(sa.func.coalesce(sa.func.sum(t.meter.c.cost), 0.0)).where(t.meter.c.run == run)
+            ).scalar_one()
+        )
 
 
 def price_of(prices: dict[str, Any], platform: dict[str, float], node: str) -> float:

@@ -11,8 +11,24 @@ from esml_engine.errors import NotAllowedError
 from esml_engine.store import schema as t
 from esml_engine.store.database import Store
 
-ROLES = ("reader", "analyst", "data_engineer", "data_scientist", "project_manager", "approver", "steward", "admin")
-_DE, _DS, _PM, _AP, _ST, _AN = "data_engineer", "data_scientist", "project_manager", "approver", "steward", "analyst"
+ROLES = (
+    "reader",
+    "analyst",
+    "data_engineer",
+    "data_scientist",
+    "project_manager",
+    "approver",
+    "steward",
+    "admin",
+)
+_DE, _DS, _PM, _AP, _ST, _AN = (
+    "data_engineer",
+    "data_scientist",
+    "project_manager",
+    "approver",
+    "steward",
+    "analyst",
+)
 _SIGHT = frozenset(ROLES)
 
 RULES: dict[str, frozenset[str]] = {
@@ -75,8 +91,15 @@ def roles_of(store: Store, actor: str, project: str) -> frozenset[str]:
 
 def may(store: Store, actor: Actor, rule: str, project: str, *, local_admin: str) -> Verdict:
     """Judge one act. On a laptop without sign-in the operating system's user (`local_admin`) is admin."""
-    if actor.acting_as and actor.acting_as != actor.name and actor.name != local_admin and "admin" not in roles_of(store, actor.name, "estate"):
-        return Verdict(False, f"{actor.name} may not act as {actor.acting_as}: the right to impersonate is the admin's")
+    if (
+        actor.acting_as
+        and actor.acting_as != actor.name
+        and actor.name != local_admin
+        and "admin" not in roles_of(store, actor.name, "estate")
+    ):
+        return Verdict(
+            False, f"{actor.name} may not act as {actor.acting_as}: the right to impersonate is the admin's"
+        )
     who = actor.rights
     if who == local_admin:
         return Verdict(True)
@@ -85,7 +108,9 @@ def may(store: Store, actor: Actor, rule: str, project: str, *, local_admin: str
     if have & allowed:
         return Verdict(True)
     mine = ", ".join(sorted(have)) or "no role"
-    return Verdict(False, f"{who} has {mine} on {project}; {rule.replace('_', ' ')} needs {' or '.join(sorted(allowed))}")
+    return Verdict(
+        False, f"{who} has {mine} on {project}; {rule.replace('_', ' ')} needs {' or '.join(sorted(allowed))}"
+    )
 
 
 def require(store: Store, actor: Actor, rule: str, project: str, *, local_admin: str) -> None:

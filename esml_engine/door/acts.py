@@ -39,11 +39,24 @@ class Set(_AtOnce):
         """Checked against the whole scope before anything is stored."""
         key = call.params["key"]
         value, replaced = site.settings.check_override(call.object, key, call.params["value"])
-        return Draft(will=(f"set {key} of {call.object} to {json.dumps(value)} (the file says {json.dumps(replaced)})",), makes=(f"override {key}",), params={"value": value, "replaced": replaced})
+        return Draft(
+            will=(
+                f"set {key} of {call.object} to {json.dumps(value)} (the file says {json.dumps(replaced)})",
+            ),
+            makes=(f"override {key}",),
+            params={"value": value, "replaced": replaced},
+        )
 
     def record(self, call: Call, draft: Draft, result: JobResult | None, desk: Desk) -> dict[str, Any]:
         """One row."""
-        row = {"scope": call.object, "key": call.params["key"], "value": draft.params["value"], "replaced": draft.params["replaced"], "by": desk.actor.rights, "at": now()}
+        row = {
+            "scope": call.object,
+            "key": call.params["key"],
+            "value": draft.params["value"],
+            "replaced": draft.params["replaced"],
+            "by": desk.actor.rights,
+            "at": now(),
+        }
 
         def change(c: Any) -> dict[str, Any]:
             upsert(c, t.overrides, row)
@@ -66,12 +79,25 @@ class MemberAdd(_AtOnce):
             raise UsageError("admin is a role on the estate", hint="esml member add estate …")
         site.files.raw(call.object)
         m = t.members
-        there = site.store.first(m.select().where(m.c.actor == call.params["actor"], m.c.scope == call.object, m.c.role == role))
-        return Draft(will=(f"give {call.params['actor']} the role {role} on {call.object}",), params={"role": role}, nothing_to_do="that role is given already" if there else "", answer={"actor": call.params["actor"], "role": role, "on": call.object})
+        there = site.store.first(
+            m.select().where(m.c.actor == call.params["actor"], m.c.scope == call.object, m.c.role == role)
+        )
+        return Draft(
+            will=(f"give {call.params['actor']} the role {role} on {call.object}",),
+            params={"role": role},
+            nothing_to_do="that role is given already" if there else "",
+            answer={"actor": call.params["actor"], "role": role, "on": call.object},
+        )
 
     def record(self, call: Call, draft: Draft, result: JobResult | None, desk: Desk) -> dict[str, Any]:
         """One row."""
-        row = {"actor": call.params["actor"], "scope": call.object, "role": draft.params["role"], "by": desk.actor.rights, "at": now()}
+        row = {
+            "actor": call.params["actor"],
+            "scope": call.object,
+            "role": draft.params["role"],
+            "by": desk.actor.rights,
+            "at": now(),
+        }
 
         def change(c: Any) -> dict[str, Any]:
             upsert(c, t.members, row)
@@ -91,15 +117,25 @@ class MemberRemove(_AtOnce):
         q = m.select().where(m.c.actor == call.params["actor"], m.c.scope == call.object)
         rows = [r["role"] for r in site.store.rows(q) if call.params.get("role", "") in ("", None, r["role"])]
         if not rows:
-            raise NotFoundError(f"{call.params['actor']} has no such role on {call.object}", hint=f"esml member list {call.object}")
-        return Draft(will=tuple(f"take {r} on {call.object} from {call.params['actor']}" for r in rows), params={"roles": rows})
+            raise NotFoundError(
+                f"{call.params['actor']} has no such role on {call.object}",
+                hint=f"esml member list {call.object}",
+            )
+        return Draft(
+            will=tuple(f"take {r} on {call.object} from {call.params['actor']}" for r in rows),
+            params={"roles": rows},
+        )
 
     def record(self, call: Call, draft: Draft, result: JobResult | None, desk: Desk) -> dict[str, Any]:
         """Delete the rows."""
         m, roles = t.members, draft.params["roles"]
 
         def change(c: Any) -> dict[str, Any]:
-            c.execute(m.delete().where(m.c.actor == call.params["actor"], m.c.scope == call.object, m.c.role.in_(roles)))
+            c.execute(
+                m.delete().where(
+                    m.c.actor == call.params["actor"], m.c.scope == call.object, m.c.role.in_(roles)
+                )
+            )
             gone = {"actor": call.params["actor"], "roles": roles, "on": call.object}
             return {**gone, "_audit": gone}
 
@@ -124,7 +160,13 @@ class NewProject(_AtOnce):
         """Write the file, whole or not at all."""
         p = call.params
         path = desk.site.root / "projects" / p["name"] / "project.toml"
-        write_new(path, templates.project_toml(p["team"], p.get("owner") or "", p.get("contact") or "", p.get("risk") or "medium"), "project")
+        write_new(
+            path,
+            templates.project_toml(
+                p["team"], p.get("owner") or "", p.get("contact") or "", p.get("risk") or "medium"
+            ),
+            "project",
+        )
         desk.site.reload()
         return desk.commit(lambda c: {"project": p["name"], "files": [str(path.relative_to(desk.site.root))]})
 
@@ -140,7 +182,9 @@ class NewModel(_AtOnce):
         site.files.raw(ref.project)
         p = call.params
         if p["task"] not in ("regression", "classification", "forecasting", "analytics"):
-            raise UsageError(f"no task {p['task']!r}", hint="regression, classification, forecasting or analytics")
+            raise UsageError(
+                f"no task {p['task']!r}", hint="regression, classification, forecasting or analytics"
+            )
         if not p["datasets"]:
             raise UsageError("a model needs at least one dataset", hint="--datasets a,b")
         for d in p["datasets"]:
@@ -149,7 +193,10 @@ class NewModel(_AtOnce):
             raise UsageError("a dataset is named twice")
         if (site.root / "projects" / ref.project / ref.model).exists():
             raise UsageError(f"model {ref} is there already", hint=f"see projects/{ref}/model.toml")
-        return Draft(will=(f"write projects/{ref}/model.toml", "make its folders in each lake"), makes=(f"projects/{ref}/model.toml",))
+        return Draft(
+            will=(f"write projects/{ref}/model.toml", "make its folders in each lake"),
+            makes=(f"projects/{ref}/model.toml",),
+        )
 
     def record(self, call: Call, draft: Draft, result: JobResult | None, desk: Desk) -> dict[str, Any]:
         """Write the file, make the skeleton in every environment's lake."""
@@ -158,7 +205,9 @@ class NewModel(_AtOnce):
         write_new(path, templates.model_toml(p, list(site.settings.environments)), "model")
         (path.parent / "steps").mkdir(exist_ok=True)
         site.reload()
-        folders = [f"{model_folder(ref)}/{side}/{d}/in" for side in ("train", "inference") for d in p["datasets"]]
+        folders = [
+            f"{model_folder(ref)}/{side}/{d}/in" for side in ("train", "inference") for d in p["datasets"]
+        ]
         for env in site.settings.environments:
             site.platform(env).make_skeleton(folders)
         return desk.commit(lambda c: {"model": str(ref), "files": [str(path.relative_to(site.root))]})

@@ -12,15 +12,25 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from esml_engine.door.facts import Actor
 from esml_engine.clock import now
+from esml_engine.door.facts import Actor
 from esml_engine.store import schema as t
 from esml_engine.store.database import Store
 
 _ZERO = "0" * 64
 
 
-def append(c: sa.Connection, actor: Actor, act: str, object_: str, env: str, result: str, *, run: str | None = None, detail: dict[str, Any] | None = None) -> int:
+def append(
+    c: sa.Connection,
+    actor: Actor,
+    act: str,
+    object_: str,
+    env: str,
+    result: str,
+    *,
+    run: str | None = None,
+    detail: dict[str, Any] | None = None,
+) -> int:
     """Append one event; the last statement of a short write transaction. Returns its number."""
     head = c.execute(sa.select(t.audit.c.n, t.audit.c.hash).order_by(t.audit.c.n.desc()).limit(1)).first()
     n, prev = (head.n + 1, head.hash) if head else (1, _ZERO)
@@ -33,7 +43,10 @@ def append(c: sa.Connection, actor: Actor, act: str, object_: str, env: str, res
 
 
 def _digest(row: dict[str, Any]) -> str:
-    body = {k: row[k] for k in ("n", "at", "actor", "as_actor", "act", "object", "env", "result", "run", "detail", "prev")}
+    body = {
+        k: row[k]
+        for k in ("n", "at", "actor", "as_actor", "act", "object", "env", "result", "run", "detail", "prev")
+    }
     return hashlib.sha256(json.dumps(body, sort_keys=True, default=str).encode()).hexdigest()
 
 
@@ -71,7 +84,12 @@ def verify(store: Store, folder: Path) -> dict[str, Any]:
             row = dict(r)
             events += 1
             if row["n"] != events or row["prev"] != prev or row["hash"] != _digest(row):
-                return {"ok": False, "events": events, "first_bad": row["n"], "reason": "the event was changed, or one before it removed"}
+                return {
+                    "ok": False,
+                    "events": events,
+                    "first_bad": row["n"],
+                    "reason": "the event was changed, or one before it removed",
+                }
             prev = row["hash"]
             hashes[row["n"]] = prev
     path = folder / "audit-head.json"
@@ -81,11 +99,24 @@ def verify(store: Store, folder: Path) -> dict[str, Any]:
         if not hmac.compare_digest(said["mac"], _mac(folder, body)):
             return {"ok": False, "events": events, "first_bad": said["n"], "reason": "the anchor was changed"}
         if hashes.get(said["n"]) != said["hash"]:
-            return {"ok": False, "events": events, "first_bad": events + 1, "reason": "the chain's tail was cut"}
+            return {
+                "ok": False,
+                "events": events,
+                "first_bad": events + 1,
+                "reason": "the chain's tail was cut",
+            }
     return {"ok": True, "events": events, "first_bad": None}
 
 
-def events(store: Store, *, actor: str = "", act: str = "", since: str = "", projects: frozenset[str] | None = None, limit: int = 1000) -> list[dict[str, Any]]:
+def events(
+    store: Store,
+    *,
+    actor: str = "",
+    act: str = "",
+    since: str = "",
+    projects: frozenset[str] | None = None,
+    limit: int = 1000,
+) -> list[dict[str, Any]]:
     """Events, newest first, filtered; `projects` limits sight."""
     a = t.audit
     q = a.select().order_by(a.c.n.desc()).limit(limit)
@@ -97,4 +128,18 @@ def events(store: Store, *, actor: str = "", act: str = "", since: str = "", pro
         q = q.where(a.c.at >= since)
     rows = store.rows(q)
     keep = [r for r in rows if projects is None or r["object"].split("/")[0] in projects]
-    return [{"n": r["n"], "at": r["at"], "actor": r["actor"], "as": r["as_actor"], "act": r["act"], "object": r["object"], "env": r["env"], "result": r["result"], "run": r["run"], "detail": r["detail"]} for r in keep]
+    return [
+        {
+            "n": r["n"],
+            "at": r["at"],
+            "actor": r["actor"],
+            "as": r["as_actor"],
+            "act": r["act"],
+            "object": r["object"],
+            "env": r["env"],
+            "result": r["result"],
+            "run": r["run"],
+            "detail": r["detail"],
+        }
+        for r in keep
+    ]

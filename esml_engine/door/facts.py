@@ -55,7 +55,9 @@ class Draft:
     code: str = ""
     settings: Any = None  # effective settings that shape the result; hashed
     nothing_to_do: str = ""
-    answer: dict[str, Any] = field(default_factory=dict)  # the answer where there is nothing to do, else its base
+    answer: dict[str, Any] = field(
+        default_factory=dict
+    )  # the answer where there is nothing to do, else its base
     irreversible: tuple[str, ...] = ()
     size: float = 0.0  # what time grows with: bytes or rows
     bound_seconds: float = 0.0  # limit that the run can't pass, for the upper bound; 0: spends nothing
@@ -98,7 +100,18 @@ class Plan:
 
 def fingerprint(call: Call, draft: Draft, policy: Any) -> str:
     """The plan's hash: act, object, inputs, step code, parameters, effective settings and policy version."""
-    facts = [call.act, call.object, call.env, call.params, draft.inputs, draft.steps, draft.params, draft.code, draft.settings, policy]
+    facts = [
+        call.act,
+        call.object,
+        call.env,
+        call.params,
+        draft.inputs,
+        draft.steps,
+        draft.params,
+        draft.code,
+        draft.settings,
+        policy,
+    ]
     return hashlib.sha256(json.dumps(facts, sort_keys=True, default=str).encode()).hexdigest()[:32]
 
 
@@ -109,7 +122,8 @@ def draft_json(draft: Draft) -> dict[str, Any]:
 
 def draft_of(raw: dict[str, Any]) -> Draft:
     """Inverse of `draft_json`."""
-    return Draft(**{k: tuple(v) if isinstance(v, list) else v for k, v in raw.items()})
+    fields: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in raw.items()}
+    return Draft(**fields)
 
 
 class Desk(Protocol):

@@ -7,7 +7,14 @@ from typing import Any
 from esml_engine.settings import PolicySettings
 
 
-def verdict(policy: PolicySettings, origin: dict[str, str], predicted: dict[str, Any], *, spent_month: float, train_seconds: float = 0.0) -> dict[str, Any]:
+def verdict(
+    policy: PolicySettings,
+    origin: dict[str, str],
+    predicted: dict[str, Any],
+    *,
+    spent_month: float,
+    train_seconds: float = 0.0,
+) -> dict[str, Any]:
     """`{"verdict": "ok|refuse|ask", "origin", "reason", "limits"}`; held against p90, or the upper bound without history."""
     cost = predicted["cost"]["p90"]
     currency = predicted["cost"]["currency"]
@@ -17,12 +24,24 @@ def verdict(policy: PolicySettings, origin: dict[str, str], predicted: dict[str,
     if cost > 0 and node not in policy.nodes:
         key, broken = "nodes", f"node type {node} is not among {', '.join(policy.nodes)}"
     elif cost > policy.max_cost_run:
-        key, broken = "max_cost_run", f"predicted {cost:.6g} {currency} (p90, {predicted['cost']['basis']}) is over max_cost_run = {policy.max_cost_run:g} {currency}"
+        key, broken = (
+            "max_cost_run",
+            f"predicted {cost:.6g} {currency} (p90, {predicted['cost']['basis']}) is over max_cost_run = {policy.max_cost_run:g} {currency}",
+        )
     elif spent_month + cost > policy.max_cost_month and cost > 0:
-        key, broken = "max_cost_month", f"{spent_month:.2f} spent this month + predicted {cost:.6g} {currency} is over max_cost_month = {policy.max_cost_month:g} {currency}"
+        key, broken = (
+            "max_cost_month",
+            f"{spent_month:.2f} spent this month + predicted {cost:.6g} {currency} is over max_cost_month = {policy.max_cost_month:g} {currency}",
+        )
     elif train_seconds > policy.max_train_seconds:
-        key, broken = "max_train_seconds", f"a training of {train_seconds:g} s is over max_train_seconds = {policy.max_train_seconds:g}"
-    limits = {k: getattr(policy, k) for k in ("nodes", "max_nodes", "max_cost_run", "max_cost_month", "max_train_seconds", "over")}
+        key, broken = (
+            "max_train_seconds",
+            f"a training of {train_seconds:g} s is over max_train_seconds = {policy.max_train_seconds:g}",
+        )
+    limits = {
+        k: getattr(policy, k)
+        for k in ("nodes", "max_nodes", "max_cost_run", "max_cost_month", "max_train_seconds", "over")
+    }
     if broken:
         return {"verdict": policy.over, "origin": origin[key], "key": key, "reason": broken, "limits": limits}
     return {"verdict": "ok", "origin": origin["max_cost_run"], "key": None, "reason": None, "limits": limits}

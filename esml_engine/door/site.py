@@ -35,7 +35,10 @@ class Site:
     def settings(self) -> Settings:
         """Effective settings as of now: files read once, overrides read afresh."""
         rows = self.store.rows(t.overrides.select())
-        return Settings(self.files, tuple(Override(r["scope"], r["key"], r["value"], r["replaced"], r["by"], r["at"]) for r in rows))
+        return Settings(
+            self.files,
+            tuple(Override(r["scope"], r["key"], r["value"], r["replaced"], r["by"], r["at"]) for r in rows),
+        )
 
     def reload(self) -> None:
         """Read the settings files again (a worker does before each run)."""

@@ -13,12 +13,13 @@ from esml_engine.clock import new_id, now
 from esml_engine.costs import records as costs
 from esml_engine.costs.prediction import money, predict_seconds
 from esml_engine.door import access, audit
-from esml_engine.door.facts import Act, Actor, Call, Draft, Plan, draft_json, fingerprint
+from esml_engine.door.facts import Act, Actor, Call, Plan, draft_json, fingerprint
 from esml_engine.door.policy import verdict
 from esml_engine.door.site import Site
 from esml_engine.errors import EsmlError, NotAllowedError, PolicyError, StalePlanError, WaitingError
 from esml_engine.refs import ModelRef
 from esml_engine.runs import records
+from esml_engine.runs.facts import JobSpec
 
 
 def local_admin() -> str:
@@ -45,25 +46,62 @@ def make_plan(site: Site, act: Act, actor: Actor, call: Call) -> Plan:
     budget_left: float | None = None
     in_force: Any = None
     seconds = predict_seconds([], 0, 0)
-    predicted: dict[str, Any] = {"seconds": {"p50": 0.0, "p90": 0.0, "basis": seconds.basis}, "cost": money(seconds, 1, 0.0, currency), "size": draft.size, "node": ""}
+    predicted: dict[str, Any] = {
+        "seconds": {"p50": 0.0, "p90": 0.0, "basis": seconds.basis},
+        "cost": money(seconds, 1, 0.0, currency),
+        "size": draft.size,
+        "node": "",
+    }
     if draft.bound_seconds > 0 and not draft.nothing_to_do and "/" in call.object:
         ref = ModelRef.parse(call.object)
         policy, origin = settings.policy(ref, call.env)
         in_force = policy.model_dump(mode="json")
         node = policy.nodes[0] if policy.nodes else ""
         price = costs.price_of(dict(settings.prices()), site.platform(call.env).prices(), node)
-        seconds = predict_seconds(costs.history(site.store, call.object, call.env, call.act), draft.size, draft.bound_seconds)
-        predicted = {"seconds": {"p50": seconds.p50, "p90": seconds.p90, "basis": seconds.basis}, "cost": money(seconds, 1, price, currency), "size": draft.size, "node": node, "price": price}
+        seconds = predict_seconds(
+            costs.history(site.store, call.object, call.env, call.act), draft.size, draft.bound_seconds
+        )
+        predicted = {
+            "seconds": {"p50": seconds.p50, "p90": seconds.p90, "basis": seconds.basis},
+            "cost": money(seconds, 1, price, currency),
+            "size": draft.size,
+            "node": node,
+            "price": price,
+        }
         month = costs.spent(site.store, project=ref.project, env=call.env, since=costs.month_start())
-        judged = verdict(policy, origin, predicted, spent_month=month, train_seconds=float(draft.params.get("train_seconds", 0)))
+        judged = verdict(
+            policy,
+            origin,
+            predicted,
+            spent_month=month,
+            train_seconds=float(draft.params.get("train_seconds", 0)),
+        )
         budget = settings.project(ref.project).budget.month
         all_envs = costs.spent(site.store, project=ref.project, since=costs.month_start())
         budget_left = round(budget - all_envs - predicted["cost"]["p50"], 6)
     may = access.may(site.store, actor, access.rule_name(call), call.project, local_admin=local_admin())
-    return Plan(call, draft, predicted, budget_left, judged, may.allowed, may.reason, fingerprint(call, draft, in_force))
+    return Plan(
+        call,
+        draft,
+        predicted,
+        budget_left,
+        judged,
+        may.allowed,
+        may.reason,
+        fingerprint(call, draft, in_force),
+    )
 
 
-def start(site: Site, act: Act, actor: Actor, call: Call, *, plan_hash: str = "", key: str = "", at_once: Callable[[Plan], dict[str, Any]]) -> Started:
+def start(
+    site: Site,
+    act: Act,
+    actor: Actor,
+    call: Call,
+    *,
+    plan_hash: str = "",
+    key: str = "",
+    at_once: Callable[[Plan], dict[str, Any]],
+) -> Started:
     """Start an act: everything is checked again, the audit event and the run are one transaction.
 
     `at_once` executes an act that is not durable, here; its answer comes back in `Started.answer`.
@@ -82,9 +120,17 @@ def start(site: Site, act: Act, actor: Actor, call: Call, *, plan_hash: str = ""
             raise NotAllowedError(may.reason, hint="ask an owner of the project, or an admin of the estate")
         plan = make_plan(site, act, actor, call)
         if plan_hash and plan.hash != plan_hash:
-            raise StalePlanError("the facts under this plan changed since it was shown", hint="look at the new plan and start again", plan=plan.document())
+            raise StalePlanError(
+                "the facts under this plan changed since it was shown",
+                hint="look at the new plan and start again",
+                plan=plan.document(),
+            )
         if plan.policy["verdict"] == "refuse":
-            raise PolicyError(f"{plan.policy['reason']} ({plan.policy['origin']})", hint="make the run smaller, or ask the policy's owner", plan=plan.document())
+            raise PolicyError(
+                f"{plan.policy['reason']} ({plan.policy['origin']})",
+                hint="make the run smaller, or ask the policy's owner",
+                plan=plan.document(),
+            )
         if plan.policy["verdict"] == "ask":
             raise WaitingError(
                 f"{plan.policy['reason']} ({plan.policy['origin']}); it needs approval, and approvals come with the next version",
@@ -122,11 +168,24 @@ def _intent(site: Site, actor: Actor, call: Call, plan: Plan, key: str) -> Start
             try:
                 records.insert(c, row, plan.draft.steps)
             except sa.exc.IntegrityError as e:  # the same idempotency key, a moment ago
-                found = c.execute(sa.text("SELECT run FROM runs WHERE idempotency_key = :k"), {"k": key}).scalar()
+                found = c.execute(
+                    sa.text("SELECT run FROM runs WHERE idempotency_key = :k"), {"k": key}
+                ).scalar()
                 if found is None:
                     raise
-                raise StalePlanError(f"key {key} names run {found} already", hint="ask again with the same key") from e
-            audit.append(c, actor, call.act, call.object, call.env, "started", run=row["run"], detail={"plan": plan.hash, "predicted": plan.predicted["cost"]})
+                raise StalePlanError(
+                    f"key {key} names run {found} already", hint="ask again with the same key"
+                ) from e
+            audit.append(
+                c,
+                actor,
+                call.act,
+                call.object,
+                call.env,
+                "started",
+                run=row["run"],
+                detail={"plan": plan.hash, "predicted": plan.predicted["cost"]},
+            )
     audit.anchor(site.store, site.state)
     return Started(open_run or row["run"], open_run is not None, plan)
 
@@ -134,7 +193,15 @@ def _intent(site: Site, actor: Actor, call: Call, plan: Plan, key: str) -> Start
 def _audit_alone(site: Site, actor: Actor, call: Call, error: EsmlError) -> None:
     result = "refused" if error.exit_code == 3 else "waiting" if error.exit_code == 4 else "failed"
     with site.store.write() as c:
-        audit.append(c, actor, call.act, call.object, call.env, result, detail={"code": error.code, "message": error.message, "id": error.id})
+        audit.append(
+            c,
+            actor,
+            call.act,
+            call.object,
+            call.env,
+            result,
+            detail={"code": error.code, "message": error.message, "id": error.id},
+        )
     audit.anchor(site.store, site.state)
 
 
@@ -144,7 +211,7 @@ class AtOnceDesk:
     step = ""
     attempt = 1
     run = ""
-    spec = None
+    spec: JobSpec | None = None
 
     def __init__(self, site: Site, actor: Actor, call: Call) -> None:
         self.site, self.actor, self.call = site, actor, call
@@ -153,7 +220,15 @@ class AtOnceDesk:
         """The change and its audit event."""
         with self.site.store.write() as c:
             answer = change(c)
-            audit.append(c, self.actor, self.call.act, self.call.object, self.call.env, "done", detail=answer.pop("_audit", None))
+            audit.append(
+                c,
+                self.actor,
+                self.call.act,
+                self.call.object,
+                self.call.env,
+                "done",
+                detail=answer.pop("_audit", None),
+            )
         audit.anchor(self.site.store, self.site.state)
         return answer
 
@@ -165,4 +240,3 @@ class AtOnceDesk:
         """Direct acts wait for nothing."""
         if not ready():
             raise EsmlError(f"{what}: not ready", hint="start the worker: esml up")
-

@@ -32,7 +32,9 @@ class Ingest:
         settings = site.settings.model(ref)
         site.settings.check_env(call.env)
         if p["dataset"] not in settings.datasets:
-            raise NotFoundError(f"{ref} has no dataset {p['dataset']!r}", hint=f"it has {', '.join(settings.datasets)}")
+            raise NotFoundError(
+                f"{ref} has no dataset {p['dataset']!r}", hint=f"it has {', '.join(settings.datasets)}"
+            )
         if not p["files"]:
             raise UsageError("no file given", hint="name at least one file")
         date = d.check_date(p["date"])
@@ -41,27 +43,42 @@ class Ingest:
         for text in p["files"]:
             path = Path(text)
             if not path.is_file():
-                rows.append({"path": str(path), "sha256": None, "status": "refused", "reason": "no such file"})
+                rows.append(
+                    {"path": str(path), "sha256": None, "status": "refused", "reason": "no such file"}
+                )
                 continue
             name = path.name
             try:
                 d.check_delivered_name(name)
                 if path.suffix.lower() != f".{settings.datasets[p['dataset']].format}":
-                    raise UsageError(f"is not a .{settings.datasets[p['dataset']].format} file, which is what dataset {p['dataset']} takes")
+                    raise UsageError(
+                        f"is not a .{settings.datasets[p['dataset']].format} file, which is what dataset {p['dataset']} takes"
+                    )
                 sha = d.hash_file(path)
             except (UsageError, OSError) as e:
                 rows.append({"path": str(path), "sha256": None, "status": "refused", "reason": str(e)})
                 continue
             old = have.get(name)
             status = "unchanged" if old and old.sha256 == sha else "replaced" if old else "added"
-            rows.append({"path": str(path), "sha256": sha, "status": status, "reason": None, "target": d.in_path(ref, p["dataset"], purpose, date, name, sha), "name": name})
+            rows.append(
+                {
+                    "path": str(path),
+                    "sha256": sha,
+                    "status": status,
+                    "reason": None,
+                    "target": d.in_path(ref, p["dataset"], purpose, date, name, sha),
+                    "name": name,
+                }
+            )
         new = [r for r in rows if r["status"] in ("added", "replaced")]
         return Draft(
             will=tuple(f"deliver {r['name']} ({r['status']})" for r in new),
             inputs=tuple({"file": r["path"], "sha256": r["sha256"]} for r in rows if r["sha256"]),
             makes=tuple(r["target"] for r in new),
             params={"files": rows, "date": date, "purpose": purpose, "dataset": p["dataset"]},
-            nothing_to_do="" if new or any(r["status"] == "refused" for r in rows) else "every file is there already, unchanged",
+            nothing_to_do=""
+            if new or any(r["status"] == "refused" for r in rows)
+            else "every file is there already, unchanged",
             answer={"files": [_shown(r) for r in rows]},
         )
 
@@ -78,14 +95,30 @@ class Ingest:
             if r["status"] not in ("added", "replaced"):
                 continue
             platform.put_file(Path(r["path"]), r["target"])
-            found = [(size, mtime) for path, size, mtime in platform.list_files(str(Path(r["target"]).parent)) if path == r["target"]]
-            f = d.InFile(draft.params["dataset"], draft.params["purpose"], draft.params["date"], r["name"], r["sha256"], r["target"], found[0][0], "")
+            found = [
+                (size, mtime)
+                for path, size, mtime in platform.list_files(str(Path(r["target"]).parent))
+                if path == r["target"]
+            ]
+            f = d.InFile(
+                draft.params["dataset"],
+                draft.params["purpose"],
+                draft.params["date"],
+                r["name"],
+                r["sha256"],
+                r["target"],
+                found[0][0],
+                "",
+            )
             noted.append(d.seen_row(ref, call.env, f, *found[0], by=desk.actor.rights))
 
         def change(c: sa.Connection) -> dict[str, Any]:
             for row in noted:
                 upsert(c, t.in_files, row)
-            return {"files": [_shown(r) for r in draft.params["files"]], "_audit": {"files": [r["name"] for r in draft.params["files"] if "name" in r]}}
+            return {
+                "files": [_shown(r) for r in draft.params["files"]],
+                "_audit": {"files": [r["name"] for r in draft.params["files"] if "name" in r]},
+            }
 
         return desk.commit(change)
 

@@ -45,7 +45,15 @@ class Version:
 def version_of(row: dict[str, Any]) -> Version:
     """From a store row or a commit's metadata."""
     keep = {k: row[k] for k in Version.__dataclass_fields__ if k in row}
-    return Version(**{**keep, "inputs": tuple(row["inputs"] or ()), "quality": tuple(row["quality"] or ()), "facts": row["facts"] or {}, "siblings": row["siblings"] or {}})
+    return Version(
+        **{
+            **keep,
+            "inputs": tuple(row["inputs"] or ()),
+            "quality": tuple(row["quality"] or ()),
+            "facts": row["facts"] or {},
+            "siblings": row["siblings"] or {},
+        }
+    )
 
 
 def put(c: sa.Connection, v: Version) -> None:
@@ -57,15 +65,29 @@ def put(c: sa.Connection, v: Version) -> None:
 def latest(store: Store, ref: ModelRef, env: str, name: str) -> Version | None:
     """The current version of a table."""
     v = t.versions
-    row = store.first(v.select().where(v.c.object == str(ref), v.c.env == env, v.c.name == name).order_by(v.c.version.desc()).limit(1))
+    row = store.first(
+        v.select()
+        .where(v.c.object == str(ref), v.c.env == env, v.c.name == name)
+        .order_by(v.c.version.desc())
+        .limit(1)
+    )
     return version_of(row) if row else None
 
 
 def all_latest(store: Store, ref: ModelRef, env: str) -> dict[str, Version]:
     """The current version of every table of a model."""
     v = t.versions
-    top = sa.select(v.c.name, sa.func.max(v.c.version).label("version")).where(v.c.object == str(ref), v.c.env == env).group_by(v.c.name).subquery()
-    q = v.select().join(top, sa.and_(v.c.name == top.c.name, v.c.version == top.c.version)).where(v.c.object == str(ref), v.c.env == env)
+    top = (
+        sa.select(v.c.name, sa.func.max(v.c.version).label("version"))
+        .where(v.c.object == str(ref), v.c.env == env)
+        .group_by(v.c.name)
+        .subquery()
+    )
+    q = (
+        v.select()
+        .join(top, sa.and_(v.c.name == top.c.name, v.c.version == top.c.version))
+        .where(v.c.object == str(ref), v.c.env == env)
+    )
     return {r["name"]: version_of(r) for r in store.rows(q)}
 
 
@@ -79,9 +101,13 @@ def get(store: Store, ref: ModelRef, env: str, name: str, version: int | None = 
     if version is None:
         found = latest(store, ref, env, name)
         if found is None:
-            raise NotFoundError(f"{ref} has no table {name} in {env} yet", hint=f"make it: esml refine {ref} --env {env}")
+            raise NotFoundError(
+                f"{ref} has no table {name} in {env} yet", hint=f"make it: esml refine {ref} --env {env}"
+            )
         return found
-    row = store.first(v.select().where(v.c.object == str(ref), v.c.env == env, v.c.name == name, v.c.version == version))
+    row = store.first(
+        v.select().where(v.c.object == str(ref), v.c.env == env, v.c.name == name, v.c.version == version)
+    )
     if row is None:
         top = latest(store, ref, env, name)
         have = f"it has 1 to {top.version}" if top else "it has none yet"
@@ -92,7 +118,11 @@ def get(store: Store, ref: ModelRef, env: str, name: str, version: int | None = 
 def listing(store: Store, ref: ModelRef, env: str, name: str) -> list[Version]:
     """All versions of a table, newest first."""
     v = t.versions
-    rows = store.rows(v.select().where(v.c.object == str(ref), v.c.env == env, v.c.name == name).order_by(v.c.version.desc()))
+    rows = store.rows(
+        v.select()
+        .where(v.c.object == str(ref), v.c.env == env, v.c.name == name)
+        .order_by(v.c.version.desc())
+    )
     return [version_of(r) for r in rows]
 
 
@@ -110,10 +140,16 @@ def files_of(uri: str, delta_version: int, storage: dict[str, str]) -> tuple[str
     return tuple(sorted(u.removeprefix("file://").split(prefix, 1)[-1] for u in table.file_uris()))
 
 
-def table_in(site: Site, ref: ModelRef, env: str, name: str, version: int | None = None, *, missing_ok: bool = False) -> TableIn:
+def table_in(
+    site: Site, ref: ModelRef, env: str, name: str, version: int | None = None, *, missing_ok: bool = False
+) -> TableIn:
     """What a job reads: exactly the files of one version."""
     uri = table_uri(site, ref, env, name)
-    found = latest(site.store, ref, env, name) if version is None and missing_ok else get(site.store, ref, env, name, version)
+    found = (
+        latest(site.store, ref, env, name)
+        if version is None and missing_ok
+        else get(site.store, ref, env, name, version)
+    )
     if found is None:
         return TableIn(name, uri, None)
     files = files_of(uri, found.delta_version, site.platform(env).storage_options())

@@ -49,7 +49,9 @@ def match(header: Sequence[str], known: Mapping[str, str], declared: Mapping[str
     return columns
 
 
-def drift_of(file: str, columns: Iterable[Column], known: Mapping[str, str], optional: str | None) -> list[Drift]:
+def drift_of(
+    file: str, columns: Iterable[Column], known: Mapping[str, str], optional: str | None
+) -> list[Drift]:
     """Added and dropped columns of a file against the known ones (nothing known: nothing drifted).
 
     Args:
@@ -62,7 +64,9 @@ def drift_of(file: str, columns: Iterable[Column], known: Mapping[str, str], opt
         if column.position is None and column.name != optional:
             found.append(Drift(file, "dropped", column.name, "the file does not have it; its rows hold null"))
         elif column.name not in known:
-            found.append(Drift(file, "added", column.name, "earlier files do not have it; their rows hold null"))
+            found.append(
+                Drift(file, "added", column.name, "earlier files do not have it; their rows hold null")
+            )
     return found
 
 

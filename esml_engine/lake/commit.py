@@ -65,10 +65,21 @@ def _check_counts(out: TableOut) -> None:
     for f in out.add:
         said = json.loads(f.stats)["numRecords"]
         if said != f.rows:
-            raise FailedError(f"{out.table}: {f.path} holds {said} rows, the job said {f.rows}", hint="retry the run")
+            raise FailedError(
+                f"{out.table}: {f.path} holds {said} rows, the job said {f.rows}", hint="retry the run"
+            )
 
 
-def _commit_one(desk: Desk, ref: ModelRef, env: str, out: TableOut, draft: Version, *, head: bool, partition_by: tuple[str, ...]) -> Version:
+def _commit_one(
+    desk: Desk,
+    ref: ModelRef,
+    env: str,
+    out: TableOut,
+    draft: Version,
+    *,
+    head: bool,
+    partition_by: tuple[str, ...],
+) -> Version:
     from deltalake import CommitProperties, DeltaTable, Transaction
     from deltalake import Schema as DeltaSchema
     from deltalake.exceptions import CommitFailedError
@@ -87,20 +98,40 @@ def _commit_one(desk: Desk, ref: ModelRef, env: str, out: TableOut, draft: Versi
         if here == draft.version and found and found.run == desk.run and found.step == desk.step:
             return found  # committed before the crash
         if head or here != draft.version:
-            raise ConflictError(f"{out.table} of {ref} is at version {here}, this run was built on {base}", hint="plan and start again")
+            raise ConflictError(
+                f"{out.table} of {ref} is at version {here}, this run was built on {base}",
+                hint="plan and start again",
+            )
         orphan = True  # a sibling whose head never came: replaced under the same number
-    kept = files_of(uri, _delta_version(desk, ref, env, out.table), storage) if base and not out.remove_all else ()
+    kept = (
+        files_of(uri, _delta_version(desk, ref, env, out.table), storage)
+        if base and not out.remove_all
+        else ()
+    )
     gone = set(out.remove)
     goal = [f for f in kept if f not in gone]
     total = sum(f.bytes for f in out.add)
     draft = replace(draft, bytes=total, delta_version=(handle.version() + 1) if handle else 0)
-    properties = CommitProperties(custom_metadata={APP: json.dumps(asdict(draft), sort_keys=True)}, app_transactions=[Transaction(APP, draft.version)], max_commit_retries=0)
+    properties = CommitProperties(
+        custom_metadata={APP: json.dumps(asdict(draft), sort_keys=True)},
+        app_transactions=[Transaction(APP, draft.version)],
+        max_commit_retries=0,
+    )
     adds = [AddAction(f.path, f.bytes, f.partition, millis, True, f.stats) for f in out.add]
     arrow_schema = schema_of(out.schema)
     schema = DeltaSchema.from_arrow(arrow_schema)
     point("commit:before")
     if handle is None:
-        create_table_with_add_actions(uri, schema, adds, mode="error", partition_by=list(partition_by), configuration=_CONFIG, commit_properties=properties, storage_options=storage or None)
+        create_table_with_add_actions(
+            uri,
+            schema,
+            adds,
+            mode="error",
+            partition_by=list(partition_by),
+            configuration=_CONFIG,
+            commit_properties=properties,
+            storage_options=storage or None,
+        )
         return draft
     current = [u.removeprefix("file://").split(uri.rstrip("/") + "/", 1)[-1] for u in handle.file_uris()]
     have = {f.name: f.type for f in handle.schema().fields}
@@ -110,14 +141,24 @@ def _commit_one(desk: Desk, ref: ModelRef, env: str, out: TableOut, draft: Versi
     if fresh and not rewrite:
         handle.alter.add_columns(fresh)  # a commit without a number: housekeeping
         draft = replace(draft, delta_version=handle.version() + 1)
-        properties = CommitProperties(custom_metadata={APP: json.dumps(asdict(draft), sort_keys=True)}, app_transactions=[Transaction(APP, draft.version)], max_commit_retries=0)
+        properties = CommitProperties(
+            custom_metadata={APP: json.dumps(asdict(draft), sort_keys=True)},
+            app_transactions=[Transaction(APP, draft.version)],
+            max_commit_retries=0,
+        )
     removes = [] if rewrite else [RemoveAction(f, True, millis) for f in current if f not in goal]
     try:
         handle.create_write_transaction(
-            [*adds, *removes], mode="overwrite" if rewrite else "append", schema=schema if rewrite else handle.schema(), partition_by=list(partition_by), commit_properties=properties
+            [*adds, *removes],
+            mode="overwrite" if rewrite else "append",
+            schema=schema if rewrite else handle.schema(),
+            partition_by=list(partition_by),
+            commit_properties=properties,
         )
     except CommitFailedError as e:
-        raise ConflictError(f"{out.table} of {ref} was changed by somebody else meanwhile", hint="plan and start again") from e
+        raise ConflictError(
+            f"{out.table} of {ref} was changed by somebody else meanwhile", hint="plan and start again"
+        ) from e
     return draft
 
 
@@ -139,5 +180,10 @@ def read_commit(handle: Any) -> Version | None:
 def commit_version(entry: dict[str, Any]) -> Version:
     """A version from one history entry; the table's own number of the commit wins over what was foreseen."""
     raw = json.loads(entry[APP])
-    fields = {**raw, "inputs": tuple(raw["inputs"]), "quality": tuple(raw["quality"]), "delta_version": entry["version"]}
+    fields = {
+        **raw,
+        "inputs": tuple(raw["inputs"]),
+        "quality": tuple(raw["quality"]),
+        "delta_version": entry["version"],
+    }
     return Version(**fields)

@@ -41,11 +41,16 @@ class Dialect:
         given = {k: v for k, v in (raw or {}).items() if v and k in ("delimiter", "encoding", "null")}
         dialect = cls(**given)
         if len(dialect.delimiter) != 1 or dialect.delimiter in '"\r\n\0' or not dialect.delimiter.isascii():
-            raise SettingsError(f"the delimiter {dialect.delimiter!r} is not one ASCII character", hint="for example , ; | or a tab")
+            raise SettingsError(
+                f"the delimiter {dialect.delimiter!r} is not one ASCII character",
+                hint="for example , ; | or a tab",
+            )
         try:
             codec = codecs.lookup(dialect.encoding).name
         except LookupError as e:
-            raise SettingsError(f"the encoding {dialect.encoding!r} is unknown", hint="for example utf-8 or latin-1") from e
+            raise SettingsError(
+                f"the encoding {dialect.encoding!r} is unknown", hint="for example utf-8 or latin-1"
+            ) from e
         return replace(dialect, encoding="utf-8") if codec == "utf-8-sig" else dialect
 
     @property
@@ -166,7 +171,9 @@ def _quoted(lines: _Lines, first: bytes, text: str, dialect: Dialect) -> Record:
             try:
                 more = line.decode(dialect.encoding)
             except UnicodeDecodeError as e:
-                raise _Broken(f"the quoted field runs into line {lines.number}, which is not {dialect.encoding}") from e
+                raise _Broken(
+                    f"the quoted field runs into line {lines.number}, which is not {dialect.encoding}"
+                ) from e
             size += len(more)
             if len(taken) >= MAX_RECORD_LINES or size > MAX_RECORD_CHARS:
                 raise _Broken("a quote is opened and not closed")
@@ -205,9 +212,11 @@ def header(path: Path, dialect: Dialect, name: str) -> tuple[list[str], int]:
     if not start:
         raise UnreadableError(f"{name} is empty")
     if start[:2] in (b"\xff\xfe", b"\xfe\xff"):
-        raise UnreadableError(f"{name} is UTF-16", hint="set encoding = \"utf-16\" for the dataset")
+        raise UnreadableError(f"{name} is UTF-16", hint='set encoding = "utf-16" for the dataset')
     if b"\0" in start.split(b"\n", 1)[0]:
-        raise UnreadableError(f"{name} is not text: its first line contains NUL bytes", hint="is the format csv?")
+        raise UnreadableError(
+            f"{name} is not text: its first line contains NUL bytes", hint="is the format csv?"
+        )
     first = next(records(path, dialect), None)
     if first is None or (first.fields is not None and not any(f.strip() for f in first.fields)):
         raise UnreadableError(f"{name} has no header")
@@ -232,7 +241,10 @@ def as_utf8(path: Path, dialect: Dialect, folder: Path) -> Path:
         UnicodeDecodeError: some byte is not of the encoding.
     """
     copy = folder / "utf8.csv"
-    with path.open("r", encoding=dialect.encoding, newline="") as source, copy.open("w", encoding="utf-8", newline="") as target:
+    with (
+        path.open("r", encoding=dialect.encoding, newline="") as source,
+        copy.open("w", encoding="utf-8", newline="") as target,
+    ):
         while chunk := source.read(_CHUNK):
             target.write(chunk)
     return copy

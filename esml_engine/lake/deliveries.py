@@ -73,7 +73,10 @@ def check_date(text: str) -> str:
 def check_delivered_name(name: str) -> str:
     """A file name that is safe in a path."""
     if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9 ._()-]{0,150}", name):
-        raise UsageError(f"file name {name!r} has characters that a lake path may not hold", hint="use letters, digits, dot, dash, underscore")
+        raise UsageError(
+            f"file name {name!r} has characters that a lake path may not hold",
+            hint="use letters, digits, dot, dash, underscore",
+        )
     return name
 
 
@@ -112,9 +115,15 @@ def delivered(site: Site, ref: ModelRef, env: str, dataset: str, purpose: Purpos
     return sorted((f for _, f in newest.values()), key=lambda f: (f.date, f.name))
 
 
-def _known(store: Store, ref: ModelRef, env: str, purpose: str, dataset: str) -> dict[tuple[str, str], dict[str, Any]]:
+def _known(
+    store: Store, ref: ModelRef, env: str, purpose: str, dataset: str
+) -> dict[tuple[str, str], dict[str, Any]]:
     i = t.in_files
-    rows = store.rows(i.select().where(i.c.object == str(ref), i.c.env == env, i.c.purpose == purpose, i.c.dataset == dataset))
+    rows = store.rows(
+        i.select().where(
+            i.c.object == str(ref), i.c.env == env, i.c.purpose == purpose, i.c.dataset == dataset
+        )
+    )
     return {(r["path"], r["stat"]): r for r in rows}
 
 
@@ -126,16 +135,30 @@ def seen_row(ref: ModelRef, env: str, f: InFile, size: int, mtime: int, by: str)
     }  # fmt: skip
 
 
-def loaded(store: Store, ref: ModelRef, env: str, dataset: str, purpose: Purpose) -> dict[tuple[str, str], Loaded]:
+def loaded(
+    store: Store, ref: ModelRef, env: str, dataset: str, purpose: Purpose
+) -> dict[tuple[str, str], Loaded]:
     """What the current bronze holds, by (date, delivered name): the facts of all its versions laid over each other."""
     out: dict[tuple[str, str], Loaded] = {}
     for v in reversed(listing(store, ref, env, str(TableName("bronze", dataset, purpose)))):
         for f in v.facts.get("files", []):
-            out[(f["date"], f["name"])] = Loaded(f["sha256"], tuple(f["bronze_files"]), tuple(f["quarantine_files"]), f["rows_in"], f["bronze"], f["quarantine"], v.version)
+            out[(f["date"], f["name"])] = Loaded(
+                f["sha256"],
+                tuple(f["bronze_files"]),
+                tuple(f["quarantine_files"]),
+                f["rows_in"],
+                f["bronze"],
+                f["quarantine"],
+                v.version,
+            )
     return out
 
 
 def waiting(site: Site, ref: ModelRef, env: str, dataset: str, purpose: Purpose) -> list[InFile]:
     """Delivered files that bronze does not hold in this content."""
     have = loaded(site.store, ref, env, dataset, purpose)
-    return [f for f in delivered(site, ref, env, dataset, purpose) if (f.date, f.name) not in have or have[(f.date, f.name)].sha256 != f.sha256]
+    return [
+        f
+        for f in delivered(site, ref, env, dataset, purpose)
+        if (f.date, f.name) not in have or have[(f.date, f.name)].sha256 != f.sha256
+    ]

@@ -60,12 +60,21 @@ def check(
     return results
 
 
-def _one(con: duckdb.DuckDBPyConnection, spec: Spec, columns: set[str], total: int, skip: str | None) -> Result:
+def _one(
+    con: duckdb.DuckDBPyConnection, spec: Spec, columns: set[str], total: int, skip: str | None
+) -> Result:
     name, column = str(spec.get("check", "")), spec.get("column")
     level = str(spec.get("level", "error"))
     if level not in ("error", "warn"):
         raise SettingsError(f"expectation {name} has the level {level!r}", hint="choose error or warn")
-    result: Result = {"check": name, "column": column, "level": level, "passed": True, "failed_rows": 0, "rows": total}
+    result: Result = {
+        "check": name,
+        "column": column,
+        "level": level,
+        "passed": True,
+        "failed_rows": 0,
+        "rows": total,
+    }
     if name == "row_count":
         low, high = spec.get("min"), spec.get("max")
         passed = (low is None or total >= low) and (high is None or total <= high)
@@ -77,16 +86,34 @@ def _one(con: duckdb.DuckDBPyConnection, spec: Spec, columns: set[str], total: i
     if not isinstance(column, str):
         raise SettingsError(f"expectation {name} names no column")
     if skip is not None and column == skip:
-        return {**result, "passed": None, "message": f"{column}: skipped, the label may be absent for inference"}
+        return {
+            **result,
+            "passed": None,
+            "message": f"{column}: skipped, the label may be absent for inference",
+        }
     if column.lower() not in columns:
-        return {**result, "passed": False, "failed_rows": total, "message": f"{column}: there is no such column"}
+        return {
+            **result,
+            "passed": False,
+            "failed_rows": total,
+            "message": f"{column}: there is no such column",
+        }
     condition, wanted = _ROW_CHECKS[name](ident(column), spec)
     try:
         failed = _count(con, condition)
     except (duckdb.ConversionException, duckdb.BinderException) as e:
         reason = str(e).splitlines()[0]
-        return {**result, "passed": False, "failed_rows": total, "message": f"{column}: can't be compared: {reason}"}
-    message = f"{column}: all {total} rows {wanted}" if not failed else f"{column}: {failed} of {total} rows not {wanted}"
+        return {
+            **result,
+            "passed": False,
+            "failed_rows": total,
+            "message": f"{column}: can't be compared: {reason}",
+        }
+    message = (
+        f"{column}: all {total} rows {wanted}"
+        if not failed
+        else f"{column}: {failed} of {total} rows not {wanted}"
+    )
     return {**result, "passed": not failed, "failed_rows": failed, "message": message}
 
 

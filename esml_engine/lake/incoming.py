@@ -27,7 +27,13 @@ from esml_engine.lake.layout import Layout, regular_layout
 from esml_engine.lake.sql import copy_parquet, ident, literal, scalar
 
 QUARANTINE = pa.schema(
-    [("file", pa.string()), ("sha256", pa.string()), ("line", pa.int64()), ("reason", pa.string()), ("raw", pa.string())]
+    [
+        ("file", pa.string()),
+        ("sha256", pa.string()),
+        ("line", pa.int64()),
+        ("reason", pa.string()),
+        ("raw", pa.string()),
+    ]
 )
 _FAULTS = pa.schema([("line", pa.int64()), ("reason", pa.string()), ("raw", pa.string())])
 _WHOLE, _BROKEN = "whole.parquet", "broken.parquet"  # scratch tables of the exact way
@@ -56,7 +62,9 @@ class Read:
     bronze: int
     quarantine: int
     types: dict[str, str]  # of every column of bronze
-    retyped: dict[str, str] = field(default_factory=dict)  # known column -> the type that its values now look like
+    retyped: dict[str, str] = field(
+        default_factory=dict
+    )  # known column -> the type that its values now look like
     way: str = "exact"  # quick | exact
 
     @property
@@ -161,7 +169,9 @@ def _quick(
             select.append(f"{types.value_sql(expr, kind, lenient=False)} AS {ident(c.name)}")
             if kind != "string" and c.position is not None:
                 where.append(f"({expr} IS NULL OR {types.shape_sql(expr, kind, suggests=c.type is None)})")
-        copy_parquet(con, f"SELECT {', '.join(select)} FROM {text} WHERE {' AND '.join(where) or 'TRUE'}", bronze)
+        copy_parquet(
+            con, f"SELECT {', '.join(select)} FROM {text} WHERE {' AND '.join(where) or 'TRUE'}", bronze
+        )
     except (duckdb.InvalidInputException, duckdb.ConversionException, duckdb.OutOfRangeException):
         return None
     if pq.read_metadata(bronze).num_rows != layout.records:
@@ -173,12 +183,16 @@ def _quick(
     return Read(layout.records, 0, chosen, way="quick")
 
 
-def _holds(con: duckdb.DuckDBPyConnection, bronze: Path, chosen: dict[str, str], inferred: Sequence[str]) -> bool:
+def _holds(
+    con: duckdb.DuckDBPyConnection, bronze: Path, chosen: dict[str, str], inferred: Sequence[str]
+) -> bool:
     """Whether what a sample of the file suggested holds for all of it, and no number overflowed."""
     meta = pq.read_metadata(bronze)
     floats = [i for i, kind in enumerate(chosen.values()) if kind == "float64"]
     table = f"read_parquet({literal(str(bronze))}, file_row_number=true)"
-    if not all(_finite(meta.row_group(g).column(i).statistics) for g in range(meta.num_row_groups) for i in floats):
+    if not all(
+        _finite(meta.row_group(g).column(i).statistics) for g in range(meta.num_row_groups) for i in floats
+    ):
         infinite = " OR ".join(f"isinf({ident(name)})" for name, kind in chosen.items() if kind == "float64")
         if scalar(con, f"SELECT count(*) FROM {table} WHERE {infinite}"):
             return False
@@ -189,7 +203,9 @@ def _holds(con: duckdb.DuckDBPyConnection, bronze: Path, chosen: dict[str, str],
     parts = [f"count({ident(n)}) - count(*) FILTER (WHERE {types.maybe_typed_sql(n)})" for n in texts]
     part = f"{table} WHERE file_row_number < {meta.num_rows // 4}"
     row = con.execute(f"SELECT {', '.join(parts)} FROM {part}").fetchone() or ()
-    open_texts = [n for n, text in zip(texts, row, strict=True) if text <= (1 - types.INFERRED_SHARE) * meta.num_rows]
+    open_texts = [
+        n for n, text in zip(texts, row, strict=True) if text <= (1 - types.INFERRED_SHARE) * meta.num_rows
+    ]
     return all(types.choose(share) == "string" for share in types.shares(con, table, open_texts).values())
 
 
@@ -199,7 +215,9 @@ def _finite(statistics: Any) -> bool:
     return math.isfinite(statistics.min) and math.isfinite(statistics.max)
 
 
-def _split_by_lines(con: duckdb.DuckDBPyConnection, source: Source, width: int, layout: Layout, work: Path) -> bool:
+def _split_by_lines(
+    con: duckdb.DuckDBPyConnection, source: Source, width: int, layout: Layout, work: Path
+) -> bool:
     """Like `_split`, by DuckDB, for a regular file: there a record's line follows from its place.
 
     False when DuckDB's records are not the lines of the file; then nothing can be said about them.
@@ -239,11 +257,16 @@ def _typed(
     read = _write(con, source, "split", values, reasons, work / _BROKEN, bronze, quarantine)
     if not read.quarantine or not misfit:
         return Read(read.bronze, read.quarantine, chosen)
-    counts = [f"count(*) FILTER (WHERE {condition}) > {1 - types.INFERRED_SHARE} * count({typed[n]})" for n, condition in misfit.items()]
+    counts = [
+        f"count(*) FILTER (WHERE {condition}) > {1 - types.INFERRED_SHARE} * count({typed[n]})"
+        for n, condition in misfit.items()
+    ]
     changed = con.execute(f"SELECT {', '.join(counts)} FROM split").fetchone() or ()
     moved = [name for name, flag in zip(misfit, changed, strict=True) if flag]
     looks = types.shares(con, "split", [typed[name] for name in moved])
-    return Read(read.bronze, read.quarantine, chosen, {name: types.choose(looks[typed[name]]) for name in moved})
+    return Read(
+        read.bronze, read.quarantine, chosen, {name: types.choose(looks[typed[name]]) for name in moved}
+    )
 
 
 def _reason(name: str, shown: str, kind: str, misfit: str) -> str:
@@ -306,7 +329,9 @@ def _data_records(source: Source) -> Iterator[Record]:
 
 def _split(source: Source, width: int, work: Path) -> None:
     """Write well-formed records as text (`c0`, …, `line`, `raw`) and malformed ones (`line`, `reason`, `raw`)."""
-    text = pa.schema([*((f"c{i}", pa.string()) for i in range(width)), ("line", pa.int64()), ("raw", pa.string())])
+    text = pa.schema(
+        [*((f"c{i}", pa.string()) for i in range(width)), ("line", pa.int64()), ("raw", pa.string())]
+    )
     found = _data_records(source)
     with pq.ParquetWriter(work / _WHOLE, text) as good, pq.ParquetWriter(work / _BROKEN, _FAULTS) as bad:
         while batch := list(islice(found, _BATCH)):
@@ -321,7 +346,9 @@ def _split(source: Source, width: int, work: Path) -> None:
                     faults.append({"line": r.line, "reason": r.reason or count, "raw": r.raw})
             if rows:
                 arrays = [pa.array(c, pa.string()) for c in zip(*rows, strict=True)]
-                good.write_table(pa.Table.from_arrays([*arrays, pa.array(lines), pa.array(raws, pa.string())], schema=text))
+                good.write_table(
+                    pa.Table.from_arrays([*arrays, pa.array(lines), pa.array(raws, pa.string())], schema=text)
+                )
             if faults:
                 bad.write_table(pa.Table.from_pylist(faults, schema=_FAULTS))
 
@@ -337,11 +364,15 @@ def parquet_columns(source: Source) -> pa.Schema:
     try:
         schema = pq.read_schema(source.path)
     except (pa.ArrowException, OSError) as e:
-        raise UnreadableError(f"{source.name} is not a readable parquet file: {e}", hint="was it delivered completely?") from e
+        raise UnreadableError(
+            f"{source.name} is not a readable parquet file: {e}", hint="was it delivered completely?"
+        ) from e
     lower = [n.lower() for n in schema.names]
     for n in schema.names:
         if lower.count(n.lower()) > 1:
-            raise UnreadableError(f"{source.name} has the column {n!r} twice (upper and lower case count as the same)")
+            raise UnreadableError(
+                f"{source.name} has the column {n!r} twice (upper and lower case count as the same)"
+            )
     return schema
 
 
@@ -364,7 +395,11 @@ def read_parquet(
     pick = ", ".join(f"{ident(n)} AS c{i}" for i, n in enumerate(names))
     fields = ", ".join(f"{ident(n)} := {ident(n)}" for n in names)
     raw = f"CAST(to_json(struct_pack({fields})) AS VARCHAR)"
-    keep = f"WHERE md5({literal(source.sha256)} || ':' || (file_row_number + 1)) < {literal(_RND_BELOW)}" if source.sample else ""
+    keep = (
+        f"WHERE md5({literal(source.sha256)} || ':' || (file_row_number + 1)) < {literal(_RND_BELOW)}"
+        if source.sample
+        else ""
+    )
     con.execute(
         f"CREATE OR REPLACE TEMP VIEW delivered AS SELECT {pick}, file_row_number + 1 AS line, {raw} AS raw "
         f"FROM read_parquet({literal(str(source.path))}, file_row_number=true, hive_partitioning=false) {keep}"
@@ -385,7 +420,9 @@ def read_parquet(
                     misfit = f"c{c.position} IS NOT NULL AND NOT coalesce({fits}, FALSE)"
                     reasons.append(_reason(c.name, f"CAST(c{c.position} AS VARCHAR)", kind, misfit))
                     bad = scalar(con, f"SELECT count(*) FROM delivered WHERE {misfit}")
-                    if bad > (1 - types.INFERRED_SHARE) * scalar(con, f"SELECT count(c{c.position}) FROM delivered"):
+                    if bad > (1 - types.INFERRED_SHARE) * scalar(
+                        con, f"SELECT count(c{c.position}) FROM delivered"
+                    ):
                         retyped[c.name] = types.type_of_arrow(arrow)
             chosen[c.name] = kind
         read = _write(con, source, "delivered", values, reasons, None, bronze, quarantine)
@@ -393,7 +430,9 @@ def read_parquet(
     except (duckdb.InvalidInputException, duckdb.IOException, duckdb.SerializationException) as e:
         bronze.unlink(missing_ok=True)
         quarantine.unlink(missing_ok=True)
-        raise UnreadableError(f"{source.name} can't be read to its end: {e}", hint="was it delivered completely?") from e
+        raise UnreadableError(
+            f"{source.name} can't be read to its end: {e}", hint="was it delivered completely?"
+        ) from e
 
 
 def line_of(
@@ -417,7 +456,9 @@ def line_of(
     accepted: Iterator[int]
     if path.suffix == ".parquet":
         numbers = range(1, pq.read_metadata(path).num_rows + 1)
-        accepted = (n for n in numbers if n not in quarantined_lines and (not sample or sampled(f"{sha256}:{n}")))
+        accepted = (
+            n for n in numbers if n not in quarantined_lines and (not sample or sampled(f"{sha256}:{n}"))
+        )
     else:
         found = _data_records(Source(path, path.name, "", dialect, sample))
         accepted = (r.line for r in found if r.line not in quarantined_lines)

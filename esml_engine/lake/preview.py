@@ -41,7 +41,11 @@ def diff(a: TableIn, b: TableIn, key: str) -> dict[str, Any]:
     schema = {
         "added": [n for n in after if n not in before],
         "dropped": [n for n in before if n not in after],
-        "retyped": [{"name": n, "from": before[n], "to": after[n]} for n in after if n in before and before[n] != after[n]],
+        "retyped": [
+            {"name": n, "from": before[n], "to": after[n]}
+            for n in after
+            if n in before and before[n] != after[n]
+        ],
     }
     both = [n for n in after if n in before]
     con = duckdb.connect()
@@ -62,7 +66,15 @@ def diff(a: TableIn, b: TableIn, key: str) -> dict[str, Any]:
             added = count(f"SELECT count(*) FROM b ANTI JOIN a ON a.{k} = b.{k}")
             removed = count(f"SELECT count(*) FROM a ANTI JOIN b ON a.{k} = b.{k}")
         else:
-            changed, added, removed = 0, count(f"SELECT count(*) FROM {new}"), count(f"SELECT count(*) FROM {gone}")
+            changed, added, removed = (
+                0,
+                count(f"SELECT count(*) FROM {new}"),
+                count(f"SELECT count(*) FROM {gone}"),
+            )
     finally:
         con.close()
-    return {"schema": schema, "rows": {"added": added, "removed": removed, "changed": changed}, "columns": [{"name": n, "shift": None} for n in both]}
+    return {
+        "schema": schema,
+        "rows": {"added": added, "removed": removed, "changed": changed},
+        "columns": [{"name": n, "shift": None} for n in both],
+    }

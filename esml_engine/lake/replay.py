@@ -17,7 +17,9 @@ SIBLINGS_OF = {"gold_validate": "gold_train", "gold_test": "gold_train"}
 def table_names(site: Site, ref: ModelRef) -> list[str]:
     """Every table that a model can have."""
     sets = list(site.settings.model(ref).datasets)
-    names = [str(TableName(layer, d, p)) for p in ("train", "inference") for d in sets for layer in DATASET_LAYERS]  # type: ignore[arg-type]
+    names = [
+        str(TableName(layer, d, p)) for p in ("train", "inference") for d in sets for layer in DATASET_LAYERS
+    ]
     return [*names, *MODEL_TABLES]
 
 
@@ -60,7 +62,9 @@ def lake_versions(site: Site, ref: ModelRef, env: str) -> list[Version]:
 def catch_up(site: Site, ref: ModelRef, env: str) -> int:
     """Add versions that the lake has and the catalogue lacks; returns how many."""
     known = all_latest(site.store, ref, env)
-    missing = [v for v in lake_versions(site, ref, env) if v.name not in known or v.version > known[v.name].version]
+    missing = [
+        v for v in lake_versions(site, ref, env) if v.name not in known or v.version > known[v.name].version
+    ]
     if missing:
         with site.store.write() as c:
             for v in missing:
@@ -70,9 +74,18 @@ def catch_up(site: Site, ref: ModelRef, env: str) -> int:
 
 def rebuild(site: Site) -> dict[str, int]:
     """Make the catalogue anew from the lakes: counts of tables and versions."""
-    everything = [v for env in site.settings.environments for ref in site.settings.models() for v in lake_versions(site, ref, env)]
+    everything = [
+        v
+        for env in site.settings.environments
+        for ref in site.settings.models()
+        for v in lake_versions(site, ref, env)
+    ]
     with site.store.write() as c:
         c.execute(t.versions.delete().where(t.versions.c.origin == "engine"))
         for v in everything:
             put(c, v)
-    return {"models": len({v.object for v in everything}), "tables": len({(v.object, v.env, v.name) for v in everything}), "versions": len(everything)}
+    return {
+        "models": len({v.object for v in everything}),
+        "tables": len({(v.object, v.env, v.name) for v in everything}),
+        "versions": len(everything),
+    }

@@ -13,7 +13,16 @@ from esml_engine.refs import ModelRef
 from esml_engine.runs.facts import JobSpec, TableIn
 
 
-def job_spec(desk: Desk, ref: ModelRef, env: str, kind: str, *, inputs: dict[str, TableIn], outputs: dict[str, str], params: dict[str, Any]) -> JobSpec:
+def job_spec(
+    desk: Desk,
+    ref: ModelRef,
+    env: str,
+    kind: str,
+    *,
+    inputs: dict[str, TableIn],
+    outputs: dict[str, str],
+    params: dict[str, Any],
+) -> JobSpec:
     """The specification of `desk.step`. `outputs` maps the step's own name of a table to the table's contract name."""
     platform = desk.site.platform(env)
     work = platform.work_folder(desk.run, desk.step, desk.attempt)

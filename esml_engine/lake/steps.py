@@ -62,7 +62,13 @@ def bronze(job: JobContext) -> tuple[dict[str, Any], list[TableOut]]:
                 _read(job, con, state, entry)
             except UnreadableError as e:
                 job.log(f"refused: {e.message}")
-                refused = {"status": "refused", "reason": e.message, "rows_in": 0, "bronze": 0, "quarantine": 0}
+                refused = {
+                    "status": "refused",
+                    "reason": e.message,
+                    "rows_in": 0,
+                    "bronze": 0,
+                    "quarantine": 0,
+                }
                 state.files.append({"name": entry["name"], "sha256": entry["sha256"], **refused})
         if entries and not any(f["status"] == "read" for f in state.files):
             reasons = "; ".join(str(f["reason"]) for f in state.files[:10])
@@ -119,7 +125,9 @@ def _read(job: JobContext, con: duckdb.DuckDBPyConnection, state: _State, entry:
     state.files.append({"name": name, "sha256": sha256, "status": "read", "reason": "", **counts})
 
 
-def _note_drift(state: _State, params: dict[str, Any], name: str, columns: list[Column], read: incoming.Read) -> None:
+def _note_drift(
+    state: _State, params: dict[str, Any], name: str, columns: list[Column], read: incoming.Read
+) -> None:
     label = params.get("label") if params.get("purpose") == "inference" else None
     state.drift += drift_of(name, columns, state.known, label)
     for column, now in read.retyped.items():
@@ -149,9 +157,21 @@ def _tables(job: JobContext, con: duckdb.DuckDBPyConnection, state: _State) -> l
         out.append(TableOut(names["quarantine"], text, tuple(state.quarantine), gone, rows=rows))
     left = tuple(dict.fromkeys(state.gone["bronze"]))
     rows = before.rows - _rows_of(before, left) + total_rows(state.bronze)
-    facts = {"files": state.files, "drift": [d.document() for d in state.drift], "rnd": bool(params.get("rnd"))}
+    facts = {
+        "files": state.files,
+        "drift": [d.document() for d in state.drift],
+        "rnd": bool(params.get("rnd")),
+    }
     out.append(
-        TableOut(names["bronze"], schema_text(schema), tuple(state.bronze), left, rows=rows, quality=quality, facts=facts)
+        TableOut(
+            names["bronze"],
+            schema_text(schema),
+            tuple(state.bronze),
+            left,
+            rows=rows,
+            quality=quality,
+            facts=facts,
+        )
     )
     return out
 

@@ -63,7 +63,9 @@ def check_type(name: str, column: str) -> str:
         SettingsError: otherwise, naming column and choices.
     """
     if name not in TYPES and not name.isupper():
-        raise SettingsError(f"column {column} has the unknown type {name!r}", hint=f"choose one of {', '.join(TYPES)}")
+        raise SettingsError(
+            f"column {column} has the unknown type {name!r}", hint=f"choose one of {', '.join(TYPES)}"
+        )
     return name
 
 
@@ -92,7 +94,12 @@ def type_of_arrow(kind: pa.DataType) -> str:
         return "date"
     if pa.types.is_timestamp(kind):
         return "timestamp"
-    if pa.types.is_time(kind) or pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_string_view(kind):
+    if (
+        pa.types.is_time(kind)
+        or pa.types.is_string(kind)
+        or pa.types.is_large_string(kind)
+        or pa.types.is_string_view(kind)
+    ):
         return "string"
     if pa.types.is_dictionary(kind):
         return type_of_arrow(kind.value_type)
@@ -107,9 +114,7 @@ def value_sql(text: str, kind: str, *, lenient: bool) -> str:
         return text
     if kind == "timestamp":
         zoned = f"regexp_matches({text}, {literal(':[0-9.]+' + _OFFSET + ' *$')})"
-        return (
-            f"CASE WHEN {zoned} THEN CAST({cast}({text} AS TIMESTAMPTZ) AS TIMESTAMP) ELSE {cast}({text} AS TIMESTAMP) END"
-        )
+        return f"CASE WHEN {zoned} THEN CAST({cast}({text} AS TIMESTAMPTZ) AS TIMESTAMP) ELSE {cast}({text} AS TIMESTAMP) END"
     return f"{cast}({text} AS {duck_type(kind)})"
 
 
@@ -149,7 +154,9 @@ def native_sql(column: str, source: pa.DataType, duck_source: str, kind: str) ->
     return value, f"TRY_CAST({value} AS {duck_source}) = {column}"
 
 
-def shares(con: duckdb.DuckDBPyConnection, source: str, columns: Sequence[str]) -> dict[str, dict[str, float]]:
+def shares(
+    con: duckdb.DuckDBPyConnection, source: str, columns: Sequence[str]
+) -> dict[str, dict[str, float]]:
     """For each VARCHAR column of the SQL table expression `source`: type -> share of its non-null values that fit.
 
     A column without values, or with too many that look like nothing but text, has no shares.
@@ -159,11 +166,15 @@ def shares(con: duckdb.DuckDBPyConnection, source: str, columns: Sequence[str]) 
     found: dict[str, dict[str, float]] = {column: {} for column in columns}
     parts = [f"count({ident(c)}), count(*) FILTER (WHERE {maybe_typed_sql(c)})" for c in columns]
     row: Sequence[Any] = con.execute(f"SELECT {', '.join(parts)} FROM {source}").fetchone() or ()
-    totals = {c: n for c, n, m in zip(columns, row[0::2], row[1::2], strict=True) if n and m >= INFERRED_SHARE * n}
+    totals = {
+        c: n for c, n, m in zip(columns, row[0::2], row[1::2], strict=True) if n and m >= INFERRED_SHARE * n
+    }
     if not totals:
         return found
     checks = [
-        f"count(*) FILTER (WHERE {fits_sql(ident(column), kind, suggests=True)})" for column in totals for kind in TYPES[:-1]
+        f"count(*) FILTER (WHERE {fits_sql(ident(column), kind, suggests=True)})"
+        for column in totals
+        for kind in TYPES[:-1]
     ]
     counts: Sequence[Any] = con.execute(f"SELECT {', '.join(checks)} FROM {source}").fetchone() or ()
     width = len(TYPES) - 1

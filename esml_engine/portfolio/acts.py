@@ -23,8 +23,15 @@ class Cancel:
         """Only an open run can be cancelled."""
         row = records.get(site.store, call.params["run"])
         if row["state"] not in records.OPEN:
-            return Draft(will=(), nothing_to_do=f"run {row['run']} is {row['state']} already", answer={"run": row["run"], "state": row["state"]})
-        return Draft(will=(f"cancel {row['act']} of {row['object']}; what it finished stays",), inputs=({"run": row["run"], "state": row["state"]},))
+            return Draft(
+                will=(),
+                nothing_to_do=f"run {row['run']} is {row['state']} already",
+                answer={"run": row["run"], "state": row["state"]},
+            )
+        return Draft(
+            will=(f"cancel {row['act']} of {row['object']}; what it finished stays",),
+            inputs=({"run": row["run"], "state": row["state"]},),
+        )
 
     def jobs(self, call: Call, draft: Draft, desk: Desk) -> JobSpec | None:
         """None."""
@@ -51,9 +58,13 @@ class Retry:
         """Only an ended run that is not done."""
         row = records.get(site.store, call.params["run"])
         if row["state"] not in ("failed", "cancelled"):
-            raise UsageError(f"run {row['run']} is {row['state']}", hint="only a failed or cancelled run can be retried")
+            raise UsageError(
+                f"run {row['run']} is {row['state']}", hint="only a failed or cancelled run can be retried"
+            )
         left = [s["step"] for s in records.steps(site.store, row["run"]) if s["state"] != "done"]
-        return Draft(will=(f"run {', '.join(left)} again",), inputs=({"run": row["run"], "attempt": row["attempt"]},))
+        return Draft(
+            will=(f"run {', '.join(left)} again",), inputs=({"run": row["run"], "attempt": row["attempt"]},)
+        )
 
     def jobs(self, call: Call, draft: Draft, desk: Desk) -> JobSpec | None:
         """None."""
@@ -69,8 +80,24 @@ class Retry:
             other = records.same_open(c, row["plan_hash"])
             if other is not None:
                 raise UsageError(f"run {other} does the same already", hint=f"follow it: esml runs {other}")
-            c.execute(r.update().where(r.c.run == run).values(state="queued", cancel=False, ended=None, error=None, result=None, attempt=row["attempt"] + 1, message=f"retried {now()}"))
-            c.execute(s.update().where(s.c.run == run, s.c.state != "done").values(state="queued", attempt=0, error=None, started=None, ended=None, seconds=None))
+            c.execute(
+                r.update()
+                .where(r.c.run == run)
+                .values(
+                    state="queued",
+                    cancel=False,
+                    ended=None,
+                    error=None,
+                    result=None,
+                    attempt=row["attempt"] + 1,
+                    message=f"retried {now()}",
+                )
+            )
+            c.execute(
+                s.update()
+                .where(s.c.run == run, s.c.state != "done")
+                .values(state="queued", attempt=0, error=None, started=None, ended=None, seconds=None)
+            )
             return {"run": run, "state": "queued"}
 
         return desk.commit(change)

@@ -20,13 +20,33 @@ def doctor(site: Site, env: str = "") -> list[dict[str, Any]]:
         rows.append({"part": part, "ok": ok, "message": message, "hint": "" if ok else hint})
 
     settings = site.settings
-    row("python", sys.version_info >= (3, 11), f"Python {sys.version.split()[0]}", "install Python 3.11 or newer")
-    row("settings", True, f"{len(settings.files.projects)} projects, {len(settings.models())} models, all files valid")
+    row(
+        "python",
+        sys.version_info >= (3, 11),
+        f"Python {sys.version.split()[0]}",
+        "install Python 3.11 or newer",
+    )
+    row(
+        "settings",
+        True,
+        f"{len(settings.files.projects)} projects, {len(settings.models())} models, all files valid",
+    )
     chain = audit.verify(site.store, site.state)
-    row("audit", chain["ok"], f"{chain['events']} events" if chain["ok"] else f"event {chain['first_bad']}: {chain['reason']}", "restore the store from a backup; esml audit --verify names the event")
+    row(
+        "audit",
+        chain["ok"],
+        f"{chain['events']} events" if chain["ok"] else f"event {chain['first_bad']}: {chain['reason']}",
+        "restore the store from a backup; esml audit --verify names the event",
+    )
     holder = leases.holder(site.store)
     up = holder is not None and holder.alive
-    row("worker", True, f"{holder.kind} holds the lease (pid {holder.pid})" if up and holder else "no worker is up: commands work for themselves; esml up starts one")
+    row(
+        "worker",
+        True,
+        f"{holder.kind} holds the lease (pid {holder.pid})"
+        if up and holder
+        else "no worker is up: commands work for themselves; esml up starts one",
+    )
     try:
         import lightgbm  # noqa: F401
     except OSError as e:

@@ -22,7 +22,15 @@ class _Graph:
         self.nodes: dict[str, dict[str, Any]] = {}
         self.edges: list[dict[str, Any]] = []
 
-    def node(self, id_: str, kind: str, name: str, version: int | None = None, rows: int | None = None, at: str | None = None) -> bool:
+    def node(
+        self,
+        id_: str,
+        kind: str,
+        name: str,
+        version: int | None = None,
+        rows: int | None = None,
+        at: str | None = None,
+    ) -> bool:
         """Add a node; False when it is there already."""
         if id_ in self.nodes:
             return False
@@ -97,28 +105,57 @@ def of_table(site: Site, ref: ModelRef, env: str, name: str, version: int | None
 
 def forward(*_: Any) -> dict[str, Any]:
     """Everything after one file."""
-    raise NotYetError("forward lineage comes with a later version", hint="lineage --table and --request-id work now")
+    raise NotYetError(
+        "forward lineage comes with a later version", hint="lineage --table and --request-id work now"
+    )
 
 
-def of_request(site: Site, ref: ModelRef, env: str, request_id: str, row: int = 0, *, values: bool = True) -> dict[str, Any]:
+def of_request(
+    site: Site, ref: ModelRef, env: str, request_id: str, row: int = 0, *, values: bool = True
+) -> dict[str, Any]:
     """A row's passport: how the model came to be, and what was put in.
 
     Raises:
         NotFoundError: no such request or row in scored.
     """
     quoted = request_id.replace("'", "''")
-    found = query(source(site, ref, env), ScoredFilter(where=(f"request_id = '{quoted}'", f"row = {row}"), limit=1))
+    found = query(
+        source(site, ref, env), ScoredFilter(where=(f"request_id = '{quoted}'", f"row = {row}"), limit=1)
+    )
     if not found["rows"]:
-        raise NotFoundError(f"no row {row} of request {request_id} in scored of {ref} in {env}", hint=f"esml scored {ref} --env {env}")
+        raise NotFoundError(
+            f"no row {row} of request {request_id} in scored of {ref} in {env}",
+            hint=f"esml scored {ref} --env {env}",
+        )
     scored = found["rows"][0]
     graph = _Graph(site, ref, env)
     row_id = f"{env}/scored/{request_id}/{row}"
     graph.node(row_id, "row", f"{request_id} row {row}", None, 1, str(scored["scored_at"]))
     graph.edge(graph.model(int(scored["model_version"])), row_id, None)
-    run = next((v for v in listing(site.store, ref, env, "scored") if v.facts.get("request_id") == request_id), None)
+    run = next(
+        (v for v in listing(site.store, ref, env, "scored") if v.facts.get("request_id") == request_id), None
+    )
     if run is None:
-        features = {k: v for k, v in scored.items() if k not in ("request_id", "row", "scored_at", "scored_date", "caller_id", "model_version", "prediction", "low", "high") and not k.startswith("probability_")}
-        return graph.document(input={"request": features if values else None, "request_id": request_id, "row": row})
+        features = {
+            k: v
+            for k, v in scored.items()
+            if k
+            not in (
+                "request_id",
+                "row",
+                "scored_at",
+                "scored_date",
+                "caller_id",
+                "model_version",
+                "prediction",
+                "low",
+                "high",
+            )
+            and not k.startswith("probability_")
+        }
+        return graph.document(
+            input={"request": features if values else None, "request_id": request_id, "row": row}
+        )
     number = run.facts.get("to_score")
     if number is None:
         file = next((i for i in run.inputs if "file" in i), {})
@@ -131,7 +168,13 @@ def _input(site: Site, ref: ModelRef, env: str, scored: dict[str, Any], to_score
     """IN file and line by the model's key; where the key was dropped, the table's version and why."""
     key = site.settings.model(ref).key
     if not key or scored.get(key) is None:
-        return {"table": "to_score", "version": to_score, "why": "the row carries no key" if key else "the model has no key", "file": None, "line": None}
+        return {
+            "table": "to_score",
+            "version": to_score,
+            "why": "the row carries no key" if key else "the model has no key",
+            "file": None,
+            "line": None,
+        }
     silvers = [i for i in get(site.store, ref, env, "to_score", to_score).inputs if "table" in i]
     all_found = []
     for i in silvers:
@@ -143,12 +186,26 @@ def _input(site: Site, ref: ModelRef, env: str, scored: dict[str, Any], to_score
         if found:
             all_found.append({"dataset": TableName.parse(bronze["table"]).dataset, **found})
     if not all_found:
-        return {"table": "to_score", "version": to_score, "why": f"no IN row carries {key} = {scored[key]}", "file": None, "line": None}
+        return {
+            "table": "to_score",
+            "version": to_score,
+            "why": f"no IN row carries {key} = {scored[key]}",
+            "file": None,
+            "line": None,
+        }
     first = all_found[0]
-    return {"file": first["file"], "line": first["line"], "dataset": first["dataset"], "key": {key: scored[key]}, "all": all_found}
+    return {
+        "file": first["file"],
+        "line": first["line"],
+        "dataset": first["dataset"],
+        "key": {key: scored[key]},
+        "all": all_found,
+    }
 
 
-def _line(site: Site, ref: ModelRef, env: str, table: str, version: int, key: str, value: Any) -> dict[str, Any] | None:
+def _line(
+    site: Site, ref: ModelRef, env: str, table: str, version: int, key: str, value: Any
+) -> dict[str, Any] | None:
     import duckdb
 
     from esml_engine.lake.delimited import Dialect
@@ -160,11 +217,20 @@ def _line(site: Site, ref: ModelRef, env: str, table: str, version: int, key: st
     con = duckdb.connect()
     try:
         files = paths(bronze)
-        have = {d[0] for d in con.execute("SELECT * FROM read_parquet(?, union_by_name=true) LIMIT 0", [files]).description or []}
+        have = {
+            d[0]
+            for d in con.execute(
+                "SELECT * FROM read_parquet(?, union_by_name=true) LIMIT 0", [files]
+            ).description
+            or []
+        }
         if key not in have:
             return None
         name = '"' + key.replace('"', '""') + '"'
-        hit = con.execute(f"SELECT filename, file_row_number FROM read_parquet(?, union_by_name=true, filename=true, file_row_number=true) WHERE {name}::VARCHAR = ?::VARCHAR ORDER BY filename DESC, file_row_number LIMIT 1", [files, str(value)]).fetchone()
+        hit = con.execute(
+            f"SELECT filename, file_row_number FROM read_parquet(?, union_by_name=true, filename=true, file_row_number=true) WHERE {name}::VARCHAR = ?::VARCHAR ORDER BY filename DESC, file_row_number LIMIT 1",
+            [files, str(value)],
+        ).fetchone()
     finally:
         con.close()
     if hit is None:
@@ -179,7 +245,14 @@ def _line(site: Site, ref: ModelRef, env: str, table: str, version: int, key: st
                 path = Path(site.platform(env).lake_root()) / f["path"]
                 lines = _quarantined(site, ref, env, its, f)
                 ds = site.settings.model(ref).datasets[its.dataset or ""]
-                line = line_of(path, Dialect.of({"delimiter": ds.delimiter, "encoding": ds.encoding, "null": ds.null}), position, lines, sample=v.rnd, sha256=f["sha256"])
+                line = line_of(
+                    path,
+                    Dialect.of({"delimiter": ds.delimiter, "encoding": ds.encoding, "null": ds.null}),
+                    position,
+                    lines,
+                    sample=v.rnd,
+                    sha256=f["sha256"],
+                )
                 return {"file": f["path"], "line": line, "sha256": f["sha256"]}
     return None
 
@@ -197,4 +270,8 @@ def _quarantined(site: Site, ref: ModelRef, env: str, table: TableName, f: dict[
     if not f["quarantine_files"] or latest(site.store, ref, env, name) is None:
         return set()
     uri = table_in(site, ref, env, name).uri
-    return {int(x) for q in f["quarantine_files"] for x in pq.read_table(f"{uri}/{q}", columns=["line"]).column("line").to_pylist()}
+    return {
+        int(x)
+        for q in f["quarantine_files"]
+        for x in pq.read_table(f"{uri}/{q}", columns=["line"]).column("line").to_pylist()
+    }

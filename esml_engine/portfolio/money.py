@@ -32,7 +32,11 @@ def cost(site: Site, scope: str, env: str) -> dict[str, Any]:
         for ref in refs:
             for k, v in predicted(site, ref, env).items():
                 old = total.get(k, {"p50": 0.0, "p90": 0.0, "currency": currency, "basis": "sum over models"})
-                total[k] = {**old, "p50": round(old["p50"] + v["p50"], 6), "p90": round(old["p90"] + v["p90"], 6)}
+                total[k] = {
+                    **old,
+                    "p50": round(old["p50"] + v["p50"], 6),
+                    "p90": round(old["p90"] + v["p90"], 6),
+                }
         limits: dict[str, Any] = {"limits": settings.estate.policy, "origin": "estate"}
     else:
         ref = ModelRef.parse(scope)
@@ -42,7 +46,15 @@ def cost(site: Site, scope: str, env: str) -> dict[str, Any]:
         policy, origin = settings.policy(ref, env)
         zero = {"cost": {"p90": 0.0, "currency": currency, "basis": ""}}
         limits = {"limits": verdict(policy, origin, zero, spent_month=0.0)["limits"], "origin": origin}
-    return {"predicted": total, "spent": round(spent, 6), "currency": currency, "budget": budget, "month_end": costs.month_end(spent), "policy": limits, "period": since[:7]}
+    return {
+        "predicted": total,
+        "spent": round(spent, 6),
+        "currency": currency,
+        "budget": budget,
+        "month_end": costs.month_end(spent),
+        "policy": limits,
+        "period": since[:7],
+    }
 
 
 def predicted(site: Site, ref: ModelRef, env: str) -> dict[str, dict[str, Any]]:
@@ -56,11 +68,26 @@ def predicted(site: Site, ref: ModelRef, env: str) -> dict[str, dict[str, Any]]:
     have = all_latest(site.store, ref, env)
     rows = float(have["gold_train"].rows) if "gold_train" in have else 0.0
     out = {}
-    for act, bound, size in (("refine", 5 * step, 0.0), ("train", settings.profile(ref, env).seconds + OVERHEAD_SECONDS, rows)):
+    for act, bound, size in (
+        ("refine", 5 * step, 0.0),
+        ("train", settings.profile(ref, env).seconds + OVERHEAD_SECONDS, rows),
+    ):
         history = costs.history(site.store, str(ref), env, act)
-        out[act] = money(predict_seconds(history, size or (history[-1].size if history else 0.0), bound), 1, price, currency)
+        out[act] = money(
+            predict_seconds(history, size or (history[-1].size if history else 0.0), bound),
+            1,
+            price,
+            currency,
+        )
     history = costs.history(site.store, str(ref), env, "score_batch")
-    out["score_1000_rows"] = money(predict_seconds(history, history[-1].size if history else 0.0, step), 1, price, currency)
+    out["score_1000_rows"] = money(
+        predict_seconds(history, history[-1].size if history else 0.0, step), 1, price, currency
+    )
     month = round(price * _HOURS, 6)
-    out["endpoint_month"] = {"p50": month, "p90": month, "currency": currency, "basis": f"1 node {node} × {_HOURS:g} h"}
+    out["endpoint_month"] = {
+        "p50": month,
+        "p90": month,
+        "currency": currency,
+        "basis": f"1 node {node} × {_HOURS:g} h",
+    }
     return out

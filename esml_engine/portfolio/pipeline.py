@@ -16,7 +16,7 @@ from esml_engine.serving.acts import ScoreBatch
 from esml_engine.training import records as models
 from esml_engine.training.acts import OVERHEAD_SECONDS, Train, profile_of
 
-_PARTS: dict[str, type[Act]] = {"refine": Refine, "split": Split, "train": Train, "score": ScoreBatch}  # type: ignore[dict-item]
+_PARTS: dict[str, type[Act]] = {"refine": Refine, "split": Split, "train": Train, "score": ScoreBatch}
 
 
 class Pipeline:
@@ -31,22 +31,34 @@ class Pipeline:
         site.settings.check_env(call.env)
         purpose, until = call.params.get("purpose", "train"), call.params.get("until") or "trained"
         if until in ("test", "prod"):
-            raise NotYetError(f"a pipeline to {until} needs promotion, which comes with the next version", hint="--until trained works now")
+            raise NotYetError(
+                f"a pipeline to {until} needs promotion, which comes with the next version",
+                hint="--until trained works now",
+            )
         if until not in ("gold", "trained"):
             raise UsageError(f"--until {until} is no stage of a pipeline", hint="gold, trained, test or prod")
         refine = Refine().plan(Call("refine", call.object, call.env, {"purpose": purpose}), site)
         steps = [f"refine/{s}" for s in refine.steps]
-        will, inputs, makes = list(refine.will) if refine.steps else [], list(refine.inputs), list(refine.makes)
+        will, inputs, makes = (
+            list(refine.will) if refine.steps else [],
+            list(refine.inputs),
+            list(refine.makes),
+        )
         bound, size = refine.bound_seconds, refine.size
         has_goal = "gold" in all_latest(site.store, ref, call.env) or "refine/gold" in steps
         if purpose == "inference":
-            if "refine/gold" in steps or not ScoreBatch().plan(Call("score_batch", call.object, call.env, {}), site).nothing_to_do:
+            if (
+                "refine/gold" in steps
+                or not ScoreBatch().plan(Call("score_batch", call.object, call.env, {}), site).nothing_to_do
+            ):
                 steps.append("score/score")
                 will.append("score what is new in to_score")
                 bound += site.settings.estate.worker.max_step_seconds
         elif until == "trained" and has_goal:
             fresh_gold = "refine/gold" in steps
-            split_stale = fresh_gold or not Split().plan(Call("split", call.object, call.env, {}), site).nothing_to_do
+            split_stale = (
+                fresh_gold or not Split().plan(Call("split", call.object, call.env, {}), site).nothing_to_do
+            )
             if split_stale:
                 steps.append("split/split")
                 will.append("split gold")
@@ -65,7 +77,10 @@ class Pipeline:
 
     def _trained(self, site: Site, ref: ModelRef, env: str) -> bool:
         head = all_latest(site.store, ref, env).get("gold_train")
-        return head is not None and any({"table": "gold_train", "version": head.version} in v["inputs"] for v in models.versions(site.store, ref, env))
+        return head is not None and any(
+            {"table": "gold_train", "version": head.version} in v["inputs"]
+            for v in models.versions(site.store, ref, env)
+        )
 
     def _stage(self, site: Site, ref: ModelRef, env: str) -> str:
         if models.versions(site.store, ref, env):
@@ -76,7 +91,11 @@ class Pipeline:
     def _part(self, call: Call, draft: Draft, desk: Desk) -> tuple[Act, Call, Draft]:
         name = desk.step.split("/")[0]
         params: dict[str, Any] = {"purpose": draft.params["purpose"]} if name == "refine" else {}
-        return _PARTS[name](), Call("score_batch" if name == "score" else name, call.object, call.env, params), replace(draft, params={})
+        return (
+            _PARTS[name](),
+            Call("score_batch" if name == "score" else name, call.object, call.env, params),
+            replace(draft, params={}),
+        )
 
     def jobs(self, call: Call, draft: Draft, desk: Desk) -> JobSpec | None:
         """The part's own."""

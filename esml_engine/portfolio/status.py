@@ -14,7 +14,16 @@ _TURN = {
     "new": "data_engineer", "in": "data_engineer", "bronze": "data_engineer", "silver": "data_engineer", "gold": "data_scientist", "trained": "data_scientist",
     "test": "data_scientist", "prod": "",
 }  # fmt: skip
-_NEXT = {"new": "ingest", "in": "refine", "bronze": "refine", "silver": "refine", "gold": "train", "trained": "promote", "test": "promote", "prod": ""}
+_NEXT = {
+    "new": "ingest",
+    "in": "refine",
+    "bronze": "refine",
+    "silver": "refine",
+    "gold": "train",
+    "trained": "promote",
+    "test": "promote",
+    "prod": "",
+}
 
 
 def status(site: Site, refs: list[ModelRef]) -> list[dict[str, Any]]:
@@ -25,14 +34,52 @@ def status(site: Site, refs: list[ModelRef]) -> list[dict[str, Any]]:
     names = [str(r) for r in refs]
     v, m, k, r, f = t.versions, t.model_versions, t.champions, t.runs, t.in_files
     with store.read() as c:
-        tables = c.execute(sa.select(v.c.object, v.c.env, v.c.name, sa.func.max(v.c.version), sa.func.min(v.c.at), sa.func.max(v.c.at)).where(v.c.object.in_(names)).group_by(v.c.object, v.c.env, v.c.name)).all()
-        trained = c.execute(sa.select(m.c.object, m.c.env, m.c.version, m.c.metrics, m.c.inputs, m.c.at).where(m.c.object.in_(names))).all()
-        champions = c.execute(sa.select(k.c.object, k.c.env, k.c.version, k.c.at).where(k.c.object.in_(names))).all()
-        last = sa.select(r.c.object, r.c.env, sa.func.max(r.c.run).label("run")).where(r.c.object.in_(names)).group_by(r.c.object, r.c.env).subquery()
-        ended = c.execute(sa.select(r.c.object, r.c.env, r.c.act, r.c.state, r.c.error, r.c.run).join(last, r.c.run == last.c.run)).all()
-        delivered = c.execute(sa.select(f.c.object, sa.func.min(f.c.at), sa.func.max(f.c.at)).where(f.c.object.in_(names)).group_by(f.c.object)).all()
-    by: dict[str, dict[str, list[Any]]] = {n: {"tables": [], "trained": [], "champions": [], "runs": [], "in": []} for n in names}
-    for kind, rows in (("tables", tables), ("trained", trained), ("champions", champions), ("runs", ended), ("in", delivered)):
+        tables = c.execute(
+            sa.select(
+                v.c.object,
+                v.c.env,
+                v.c.name,
+                sa.func.max(v.c.version),
+                sa.func.min(v.c.at),
+                sa.func.max(v.c.at),
+            )
+            .where(v.c.object.in_(names))
+            .group_by(v.c.object, v.c.env, v.c.name)
+        ).all()
+        trained = c.execute(
+            sa.select(m.c.object, m.c.env, m.c.version, m.c.metrics, m.c.inputs, m.c.at).where(
+                m.c.object.in_(names)
+            )
+        ).all()
+        champions = c.execute(
+            sa.select(k.c.object, k.c.env, k.c.version, k.c.at).where(k.c.object.in_(names))
+        ).all()
+        last = (
+            sa.select(r.c.object, r.c.env, sa.func.max(r.c.run).label("run"))
+            .where(r.c.object.in_(names))
+            .group_by(r.c.object, r.c.env)
+            .subquery()
+        )
+        ended = c.execute(
+            sa.select(r.c.object, r.c.env, r.c.act, r.c.state, r.c.error, r.c.run).join(
+                last, r.c.run == last.c.run
+            )
+        ).all()
+        delivered = c.execute(
+            sa.select(f.c.object, sa.func.min(f.c.at), sa.func.max(f.c.at))
+            .where(f.c.object.in_(names))
+            .group_by(f.c.object)
+        ).all()
+    by: dict[str, dict[str, list[Any]]] = {
+        n: {"tables": [], "trained": [], "champions": [], "runs": [], "in": []} for n in names
+    }
+    for kind, rows in (
+        ("tables", tables),
+        ("trained", trained),
+        ("champions", champions),
+        ("runs", ended),
+        ("in", delivered),
+    ):
         for row in rows:
             by[row[0]][kind].append(row)
     return [_one(ref, settings, by[str(ref)]) for ref in refs]
@@ -77,7 +124,9 @@ def _one(ref: ModelRef, settings: Any, facts: dict[str, list[Any]]) -> dict[str,
     }  # fmt: skip
 
 
-def _environment(env: str, model: Any, settings: Any, ref: ModelRef, facts: dict[str, list[Any]]) -> dict[str, Any]:
+def _environment(
+    env: str, model: Any, settings: Any, ref: ModelRef, facts: dict[str, list[Any]]
+) -> dict[str, Any]:
     champion = next((row[2] for row in facts["champions"] if row[1] == env), None)
     metric = settings.profile(ref, env).metric
     value = gold = None
@@ -88,4 +137,9 @@ def _environment(env: str, model: Any, settings: Any, ref: ModelRef, facts: dict
             gold = next((i["version"] for i in found[4] if i.get("table") == "gold"), None)
     if gold is None:
         gold = next((row[3] for row in facts["tables"] if row[1] == env and row[2] == "gold"), None)
-    return {"champion": champion, "metric": metric if model.task != "analytics" else None, "value": value, "gold": gold}
+    return {
+        "champion": champion,
+        "metric": metric if model.task != "analytics" else None,
+        "value": value,
+        "gold": gold,
+    }

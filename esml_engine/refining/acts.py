@@ -36,12 +36,21 @@ def goal_table(purpose: Purpose) -> str:
 
 def layer_code(site: Site, ref: ModelRef, settings: ModelSettings, layer: str, dataset: str = "") -> str:
     """Hash of all that shapes a layer besides its input: step code, expectations, row-by-row or not."""
-    expect = [e.model_dump() for e in (settings.datasets[dataset].expect if dataset else settings.expect) if e.on == layer or (layer == "gold" and not dataset)]
+    expect = [
+        e.model_dump()
+        for e in (settings.datasets[dataset].expect if dataset else settings.expect)
+        if e.on == layer or (layer == "gold" and not dataset)
+    ]
     if layer == "silver":
         code = code_hash(step_file(site.root, ref, dataset), _DEFAULT)
     else:
         code = code_hash(step_file(site.root, ref, "gold"), _DEFAULT)
-    shape = [code, expect, settings.key if layer == "gold" else "", list(settings.datasets) if layer == "gold" else settings.datasets[dataset].rows]
+    shape = [
+        code,
+        expect,
+        settings.key if layer == "gold" else "",
+        list(settings.datasets) if layer == "gold" else settings.datasets[dataset].rows,
+    ]
     return hashlib.sha256(json.dumps(shape, sort_keys=True, default=str).encode()).hexdigest()[:16]
 
 
@@ -64,7 +73,9 @@ class _Stale:
     blocked: list[str]
 
 
-def stale(site: Site, ref: ModelRef, env: str, purpose: Purpose, layer: str = "", dataset: str = "") -> _Stale:
+def stale(
+    site: Site, ref: ModelRef, env: str, purpose: Purpose, layer: str = "", dataset: str = ""
+) -> _Stale:
     """Compare IN, bronze, silver and gold; nothing is read but listings and the catalogue."""
     settings = site.settings.model(ref)
     have = all_latest(site.store, ref, env)
@@ -75,13 +86,26 @@ def stale(site: Site, ref: ModelRef, env: str, purpose: Purpose, layer: str = ""
     if layer in ("", "silver"):
         for ds in sets:
             b, s = have.get(_table("bronze", ds, purpose)), have.get(_table("silver", ds, purpose))
-            if ds in bronze or (b and (s is None or input_version(s, b.name) != b.version or s.code != layer_code(site, ref, settings, "silver", ds))):
+            if ds in bronze or (
+                b
+                and (
+                    s is None
+                    or input_version(s, b.name) != b.version
+                    or s.code != layer_code(site, ref, settings, "silver", ds)
+                )
+            ):
                 silver.append(ds)
-    blocked = [ds for ds in settings.datasets if ds not in silver and _table("silver", ds, purpose) not in have]
+    blocked = [
+        ds for ds in settings.datasets if ds not in silver and _table("silver", ds, purpose) not in have
+    ]
     gold = False
     if layer in ("", "gold") and not blocked:
         g = have.get(goal_table(purpose))
-        moved = any(input_version(g, n) != have[n].version for n in (_table("silver", ds, purpose) for ds in settings.datasets) if n in have)
+        moved = any(
+            input_version(g, n) != have[n].version
+            for n in (_table("silver", ds, purpose) for ds in settings.datasets)
+            if n in have
+        )
         gold = bool(silver) or g is None or moved or g.code != layer_code(site, ref, settings, "gold")
     return _Stale(files, bronze, silver, gold, blocked)
 
@@ -100,12 +124,22 @@ class Refine:
         purpose: Purpose = call.params.get("purpose", "train")
         layer, dataset = call.params.get("layer", ""), call.params.get("dataset", "")
         if dataset and dataset not in settings.datasets:
-            raise NotFoundError(f"{ref} has no dataset {dataset!r}", hint=f"it has {', '.join(settings.datasets)}")
+            raise NotFoundError(
+                f"{ref} has no dataset {dataset!r}", hint=f"it has {', '.join(settings.datasets)}"
+            )
         have = all_latest(site.store, ref, call.env)
         s = stale(site, ref, call.env, purpose, layer, dataset)
         goal = goal_table(purpose)
-        steps = (*(f"bronze:{ds}" for ds in s.bronze), *(f"silver:{ds}" for ds in s.silver), *(("gold",) if s.gold else ()))
-        todo = {*(_table("bronze", x, purpose) for x in s.bronze), *(_table("silver", x, purpose) for x in s.silver), *((goal,) if s.gold else ())}
+        steps = (
+            *(f"bronze:{ds}" for ds in s.bronze),
+            *(f"silver:{ds}" for ds in s.silver),
+            *(("gold",) if s.gold else ()),
+        )
+        todo = {
+            *(_table("bronze", x, purpose) for x in s.bronze),
+            *(_table("silver", x, purpose) for x in s.silver),
+            *((goal,) if s.gold else ()),
+        }
         waiting = [f for ds in s.bronze for f in s.files[ds]]
         nothing = ""
         if not steps:
@@ -115,21 +149,31 @@ class Refine:
             elif s.blocked and layer in ("", "gold"):
                 nothing = f"nothing new; {goal} waits for {', '.join(s.blocked)}, which has no IN file"
         if layer == "gold" and s.blocked:
-            raise UsageError(f"{goal} needs a silver table of {', '.join(s.blocked)}", hint=f"deliver and refine {s.blocked[0]} first")
+            raise UsageError(
+                f"{goal} needs a silver table of {', '.join(s.blocked)}",
+                hint=f"deliver and refine {s.blocked[0]} first",
+            )
         names = [_table(x, ds, purpose) for ds in settings.datasets for x in ("bronze", "silver")] + [goal]
         unchanged = [_layer(have[n], 0, changed=False) for n in names if n in have and n not in todo]
         size = float(sum(f.bytes for f in waiting) or sum(v.bytes for n, v in have.items() if n in todo))
-        will = [f"read {len(s.files[ds])} file{'s' if len(s.files[ds]) != 1 else ''} of {ds} into bronze" for ds in s.bronze]
+        will = [
+            f"read {len(s.files[ds])} file{'s' if len(s.files[ds]) != 1 else ''} of {ds} into bronze"
+            for ds in s.bronze
+        ]
         will += [f"clean {ds} into silver" for ds in s.silver] + ([f"build {goal}"] if s.gold else [])
         if s.blocked and steps and layer == "":
             will.append(f"{goal} waits for {', '.join(s.blocked)}")
         return Draft(
             will=tuple(will),
-            inputs=(*({"file": f.path, "sha256": f.sha256} for f in waiting), *({"table": n, "version": have[n].version} for n in names if n in have)),
+            inputs=(
+                *({"file": f.path, "sha256": f.sha256} for f in waiting),
+                *({"table": n, "version": have[n].version} for n in names if n in have),
+            ),
             makes=tuple(f"{n} v{(have[n].version if n in have else 0) + 1}" for n in names if n in todo),
             steps=steps,
             params={"purpose": purpose, "bytes": int(size)},
-            code="".join(layer_code(site, ref, settings, "silver", ds) for ds in settings.datasets) + layer_code(site, ref, settings, "gold"),
+            code="".join(layer_code(site, ref, settings, "silver", ds) for ds in settings.datasets)
+            + layer_code(site, ref, settings, "gold"),
             settings=settings.model_dump(mode="json", include={"datasets", "expect", "key", "label", "rnd"}),
             nothing_to_do=nothing,
             answer={"layers": unchanged, "refused": []},
@@ -146,7 +190,9 @@ class Refine:
         make = {"bronze": self._bronze, "silver": self._silver, "gold": self._gold}[layer]
         return make(call, ref, settings, purpose, dataset, desk)
 
-    def _bronze(self, call: Call, ref: ModelRef, settings: ModelSettings, purpose: Purpose, dataset: str, desk: Desk) -> JobSpec | None:
+    def _bronze(
+        self, call: Call, ref: ModelRef, settings: ModelSettings, purpose: Purpose, dataset: str, desk: Desk
+    ) -> JobSpec | None:
         site, env = desk.site, call.env
         ds = settings.datasets[dataset]
         bronze, quarantine = _table("bronze", dataset, purpose), _table("quarantine", dataset, purpose)
@@ -160,18 +206,45 @@ class Refine:
         todo = []
         for f in files:
             old = have.get((f.date, f.name))
-            replaces = {"bronze": list(old.bronze), "quarantine": list(old.quarantine)} if old else {"bronze": [], "quarantine": []}
-            todo.append({"path": str(root / f.path), "name": f.shown, "sha256": f.sha256, "replaces": replaces, "date": f.date, "delivered": f.name, "lake_path": f.path})
+            replaces = (
+                {"bronze": list(old.bronze), "quarantine": list(old.quarantine)}
+                if old
+                else {"bronze": [], "quarantine": []}
+            )
+            todo.append(
+                {
+                    "path": str(root / f.path),
+                    "name": f.shown,
+                    "sha256": f.sha256,
+                    "replaces": replaces,
+                    "date": f.date,
+                    "delivered": f.name,
+                    "lake_path": f.path,
+                }
+            )
         params = {
             "dataset": dataset, "purpose": purpose, "format": ds.format, "dialect": {"delimiter": ds.delimiter, "encoding": ds.encoding, "null": ds.null},
             "types": {**types, **ds.types}, "drift": ds.drift, "label": settings.label, "expect": [e.model_dump() for e in ds.expect if e.on == "bronze"],
             "rnd": settings.rnd.get(env, False), "files": todo, "tables": {"bronze": bronze, "quarantine": quarantine},  # type: ignore[call-overload]
             "expected": expected_versions(desk, ref, env, [quarantine, bronze]),
         }  # fmt: skip
-        inputs = {"bronze": table_in(site, ref, env, bronze, missing_ok=True), "quarantine": table_in(site, ref, env, quarantine, missing_ok=True)}
-        return job_spec(desk, ref, env, "lake.bronze", inputs=inputs, outputs={"bronze": bronze, "quarantine": quarantine}, params=params)
+        inputs = {
+            "bronze": table_in(site, ref, env, bronze, missing_ok=True),
+            "quarantine": table_in(site, ref, env, quarantine, missing_ok=True),
+        }
+        return job_spec(
+            desk,
+            ref,
+            env,
+            "lake.bronze",
+            inputs=inputs,
+            outputs={"bronze": bronze, "quarantine": quarantine},
+            params=params,
+        )
 
-    def _silver(self, call: Call, ref: ModelRef, settings: ModelSettings, purpose: Purpose, dataset: str, desk: Desk) -> JobSpec | None:
+    def _silver(
+        self, call: Call, ref: ModelRef, settings: ModelSettings, purpose: Purpose, dataset: str, desk: Desk
+    ) -> JobSpec | None:
         site, env = desk.site, call.env
         bronze, silver = _table("bronze", dataset, purpose), _table("silver", dataset, purpose)
         now_bronze, now_silver = latest(site.store, ref, env, bronze), latest(site.store, ref, env, silver)
@@ -192,16 +265,24 @@ class Refine:
             "bronze": table_in(site, ref, env, bronze), "silver": table_in(site, ref, env, silver, missing_ok=True),
             "previous_bronze": table_in(site, ref, env, bronze, before) if before else TableIn(bronze, "", None),
         }  # fmt: skip
-        return job_spec(desk, ref, env, "refining.silver", inputs=inputs, outputs={"silver": silver}, params=params)
+        return job_spec(
+            desk, ref, env, "refining.silver", inputs=inputs, outputs={"silver": silver}, params=params
+        )
 
-    def _gold(self, call: Call, ref: ModelRef, settings: ModelSettings, purpose: Purpose, dataset: str, desk: Desk) -> JobSpec | None:
+    def _gold(
+        self, call: Call, ref: ModelRef, settings: ModelSettings, purpose: Purpose, dataset: str, desk: Desk
+    ) -> JobSpec | None:
         site, env = desk.site, call.env
         goal = goal_table(purpose)
         silvers = {ds: _table("silver", ds, purpose) for ds in settings.datasets}
         inputs = {ds: table_in(site, ref, env, n) for ds, n in silvers.items()}
         now_gold = latest(site.store, ref, env, goal)
         code = layer_code(site, ref, settings, "gold")
-        if now_gold and now_gold.code == code and all(input_version(now_gold, n) == inputs[ds].version for ds, n in silvers.items()):
+        if (
+            now_gold
+            and now_gold.code == code
+            and all(input_version(now_gold, n) == inputs[ds].version for ds, n in silvers.items())
+        ):
             return None
         params = {
             "datasets": list(settings.datasets), "key": settings.key, "purpose": purpose, "env": env, "version": (now_gold.version if now_gold else 0) + 1,
@@ -219,7 +300,17 @@ class Refine:
         if desk.spec.kind == "lake.bronze":
             return self._record_bronze(call, ref, p, result, desk)
         facts = {k: v for k, v in result.value.items() if k in ("rows_in", "duplicates", "incremental")}
-        made = make_versions(desk, ref, call.env, list(result.tables), expected=p["expected"], inputs=p["made_from"], code=p["code"], facts=facts, rnd=p.get("rnd", False))
+        made = make_versions(
+            desk,
+            ref,
+            call.env,
+            list(result.tables),
+            expected=p["expected"],
+            inputs=p["made_from"],
+            code=p["code"],
+            facts=facts,
+            rnd=p.get("rnd", False),
+        )
         point("store:before")
 
         def change(c: Any) -> dict[str, Any]:
@@ -229,7 +320,9 @@ class Refine:
 
         return desk.commit(change)
 
-    def _record_bronze(self, call: Call, ref: ModelRef, p: dict[str, Any], result: JobResult, desk: Desk) -> dict[str, Any]:
+    def _record_bronze(
+        self, call: Call, ref: ModelRef, p: dict[str, Any], result: JobResult, desk: Desk
+    ) -> dict[str, Any]:
         purpose: Purpose = p["purpose"]
         by_sha = {f["sha256"]: f for f in result.value["files"]}
         outs = {o.table: o for o in result.tables}
@@ -247,15 +340,30 @@ class Refine:
                 "quarantine_files": [x.path for x in quarantine.add if x.source == f["sha256"]] if quarantine else [],
             }  # fmt: skip
             if said["rows_in"] != said["bronze"] + said["quarantine"]:
-                raise UsageError(f"{f['name']}: {said['rows_in']} rows read, {said['bronze']} + {said['quarantine']} kept", hint="nothing was committed; report this with the run's id")
+                raise UsageError(
+                    f"{f['name']}: {said['rows_in']} rows read, {said['bronze']} + {said['quarantine']} kept",
+                    hint="nothing was committed; report this with the run's id",
+                )
             read.append(mine)
-        facts = {"files": read, "refused": refused, "types": result.value["types"], "drift": result.value.get("drift", [])}
+        facts = {
+            "files": read,
+            "refused": refused,
+            "types": result.value["types"],
+            "drift": result.value.get("drift", []),
+        }
         tables = [o for o in (quarantine,) if o is not None and (o.add or o.remove)] + [bronze]
         inputs = [{"file": x["path"], "sha256": x["sha256"]} for x in read]
-        made = make_versions(desk, ref, call.env, tables, expected=p["expected"], inputs=inputs, facts=facts, rnd=p["rnd"])
+        made = make_versions(
+            desk, ref, call.env, tables, expected=p["expected"], inputs=inputs, facts=facts, rnd=p["rnd"]
+        )
         point("store:before")
         seen = [f for f in d.delivered(desk.site, ref, call.env, p["dataset"], purpose)]
-        stats = {path: (size, m) for path, size, m in desk.site.platform(call.env).list_files(d.in_folder(ref, p["dataset"], purpose))}
+        stats = {
+            path: (size, m)
+            for path, size, m in desk.site.platform(call.env).list_files(
+                d.in_folder(ref, p["dataset"], purpose)
+            )
+        }
         for f in seen:
             rows.append(d.seen_row(ref, call.env, f, *stats[f.path], by=desk.actor.rights))
         quarantined = sum(x["quarantine"] for x in read)
@@ -278,7 +386,15 @@ def _fixed_types(site: Site, ref: ModelRef, env: str, dataset: str, purpose: Pur
 def _layer(v: Version, quarantined: int, *, changed: bool) -> dict[str, Any]:
     name = TableName.parse(v.name)
     warn = [q for q in v.quality if not q["passed"]]
-    return {"dataset": name.dataset, "layer": name.layer, "version": v.version, "rows": v.rows, "quarantined": quarantined, "changed": changed, "warnings": warn}
+    return {
+        "dataset": name.dataset,
+        "layer": name.layer,
+        "version": v.version,
+        "rows": v.rows,
+        "quarantined": quarantined,
+        "changed": changed,
+        "warnings": warn,
+    }
 
 
 class Split:
@@ -296,13 +412,21 @@ class Split:
         have = all_latest(site.store, ref, call.env)
         gold = have.get("gold")
         if gold is None:
-            raise NotFoundError(f"{ref} has no gold in {call.env} yet", hint=f"esml refine {ref} --env {call.env}")
+            raise NotFoundError(
+                f"{ref} has no gold in {call.env} yet", hint=f"esml refine {ref} --env {call.env}"
+            )
         head = have.get("gold_train")
         names = ("gold_train", "gold_validate", "gold_test")
-        same = head is not None and input_version(head, "gold") == gold.version and head.facts.get("split") == wanted
+        same = (
+            head is not None
+            and input_version(head, "gold") == gold.version
+            and head.facts.get("split") == wanted
+        )
         tables = {n: {"version": have[n].version, "rows": have[n].rows} for n in names if n in have}
         return Draft(
-            will=(f"split gold v{gold.version} ({gold.rows} rows) into {wanted['train']:g} / {wanted['validate']:g} / {wanted['test']:g} by {wanted['by']}",),
+            will=(
+                f"split gold v{gold.version} ({gold.rows} rows) into {wanted['train']:g} / {wanted['validate']:g} / {wanted['test']:g} by {wanted['by']}",
+            ),
             inputs=({"table": "gold", "version": gold.version},),
             makes=tuple(f"{n} v{(have[n].version if n in have else 0) + 1}" for n in names),
             steps=("split",),
@@ -326,7 +450,9 @@ class Split:
             **wanted, "label": settings.label, "tables": {n: n for n in names}, "expected": expected_versions(desk, ref, call.env, names),
             "previous": previous.facts.get("split") if previous else None, "made_from": [{"table": "gold", "version": gold.version}], "split": wanted,
         }  # fmt: skip
-        return job_spec(desk, ref, call.env, "refining.split", inputs=inputs, outputs={n: n for n in names}, params=params)
+        return job_spec(
+            desk, ref, call.env, "refining.split", inputs=inputs, outputs={n: n for n in names}, params=params
+        )
 
     def record(self, call: Call, draft: Draft, result: JobResult | None, desk: Desk) -> dict[str, Any]:
         """Validate and test first, train last: readers reach them through it."""
@@ -335,13 +461,24 @@ class Split:
         p = desk.spec.params
         outs = {o.table: o for o in result.tables}
         order = [outs["gold_validate"], outs["gold_test"], outs["gold_train"]]
-        made = make_versions(desk, ref, call.env, order, expected=p["expected"], inputs=p["made_from"], facts={"split": p["split"]})
+        made = make_versions(
+            desk,
+            ref,
+            call.env,
+            order,
+            expected=p["expected"],
+            inputs=p["made_from"],
+            facts={"split": p["split"]},
+        )
         point("store:before")
 
         def change(c: Any) -> dict[str, Any]:
             for v in made:
                 put(c, v)
-            return {"gold": p["made_from"][0]["version"], "tables": {v.name: {"version": v.version, "rows": v.rows} for v in made}}
+            return {
+                "gold": p["made_from"][0]["version"],
+                "tables": {v.name: {"version": v.version, "rows": v.rows} for v in made},
+            }
 
         return desk.commit(change)
 
@@ -361,9 +498,13 @@ def split_params(settings: ModelSettings, asked: dict[str, Any]) -> dict[str, An
         merged["by"] = "group"
     total = merged["train"] + merged["validate"] + merged["test"]
     if abs(total - 1) > 1e-9:
-        raise UsageError(f"train, validate and test add up to {total:g}", hint="give fractions that add up to 1")
+        raise UsageError(
+            f"train, validate and test add up to {total:g}", hint="give fractions that add up to 1"
+        )
     if merged["by"] == "time" and not settings.forecast.time_column:
-        raise UsageError("a split by time needs the time column", hint="set forecast.time_column in model.toml")
+        raise UsageError(
+            "a split by time needs the time column", hint="set forecast.time_column in model.toml"
+        )
     if merged["stratify"] and not settings.label:
         raise UsageError("a stratified split needs a label", hint="set label in model.toml")
     return {

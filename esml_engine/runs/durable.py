@@ -40,18 +40,20 @@ class Durable:
         })  # fmt: skip
         if "run" not in _registered:
 
-            @DBOS.step(name="esml_steps")
+            @DBOS.step(name="esml_steps")  # type: ignore[untyped-decorator]
             def steps(run: str) -> None:
                 assert _body is not None
                 _body(run)
 
-            @DBOS.workflow(name="esml_run_v1", max_recovery_attempts=20)
+            @DBOS.workflow(name="esml_run_v1", max_recovery_attempts=20)  # type: ignore[untyped-decorator]
             def workflow(run: str) -> None:
                 steps(run)
 
             _registered["run"] = workflow
         DBOS.launch()
-        DBOS.register_queue(_QUEUE, partition_concurrency=1, worker_concurrency=self.cores, polling_interval_sec=0.1)
+        DBOS.register_queue(
+            _QUEUE, partition_concurrency=1, worker_concurrency=self.cores, polling_interval_sec=0.1
+        )
         self._dbos = DBOS
 
     def enqueue(self, run: str, attempt: int, *, partition: str) -> None:

@@ -38,7 +38,9 @@ class Attempt:
 
 def earlier_result(folder: Path) -> Attempt | None:
     """A successful result that an earlier attempt of this step left: adopted, not done again."""
-    for sub in sorted((p for p in folder.glob("*") if p.name.isdigit()), key=lambda p: int(p.name), reverse=True):
+    for sub in sorted(
+        (p for p in folder.glob("*") if p.name.isdigit()), key=lambda p: int(p.name), reverse=True
+    ):
         result, spec = sub / "result.json", sub / "spec.json"
         if result.exists() and spec.exists():
             found = JobResult.from_json(result.read_text(encoding="utf-8"))
@@ -47,7 +49,15 @@ def earlier_result(folder: Path) -> Attempt | None:
     return None
 
 
-def run_job(store: Store, platform: Platform, spec: JobSpec, *, base: float, share: float, slow: Callable[[], None] = lambda: None) -> JobResult:
+def run_job(
+    store: Store,
+    platform: Platform,
+    spec: JobSpec,
+    *,
+    base: float,
+    share: float,
+    slow: Callable[[], None] = lambda: None,
+) -> JobResult:
     """Submit a job, follow it with progress, honour cancel and the time limit.
 
     Raises:
@@ -67,17 +77,31 @@ def run_job(store: Store, platform: Platform, spec: JobSpec, *, base: float, sha
                 raise JobFailedError(result.error or {"message": f"{spec.step} failed"})
             return result
         if state.state == "lost":
-            raise FailedError(f"{spec.step}: {state.message} (attempt {spec.attempt})", hint="it is tried again; see the run's log")
+            raise FailedError(
+                f"{spec.step}: {state.message} (attempt {spec.attempt})",
+                hint="it is tried again; see the run's log",
+            )
         if records.cancelled(store, spec.run):
             platform.cancel(handle)
-            raise CancelledError(f"{spec.step} was cancelled", hint="what the run had finished stays; start it again when you want")
+            raise CancelledError(
+                f"{spec.step} was cancelled",
+                hint="what the run had finished stays; start it again when you want",
+            )
         if spec.max_seconds and time.monotonic() - began > spec.max_seconds:
             platform.cancel(handle)
-            raise FailedError(f"{spec.step} took more than {spec.max_seconds:g} s", hint="raise worker.max_step_seconds in estate.toml, or make the step smaller")
+            raise FailedError(
+                f"{spec.step} took more than {spec.max_seconds:g} s",
+                hint="raise worker.max_step_seconds in estate.toml, or make the step smaller",
+            )
         now_said = (round(state.fraction, 2), state.message)
         if now_said != said:
             said = now_said
-            records.progress(store, spec.run, base + share * state.fraction, f"{spec.step}: {state.message}" if state.message else spec.step)
+            records.progress(
+                store,
+                spec.run,
+                base + share * state.fraction,
+                f"{spec.step}: {state.message}" if state.message else spec.step,
+            )
         slow()
         platform.wait(handle, _LOOK)
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 import sqlalchemy as sa
 
-from esml_engine.runs.processes import alive, started
+from esml_engine.processes import alive, started
 from esml_engine.store import schema as t
 from esml_engine.store.database import Store, upsert
 
@@ -47,21 +47,35 @@ def _holder(row: dict) -> Holder:
 
 def acquire(store: Store, owner: str, kind: str) -> bool:
     """Take the lease unless a living holder has it."""
-    mine = {"name": WORKER, "owner": owner, "host": socket.gethostname(), "pid": os.getpid(), "pid_started": started(os.getpid()), "heartbeat": time.time(), "kind": kind}
+    mine = {
+        "name": WORKER,
+        "owner": owner,
+        "host": socket.gethostname(),
+        "pid": os.getpid(),
+        "pid_started": started(os.getpid()),
+        "heartbeat": time.time(),
+        "kind": kind,
+    }
     with store.write() as c:
         row = c.execute(t.leases.select().where(t.leases.c.name == WORKER)).mappings().first()
         if row is not None and row["owner"] != owner and _holder(dict(row)).alive:
             return False
         upsert(c, t.leases, mine)
         if row is None or row["owner"] != owner:
-            c.execute(t.locks.delete())  # locks are taken under the lease: those of the former holder are void
+            c.execute(
+                t.locks.delete()
+            )  # locks are taken under the lease: those of the former holder are void
     return True
 
 
 def renew(store: Store, owner: str) -> bool:
     """Heartbeat; False when the lease was lost."""
     with store.write() as c:
-        found = c.execute(t.leases.update().where(t.leases.c.name == WORKER, t.leases.c.owner == owner).values(heartbeat=time.time()))
+        found = c.execute(
+            t.leases.update()
+            .where(t.leases.c.name == WORKER, t.leases.c.owner == owner)
+            .values(heartbeat=time.time())
+        )
         return bool(found.rowcount)
 
 

@@ -19,7 +19,10 @@ def insert(c: sa.Connection, row: dict[str, Any], steps: tuple[str, ...]) -> Non
     """One intent: the run and its steps."""
     c.execute(t.runs.insert().values(**row))
     if steps:
-        c.execute(t.run_steps.insert(), [{"run": row["run"], "step": s, "n": n, "state": "queued"} for n, s in enumerate(steps)])
+        c.execute(
+            t.run_steps.insert(),
+            [{"run": row["run"], "step": s, "n": n, "state": "queued"} for n, s in enumerate(steps)],
+        )
 
 
 def get(store: Store, run: str) -> dict[str, Any]:
@@ -37,12 +40,18 @@ def get(store: Store, run: str) -> dict[str, Any]:
 def open_runs(store: Store) -> list[dict[str, Any]]:
     """Queued and running runs, oldest first."""
     r = t.runs
-    return store.rows(sa.select(r.c.run, r.c.object, r.c.env, r.c.state, r.c.cancel).where(r.c.state.in_(("queued", "running"))).order_by(r.c.run))
+    return store.rows(
+        sa.select(r.c.run, r.c.object, r.c.env, r.c.state, r.c.cancel)
+        .where(r.c.state.in_(("queued", "running")))
+        .order_by(r.c.run)
+    )
 
 
 def same_open(c: sa.Connection, plan_hash: str) -> str | None:
     """The open run of the same plan."""
-    return c.execute(sa.select(t.runs.c.run).where(t.runs.c.plan_hash == plan_hash, t.runs.c.state.in_(OPEN))).scalar()
+    return c.execute(
+        sa.select(t.runs.c.run).where(t.runs.c.plan_hash == plan_hash, t.runs.c.state.in_(OPEN))
+    ).scalar()
 
 
 def by_key(store: Store, key: str) -> dict[str, Any] | None:
@@ -63,13 +72,19 @@ def set_run(store: Store, run: str, **values: Any) -> None:
 
 def set_step(c: sa.Connection, run: str, step: str, **values: Any) -> None:
     """Update one step."""
-    c.execute(t.run_steps.update().where(t.run_steps.c.run == run, t.run_steps.c.step == step).values(**values))
+    c.execute(
+        t.run_steps.update().where(t.run_steps.c.run == run, t.run_steps.c.step == step).values(**values)
+    )
 
 
 def progress(store: Store, run: str, fraction: float, message: str) -> None:
     """Say how far an open run is."""
     with store.write() as c:
-        c.execute(t.runs.update().where(t.runs.c.run == run, t.runs.c.state == "running").values(progress=fraction, message=message))
+        c.execute(
+            t.runs.update()
+            .where(t.runs.c.run == run, t.runs.c.state == "running")
+            .values(progress=fraction, message=message)
+        )
 
 
 def cancelled(store: Store, run: str) -> bool:
@@ -78,7 +93,16 @@ def cancelled(store: Store, run: str) -> bool:
         return bool(c.execute(sa.select(t.runs.c.cancel).where(t.runs.c.run == run)).scalar())
 
 
-def listing(store: Store, *, run: str = "", objects: list[str] | None = None, state: str = "", env: str = "", act: str = "", limit: int = 200) -> list[dict[str, Any]]:
+def listing(
+    store: Store,
+    *,
+    run: str = "",
+    objects: list[str] | None = None,
+    state: str = "",
+    env: str = "",
+    act: str = "",
+    limit: int = 200,
+) -> list[dict[str, Any]]:
     """Runs, newest first, with their steps, as the contract's rows."""
     r = t.runs
     q = r.select().order_by(r.c.run.desc()).limit(limit)
@@ -93,16 +117,37 @@ def listing(store: Store, *, run: str = "", objects: list[str] | None = None, st
     if act:
         q = q.where(r.c.act == act)
     rows = store.rows(q)
-    found = store.rows(t.run_steps.select().where(t.run_steps.c.run.in_([x["run"] for x in rows])).order_by(t.run_steps.c.run, t.run_steps.c.n))
+    found = store.rows(
+        t.run_steps.select()
+        .where(t.run_steps.c.run.in_([x["run"] for x in rows]))
+        .order_by(t.run_steps.c.run, t.run_steps.c.n)
+    )
     by_run: dict[str, list[dict[str, Any]]] = {}
     for s in found:
-        seconds = s["seconds"] if s["seconds"] is not None else (seconds_since(s["started"]) if s["state"] == "running" else None)
-        by_run.setdefault(s["run"], []).append({"name": s["step"], "state": s["state"], "seconds": seconds, "attempt": s["attempt"], "error": s["error"], "work": s["work"]})
+        seconds = (
+            s["seconds"]
+            if s["seconds"] is not None
+            else (seconds_since(s["started"]) if s["state"] == "running" else None)
+        )
+        by_run.setdefault(s["run"], []).append(
+            {
+                "name": s["step"],
+                "state": s["state"],
+                "seconds": seconds,
+                "attempt": s["attempt"],
+                "error": s["error"],
+                "work": s["work"],
+            }
+        )
     return [_row(x, by_run.get(x["run"], [])) for x in rows]
 
 
 def _row(x: dict[str, Any], its_steps: list[dict[str, Any]]) -> dict[str, Any]:
-    seconds = x["seconds"] if x["seconds"] is not None else (seconds_since(x["started"]) if x["started"] and x["state"] == "running" else None)
+    seconds = (
+        x["seconds"]
+        if x["seconds"] is not None
+        else (seconds_since(x["started"]) if x["started"] and x["state"] == "running" else None)
+    )
     keys = ("run", "act", "object", "env", "state")
     return {
         **{k: x[k] for k in keys}, "steps": its_steps, "progress": x["progress"], "message": x["message"], "predicted": x["predicted"], "seconds": seconds,
@@ -111,17 +156,43 @@ def _row(x: dict[str, Any], its_steps: list[dict[str, Any]]) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def end(c: sa.Connection, row: dict[str, Any], state: str, *, result: dict[str, Any] | None, error: dict[str, Any] | None) -> None:
+def end(
+    c: sa.Connection,
+    row: dict[str, Any],
+    state: str,
+    *,
+    result: dict[str, Any] | None,
+    error: dict[str, Any] | None,
+) -> None:
     """A run's end: state, seconds (sum over steps), cost, result or error, its lock released."""
     run = row["run"]
     s = t.run_steps
-    seconds = c.execute(sa.select(sa.func.coalesce(sa.func.sum(t.meter.c.seconds), 0.0)).where(t.meter.c.run == run)).scalar_one()
-    cost = c.execute(sa.select(sa.func.coalesce(sa.func.sum(t.meter.c.cost), 0.0)).where(t.meter.c.run == run)).scalar_one()
+    seconds = c.execute(
+        sa.select(sa.func.coalesce(sa.func.sum(t.meter.c.seconds), 0.0)).where(t.meter.c.run == run)
+    ).scalar_one()
+    cost = c.execute(
+        sa.select(sa.func.coalesce(sa.func.sum(t.meter.c.cost), 0.0)).where(t.meter.c.run == run)
+    ).scalar_one()
     c.execute(
-        t.runs.update().where(t.runs.c.run == run).values(state=state, ended=now(), seconds=float(seconds), cost=float(cost), result=result, error=error, progress=1.0 if state == "done" else t.runs.c.progress, message=None)
+        t.runs.update()
+        .where(t.runs.c.run == run)
+        .values(
+            state=state,
+            ended=now(),
+            seconds=float(seconds),
+            cost=float(cost),
+            result=result,
+            error=error,
+            progress=1.0 if state == "done" else t.runs.c.progress,
+            message=None,
+        )
     )
     if state != "done":
         left = "cancelled" if state == "cancelled" else "failed"
-        c.execute(s.update().where(s.c.run == run, s.c.state == "running").values(state=left, ended=now(), error=error))
+        c.execute(
+            s.update()
+            .where(s.c.run == run, s.c.state == "running")
+            .values(state=left, ended=now(), error=error)
+        )
         c.execute(s.update().where(s.c.run == run, s.c.state == "queued").values(state="skipped"))
     c.execute(t.locks.delete().where(t.locks.c.run == run))

@@ -67,20 +67,34 @@ def scored_to(versions: list[Version]) -> int | None:
     return max((int(v.facts["to_score"]) for v in versions if v.facts.get("to_score")), default=None)
 
 
-def append(desk: Desk, ref: ModelRef, env: str, out: TableOut, inputs: list[dict[str, Any]], facts: dict[str, Any]) -> Version:
+def append(
+    desk: Desk, ref: ModelRef, env: str, out: TableOut, inputs: list[dict[str, Any]], facts: dict[str, Any]
+) -> Version:
     """Append to `scored` on whatever version it has now; the same run's append is found and adopted."""
     catch_up(desk.site, ref, env)
-    mine = [v for v in listing(desk.site.store, ref, env, "scored") if v.run == desk.run and v.step == desk.step]
+    mine = [
+        v for v in listing(desk.site.store, ref, env, "scored") if v.run == desk.run and v.step == desk.step
+    ]
     if mine:
         return mine[0]
     now = latest(desk.site.store, ref, env, "scored")
     total = (now.rows if now else 0) + sum(f.rows for f in out.add)
     out = TableOut(out.table, out.schema, out.add, rows=total, facts=out.facts)
     expected = {"scored": now.version if now else 0}
-    return make_versions(desk, ref, env, [out], expected=expected, inputs=inputs, facts=facts, partition_by=("scored_date",))[0]
+    return make_versions(
+        desk, ref, env, [out], expected=expected, inputs=inputs, facts=facts, partition_by=("scored_date",)
+    )[0]
 
 
-def append_batch(desk: Desk, ref: ModelRef, env: str, out: TableOut, inputs: list[dict[str, Any]], facts: dict[str, Any], answer: dict[str, Any]) -> dict[str, Any]:
+def append_batch(
+    desk: Desk,
+    ref: ModelRef,
+    env: str,
+    out: TableOut,
+    inputs: list[dict[str, Any]],
+    facts: dict[str, Any],
+    answer: dict[str, Any],
+) -> dict[str, Any]:
     """A batch run's rows."""
     with _one_at_a_time:
         made = append(desk, ref, env, out, inputs, facts)
@@ -109,12 +123,25 @@ def drain_ledger(site: Site, ref: ModelRef, env: str) -> int:
         done = drained_seq(versions, ledger)
         if last <= done:
             return 0
-        part = drain(path, done, table_uri(site, ref, env, "scored"), run=f"drain{done}", table_schema=versions[0].schema if versions else "")
+        part = drain(
+            path,
+            done,
+            table_uri(site, ref, env, "scored"),
+            run=f"drain{done}",
+            table_schema=versions[0].schema if versions else "",
+        )
         point("drain:written")
         if not part.files:
             return 0
         desk = _DrainDesk(site, f"drain-{ledger}-{part.last_seq}")
-        made = append(desk, ref, env, part.table_out(), [{"ledger": ledger, "after": done, "last_seq": part.last_seq}], {})
+        made = append(
+            desk,
+            ref,
+            env,
+            part.table_out(),
+            [{"ledger": ledger, "after": done, "last_seq": part.last_seq}],
+            {},
+        )
         point("drain:committed")
         with site.store.write() as c:
             put(c, made)

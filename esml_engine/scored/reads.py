@@ -46,7 +46,9 @@ def moment(text: str | None) -> dt.date | dt.datetime | None:
     try:
         return dt.date.fromisoformat(text) if len(text) == 10 else dt.datetime.fromisoformat(text)
     except ValueError as e:
-        raise UsageError(f"{text!r} is neither a date nor a time", hint="write YYYY-MM-DD or an ISO time") from e
+        raise UsageError(
+            f"{text!r} is neither a date nor a time", hint="write YYYY-MM-DD or an ISO time"
+        ) from e
 
 
 def scored(site: Site, ref: ModelRef, env: str, wanted: ScoredFilter, out: str = "") -> dict[str, Any]:

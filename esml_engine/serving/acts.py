@@ -39,12 +39,19 @@ class Deploy:
         site.settings.check_env(call.env)
         traffic = call.params.get("traffic")
         if traffic not in (None, 100):
-            raise NotYetError("traffic splits other than all or nothing come with the next version", hint="leave --traffic out")
+            raise NotYetError(
+                "traffic splits other than all or nothing come with the next version",
+                hint="leave --traffic out",
+            )
         model = models.get_version(site.store, ref, call.env, call.params.get("version"))
         row = records.get(site.store, ref, call.env)
         old = live_version(row)
         same = old == model["version"]
-        will = [f"start v{model['version']} beside v{old}" if old else f"start v{model['version']}", "smoke-test it with its input example", "shift all traffic to it"]
+        will = [
+            f"start v{model['version']} beside v{old}" if old else f"start v{model['version']}",
+            "smoke-test it with its input example",
+            "shift all traffic to it",
+        ]
         if old:
             will.append(f"keep v{old} for rollback")
         serving = site.settings.model(ref).serving.get(call.env, ServingSettings())  # type: ignore[call-overload]
@@ -67,7 +74,9 @@ class Deploy:
             return None
         ref = ModelRef.parse(call.object)
         model = models.get_version(desk.site.store, ref, call.env, draft.params["version"])
-        params = {"model": {"folder": model["folder"], "sha256": model["sha256"], "version": model["version"]}}
+        params = {
+            "model": {"folder": model["folder"], "sha256": model["sha256"], "version": model["version"]}
+        }
         return job_spec(desk, ref, call.env, "serving.smoke", inputs={}, outputs={}, params=params)
 
     def record(self, call: Call, draft: Draft, result: JobResult | None, desk: Desk) -> dict[str, Any]:
@@ -75,7 +84,9 @@ class Deploy:
         if desk.step == "smoke":
             return desk.commit(lambda c: {})
         ref = ModelRef.parse(call.object)
-        return self._slot(call, ref, draft, desk) if desk.step == "slot" else self._shift(call, ref, draft, desk)
+        return (
+            self._slot(call, ref, draft, desk) if desk.step == "slot" else self._shift(call, ref, draft, desk)
+        )
 
     def _slot(self, call: Call, ref: ModelRef, draft: Draft, desk: Desk) -> dict[str, Any]:
         site, env = desk.site, call.env
@@ -88,7 +99,12 @@ class Deploy:
         live = row["live"] if row else ""
         slot = "green" if live == "blue" else "blue"
         slots = dict(row["slots"]) if row else {}
-        slots[slot] = {"folder": model["folder"], "sha256": model["sha256"], "model_version": model["version"], "deployment": f"v{model['version']}"}
+        slots[slot] = {
+            "folder": model["folder"],
+            "sha256": model["sha256"],
+            "model_version": model["version"],
+            "deployment": f"v{model['version']}",
+        }
         save = site.settings.model(ref).serving.get(env, ServingSettings()).save  # type: ignore[call-overload]
         point("deploy:slot")
 
@@ -112,19 +128,41 @@ class Deploy:
         if row["live"] != slot:
             try:
                 desk.want_endpoint(name)
-                desk.wait(lambda: _ready(platform.endpoint_state(name), row["revision"], slot), f"v{version} becoming ready on {name}", 90)
+                desk.wait(
+                    lambda: _ready(platform.endpoint_state(name), row["revision"], slot),
+                    f"v{version} becoming ready on {name}",
+                    90,
+                )
                 model = models.get_version(site.store, ref, env, version)
                 example = model["detail"]["example"]
                 key = platform.get_secret(records.secret_name(ref, env)) or ""
-                client.score(platform.endpoint_url(name, row["port"]), key, {k: [v] for k, v in example.items()}, "smoke", slot=slot)
+                client.score(
+                    platform.endpoint_url(name, row["port"]),
+                    key,
+                    {k: [v] for k, v in example.items()},
+                    "smoke",
+                    slot=slot,
+                )
             except FailedError as e:
                 self._withdraw(site, row, slot)
-                raise FailedError(f"v{version} failed its smoke test on {name}: {e.message}", hint="traffic is unchanged; " + (e.hint or "see the endpoint's log")) from e
+                raise FailedError(
+                    f"v{version} failed its smoke test on {name}: {e.message}",
+                    hint="traffic is unchanged; " + (e.hint or "see the endpoint's log"),
+                ) from e
         point("deploy:shift")
 
         def change(c: Any) -> dict[str, Any]:
             if row["live"] != slot:
-                records.put(c, {**{k: v for k, v in row.items() if k != "revision"}, "live": slot, "at": now(), "by": desk.actor.rights, "run": desk.run})
+                records.put(
+                    c,
+                    {
+                        **{k: v for k, v in row.items() if k != "revision"},
+                        "live": slot,
+                        "at": now(),
+                        "by": desk.actor.rights,
+                        "run": desk.run,
+                    },
+                )
             return answer(site, ref, env, {**row, "live": slot})
 
         done = desk.commit(change)
@@ -147,7 +185,13 @@ def answer(site: Site, ref: ModelRef, env: str, row: dict[str, Any]) -> dict[str
     """The contract's answer of `deploy`."""
     slot = row["slots"][row["live"]]
     url = site.platform(env).endpoint_url(row["endpoint"], row["port"])
-    return {"endpoint": row["endpoint"], "url": url, "deployment": slot["deployment"], "model_version": slot["model_version"], "traffic": {slot["deployment"]: 100}}
+    return {
+        "endpoint": row["endpoint"],
+        "url": url,
+        "deployment": slot["deployment"],
+        "model_version": slot["model_version"],
+        "traffic": {slot["deployment"]: 100},
+    }
 
 
 class Keys:
@@ -161,7 +205,11 @@ class Keys:
         ref = ModelRef.parse(call.object)
         records.require(site.store, ref, call.env)
         rotate = bool(call.params.get("rotate"))
-        return Draft(will=("make a new key; the old one stops working at once",) if rotate else ("show the key",), irreversible=("callers with the old key are refused",) if rotate else (), params={"rotate": rotate})
+        return Draft(
+            will=("make a new key; the old one stops working at once",) if rotate else ("show the key",),
+            irreversible=("callers with the old key are refused",) if rotate else (),
+            params={"rotate": rotate},
+        )
 
     def jobs(self, call: Call, draft: Draft, desk: Desk) -> JobSpec | None:
         """None."""
@@ -208,7 +256,14 @@ class Score:
         ref, platform, p = ModelRef.parse(call.object), desk.site.platform(call.env), call.params
         row = records.require(desk.site.store, ref, call.env)
         key = platform.get_secret(records.secret_name(ref, call.env)) or ""
-        said = client.score(platform.endpoint_url(row["endpoint"], row["port"]), key, p["columns"], p["caller"], p.get("request_id"), int(p.get("parallel") or 1))
+        said = client.score(
+            platform.endpoint_url(row["endpoint"], row["port"]),
+            key,
+            p["columns"],
+            p["caller"],
+            p.get("request_id"),
+            int(p.get("parallel") or 1),
+        )
         version = said.model_versions[-1] if said.model_versions else live_version(row)
         extra = {k: v for k, v in (("low", said.low), ("high", said.high)) if v is not None}
         return desk.commit(lambda c: {
@@ -233,16 +288,27 @@ class ScoreBatch:
         if call.params.get("file"):
             path = Path(call.params["file"])
             base["inputs"].append({"file": path.name, "sha256": call.params["sha256"]})
-            will, nothing, size = f"score the rows of {path.name} by v{model['version']}", "", float(path.stat().st_size)
+            will, nothing, size = (
+                f"score the rows of {path.name} by v{model['version']}",
+                "",
+                float(path.stat().st_size),
+            )
             made_from = None
         else:
             table = latest(site.store, ref, call.env, "to_score")
             if table is None:
-                raise NotFoundError(f"{ref} has no to_score in {call.env} yet", hint=f"deliver IN files for inference, then esml refine {ref} --env {call.env} --purpose inference")
+                raise NotFoundError(
+                    f"{ref} has no to_score in {call.env} yet",
+                    hint=f"deliver IN files for inference, then esml refine {ref} --env {call.env} --purpose inference",
+                )
             done = scored_to(listing(site.store, ref, call.env, "scored"))
             nothing = f"to_score v{table.version} is scored already" if done == table.version else ""
             base["inputs"].append({"table": "to_score", "version": table.version})
-            will = f"score the rows of to_score v{table.version}" + (f" that v{done} did not have" if done else "") + f" by v{model['version']}"
+            will = (
+                f"score the rows of to_score v{table.version}"
+                + (f" that v{done} did not have" if done else "")
+                + f" by v{model['version']}"
+            )
             size, made_from = float(table.bytes), table.version
         return Draft(
             will=(will,), inputs=tuple(base["inputs"]), makes=("rows in scored",), steps=("score",), nothing_to_do=nothing, size=size, bound_seconds=site.settings.estate.worker.max_step_seconds,
@@ -273,7 +339,9 @@ class ScoreBatch:
         }  # fmt: skip
         if call.params.get("file"):
             params["file"] = call.params["file"]
-        return job_spec(desk, ref, env, "serving.batch", inputs=inputs, outputs={"scored": "scored"}, params=params)
+        return job_spec(
+            desk, ref, env, "serving.batch", inputs=inputs, outputs={"scored": "scored"}, params=params
+        )
 
     def record(self, call: Call, draft: Draft, result: JobResult | None, desk: Desk) -> dict[str, Any]:
         """Append the run's rows, once."""
@@ -281,12 +349,28 @@ class ScoreBatch:
         if result is None or desk.spec is None:
             return desk.commit(lambda c: {"rows": 0})
         p = desk.spec.params
-        said = {"request_id": p["request_id"], "rows": result.value["rows"], "model_version": p["model"]["version"]}
+        said = {
+            "request_id": p["request_id"],
+            "rows": result.value["rows"],
+            "model_version": p["model"]["version"],
+        }
         if not result.tables:
             return desk.commit(lambda c: said)
-        source = {"file": Path(p["file"]).name, "sha256": call.params["sha256"]} if p.get("file") else {"table": "to_score", "version": p["to_score"]}
+        source = (
+            {"file": Path(p["file"]).name, "sha256": call.params["sha256"]}
+            if p.get("file")
+            else {"table": "to_score", "version": p["to_score"]}
+        )
         facts = {"request_id": p["request_id"], **({"to_score": p["to_score"]} if not p.get("file") else {})}
-        return append_batch(desk, ref, call.env, result.tables[0], [source, {"model_version": p["model"]["version"]}], facts, said)
+        return append_batch(
+            desk,
+            ref,
+            call.env,
+            result.tables[0],
+            [source, {"model_version": p["model"]["version"]}],
+            facts,
+            said,
+        )
 
 
 class Rollback:
@@ -301,13 +385,22 @@ class Rollback:
         site.settings.check_env(call.env)
         row = models.champion(site.store, ref, call.env)
         if row is None or row["previous"] is None:
-            raise NotFoundError(f"{ref} has no earlier champion in {call.env}", hint="a rollback goes back to the champion before")
+            raise NotFoundError(
+                f"{ref} has no earlier champion in {call.env}",
+                hint="a rollback goes back to the champion before",
+            )
         deployment = records.get(site.store, ref, call.env)
         slot = _slot_of(deployment, row["previous"])
         will = [f"make v{row['previous']} the champion of {call.env} again, v{row['version']} its previous"]
         if slot and deployment and deployment["live"] != slot:
             will.append(f"shift all traffic of {deployment['endpoint']} back to v{row['previous']}")
-        return Draft(will=tuple(will), inputs=({"champion": row["version"], "revision": row["revision"]},), makes=(f"champion v{row['previous']}",), steps=("swap", "alias"), params={"revision": row["revision"], "to": row["previous"]})
+        return Draft(
+            will=tuple(will),
+            inputs=({"champion": row["version"], "revision": row["revision"]},),
+            makes=(f"champion v{row['previous']}",),
+            steps=("swap", "alias"),
+            params={"revision": row["revision"], "to": row["previous"]},
+        )
 
     def jobs(self, call: Call, draft: Draft, desk: Desk) -> JobSpec | None:
         """None: a decision, not work."""
@@ -323,9 +416,27 @@ class Rollback:
         before = models.champion(desk.site.store, ref, call.env)
 
         def change(c: Any) -> dict[str, Any]:
-            models.crown(c, ref, call.env, to, run=desk.run, by=desk.actor.rights, why="rollback", expected=draft.params["revision"])
+            models.crown(
+                c,
+                ref,
+                call.env,
+                to,
+                run=desk.run,
+                by=desk.actor.rights,
+                why="rollback",
+                expected=draft.params["revision"],
+            )
             if slot and deployment and deployment["live"] != slot:
-                records.put(c, {**{k: v for k, v in deployment.items() if k != "revision"}, "live": slot, "at": now(), "by": desk.actor.rights, "run": desk.run})
+                records.put(
+                    c,
+                    {
+                        **{k: v for k, v in deployment.items() if k != "revision"},
+                        "live": slot,
+                        "at": now(),
+                        "by": desk.actor.rights,
+                        "run": desk.run,
+                    },
+                )
             return {"champion": to, "previous": before["version"] if before else None}
 
         return desk.commit(change)

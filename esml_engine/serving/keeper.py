@@ -59,8 +59,19 @@ def config(site: Site, row: dict[str, Any]) -> dict[str, Any]:
     ref = ModelRef.parse(row["object"])
     key = site.platform(row["env"]).get_secret(records.secret_name(ref, row["env"]))
     keys = [hashlib.sha256(key.encode()).hexdigest()] if key else []
-    server = {"endpoint": row["endpoint"], "port": row["port"], "ledger": str(ledger_path(site, ref, row["env"]))}
-    control = {"revision": row["revision"], "live": row["live"], "slots": row["slots"], "traffic": {row["live"]: 100} if row["live"] else {}, "save": row["save"], "key_sha256": keys}
+    server = {
+        "endpoint": row["endpoint"],
+        "port": row["port"],
+        "ledger": str(ledger_path(site, ref, row["env"])),
+    }
+    control = {
+        "revision": row["revision"],
+        "live": row["live"],
+        "slots": row["slots"],
+        "traffic": {row["live"]: 100} if row["live"] else {},
+        "save": row["save"],
+        "key_sha256": keys,
+    }
     return {"server": server, "control": control}
 
 

@@ -42,17 +42,25 @@ def free_port(c: sa.Connection, ports: str) -> int:
     for port in range(int(low), int(high) + 1):
         if port not in taken:
             return port
-    raise PlatformError(f"every port of {ports} is taken by a deployment", hint="widen serving.ports in estate.toml")
+    raise PlatformError(
+        f"every port of {ports} is taken by a deployment", hint="widen serving.ports in estate.toml"
+    )
 
 
 def put(c: sa.Connection, row: dict[str, Any]) -> None:
     """Insert or replace what is wanted."""
     k = t.deployments
-    found = c.execute(sa.select(k.c.revision).where(k.c.object == row["object"], k.c.env == row["env"])).scalar()
+    found = c.execute(
+        sa.select(k.c.revision).where(k.c.object == row["object"], k.c.env == row["env"])
+    ).scalar()
     if found is None:
         c.execute(k.insert().values(**{**row, "revision": 1}))
     else:
-        c.execute(k.update().where(k.c.object == row["object"], k.c.env == row["env"]).values(**{**row, "revision": found + 1}))
+        c.execute(
+            k.update()
+            .where(k.c.object == row["object"], k.c.env == row["env"])
+            .values(**{**row, "revision": found + 1})
+        )
 
 
 def secret_name(ref: ModelRef, env: str) -> str:

@@ -28,14 +28,17 @@ def columns_of(rows: Any) -> dict[str, list[Any]]:
     elif hasattr(rows, "columns") and hasattr(rows, "__getitem__"):
         columns = {str(c): _plain(rows[c]) for c in rows.columns}
     else:
-        raise UsageError(f"{type(rows).__name__} is no rows to score", hint="give a data frame, a list of dictionaries, or a csv, parquet or json file")
+        raise UsageError(
+            f"{type(rows).__name__} is no rows to score",
+            hint="give a data frame, a list of dictionaries, or a csv, parquet or json file",
+        )
     if not columns or not next(iter(columns.values()), []):
         raise UsageError("there are no rows to score")
     return columns
 
 
 def _plain(series: Any) -> list[Any]:
-    return [None if v is None or v != v else v for v in series.to_list()]  # noqa: PLR0124 - NaN is null
+    return [None if v is None or v != v else v for v in series.to_list()]
 
 
 def _file(path: Path) -> dict[str, list[Any]]:
@@ -54,6 +57,8 @@ def _file(path: Path) -> dict[str, list[Any]]:
         found = con.read_parquet(str(path)) if path.suffix == ".parquet" else con.read_csv(str(path))
         return dict(found.to_arrow_table().to_pydict())
     except duckdb.Error as e:
-        raise UsageError(f"{path.name} can't be read: {e}", hint="give a csv or parquet file with a header") from e
+        raise UsageError(
+            f"{path.name} can't be read: {e}", hint="give a csv or parquet file with a header"
+        ) from e
     finally:
         con.close()

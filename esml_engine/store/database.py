@@ -48,7 +48,9 @@ class Store:
         config.set_main_option("script_location", str(Path(__file__).parent / "migrations"))
         known = {s.revision for s in ScriptDirectory.from_config(config).walk_revisions()}
         if found is not None and found not in known:
-            raise PlatformError(f"the store is at schema {found}, newer than this engine ({HEAD})", hint="use a newer engine")
+            raise PlatformError(
+                f"the store is at schema {found}, newer than this engine ({HEAD})", hint="use a newer engine"
+            )
         with FileLock(f"{self.engine.url.database}.migrate") if self.sqlite else _nothing():
             if self._revision() != HEAD:
                 from alembic import command
@@ -103,7 +105,9 @@ class Store:
         self.engine.dispose()
 
 
-def upsert(c: sa.Connection, table: sa.Table, row: dict[str, Any], update: tuple[str, ...] | None = None) -> None:
+def upsert(
+    c: sa.Connection, table: sa.Table, row: dict[str, Any], update: tuple[str, ...] | None = None
+) -> None:
     """Insert, or update the row with the same primary key (`update`: only these columns; empty: keep the old row)."""
     keys = [k.name for k in table.primary_key.columns]
     if c.dialect.name == "sqlite":

@@ -21,7 +21,9 @@ from esml_engine.store import schema as t
 from esml_engine.training import records
 from esml_engine.training.gates import Evidence, Verdict, judge
 
-OVERHEAD_SECONDS = 300.0  # importance, logging, the champion's rows: on top of the profile's seconds, enforced
+OVERHEAD_SECONDS = (
+    300.0  # importance, logging, the champion's rows: on top of the profile's seconds, enforced
+)
 _SIDES = ("gold_train", "gold_validate", "gold_test")
 
 
@@ -30,7 +32,10 @@ def profile_of(site: Site, ref: ModelRef, env: str, asked: dict[str, Any]) -> Tr
     settings = site.settings
     name = asked.get("profile") or env
     if asked.get("profile") and name not in settings.model(ref).train:
-        raise NotFoundError(f"{ref} has no training profile {name!r}", hint=f"it has {', '.join(settings.model(ref).train) or 'none'}")
+        raise NotFoundError(
+            f"{ref} has no training profile {name!r}",
+            hint=f"it has {', '.join(settings.model(ref).train) or 'none'}",
+        )
     profile = settings.profile(ref, name)
     if asked.get("budget"):
         if float(asked["budget"]) <= 0:
@@ -53,16 +58,22 @@ class Train:
         if settings.task == "analytics":
             raise UsageError(f"{ref} is an analytics model: its way ends at gold", hint=f"esml refine {ref}")
         if settings.task != "regression":
-            raise NotYetError(f"training for {settings.task} comes with the next version", hint="regression works now")
+            raise NotYetError(
+                f"training for {settings.task} comes with the next version", hint="regression works now"
+            )
         if not settings.label:
             raise UsageError(f"{ref} has no label", hint="set label in model.toml")
         have = all_latest(site.store, ref, call.env)
         if "gold_train" not in have:
-            raise NotFoundError(f"{ref} has no split in {call.env} yet", hint=f"esml split {ref} --env {call.env}")
+            raise NotFoundError(
+                f"{ref} has no split in {call.env} yet", hint=f"esml split {ref} --env {call.env}"
+            )
         profile = profile_of(site, ref, call.env, call.params)
         custom = step_file(site.root, ref, "train") if profile.mode == "custom" else None
         if profile.mode == "custom" and custom is None:
-            raise NotFoundError(f"mode is custom but {ref} has no steps/train.py", hint="write it, or set mode = \"automl\"")
+            raise NotFoundError(
+                f"mode is custom but {ref} has no steps/train.py", hint='write it, or set mode = "automl"'
+            )
         if settings.rnd.get(call.env, False):  # type: ignore[call-overload]
             raise NotYetError("R&D mode comes with the next version", hint=f"set rnd.{call.env} = false")
         rows = have["gold_train"].rows
@@ -77,7 +88,12 @@ class Train:
             steps=("train", "register", "alias"),
             params={"profile": profile.model_dump(), "train_seconds": profile.seconds},
             code=code_hash(custom, "automl-1"),
-            settings={"gates": settings.gates.model_dump(), "label": settings.label, "key": settings.key, "task": settings.task},
+            settings={
+                "gates": settings.gates.model_dump(),
+                "label": settings.label,
+                "key": settings.key,
+                "task": settings.task,
+            },
             size=float(rows),
             bound_seconds=profile.seconds + OVERHEAD_SECONDS,
         )
@@ -164,7 +180,13 @@ def register(call: Call, training_run: str, desk: Desk) -> dict[str, Any]:
     version = records.reserve(site.store, ref, env, training_run)
     point("register:reserved")
     tags = {"esml.run": training_run, "esml.version": str(version), "esml.sha256": value["sha256"]}
-    registry = tracking.register(site.platform(env).tracking_uri(), f"{ref.project}-{ref.model}", value["mlflow_run"], value["model_folder"], tags)
+    registry = tracking.register(
+        site.platform(env).tracking_uri(),
+        f"{ref.project}-{ref.model}",
+        value["mlflow_run"],
+        value["model_folder"],
+        tags,
+    )
     point("register:created")
     data = value["data"]
     verdict = verdict_of(site, ref, env, value)
@@ -179,9 +201,26 @@ def register(call: Call, training_run: str, desk: Desk) -> dict[str, Any]:
 
     def change(c: Any) -> dict[str, Any]:
         records.put_version(c, row, pins)
-        c.execute(t.candidates.update().where(t.candidates.c.object == str(ref), t.candidates.c.env == env, t.candidates.c.run == training_run, t.candidates.c.estimator == value["estimator"]).values(version=version, verdict={"verdict": verdict.verdict, "gates": gates}))
+        c.execute(
+            t.candidates.update()
+            .where(
+                t.candidates.c.object == str(ref),
+                t.candidates.c.env == env,
+                t.candidates.c.run == training_run,
+                t.candidates.c.estimator == value["estimator"],
+            )
+            .values(version=version, verdict={"verdict": verdict.verdict, "gates": gates})
+        )
         if verdict.verdict == "promote":
-            records.crown(c, ref, env, version, run=desk.run, by=desk.actor.rights, why=f"passed {len(gates)} of {len(gates)} gates")
+            records.crown(
+                c,
+                ref,
+                env,
+                version,
+                run=desk.run,
+                by=desk.actor.rights,
+                why=f"passed {len(gates)} of {len(gates)} gates",
+            )
         alias = "champion" if verdict.verdict == "promote" else "challenger"
         return {"model_version": version, "registry_version": registry, "alias": alias, "gates": gates}
 
@@ -222,7 +261,11 @@ def write_aliases(call: Call, desk: Desk) -> dict[str, Any]:
 
     def change(c: Any) -> dict[str, Any]:
         k = t.champions
-        c.execute(k.update().where(k.c.object == str(ref), k.c.env == env, k.c.revision == row["revision"]).values(aliased=row["revision"]))
+        c.execute(
+            k.update()
+            .where(k.c.object == str(ref), k.c.env == env, k.c.revision == row["revision"])
+            .values(aliased=row["revision"])
+        )
         return {}
 
     return desk.commit(change)
@@ -240,7 +283,10 @@ class Register:
         site.settings.check_env(call.env)
         row = runs.get(site.store, call.params["run"])
         if row["object"] != str(ref) or row["env"] != call.env:
-            raise UsageError(f"run {row['run']} belongs to {row['object']} in {row['env']}", hint="name the model and environment of that run")
+            raise UsageError(
+                f"run {row['run']} belongs to {row['object']} in {row['env']}",
+                hint="name the model and environment of that run",
+            )
         trained_value(site, row["run"])
         done = [v["version"] for v in records.versions(site.store, ref, call.env) if v["run"] == row["run"]]
         return Draft(
@@ -254,4 +300,8 @@ class Register:
 
     def record(self, call: Call, draft: Draft, result: JobResult | None, desk: Desk) -> dict[str, Any]:
         """As after a training."""
-        return register(call, draft.params["run"], desk) if desk.step == "register" else write_aliases(call, desk)
+        return (
+            register(call, draft.params["run"], desk)
+            if desk.step == "register"
+            else write_aliases(call, desk)
+        )

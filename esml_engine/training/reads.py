@@ -22,7 +22,13 @@ def leaderboard(site: Site, ref: ModelRef, env: str = "all") -> list[dict[str, A
         k = champions[r["env"]]
         alias = None
         if r["version"] is not None:
-            alias = "champion" if k and k["version"] == r["version"] else "previous" if k and k["previous"] == r["version"] else "challenger"
+            alias = (
+                "champion"
+                if k and k["version"] == r["version"]
+                else "previous"
+                if k and k["previous"] == r["version"]
+                else "challenger"
+            )
         verdict = (r["verdict"] or {}).get("verdict")
         out.append({
             "env": r["env"], "run": r["run"], "model_version": r["version"], "estimator": r["estimator"], "metrics": r["metrics"], "baseline": r["baseline"], "alias": alias,
@@ -30,4 +36,6 @@ def leaderboard(site: Site, ref: ModelRef, env: str = "all") -> list[dict[str, A
         })  # fmt: skip
     metric = settings.profile(ref, envs[0]).metric
     sign = DIRECTION.get(metric, 1)
-    return sorted(out, key=lambda r: (r["metrics"].get(metric) is None, -sign * (r["metrics"].get(metric) or 0.0)))
+    return sorted(
+        out, key=lambda r: (r["metrics"].get(metric) is None, -sign * (r["metrics"].get(metric) or 0.0))
+    )

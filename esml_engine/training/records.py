@@ -17,7 +17,9 @@ def reserve(store: Store, ref: ModelRef, env: str, run: str) -> int:
     """The estate-wide version number of a training run; asked twice, the same number."""
     r = t.reservations
     with store.write() as c:
-        found = c.execute(sa.select(r.c.version).where(r.c.object == str(ref), r.c.env == env, r.c.run == run)).scalar()
+        found = c.execute(
+            sa.select(r.c.version).where(r.c.object == str(ref), r.c.env == env, r.c.run == run)
+        ).scalar()
         if found is not None:
             return int(found)
         top = c.execute(sa.select(sa.func.max(r.c.version)).where(r.c.object == str(ref))).scalar() or 0
@@ -29,7 +31,18 @@ def put_version(c: sa.Connection, row: dict[str, Any], pins: list[dict[str, Any]
     """A registered version and the table versions that it stands on."""
     upsert(c, t.model_versions, row)
     for p in pins:
-        upsert(c, t.pins, {"object": row["object"], "env": row["env"], "name": p["table"], "version": p["version"], "model_version": row["version"]}, ())
+        upsert(
+            c,
+            t.pins,
+            {
+                "object": row["object"],
+                "env": row["env"],
+                "name": p["table"],
+                "version": p["version"],
+                "model_version": row["version"],
+            },
+            (),
+        )
 
 
 def put_candidate(c: sa.Connection, row: dict[str, Any]) -> None:
@@ -43,23 +56,45 @@ def champion(store: Store, ref: ModelRef, env: str) -> dict[str, Any] | None:
     return store.first(k.select().where(k.c.object == str(ref), k.c.env == env))
 
 
-def crown(c: sa.Connection, ref: ModelRef, env: str, version: int, *, run: str, by: str, why: str, expected: int | None = None) -> int:
+def crown(
+    c: sa.Connection,
+    ref: ModelRef,
+    env: str,
+    version: int,
+    *,
+    run: str,
+    by: str,
+    why: str,
+    expected: int | None = None,
+) -> int:
     """Make `version` the champion, in one statement that fails when somebody else was first; returns the revision."""
     k = t.champions
     row = c.execute(k.select().where(k.c.object == str(ref), k.c.env == env)).mappings().first()
     at = now()
     if row is None:
         revision = 1
-        c.execute(k.insert().values(object=str(ref), env=env, version=version, previous=None, revision=1, aliased=0, at=at, by=by))
+        c.execute(
+            k.insert().values(
+                object=str(ref), env=env, version=version, previous=None, revision=1, aliased=0, at=at, by=by
+            )
+        )
     else:
         if row["version"] == version:
             return int(row["revision"])
         revision = row["revision"] + 1
         base = row["revision"] if expected is None else expected
-        done = c.execute(k.update().where(k.c.object == str(ref), k.c.env == env, k.c.revision == base).values(version=version, previous=row["version"], revision=revision, at=at, by=by))
+        done = c.execute(
+            k.update()
+            .where(k.c.object == str(ref), k.c.env == env, k.c.revision == base)
+            .values(version=version, previous=row["version"], revision=revision, at=at, by=by)
+        )
         if done.rowcount != 1:
             raise NotFoundError(f"the champion of {ref} in {env} changed meanwhile", hint="look again")
-    c.execute(t.champion_history.insert().values(object=str(ref), env=env, revision=revision, version=version, at=at, by=by, run=run, why=why))
+    c.execute(
+        t.champion_history.insert().values(
+            object=str(ref), env=env, revision=revision, version=version, at=at, by=by, run=run, why=why
+        )
+    )
     return int(revision)
 
 
@@ -73,12 +108,18 @@ def get_version(store: Store, ref: ModelRef, env: str, version: int | None = Non
     if version is None:
         found = champion(store, ref, env)
         if found is None:
-            raise NotFoundError(f"{ref} has no champion in {env} yet", hint=f"esml train {ref} --env {env}; a version becomes champion when it passes floors and baseline")
+            raise NotFoundError(
+                f"{ref} has no champion in {env} yet",
+                hint=f"esml train {ref} --env {env}; a version becomes champion when it passes floors and baseline",
+            )
         version = int(found["version"])
     row = store.first(v.select().where(v.c.object == str(ref), v.c.env == env, v.c.version == version))
     if row is None:
         have = [str(x["version"]) for x in versions(store, ref, env)]
-        raise NotFoundError(f"{ref} has no version {version} in {env}", hint=f"it has {', '.join(have)}" if have else "it has none yet")
+        raise NotFoundError(
+            f"{ref} has no version {version} in {env}",
+            hint=f"it has {', '.join(have)}" if have else "it has none yet",
+        )
     return row
 
 

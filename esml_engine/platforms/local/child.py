@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import importlib
 import os
 import signal
 import sys
@@ -31,9 +32,8 @@ def _end_with(join: object) -> None:
 
 
 def _run(spec_path: str) -> None:
-    from esml_engine.job import run_spec
-
-    code = run_spec(Path(spec_path))
+    # by name: the job entry point is a root above the platforms
+    code = importlib.import_module("esml_engine.job").run_spec(Path(spec_path))
     sys.stdout.flush()
     sys.stderr.flush()
     os._exit(code)  # the worker reads files only: no need to wait for libraries' threads

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from esml_engine.platforms.base import EndpointState
-from esml_engine.runs.processes import ProcessTable, kill
+from esml_engine.processes import ProcessTable, kill
 
 
 class Endpoints:

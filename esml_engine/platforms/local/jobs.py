@@ -12,13 +12,17 @@ from pathlib import Path
 from typing import Any
 
 from esml_engine.platforms.base import JobState
-from esml_engine.runs.processes import ProcessTable, kill
+from esml_engine.processes import ProcessTable, kill
 
 PRELOAD = [
     "esml_engine.job", "numpy", "pyarrow.parquet", "pyarrow.dataset", "duckdb", "pandas", "sklearn.ensemble", "sklearn.linear_model", "sklearn.model_selection",
     "sklearn.inspection", "scipy.stats", "lightgbm", "xgboost", "perpetual", "skops.io", "mlflow", "mlflow.tracking.client", "mlflow.store.tracking.sqlalchemy_store",
     "esml_engine.lake.steps", "esml_engine.refining.steps", "esml_engine.training.steps", "esml_engine.serving.steps",
 ]  # fmt: skip
+
+
+def _nothing() -> None:
+    """A child that only shows that the server forks."""
 
 
 class Jobs:
@@ -29,26 +33,31 @@ class Jobs:
         self.warm = warm
         self._running: dict[str, Any] = {}
         self._context: Any = None
-        self._lock = threading.Lock()
+        self._ready = threading.Event()
 
     def warm_up(self) -> None:
-        """Start the server of warm children (imports only; it never uses what it imports)."""
+        """Start the server of warm children (imports only; it never uses what it imports) without waiting for it."""
         if not self.warm:
             return
         from multiprocessing import forkserver
 
-        with self._lock:
-            if self._context is None:
-                self._context = mp.get_context("forkserver")
-                self._context.set_forkserver_preload(PRELOAD)
         os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+        self._context = mp.get_context("forkserver")
+        self._context.set_forkserver_preload(PRELOAD)
         forkserver.ensure_running()
+        threading.Thread(target=self._probe, name="esml-warm", daemon=True).start()
+
+    def _probe(self) -> None:
+        """The first fork answers when the server has imported everything; until then jobs start cold."""
+        first = self._context.Process(target=_nothing)
+        first.start()
+        first.join()
+        self._ready.set()
 
     def submit(self, spec_path: str) -> str:
         """Start the job of a specification; the handle is the specification's path."""
         folder = Path(spec_path).parent
-        if self.warm:
-            self.warm_up()
+        if self._ready.is_set():
             from esml_engine.platforms.local.child import main
 
             process = self._context.Process(target=main, args=(spec_path,), daemon=False)
@@ -81,7 +90,10 @@ class Jobs:
         """Look at the job's files and process."""
         folder = Path(handle).parent
         process = self._running.get(handle)
-        ended = process is None or (process.poll() if isinstance(process, subprocess.Popen) else process.exitcode) is not None
+        ended = (
+            process is None
+            or (process.poll() if isinstance(process, subprocess.Popen) else process.exitcode) is not None
+        )
         result = folder / "result.json"
         if result.exists():
             if ended:

@@ -12,8 +12,8 @@ from typing import Any
 from esml_engine.platforms.base import EndpointState, JobState
 from esml_engine.platforms.local.endpoints import Endpoints
 from esml_engine.platforms.local.jobs import Jobs
-from esml_engine.runs.processes import ProcessTable
 from esml_engine.platforms.local.secrets import SecretStore
+from esml_engine.processes import ProcessTable
 
 
 class LocalPlatform:
@@ -120,13 +120,36 @@ class LocalPlatform:
             probe = lake / f".probe-{uuid.uuid4().hex[:8]}"
             probe.write_text("ok", encoding="utf-8")
             probe.unlink()
-            rows.append({"part": f"{self.env} lake", "ok": True, "message": f"{lake} can be written", "hint": ""})
+            rows.append(
+                {"part": f"{self.env} lake", "ok": True, "message": f"{lake} can be written", "hint": ""}
+            )
         except OSError as e:
-            rows.append({"part": f"{self.env} lake", "ok": False, "message": f"{lake}: {e.strerror}", "hint": f"give this user the right to write to {lake}"})
+            rows.append(
+                {
+                    "part": f"{self.env} lake",
+                    "ok": False,
+                    "message": f"{lake}: {e.strerror}",
+                    "hint": f"give this user the right to write to {lake}",
+                }
+            )
         free = shutil.disk_usage(self.root).free
-        rows.append({"part": f"{self.env} disk", "ok": free > 1 << 30, "message": f"{free / 1e9:.1f} GB free", "hint": "" if free > 1 << 30 else "free at least 1 GB"})
+        rows.append(
+            {
+                "part": f"{self.env} disk",
+                "ok": free > 1 << 30,
+                "message": f"{free / 1e9:.1f} GB free",
+                "hint": "" if free > 1 << 30 else "free at least 1 GB",
+            }
+        )
         how = "parent-death signal" if sys.platform == "linux" else "watch on the parent (portable fallback)"
-        rows.append({"part": f"{self.env} jobs", "ok": True, "message": f"children end with the worker by {how}", "hint": ""})
+        rows.append(
+            {
+                "part": f"{self.env} jobs",
+                "ok": True,
+                "message": f"children end with the worker by {how}",
+                "hint": "",
+            }
+        )
         return rows
 
     def close(self) -> None:

@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from esml_engine.errors import PlatformError
+
+if TYPE_CHECKING:
+    from cryptography.fernet import Fernet
 
 
 class SecretStore:
@@ -36,9 +40,12 @@ class SecretStore:
         try:
             return str(self._cipher().decrypt(path.read_bytes()).decode())
         except InvalidToken as e:
-            raise PlatformError(f"secret {name} can't be decrypted", hint="the secret or its key was changed; store the secret again") from e
+            raise PlatformError(
+                f"secret {name} can't be decrypted",
+                hint="the secret or its key was changed; store the secret again",
+            ) from e
 
-    def _cipher(self):  # type: ignore[no-untyped-def]
+    def _cipher(self) -> Fernet:
         from cryptography.fernet import Fernet
 
         path = self.folder / ".key"
