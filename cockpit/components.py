@@ -12,12 +12,19 @@ import streamlit as st
 
 from cockpit import opening
 from cockpit.places import page as page_file
-from cockpit.reads import runs_of, who_can, worker_alive
+from cockpit.reads import newest_run, who_can, worker_alive
 from cockpit.views.plan import card
 from cockpit.words import STATES, clock, duration, money, predicted_cost, tidy
 from esml_engine.door import access
 from esml_engine.door.facts import Plan
-from esml_engine.errors import EsmlError, NotAllowedError, NotFoundError, PolicyError, StalePlanError, WaitingError
+from esml_engine.errors import (
+    EsmlError,
+    NotAllowedError,
+    NotFoundError,
+    PolicyError,
+    StalePlanError,
+    WaitingError,
+)
 from esml_engine.estate import Estate
 from esml_engine.estate import Model as EngineModel
 from esml_engine.refs import ModelRef
@@ -74,7 +81,7 @@ def page(show: Callable[[], None]) -> Callable[[], None]:
 # sight
 def zone() -> str | None:
     """The viewer's time zone, where the browser told it."""
-    return st.context.timezone
+    return str(st.context.timezone) if st.context.timezone else None
 
 
 def when(text: str | dt.datetime | None) -> str:
@@ -148,11 +155,11 @@ def choose(estate: Estate) -> Choice | None:
     with st.container(horizontal=True, vertical_alignment="bottom", gap="small"):
         with st.container(width=260):
             st.selectbox(
-                "Project", list(by_project), index=None, key="project", bind="query-params", persist_state="session", label_visibility="collapsed", on_change=_project_changed, args=(first,),
+                "Project", list(by_project), index=None, required=True, key="project", bind="query-params", persist_state="session", label_visibility="collapsed", on_change=_project_changed, args=(first,),
                 format_func=lambda p: f"{p} · {teams.get(p)}" if teams.get(p) else p,
             )  # fmt: skip
         with st.container(width=200):
-            st.selectbox("Model", models, index=None, key="model", bind="query-params", persist_state="session", label_visibility="collapsed")
+            st.selectbox("Model", models, index=None, required=True, key="model", bind="query-params", persist_state="session", label_visibility="collapsed")
         env = st.segmented_control("Environment", list(estate.environments), default=estate.environments[0], required=True, key="env", bind="query-params", persist_state="session", label_visibility="collapsed")
     return Choice(estate, ModelRef(state["project"], state["model"] or models[0]), env or estate.environments[0])
 
@@ -205,6 +212,12 @@ def _said_now(key: str) -> None:
         failure(said)
     elif said:
         st.info(said, icon=":material/group:")
+
+
+def act_card(choice: Choice, plan: Plan, label: str, act: str, *, icon: str = "play_arrow", place: str = "", **params: Any) -> None:
+    """`plan_card` for an act of the chosen model, started on the worker under exactly this plan."""
+    start = getattr(choice.model, act)
+    plan_card(choice.estate, plan, label, lambda h: start(plan=h, detach=True, **params), key=f"{place}{act}", icon=icon)
 
 
 # runs
@@ -270,12 +283,11 @@ def run_line(row: dict[str, Any]) -> str:
     return " · ".join(parts)
 
 
-def follow(choice: Choice, acts: tuple[str, ...], *, key: str) -> None:
-    """The newest run of these acts on this model, live; when it ends the whole page is drawn again, with what it made."""
-    found = [r for r in runs_of(choice.estate, choice.ref, choice.env, limit=20) if r["act"] in acts]
-    if not found:
-        return
-    last = found[0]
+def follow(choice: Choice, acts: tuple[str, ...], *, key: str, purpose: str = "") -> dict[str, Any] | None:
+    """The newest run of these acts on this model, live, and its row; when it ends the whole page is drawn again, with what it made."""
+    last = newest_run(choice.estate, choice.ref, choice.env, acts, purpose)
+    if last is None:
+        return None
     live = last["state"] in records.OPEN
 
     def draw() -> None:
@@ -286,3 +298,4 @@ def follow(choice: Choice, acts: tuple[str, ...], *, key: str) -> None:
             st.rerun()
 
     st.fragment(draw, run_every=0.7 if live else None)()
+    return last

@@ -62,7 +62,7 @@ class Opened:
             return self._site
 
 
-@st.cache_resource(show_spinner=False)
+@st.cache_resource(show_spinner=False)  # type: ignore[untyped-decorator]
 def opened(folder: str) -> Opened:
     """The open site of an estate, once a server."""
     return Opened(Path(folder))

@@ -38,22 +38,17 @@ def evidence(site: Site, names: list[str], month: str, week: str) -> Evidence:
     out = Evidence()
     if not names:
         return out
-    v, f, d, r, m, h = t.versions, t.in_files, t.deployments, t.runs, t.meter, t.champion_history
+    v, d, r, m, h = t.versions, t.deployments, t.runs, t.meter, t.champion_history
     newest = sa.select(v.c.object, v.c.env, v.c.name, sa.func.max(v.c.version).label("version")).where(v.c.object.in_(names)).group_by(v.c.object, v.c.env, v.c.name).subquery()
-    heads = sa.select(v.c.object, v.c.env, v.c.name, v.c.rows, v.c.at, v.c.quality).join(newest, sa.and_(v.c.object == newest.c.object, v.c.env == newest.c.env, v.c.name == newest.c.name, v.c.version == newest.c.version))
-    bronze: dict[tuple[str, str, str], str] = {}
+    heads = sa.select(v.c.object, v.c.name, v.c.rows, v.c.quality).join(newest, sa.and_(v.c.object == newest.c.object, v.c.env == newest.c.env, v.c.name == newest.c.name, v.c.version == newest.c.version))
     with site.store.read() as c:
-        for object_, env, name, rows, at, quality in c.execute(heads):
-            if name.endswith("/bronze"):
-                bronze[(object_, env, name)] = at
+        for object_, name, rows, quality in c.execute(heads):
             if name.endswith("/quarantine"):
                 out.quarantined[object_] += int(rows)
             bad = next((q for q in quality or () if not q.get("passed", True)), None)
             if bad:
                 out.warned.setdefault(object_, f"{bad.get('check', 'expectation')} {bad.get('column') or ''}".strip() + f" in {name}")
-        for object_, env, purpose, dataset, at in c.execute(sa.select(f.c.object, f.c.env, f.c.purpose, f.c.dataset, f.c.at).where(f.c.object.in_(names))):
-            table = f"{'inference/' if purpose == 'inference' else ''}{dataset}/bronze"
-            out.waiting[object_] += int(at > bronze.get((object_, env, table), ""))
+        _count_waiting(c, names, out)
         for object_, env, live, slots in c.execute(sa.select(d.c.object, d.c.env, d.c.live, d.c.slots).where(d.c.object.in_(names))):
             if live and live in (slots or {}):
                 out.serving[(object_, env)] = int(slots[live]["model_version"])
@@ -68,6 +63,35 @@ def evidence(site: Site, names: list[str], month: str, week: str) -> Evidence:
         for at in c.execute(sa.select(sa.func.min(h.c.at)).where(h.c.object.in_(names)).group_by(h.c.object)).scalars():
             out.crowned_by_day[at[:10]] += 1
     return out
+
+
+_Loaded = dict[tuple[str, str, str, str, str], str]  # (model, env, table, date, name) -> hash that bronze holds
+_loaded: dict[str, tuple[tuple[int, str], _Loaded]] = {}  # by model: its bronze versions so far, as (count, newest)
+
+
+def _count_waiting(c: sa.Connection, names: list[str], out: Evidence) -> None:
+    """IN files whose content bronze does not hold. What bronze holds changes with its versions only, so it is kept between reads."""
+    v, f = t.versions, t.in_files
+    bronze = v.c.name.like("%/bronze")
+    marks = {o: (int(n), at) for o, n, at in c.execute(sa.select(v.c.object, sa.func.count(), sa.func.max(v.c.at)).where(v.c.object.in_(names), bronze).group_by(v.c.object))}
+    moved = [o for o in names if o in marks and _loaded.get(o, ((0, ""), {}))[0] != marks[o]]
+    fresh: dict[str, _Loaded] = {o: {} for o in moved}
+    for object_, env, name, facts in c.execute(sa.select(v.c.object, v.c.env, v.c.name, v.c.facts).where(v.c.object.in_(moved), bronze).order_by(v.c.version)):
+        for x in (facts or {}).get("files", []):
+            fresh[object_][(object_, env, name, x["date"], x["name"])] = x["sha256"]
+    for o in moved:
+        _loaded[o] = (marks[o], fresh[o])
+    newest: dict[tuple[str, str, str, str, str], tuple[str, str]] = {}
+    columns = (f.c.object, f.c.env, f.c.purpose, f.c.dataset, f.c.date, f.c.name, f.c.sha256, f.c.stat)
+    for object_, env, purpose, dataset, date, name, sha, stat in c.execute(sa.select(*columns).where(f.c.object.in_(names))):
+        table = f"{'inference/' if purpose == 'inference' else ''}{dataset}/bronze"
+        key = (object_, env, table, date, name)
+        written = stat.rpartition(":")[2]  # the file's modification time: the newest content counts
+        if key not in newest or written > newest[key][0]:
+            newest[key] = (written, sha)
+    for key, (_, sha) in newest.items():
+        have = _loaded[key[0]][1] if key[0] in marks else {}
+        out.waiting[key[0]] += int(have.get(key) != sha)
 
 
 def days(first: dt.date, last: dt.date) -> list[str]:
@@ -106,6 +130,17 @@ def runs_of(estate: Estate, ref: ModelRef, env: str = "", limit: int = 50) -> li
     """
     estate.require("read_status", ref.project)
     return records.listing(estate.site.store, objects=[str(ref)], env=env, limit=limit)
+
+
+def newest_run(estate: Estate, ref: ModelRef, env: str, acts: tuple[str, ...], purpose: str = "") -> dict[str, Any] | None:
+    """The newest run of these acts on a model; `purpose`: only runs on that side of the lake."""
+    estate.require("read_status", ref.project)
+    r = t.runs
+    q = sa.select(r.c.run, r.c.params).where(r.c.object == str(ref), r.c.env == env, r.c.act.in_(acts)).order_by(r.c.run.desc()).limit(20)
+    for row in estate.site.store.rows(q):
+        if not purpose or (row["params"] or {}).get("purpose", "train") == purpose:
+            return records.listing(estate.site.store, run=row["run"])[0]
+    return None
 
 
 def log_tail(work: str | None, folder: Path, lines: int = 40, most: int = 64_000) -> str | None:

@@ -100,8 +100,9 @@ def _export(request: Request, folder: str) -> Path:
     q, p = request.query_params, request.path_params
     out = Path(folder) / f"scored.{p['kind']}"
     model = estate_as(None).model(f"{p['project']}/{p['model']}", q.get("env") or "dev")
-    wanted = {"since": q.get("from", ""), "until": q.get("to", ""), "caller": q.getlist("caller"), "where": tuple(q.getlist("where"))}
-    model.scored(**wanted, model_version=[_number(v) for v in q.getlist("version")]).export(out)
+    versions = [_number(v) for v in q.getlist("version")]
+    rows = model.scored(q.get("from", ""), q.get("to", ""), q.getlist("caller"), versions, where=tuple(q.getlist("where")))
+    rows.export(out)
     return out
 
 
@@ -192,7 +193,7 @@ async def _watch(parent: int, server: Any) -> None:
 async def _serve(port: int, parent: int) -> None:
     import uvicorn
 
-    config = uvicorn.Config(make_app(), host="127.0.0.1", port=port, log_level="warning", timeout_graceful_shutdown=3)
+    config = uvicorn.Config(make_app(), host="127.0.0.1", port=port, log_level="warning", access_log=False, timeout_graceful_shutdown=3)
     server = uvicorn.Server(config)
     watch = asyncio.create_task(_watch(parent, server))
     try:

@@ -54,6 +54,12 @@ def money(amount: float | None, currency: str = "EUR") -> str:
     return f"{sign} {text}"
 
 
+def share(part: float, whole: float) -> str:
+    """A share in per cent; a tiny one is not called 0."""
+    p = 100 * part / whole
+    return "under 0.1 %" if 0 < p < 0.1 else f"{p:.1f} %" if p < 10 else f"{p:.0f} %"
+
+
 def is_bound(basis: str) -> bool:
     """Whether a prediction rests on no run at all."""
     return basis.startswith("upper bound")

@@ -45,7 +45,7 @@ def show() -> None:
         for f in view.figures(found, e, total, now.date()):
             st.metric(
                 f.label, f.text, f.note, delta_color=f.tone, delta_arrow=f.arrow, border=True, height=150, help=f.help or None,
-                chart_data=list(f.series) if len(f.series) > 1 and any(f.series) else None, chart_type=f.chart,
+                chart_data=list(f.series) if len(f.series) > 1 else None, chart_type=f.chart,
             )  # fmt: skip
     shown = _filters(found, {p: estate.site.settings.project(p).team for p in projects})
     if not shown:
@@ -86,7 +86,7 @@ def _table(shown: list[view.Row], environments: tuple[str, ...]) -> None:
         **{env: st.column_config.TextColumn(help=f"Champion in {env}: version and metric on gold_test.") for env in ("dev", "test", "prod")},
         "Next run": st.column_config.TextColumn("Next run, p50", alignment="right", help="Predicted cost of the next step in the first environment; ≤ marks an upper bound (no run yet)."),
     }
-    event = st.dataframe(frame, hide_index=True, column_config=config, on_select="rerun", selection_mode="single-row", key="models", placeholder="", row_height=34, height=min(36 + 34 * len(shown) + 3, 640))
+    event = st.dataframe(frame, hide_index=True, column_config=config, on_select="rerun", selection_mode="single-row", key="models", placeholder="", row_height=34, height="content" if len(shown) <= 15 else 560)
     chosen = event["selection"]["rows"]
     newest = max((moment(r.since) for r in shown if r.since), default=None)
     st.caption("Choose a row to open the model." + (f" Last change of stage: {when(newest)}." if newest else ""))

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import datetime as dt
+from typing import Any
 
 import streamlit as st
 
 from cockpit import opening
-from cockpit.components import Choice, as_of, choose, failure, follow, nothing_yet, page, plan_card
-from cockpit.reads import runs_of
+from cockpit.components import Choice, act_card, as_of, choose, failure, follow, nothing_yet, page
 from cockpit.views import lake as view
 from cockpit.words import plural
 from esml_engine.errors import EsmlError
@@ -23,7 +23,7 @@ def show() -> None:
         return
     choice.estate.require("read_status", choice.ref.project)
     head, side = st.columns([3, 1], vertical_alignment="bottom")
-    with side:
+    with side, st.container(horizontal=True, horizontal_alignment="right"):
         purpose: Purpose = st.segmented_control("Side", ["train", "inference"], default="train", required=True, key="purpose", bind="query-params", label_visibility="collapsed") or "train"
     with head:
         st.title("Lake")
@@ -45,20 +45,18 @@ def _cell(cell: view.Cell, head: str = "") -> None:
 
 
 def _matrix(m: view.Matrix) -> None:
-    for ds, cells in m.datasets.items():
-        row = st.columns([1.1, 1, 1, 1], vertical_alignment="center")
-        with row[0]:
-            st.markdown(f"**{ds}**")
-        for column, head, cell in zip(row[1:], ("IN", "Bronze", "Silver"), cells, strict=True):
-            with column:
-                _cell(cell, head)
-    row = st.columns([1.1, 1, 1, 1], vertical_alignment="center")
-    with row[0]:
-        st.markdown("**all datasets**")
-    with row[1]:
+    left, right = st.columns([4.3, 2], vertical_alignment="center")
+    with left:
+        for ds, cells in m.datasets.items():
+            row = st.columns([1.1, 1, 1, 1], vertical_alignment="center", gap="xsmall")
+            with row[0]:
+                st.markdown(f"**{ds}**")
+            for column, head, cell in zip(row[1:], ("IN", "Bronze", "Silver"), cells, strict=True):
+                with column:
+                    _cell(cell, head)
+    with right, st.grid(2 if m.split is not None else 1, min_column_width=130, gap="xsmall"):
         _cell(m.gold, "Gold" if m.goal == "gold" else "To score")
-    if m.split is not None:
-        with row[2]:
+        if m.split is not None:
             _cell(m.split, "Split")
 
 
@@ -70,9 +68,8 @@ def _refine(choice: Choice, purpose: Purpose, m: view.Matrix) -> None:
         nothing_yet("No IN file yet.", f"Deliver one: `esml ingest {choice.ref} {first} FILE --date YYYY-MM-DD --env {choice.env}`" + (" `--purpose inference`" if purpose == "inference" else ""))
     else:
         label = f"Refine {plural(m.waiting, 'file')}" if m.waiting else "Refine"
-        plan_card(choice.estate, plan, label, lambda h: choice.model.refine(purpose=purpose, plan=h, detach=True), key="refine")
-    follow(choice, ("refine", "pipeline"), key="refine-run")
-    _made(choice, "refine")
+        act_card(choice, plan, label, "refine", purpose=purpose)
+    _made(follow(choice, ("refine", "pipeline"), key="refine-run", purpose=purpose))
 
 
 def _split(choice: Choice) -> None:
@@ -82,17 +79,14 @@ def _split(choice: Choice) -> None:
     except EsmlError as e:
         failure(e)
         return
-    plan_card(choice.estate, plan, "Split gold", lambda h: choice.model.split(plan=h, detach=True), key="split", icon="call_split")
-    follow(choice, ("split",), key="split-run")
-    _made(choice, "split")
+    act_card(choice, plan, "Split gold", "split", icon="call_split")
+    _made(follow(choice, ("split",), key="split-run"))
 
 
-def _made(choice: Choice, act: str) -> None:
-    last = next((r for r in runs_of(choice.estate, choice.ref, choice.env, limit=20) if r["act"] == act), None)
-    if last and last["state"] == "done":
-        lines = view.made(last["result"])
-        if lines:
-            st.caption("It made: " + " · ".join(lines))
+def _made(run: dict[str, Any] | None) -> None:
+    lines = view.made(run["result"]) if run and run["state"] == "done" else []
+    if lines:
+        st.caption("It made: " + " · ".join(lines))
 
 
 show()

@@ -60,7 +60,7 @@ def _list(estate: Estate, states: list[str], by: str) -> None:
         return
     event = st.dataframe(
         pd.DataFrame(view.table(shown, when)), hide_index=True, on_select="rerun", selection_mode="single-row", key="list", row_height=34, placeholder="",
-        height=min(36 + 34 * len(shown) + 3, 620),
+        height="content" if len(shown) <= 15 else 560,
         column_config={n: st.column_config.TextColumn(alignment="right") for n in ("Time", "Predicted", "Cost", "Predicted cost")},
     )  # fmt: skip
     st.caption("Choose a row for its steps, log and result. ≤ marks an upper bound: no run of that act before it.")

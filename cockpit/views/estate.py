@@ -8,7 +8,7 @@ from itertools import accumulate
 from typing import Any
 
 from cockpit.reads import Evidence, days
-from cockpit.words import ago, metric, money, plural, role, value
+from cockpit.words import ago, metric, money, plural, role, share, value
 from esml_engine.refs import STAGES
 
 KINDS = {
@@ -80,7 +80,7 @@ def needs_of(status: dict[str, Any], e: Evidence, cost: dict[str, Any] | None, b
         if p["p90"] > limit:
             out.append(Need("policy", f"Policy: {act} {money(p['p90'], p['currency'])} > {money(limit, p['currency'])}"))
     if budget and budget["budget"] > 0 and budget["month_end"] > budget["budget"]:
-        out.append(Need("budget", f"Budget: month end {budget['month_end'] / budget['budget']:.0%}"))
+        out.append(Need("budget", f"Budget: month end {share(budget['month_end'], budget['budget'])}"))
     if e.waiting.get(model, 0):
         out.append(Need("waiting", f"{plural(e.waiting[model], 'IN file')} {'waits' if e.waiting[model] == 1 else 'wait'}"))
     for env, its in status["environments"].items():
@@ -174,7 +174,7 @@ def figures(found: list[Row], e: Evidence, money_: dict[str, Any], today: dt.dat
     return [
         Figure("With a champion", f"{len(crowned)} of {len(found)}", f"{prod} in prod", series=champions, help="Models that have a champion in any environment; the line shows the last 30 days."),
         Figure("Needs attention", f"{len(needy)} of {len(found)}", f"{KINDS[worst]} · {kinds[worst]}" if worst else "nothing waits", "inverse" if worst in ("failed", "policy", "budget") else "off", help="Models with at least one open need; the note names the worst."),
-        Figure("Spent this month", money(spent, currency), f"{spent / budget:.0%} of {money(budget, currency)}" if budget else "no budget set", series=by_day, chart="bar", help="Metered cost of all runs since the first of the month (UTC), by day; compared with the sum of the projects' budgets."),
-        Figure("Month end, forecast", money(end, currency), f"{end / budget:.0%} of budget" if budget else "no budget set", "inverse" if over else "off", "up" if over else "off", tuple(accumulate(by_day)), "area", "Straight line from the days gone; metered cost so far as the area."),
+        Figure("Spent this month", money(spent, currency), f"{share(spent, budget)} of {money(budget, currency)}" if budget else "no budget set", series=by_day, chart="bar", help="Metered cost of all runs since the first of the month (UTC), by day; compared with the sum of the projects' budgets."),
+        Figure("Month end, forecast", money(end, currency), f"{share(end, budget)} of budget" if budget else "no budget set", "inverse" if over else "off", "up" if over else "off", tuple(accumulate(by_day)), "area", "Straight line from the days gone; metered cost so far as the area."),
         Figure("Failed runs, 7 d", str(failed), f"today {e.failed_by_day.get(week[-1], 0)}", "inverse" if failed else "off", "off", tuple(float(e.failed_by_day.get(d, 0)) for d in week), "bar", "Runs that failed in the last seven days (UTC), by day."),
     ]

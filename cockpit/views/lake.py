@@ -56,7 +56,7 @@ def version_cell(v: Version | None, to_do: bool, notes: list[str], now: dt.datet
     bad = [q for q in v.quality if not q.get("passed", True)]
     note = " · ".join([plural(v.rows, "row"), ago(v.at, now), *notes, *([plural(len(bad), "warning")] if bad else [])])
     if to_do:
-        return Cell(f"v{v.version}, older than its input", note, "update", "orange")
+        return Cell(f"v{v.version} → v{v.version + 1}", note, "update", "orange")
     return Cell(f"v{v.version}", note, "warning" if bad else "check", "orange" if bad else "green")
 
 
@@ -98,7 +98,7 @@ def matrix(site: Site, ref: ModelRef, env: str, purpose: Purpose, now: dt.dateti
     gold_cell = version_cell(gold, todo.gold, [f"{newer} newer silver"] if newer else [], now)
     if gold is None and todo.blocked:
         gold_cell = Cell("waits", f"for {', '.join(todo.blocked)}", "hourglass_empty", "gray")
-    sides = {n: have[n] for n in ("gold_train", "gold_validate", "gold_test") if n in have}
+    sides: dict[str, Version] = {n: have[n] for n in ("gold_train", "gold_validate", "gold_test") if n in have}
     split = split_cell(gold, have.get("gold_train"), sides, now) if purpose == "train" and settings.task != "analytics" else None
     return Matrix(cells, goal, gold_cell, split, sum(len(f) for f in todo.files.values()), max((v.at for v in have.values()), default=None))
 

@@ -1,0 +1,228 @@
+"""The model's page: its track from IN to prod, champions, and the next step."""
+
+from __future__ import annotations
+
+import datetime as dt
+from dataclasses import dataclass
+from typing import Any
+
+from cockpit.views.lake import Cell
+from cockpit.words import NOT_MEASURED, NOT_SET_UP, ago, metric, money, plural, role, value
+from esml_engine.door.facts import Plan
+from esml_engine.door.site import Site
+from esml_engine.errors import NotFoundError, NotYetError, UsageError
+from esml_engine.estate import Model
+from esml_engine.lake.catalogue import Version, all_latest
+from esml_engine.lake.deliveries import delivered, waiting
+from esml_engine.refs import ModelRef, TableName
+from esml_engine.serving import records as serving
+from esml_engine.training import records as training
+from esml_engine.training.facts import DIRECTION
+
+
+def track(site: Site, ref: ModelRef, env: str, now: dt.datetime) -> list[tuple[str, Cell]]:
+    """IN, bronze, silver, gold and trained as they stand in `env`; test and prod by their champions."""
+    settings = site.settings.model(ref)
+    sets = list(settings.datasets)
+    have = all_latest(site.store, ref, env)
+    came = sum(len(delivered(site, ref, env, ds, "train")) for ds in sets)
+    wait = sum(len(waiting(site, ref, env, ds, "train")) for ds in sets)
+    out = [("IN", _in(came, wait))]
+    for layer in ("bronze", "silver"):
+        versions = [v for ds in sets if (v := have.get(str(TableName(layer, ds, "train"))))]
+        out.append((layer.capitalize(), _layer(versions, len(sets), now)))
+    out.append(("Gold", _layer([have["gold"]] if "gold" in have else [], 1, now)))
+    if settings.task == "analytics":
+        return out
+    newest = next(iter(training.versions(site.store, ref, env)), None)
+    main = site.settings.profile(ref, env).metric
+    out.append(("Trained", Cell("Trained", f"v{newest['version']} · {value(newest['metrics'].get(main))} · {ago(newest['at'], now)}", "check_circle", "green") if newest else _open("Trained")))
+    for stage in ("test", "prod"):
+        name = f"In {stage}"
+        if stage not in site.settings.environments:
+            out.append((name, Cell(name, NOT_SET_UP, "remove", "gray")))
+            continue
+        champion = training.champion(site.store, ref, stage)
+        out.append((name, Cell(name, f"v{champion['version']} · {ago(champion['at'], now)}", "check_circle", "green") if champion else _open(name)))
+    return out
+
+
+def _open(name: str) -> Cell:
+    return Cell(name, "not yet", "radio_button_unchecked", "gray")
+
+
+def _in(came: int, wait: int) -> Cell:
+    if not came:
+        return Cell("IN", "no file yet", "radio_button_unchecked", "gray")
+    return Cell("IN", f"{plural(wait, 'file')} waiting", "inbox", "orange") if wait else Cell("IN", f"{plural(came, 'file')}, all read", "check_circle", "green")
+
+
+def _layer(versions: list[Version], wanted: int, now: dt.datetime) -> Cell:
+    name = ""
+    if not versions:
+        return Cell(name, "not yet", "radio_button_unchecked", "gray")
+    newest = max(v.at for v in versions)
+    numbers = sorted({v.version for v in versions})
+    note = " / ".join(f"v{n}" for n in numbers) + f" · {ago(newest, now)}"
+    if len(versions) < wanted:
+        return Cell(name, f"{len(versions)} of {wanted} datasets · {note}", "hourglass_top", "orange")
+    return Cell(name, note, "check_circle", "green")
+
+
+@dataclass(frozen=True)
+class Champion:
+    """One environment's card."""
+
+    env: str
+    version: int | None
+    state: str  # champion v2 | no champion yet | not set up
+    metric: str
+    value: str
+    note: str  # against the baseline
+    better: bool | None
+    data: str
+    serves: int | None
+
+
+def champions(site: Site, ref: ModelRef, environments: tuple[str, ...], now: dt.datetime) -> list[Champion]:
+    """dev, test and prod; an environment that the estate does not have is said to be not set up."""
+    out = []
+    for env in ("dev", "test", "prod"):
+        if env not in environments:
+            out.append(Champion(env, None, NOT_SET_UP, "", "", "", None, "", None))
+            continue
+        main = site.settings.profile(ref, env).metric
+        crowned = training.champion(site.store, ref, env)
+        if crowned is None:
+            out.append(Champion(env, None, "no champion yet", metric(main), NOT_MEASURED, "", None, "", None))
+            continue
+        row = training.get_version(site.store, ref, env, crowned["version"])
+        x, base = row["metrics"].get(main), row["baseline"].get(main)
+        gold = next((i["version"] for i in row["inputs"] if i.get("table") == "gold"), None)
+        note, better = against(x, base, main)
+        deployed = serving.get(site.store, ref, env)
+        serves = int(deployed["slots"][deployed["live"]]["model_version"]) if deployed and deployed["live"] in deployed["slots"] else None
+        data = " · ".join(x for x in (f"gold v{gold}" if gold else "", f"champion since {ago(crowned['at'], now)}", f"serves v{serves}" if serves else "not deployed") if x)
+        out.append(Champion(env, crowned["version"], f"champion v{crowned['version']}", f"{metric(main)} on gold_test", value(x), note, better, data, serves))
+    return out
+
+
+def against(x: float | None, base: float | None, name: str) -> tuple[str, bool | None]:
+    """`26 % better than baseline 80.1`."""
+    if x is None or base is None:
+        return "baseline " + NOT_MEASURED, None
+    better = (x - base) * DIRECTION.get(name, 1) > 0
+    share = f"{abs(x - base) / abs(base):.0%} " if base else ""
+    return f"{share}{'better' if better else 'worse'} than baseline {value(base)}", better
+
+
+@dataclass(frozen=True)
+class Step:
+    """The next step, with its plan; without one, what there is to say."""
+
+    act: str
+    label: str
+    icon: str
+    plan: Plan | None
+    said: str = ""
+
+
+_STEPS = {
+    "refine": ("Refine", "play_arrow"), "split": ("Split gold", "call_split"), "train": ("Train", "model_training"), "deploy": ("Deploy the champion", "rocket_launch"),
+}  # fmt: skip
+
+
+def next_step(model: Model) -> Step:
+    """The first act along refine, split, train, deploy that has something to do; plans only, nothing starts."""
+    site, ref, env = model.site, model.ref, model.env_name
+    settings = site.settings.model(ref)
+    acts = ["refine"] if settings.task == "analytics" else list(_STEPS)
+    for act in acts:
+        if act == "train" and _trained(site, ref, env):
+            continue
+        if act == "deploy" and training.champion(site.store, ref, env) is None:
+            continue
+        try:
+            plan: Plan = getattr(model, f"plan_{act}")()
+        except NotYetError as e:
+            return Step(act, _STEPS[act][0], "info", None, f"{e.message[:1].upper()}{e.message[1:]}.")
+        except (NotFoundError, UsageError):
+            continue
+        if not plan.draft.nothing_to_do:
+            label, icon = _STEPS[act]
+            return Step(act, f"{label} v{plan.draft.params['version']}" if act == "deploy" else label, icon, plan)
+    if not any(delivered(site, ref, env, ds, "train") for ds in settings.datasets):
+        first = next(iter(settings.datasets))
+        return Step("ingest", "", "inbox", None, f"Nothing is here yet. Deliver a file: `esml ingest {ref} {first} FILE --date YYYY-MM-DD --env {env}`")
+    crowned = training.champion(site.store, ref, env)
+    if settings.task == "analytics":
+        return Step("", "", "check_circle", None, f"Everything in {env} is current: an analytics model ends at gold.")
+    if crowned is None:
+        return Step("", "", "gpp_maybe", None, f"Trained, but no version passed the gates in {env}: the Runs tab shows which gate and by how much.")
+    return Step("", "", "check_circle", None, f"Everything in {env} is current: champion v{crowned['version']} serves. New IN files start the next round.")
+
+
+def _trained(site: Site, ref: ModelRef, env: str) -> bool:
+    head = all_latest(site.store, ref, env).get("gold_train")
+    return head is not None and any({"table": "gold_train", "version": head.version} in v["inputs"] for v in training.versions(site.store, ref, env))
+
+
+def blocked(status: dict[str, Any], running: int) -> tuple[str, str]:
+    """(icon, sentence): what blocks the model, and whose turn it is."""
+    turn = role(status["turn"])
+    whose = f" Whose turn: **{turn}**." if turn else ""
+    if running:
+        return "progress_activity", f"**{plural(running, 'run')} in progress.**{whose}"
+    if status["blocked_by"]:
+        return "block", f"**Blocked.** {status['blocked_by'][:1].upper()}{status['blocked_by'][1:]}.{whose}"
+    if not status["next"]:
+        return "check_circle", f"**Nothing blocks it.** Stage: {status['stage']}."
+    return "arrow_forward", f"**Next: {status['next']}.** Stage: {status['stage']}, since {ago(status['since']) or 'now'}.{whose}"
+
+
+def leaderboard(rows: list[dict[str, Any]], main: str, currency: str) -> list[dict[str, Any]]:
+    """Candidates as a table, best first."""
+    out = []
+    for r in rows:
+        x, base = r["metrics"].get(main), r["baseline"].get(main)
+        bad = [g["gate"] for g in r["gates"] if not g["passed"]]
+        verdict = "" if r["model_version"] is None else "✓ ready" if r["ready"] else f"✕ {', '.join(bad)}" if bad else "not judged"
+        out.append({
+            "Alias": r["alias"] or "", "Env": r["env"], "Version": f"v{r['model_version']}" if r["model_version"] is not None else "", "Estimator": r["estimator"].replace("_", " "),
+            "metric": x, "baseline": base, "Against baseline": against(x, base, main)[0].split(" than")[0], "Gates": verdict, "Data": f"gold v{r['data'].get('gold')}" if r["data"].get("gold") else "",
+            "Cost": money(r["cost"], currency), "at": r["at"], "Run": r["run"],
+        })  # fmt: skip
+    return out
+
+
+def over_versions(rows: list[dict[str, Any]], main: str) -> list[dict[str, Any]]:
+    """Metric and baseline of each registered version, oldest first."""
+    return [
+        {"version": r["version"], "env": r["env"], "value": r["metrics"][main], "baseline": r["baseline"].get(main)}
+        for r in sorted(rows, key=lambda r: r["version"]) if r["metrics"].get(main) is not None
+    ]  # fmt: skip
+
+
+def activity(runs: list[dict[str, Any]], crowns: list[dict[str, Any]], currency: str, most: int = 12) -> list[tuple[str, str]]:
+    """(time, line) of what happened, newest first."""
+    out = []
+    for r in runs:
+        result = r["result"] or {}
+        what = {"train": f"v{result.get('model_version')}" if result.get("model_version") else "", "deploy": str(result.get("deployment") or "")}.get(r["act"], "")
+        cost = f" · {money(r['cost'], currency)}" if r["cost"] is not None else ""
+        out.append((r["ended"] or r["started"] or r["created"], f"**{r['act'].replace('_', ' ')}** {what} {r['state']}{cost} · {r['as'] or r['actor']} · `{r['run']}`".replace("  ", " ")))
+    out += [(k["at"], f"**champion** of {k['env']} is v{k['version']} · {k['why']} · {k['by']}") for k in crowns]
+    return sorted(out, reverse=True)[:most]
+
+
+def costs(said: dict[str, Any]) -> list[dict[str, str]]:
+    """Predicted costs of the next runs as a table."""
+    names = {"refine": "Refine", "train": "Train", "score_1000_rows": "Score 1,000 rows (batch)", "endpoint_month": "Endpoint, one month"}
+    out = []
+    for act, p in said["predicted"].items():
+        bound = p["basis"].startswith("upper bound")
+        out.append({
+            "Next": names.get(act, act), "p50": "" if bound else money(p["p50"], p["currency"]), "p90": ("≤ " if bound else "") + money(p["p90"], p["currency"]),
+            "Rests on": p["basis"],
+        })  # fmt: skip
+    return out
