@@ -13,8 +13,9 @@ import streamlit as st
 from cockpit import opening
 from cockpit.places import page as page_file
 from cockpit.reads import newest_run, who_can, worker_alive
-from cockpit.views.plan import card
+from cockpit.views.plan import Card, card
 from cockpit.words import STATES, clock, duration, money, predicted_cost, tidy
+from esml_engine.clock import seconds_since
 from esml_engine.door import access
 from esml_engine.door.facts import Plan
 from esml_engine.errors import (
@@ -114,54 +115,74 @@ class Choice:
         return self.estate.model(str(self.ref), self.env)
 
 
-def _project_changed(first: dict[str, str]) -> None:
-    st.session_state["model"] = first.get(st.session_state["project"])
-    st.session_state["_chosen"] = True
+_CHOSEN = "_chosen"  # what this session chose last, for pages opened without an address of their own
+
+
+def chips(label: str, options: dict[str, str], key: str) -> list[str]:
+    """Filters as chips (value: shown text) whose chosen values stand in the address under `key`; unknown ones are dropped.
+
+    Not bound by Streamlit: a bound widget writes its shown text, and counts in it would break a link tomorrow.
+    """
+    if not options:
+        return []
+    widget = f"chips:{key}"
+    st.session_state[widget] = [v for v in st.query_params.get_all(key) if v in options]
+
+    def changed() -> None:
+        st.query_params[key] = st.session_state[widget]
+
+    return list(st.pills(label, list(options), selection_mode="multi", key=widget, label_visibility="collapsed", format_func=lambda v: options.get(v, v), on_change=changed))
+
+
+def _pick(key: str, also: Callable[[str], dict[str, str]] | None = None) -> None:
+    """A selector was changed: the address is what counts."""
+    value = st.session_state[f"pick:{key}"]
+    st.query_params.update({key: value, **(also(value) if also else {})})
 
 
 def choose(estate: Estate) -> Choice | None:
     """Project, model and environment in a row above the title; None after saying that there is none, or that a link's target is gone."""
-    refs = estate.visible()
     by_project: dict[str, list[str]] = {}
-    for r in refs:
+    for r in estate.visible():
         by_project.setdefault(r.project, []).append(r.model)
-    fresh = not st.session_state.pop("_chosen", False)
     asked = {k: st.query_params.get(k) for k in ("project", "model", "env")}
-    if fresh:
-        if asked["project"] and asked["project"] not in by_project:
-            gone("Project", asked["project"])
-            return None
-        if asked["model"] and asked["model"] not in by_project.get(asked["project"] or next(iter(by_project), ""), []):
-            gone("Model", asked["model"])
-            return None
-        if asked["env"] and asked["env"] not in estate.environments:
-            gone("Environment", asked["env"])
-            return None
-    if not refs:
-        nothing_yet("No model yet.", "Make one with `esml new model PROJECT/MODEL`, or load the demo with `esml demo`.")
+    last: dict[str, str] = st.session_state.get(_CHOSEN, {})
+    if asked["project"] and asked["project"] not in by_project:
+        gone("Project", asked["project"])
         return None
-    state = st.session_state
-    if state.get("project") not in by_project:
-        state["project"] = asked["project"] or next(iter(by_project))
-    if fresh and asked["project"]:
-        state["project"] = asked["project"]
-    models = by_project[state["project"]]
-    if fresh and asked["model"]:
-        state["model"] = asked["model"]
-    if state.get("model") not in models:
-        state["model"] = models[0]
-    first = {p: m[0] for p, m in by_project.items()}
+    if not by_project:
+        if asked["model"]:
+            gone("Model", asked["model"])
+        else:
+            nothing_yet("No model that you may see yet.", "Make one with `esml new model PROJECT/MODEL`, load the demo with `esml demo`, or ask an owner of a project for a role.")
+        return None
+    project = asked["project"] or (last.get("project") if last.get("project") in by_project else None) or next(iter(by_project))
+    models = by_project[project]
+    if asked["model"] and asked["model"] not in models:
+        gone("Model", asked["model"])
+        return None
+    model = asked["model"] or (last["model"] if last.get("project") == project and last.get("model") in models else models[0])
+    if asked["env"] and asked["env"] not in estate.environments:
+        gone("Environment", asked["env"])
+        return None
+    env = asked["env"] or (last["env"] if last.get("env") in estate.environments else estate.environments[0])
+    chosen = {"project": project, "model": model, "env": env}
+    st.session_state[_CHOSEN] = chosen
+    if asked != chosen:
+        st.query_params.update(chosen)  # so that the address can be forwarded
+    for k, v in chosen.items():
+        st.session_state[f"pick:{k}"] = v
     teams = {p: estate.site.settings.project(p).team for p in by_project}
     with st.container(horizontal=True, vertical_alignment="bottom", gap="small"):
         with st.container(width=260):
             st.selectbox(
-                "Project", list(by_project), index=None, required=True, key="project", bind="query-params", persist_state="session", label_visibility="collapsed", on_change=_project_changed, args=(first,),
-                format_func=lambda p: f"{p} · {teams.get(p)}" if teams.get(p) else p,
+                "Project", list(by_project), key="pick:project", label_visibility="collapsed", format_func=lambda p: f"{p} · {teams.get(p)}" if teams.get(p) else p,
+                on_change=_pick, args=("project", lambda p: {"model": by_project[p][0]}),
             )  # fmt: skip
         with st.container(width=200):
-            st.selectbox("Model", models, index=None, required=True, key="model", bind="query-params", persist_state="session", label_visibility="collapsed")
-        env = st.segmented_control("Environment", list(estate.environments), default=estate.environments[0], required=True, key="env", bind="query-params", persist_state="session", label_visibility="collapsed")
-    return Choice(estate, ModelRef(state["project"], state["model"] or models[0]), env or estate.environments[0])
+            st.selectbox("Model", models, key="pick:model", label_visibility="collapsed", on_change=_pick, args=("model",))
+        st.segmented_control("Environment", list(estate.environments), required=True, key="pick:env", label_visibility="collapsed", on_change=_pick, args=("env",))
+    return Choice(estate, ModelRef(project, model), env)
 
 
 # plan before act
@@ -178,14 +199,10 @@ def plan_card(estate: Estate, plan: Plan, label: str, start: Callable[[str], dic
                 for name, (text, note) in (("Will read", c.reads), ("Predicted time", c.time), ("Predicted cost", c.cost), ("Budget left after", c.left)):
                     st.metric(name, text, note or None, delta_color="off", delta_arrow="off")
         start_button(c, label, start, key=key, icon=icon)
-        with st.expander("The plan in full", expanded=False) if c.kind not in ("nothing",) else st.container():
-            if c.kind != "nothing":
-                st.markdown("\n".join(f"{n}. {tidy(w, site.root)}" for n, w in enumerate(c.will, 1)))
-                st.caption(f"{c.policy} · plan `{c.hash[:8]}`")
 
 
-def start_button(c: Any, label: str, start: Callable[[str], dict[str, Any]], *, key: str, icon: str) -> None:
-    """The button beside what it makes, or beside the reason why it can't be pressed."""
+def start_button(c: Card, label: str, start: Callable[[str], dict[str, Any]], *, key: str, icon: str) -> None:
+    """The button, the plan's lines behind a second one, and what it makes, or the reason why it can't be pressed."""
 
     def pressed() -> None:
         try:
@@ -198,6 +215,10 @@ def start_button(c: Any, label: str, start: Callable[[str], dict[str, Any]], *, 
 
     with st.container(horizontal=True, vertical_alignment="center"):
         st.button(label, key=key, icon=f":material/{icon}:", type="primary", disabled=bool(c.blocked), on_click=pressed)
+        if c.kind != "nothing":
+            with st.popover("Plan in full", icon=":material/list_alt:"):
+                st.markdown("\n".join(f"{n}. {tidy(w, opening.root())}" for n, w in enumerate(c.will, 1)))
+                st.caption(f"{c.policy[:1].upper()}{c.policy[1:]}. Plan `{c.hash[:8]}`.")
         if c.blocked:
             sign = {"nothing": "check", "forbidden": "lock", "refused": "policy", "waits": "hourglass_top", "worker": "power_off"}[c.kind]
             st.markdown(f":material/{sign}: {c.blocked[:1].upper()}{c.blocked[1:]}", width="content")
@@ -245,7 +266,7 @@ def progress_of(estate: Estate, row: dict[str, Any], *, key: str, link: bool = T
     is_open = row["state"] in records.OPEN
     with st.container(horizontal=True, vertical_alignment="center"):
         badge(row["state"], "cancelling" if is_open and row["cancel"] else "")
-        st.markdown(f"**{row['act']}** · run `{row['run']}`", width="content")
+        st.markdown(f"**{row['act'].replace('_', ' ')}** · run `{row['run']}`", width="content")
         st.caption(run_line(row), width="content")
         if link:
             st.page_link(page_file("run"), label="Steps and log", icon=":material/list:", query_params={"run": row["run"]})
@@ -283,12 +304,17 @@ def run_line(row: dict[str, Any]) -> str:
     return " · ".join(parts)
 
 
-def follow(choice: Choice, acts: tuple[str, ...], *, key: str, purpose: str = "") -> dict[str, Any] | None:
-    """The newest run of these acts on this model, live, and its row; when it ends the whole page is drawn again, with what it made."""
+def follow(choice: Choice, acts: tuple[str, ...], *, key: str, purpose: str = "", recent: float = 0.0) -> dict[str, Any] | None:
+    """The newest run of these acts on this model, live, and its row; when it ends the whole page is drawn again, with what it made.
+
+    `recent`: a run that went well is shown for so many seconds after its end; 0: always.
+    """
     last = newest_run(choice.estate, choice.ref, choice.env, acts, purpose)
     if last is None:
         return None
     live = last["state"] in records.OPEN
+    if recent and last["state"] == "done" and seconds_since(last["ended"]) > recent:
+        return last
 
     def draw() -> None:
         row = choice.estate.runs(last["run"])[0]

@@ -9,7 +9,7 @@ import pandas as pd
 import streamlit as st
 
 from cockpit import opening
-from cockpit.components import as_of, nothing_yet, page, when
+from cockpit.components import as_of, chips, nothing_yet, page, when
 from cockpit.places import page as page_file
 from cockpit.reads import evidence
 from cockpit.views import estate as view
@@ -61,11 +61,11 @@ def _total(budgets: dict[str, dict[str, Any]], currency: str) -> dict[str, Any]:
 def _filters(found: list[view.Row], teams: dict[str, str]) -> list[view.Row]:
     kinds, stages = view.counts(found)
     with st.container(horizontal=True, vertical_alignment="center"):
-        picked = st.pills("Stage", list(stages), selection_mode="multi", key="stage", bind="query-params", label_visibility="collapsed", format_func=lambda s: f"{s} · {stages.get(s, 0)}")
-        needs = st.pills("Attention", list(kinds), selection_mode="multi", key="attention", bind="query-params", label_visibility="collapsed", format_func=lambda k: f"{view.KINDS[k]} · {kinds.get(k, 0)}") if kinds else []
+        picked = chips("Stage", {s: f"{s} · {n}" for s, n in stages.items()}, "stage")
+        needs = chips("Attention", {k: f"{view.KINDS[k]} · {n}" for k, n in kinds.items()}, "attention")
         with st.container(width=300):
             q = st.text_input("Search", key="q", bind="query-params", label_visibility="collapsed", placeholder="project, model, team, need", icon=":material/search:")
-    return view.filtered(found, q or "", list(picked or []), list(needs or []), teams)
+    return view.filtered(found, q or "", picked, needs, teams)
 
 
 def _table(shown: list[view.Row], environments: tuple[str, ...]) -> None:

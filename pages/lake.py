@@ -48,7 +48,7 @@ def _matrix(m: view.Matrix) -> None:
     left, right = st.columns([4.3, 2], vertical_alignment="center")
     with left:
         for ds, cells in m.datasets.items():
-            row = st.columns([1.1, 1, 1, 1], vertical_alignment="center", gap="xsmall")
+            row = st.columns([0.85, 1, 1, 1], vertical_alignment="center", gap="xsmall")
             with row[0]:
                 st.markdown(f"**{ds}**")
             for column, head, cell in zip(row[1:], ("IN", "Bronze", "Silver"), cells, strict=True):

@@ -11,6 +11,7 @@ import streamlit as st
 
 from cockpit import charts, opening
 from cockpit.components import Choice, act_card, as_of, choose, follow, nothing_yet, page, when
+from cockpit.places import page as page_file
 from cockpit.reads import runs_of
 from cockpit.views import model as view
 from cockpit.words import metric, money
@@ -54,7 +55,7 @@ def _champions(cards: list[view.Champion]) -> None:
                     st.markdown(f"**{c.env}**", width="content")
                     st.badge(c.state, icon=":material/lock:" if c.version else ":material/remove:", color="gray")
                 if c.version is None:
-                    st.caption({"not set up": "This estate has no such environment.", "no champion yet": "No version passed the gates here yet."}.get(c.state, ""))
+                    st.caption({"not set up": "This estate has no such environment.", "no champion yet": "No version was trained here that passed the gates."}.get(c.state, ""))
                     continue
                 st.metric(c.metric, c.value, c.note, delta_color="off" if c.better is None else "green" if c.better else "red", delta_arrow="off")
                 st.caption(c.data)
@@ -67,7 +68,7 @@ def _next(choice: Choice) -> None:
         st.info(step.said, icon=f":material/{step.icon}:")
     else:
         act_card(choice, step.plan, step.label, step.act, icon=step.icon)
-    follow(choice, _ACTS, key="model-run")
+    follow(choice, _ACTS, key="model-run", recent=120.0)
 
 
 def _tabs(choice: Choice, runs: list[dict[str, Any]]) -> None:
@@ -102,7 +103,10 @@ def _leaderboard(choice: Choice, _: list[dict[str, Any]]) -> None:
     frame = pd.DataFrame(rows)
     frame["at"] = frame["at"].map(when)
     bar = st.column_config.ProgressColumn(metric(main), min_value=0.0, max_value=float(max(frame["baseline"].max(), frame["metric"].max())), format="%.4g", help="On gold_test; the full bar is the trivial baseline.")
-    st.dataframe(frame, hide_index=True, height="content", placeholder="", column_config={"metric": bar, "baseline": st.column_config.NumberColumn("Baseline", format="%.4g"), "at": "When"})
+    config = {"metric": bar, "baseline": st.column_config.NumberColumn("Baseline", format="%.4g"), "at": "When", "Alias": st.column_config.TextColumn(width=95), "Gates": st.column_config.TextColumn(width=110)}
+    event = st.dataframe(frame, hide_index=True, height="content" if len(rows) <= 15 else 560, placeholder="", column_config=config, on_select="rerun", selection_mode="single-row", key="leaderboard")
+    if event["selection"]["rows"]:
+        st.switch_page(page_file("run"), query_params={"run": rows[event["selection"]["rows"][0]]["Run"]})
 
 
 def _versions(choice: Choice, _: list[dict[str, Any]]) -> None:
@@ -143,7 +147,7 @@ def _serving(choice: Choice, _: list[dict[str, Any]]) -> None:
         if row and row["live"]:
             slot = row["slots"][row["live"]]
             with st.container(border=True, gap="xsmall"):
-                st.markdown(f"**{env}** · serves **v{slot['model_version']}** as `{slot['deployment']}`, 100 % of traffic · since {when(row['at'])} by {row['by']}")
+                st.markdown(f"**{env}** · serves **v{slot['model_version']}** with 100 % of traffic · since {when(row['at'])} by {row['by']}")
                 st.code(site.platform(env).endpoint_url(row["endpoint"], row["port"]), language=None)
                 st.caption(f"endpoint {row['endpoint']} · answered requests are {'kept as scored data' if row['save'] else 'not kept'}")
     _deploy(choice.model, choice)

@@ -175,9 +175,10 @@ def blocked(status: dict[str, Any], running: int) -> tuple[str, str]:
         return "progress_activity", f"**{plural(running, 'run')} in progress.**{whose}"
     if status["blocked_by"]:
         return "block", f"**Blocked.** {status['blocked_by'][:1].upper()}{status['blocked_by'][1:]}.{whose}"
+    since = f", since {ago(status['since'])}" if ago(status["since"]) not in ("", "just now") else ""
     if not status["next"]:
-        return "check_circle", f"**Nothing blocks it.** Stage: {status['stage']}."
-    return "arrow_forward", f"**Next: {status['next']}.** Stage: {status['stage']}, since {ago(status['since']) or 'now'}.{whose}"
+        return "check_circle", f"**Stage: {status['stage']}**{since}. Nothing blocks it."
+    return "flag", f"**Stage: {status['stage']}**{since}. The next stage is reached by *{status['next']}*.{whose}"
 
 
 def leaderboard(rows: list[dict[str, Any]], main: str, currency: str) -> list[dict[str, Any]]:
