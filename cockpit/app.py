@@ -28,6 +28,9 @@ def acting() -> None:
         st.sidebar.error(f"{tidy(e.message, opening.root())}", icon=":material/error:")
         return
     me = local_admin()
+    now = st.session_state.get("act_as")
+    if now and now not in known:  # their last role was taken away meanwhile: never fall back to more rights in silence
+        known.append(now)
     with st.sidebar:
         chosen = st.selectbox(
             f"Act as (signed in: {me})", ["", *(p for p in known if p != me)], key="act_as", persist_state="session", format_func=lambda p: p or f"{me} · administrator",

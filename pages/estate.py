@@ -41,7 +41,7 @@ def show() -> None:
     budgets = {p: _cost(root, p, env, max(e.last_run.values(), default=""), who, estate) for p in projects}
     total = _total(budgets, estate.site.settings.estate.currency)
     found = view.rows(statuses, e, estate.environments, costs, budgets, now)
-    with st.grid(5, min_column_width=180, gap="small"):
+    with st.grid(5, min_column_width=160, gap="small"):
         for f in view.figures(found, e, total, now.date()):
             st.metric(
                 f.label, f.text, f.note, delta_color=f.tone, delta_arrow=f.arrow, border=True, height=150, help=f.help or None,

@@ -45,19 +45,20 @@ def _cell(cell: view.Cell, head: str = "") -> None:
 
 
 def _matrix(m: view.Matrix) -> None:
-    left, right = st.columns([4.3, 2], vertical_alignment="center")
+    left, right = st.columns([3, 2], vertical_alignment="center")
     with left:
         for ds, cells in m.datasets.items():
-            row = st.columns([0.85, 1, 1, 1], vertical_alignment="center", gap="xsmall")
-            with row[0]:
+            with st.container(gap="xsmall"):
                 st.markdown(f"**{ds}**")
-            for column, head, cell in zip(row[1:], ("IN", "Bronze", "Silver"), cells, strict=True):
-                with column:
-                    _cell(cell, head)
-    with right, st.grid(2 if m.split is not None else 1, min_column_width=130, gap="xsmall"):
-        _cell(m.gold, "Gold" if m.goal == "gold" else "To score")
-        if m.split is not None:
-            _cell(m.split, "Split")
+                with st.grid(3, min_column_width=105, gap="xsmall"):
+                    for head, cell in zip(("IN", "Bronze", "Silver"), cells, strict=True):
+                        _cell(cell, head)
+    with right, st.container(gap="xsmall"):
+        st.markdown("**all datasets**")
+        with st.grid(2 if m.split is not None else 1, min_column_width=130, gap="xsmall"):
+            _cell(m.gold, "Gold" if m.goal == "gold" else "To score")
+            if m.split is not None:
+                _cell(m.split, "Split")
 
 
 def _refine(choice: Choice, purpose: Purpose, m: view.Matrix) -> None:

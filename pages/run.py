@@ -12,6 +12,7 @@ from cockpit.components import act_on_run, gone, nothing_yet, page, progress_of
 from cockpit.places import page as page_file
 from cockpit.reads import log_tail
 from cockpit.views import runs as view
+from cockpit.views.lake import made
 from cockpit.words import tidy
 from esml_engine.door import access
 from esml_engine.door.facts import Call
@@ -48,11 +49,7 @@ def show() -> None:
         _inputs(stored["plan"])
     with right:
         st.subheader("What came out")
-        pairs = view.facts(row["result"])
-        if pairs:
-            st.dataframe(pd.DataFrame(pairs, columns=["What", "Value"]).assign(Value=lambda d: d["Value"].map(lambda v: tidy(v, estate.site.root))), hide_index=True, height=min(36 + 35 * len(pairs), 420))
-        else:
-            st.caption("Nothing yet." if live else "Nothing.")
+        _result(estate, row)
 
 
 def _live(estate: Estate, run: str, was_live: bool) -> None:
@@ -84,14 +81,22 @@ def _log(estate: Estate, row: dict[str, Any]) -> None:
 
 
 def _inputs(plan: dict[str, Any]) -> None:
-    rows = [
-        {"What": i.get("file") or i.get("table") or next(iter(i), ""), "Version": f"v{i['version']}" if "version" in i else str(i.get("sha256", ""))[:12] or str(next(iter(i.values()), ""))}
-        for i in plan.get("inputs", [])
-    ]  # fmt: skip
+    rows = view.inputs(plan)
     if rows:
-        st.dataframe(pd.DataFrame(rows), hide_index=True, height=min(36 + 35 * len(rows), 420))
+        st.dataframe(pd.DataFrame(rows), hide_index=True, height="content" if len(rows) <= 12 else 420, column_config={"Version": st.column_config.TextColumn(width="small")})
     else:
         st.caption("Nothing is recorded.")
+
+
+def _result(estate: Estate, row: dict[str, Any]) -> None:
+    lines = made(row["result"])
+    pairs = [(k, tidy(v, estate.site.root)) for k, v in view.facts(row["result"]) if k != "run"]
+    if lines:
+        st.markdown("\n".join(f"- {line}" for line in lines))
+    elif pairs:
+        st.dataframe(pd.DataFrame(pairs, columns=["What", "Value"]), hide_index=True, height="content" if len(pairs) <= 12 else 420)
+    else:
+        st.caption("Nothing yet." if row["state"] in records.OPEN else "Nothing.")
 
 
 show()

@@ -99,10 +99,11 @@ def champions(site: Site, ref: ModelRef, environments: tuple[str, ...], now: dt.
         row = training.get_version(site.store, ref, env, crowned["version"])
         x, base = row["metrics"].get(main), row["baseline"].get(main)
         gold = next((i["version"] for i in row["inputs"] if i.get("table") == "gold"), None)
-        note, better = against(x, base, main)
+        text, better = against(x, base, main)
+        note = text.replace(f"than baseline {value(base)}", "than baseline")
         deployed = serving.get(site.store, ref, env)
         serves = int(deployed["slots"][deployed["live"]]["model_version"]) if deployed and deployed["live"] in deployed["slots"] else None
-        data = " · ".join(x for x in (f"gold v{gold}" if gold else "", f"champion since {ago(crowned['at'], now)}", f"serves v{serves}" if serves else "not deployed") if x)
+        data = " · ".join(x for x in (f"baseline {value(base)}", f"gold v{gold}" if gold else "", f"champion since {ago(crowned['at'], now)}", f"serves v{serves}" if serves else "not deployed") if x)
         out.append(Champion(env, crowned["version"], f"champion v{crowned['version']}", f"{metric(main)} on gold_test", value(x), note, better, data, serves))
     return out
 

@@ -71,6 +71,19 @@ def steps(row: dict[str, Any]) -> list[dict[str, str]]:
     return [{"State": mark(s["state"]), "Step": s["name"], "Time": duration(s["seconds"]) if s["seconds"] is not None else "", "Attempt": str(s["attempt"] or "")} for s in row["steps"]]
 
 
+def inputs(plan: dict[str, Any]) -> list[dict[str, str]]:
+    """What a run's plan read: files below the model's folder with the start of their hash, tables with their version."""
+    out = []
+    for i in plan.get("inputs", []):
+        if "file" in i:
+            out.append({"What": i["file"].split("/", 3)[-1], "Version": str(i.get("sha256", ""))[:12]})
+        elif "table" in i:
+            out.append({"What": i["table"], "Version": f"v{i['version']}"})
+        elif "model_version" in i:
+            out.append({"What": "model", "Version": f"v{i['model_version']}"})
+    return out
+
+
 def facts(value: Any, prefix: str = "", most: int = 60) -> list[tuple[str, str]]:
     """A result as pairs of name and text, nested names joined by dots; long lists are counted."""
     out: list[tuple[str, str]] = []

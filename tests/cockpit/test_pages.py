@@ -1,0 +1,173 @@
+"""Every page over a live estate, an empty one, a failing engine and a person who may not."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from cockpit import reads
+from esml_engine.errors import FailedError, PlatformError
+from esml_engine.estate import Estate
+from tests.cockpit.conftest import MODEL, PAGES, Open, text_of
+
+TITLES = {"estate": "Estate", "lake": "Lake", "model": "m01_price", "runs": "Runs", "run": "Train of project001/m01_price in dev"}
+
+
+def _query(estate: Estate, name: str) -> dict[str, str]:
+    return {"run": estate.runs(act="train")[0]["run"]} if name == "run" else {}
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_shows_its_title_and_no_failure(name: str, estate: Estate, page: Open) -> None:
+    at = page(estate.site.root, name, **_query(estate, name))
+    assert not at.exception and not at.error
+    assert at.title[0].value == TITLES[name]
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_an_empty_estate_says_what_fills_it(name: str, empty: Path, page: Open) -> None:
+    at = page(empty, name)
+    assert not at.exception and not at.error
+    said = text_of(at)
+    assert any(w in said for w in ("No project yet", "No model that you may see yet", "No run yet", "No run was named")), said
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_a_failing_engine_is_one_sentence_with_its_id(name: str, estate: Estate, page: Open, monkeypatch: pytest.MonkeyPatch) -> None:
+    query = _query(estate, name)
+
+    def fail(*_: object, **__: object) -> None:
+        raise PlatformError(f"{estate.site.root}/lake does not answer", hint="check the disk")
+
+    for what in ("status", "runs", "visible"):
+        monkeypatch.setattr(Estate, what, fail)
+    at = page(estate.site.root, name, **query)
+    assert not at.exception
+    assert len(at.error) == 1 and "It failed." in at.error[0].value and "`e-" in at.error[0].value
+    assert str(estate.site.root) not in at.error[0].value, "no path of the server reaches the browser"
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_somebody_without_a_role_sees_nothing_of_it(name: str, estate: Estate, page: Open) -> None:
+    at = page(estate.site.root, name, act_as="stranger@small", **_query(estate, name))
+    assert not at.exception
+    assert "m01_price" not in text_of(at) and not at.dataframe
+
+
+@pytest.mark.parametrize("key,value", [("project", "gone"), ("project", "project002"), ("model", "m09_gone"), ("env", "prod")])
+@pytest.mark.parametrize("name", ["lake", "model"])
+def test_a_link_to_something_gone_or_not_permitted_says_so(name: str, key: str, value: str, estate: Estate, page: Open) -> None:
+    query = {"project": "project001", "model": "m01_price", key: value}
+    at = page(estate.site.root, name, act_as="engineer@small", **query)
+    assert not at.exception
+    assert f"`{value}` is gone, or not yours to see" in text_of(at)
+    assert not at.title and not at.button and "ds01_houses" not in text_of(at)
+    assert at.query_params[key] in (value, [value]), "the address stays what it was"
+
+
+def test_a_run_that_is_gone(estate: Estate, page: Open) -> None:
+    assert "`r-gone` is gone, or not yours to see" in text_of(page(estate.site.root, "run", run="r-gone"))
+
+
+def test_estate_lists_by_need_and_filters(estate: Estate, page: Open) -> None:
+    at = page(estate.site.root, "estate")
+    assert [m.value for m in at.metric][:2] == ["1 of 2", "2 of 2"]
+    frame = at.dataframe[0].value
+    assert list(frame["Needs attention"]) == ["No IN file yet", "1 IN file waits"]
+    assert list(frame["prod"]) == ["not set up", "not set up"]
+    at = page(estate.site.root, "estate", stage="trained")
+    assert list(at.dataframe[0].value["Model"]) == ["m01_price"]
+    at = page(estate.site.root, "estate", q="nothing like it")
+    assert "No model passes these filters" in text_of(at)
+
+
+def test_lake_plans_before_it_acts_and_says_why_not(estate: Estate, page: Open) -> None:
+    at = page(estate.site.root, "lake", project="project001", model="m01_price")
+    refine = next(b for b in at.button if b.key == "refine")
+    assert refine.label == "Refine 1 file" and refine.disabled
+    assert "The worker is not running" in text_of(at)
+    assert [m.label for m in at.metric][:4] == ["Will read", "Predicted time", "Predicted cost", "Budget left after"]
+    assert "Makes ds01_houses/bronze v2, ds01_houses/silver v2, gold v2" not in text_of(at), "the reason stands in its place"
+
+
+def test_a_reader_is_told_who_can(estate: Estate, page: Open) -> None:
+    at = page(estate.site.root, "lake", act_as="reader@small", project="project001", model="m01_price")
+    assert next(b for b in at.button if b.key == "refine").disabled
+    assert "Who can: engineer@small (Data engineer)" in text_of(at)
+
+
+def test_a_press_starts_one_run_under_the_plan(estate: Estate, page: Open, monkeypatch: pytest.MonkeyPatch) -> None:
+    from esml_engine import handing
+
+    monkeypatch.setattr("cockpit.components.worker_alive", lambda site: True)
+    monkeypatch.setattr(handing, "_worker_lives", lambda site: True)
+    at = page(estate.site.root, "lake", project="project001", model="m01_price")
+    before = len(estate.runs())
+    at = next(b for b in at.button if b.key == "refine").click().run()
+    at = next(b for b in at.button if b.key == "refine").click().run()
+    assert not at.exception
+    runs = estate.runs()
+    assert len(runs) == before + 1 and runs[0]["state"] == "queued"
+    assert runs[0]["run"] in text_of(at)
+    assert "does this already" in text_of(at), "the second press joins the first one's run"
+    cancel = next(b for b in at.button if b.key == "refine-run:cancel")
+    cancel.click().run()
+    assert estate.runs(runs[0]["run"])[0]["cancel"]
+    monkeypatch.undo()
+    with pytest.raises(FailedError, match="cancel"):
+        estate.hand.follow(runs[0]["run"])
+    assert estate.runs(runs[0]["run"])[0]["state"] == "cancelled"
+
+
+def test_a_stale_plan_starts_nothing(estate: Estate, page: Open, monkeypatch: pytest.MonkeyPatch) -> None:
+    from esml_engine import handing
+
+    monkeypatch.setattr("cockpit.components.worker_alive", lambda site: True)
+    monkeypatch.setattr(handing, "_worker_lives", lambda site: True)
+    at = page(estate.site.root, "lake", project="project001", model="m01_price", env="dev", purpose="train")
+    before = len(estate.runs())
+    file = estate.site.root.parent / "late.csv"
+    file.write_text("id,size,rooms,y\n900,1,1,4\n", encoding="utf-8")
+    estate.model(MODEL).ingest("ds01_houses", [file], "2026-11-09")
+    at = next(b for b in at.button if b.key == "refine").click().run()
+    assert len(estate.runs()) == before
+    assert "The facts changed since you looked" in text_of(at)
+    assert next(b for b in at.button if b.key == "refine").label == "Refine 2 files", "redrawn with the new plan"
+
+
+def test_model_tells_champion_and_next_step(estate: Estate, page: Open) -> None:
+    at = page(estate.site.root, "model", project="project001", model="m01_price")
+    said = text_of(at)
+    assert "Next step in dev: refine" in said
+    assert "This estate has no such environment." in said, "prod is not set up, which is no failure"
+    assert any(m.label == "RMSE on gold_test" for m in at.metric)
+
+
+@pytest.mark.parametrize("tab", ["Activity", "Runs", "Versions", "Cost", "Serving"])
+def test_every_tab_of_a_model(tab: str, estate: Estate, page: Open) -> None:
+    at = page(estate.site.root, "model", project="project001", model="m01_price", tab=tab)
+    assert not at.exception and not at.error
+
+
+def test_settings_are_read_again_when_a_file_changes(estate: Estate, page: Open, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("cockpit.opening._LOOK_AGAIN", 0.0)
+    path = estate.site.root / "projects" / "project001" / "project.toml"
+    old = path.read_text(encoding="utf-8")
+    page(estate.site.root, "model", project="project001", model="m01_price")
+    path.write_text(old.replace('team = "care"', 'team = "renamed"'), encoding="utf-8")
+    try:
+        assert "team renamed" in text_of(page(estate.site.root, "model", project="project001", model="m01_price"))
+    finally:
+        path.write_text(old, encoding="utf-8")
+
+
+def test_evidence_takes_a_fixed_number_of_queries(estate: Estate) -> None:
+    import sqlalchemy as sa
+
+    seen = []
+    names = [str(r) for r in estate.visible()]
+    reads.evidence(estate.site, names, "2026-01-01", "2026-01-01")
+    sa.event.listen(estate.site.store.engine, "before_cursor_execute", lambda *a: seen.append(a[2]))
+    reads.evidence(estate.site, names, "2026-01-01", "2026-01-01")
+    assert len([s for s in seen if s.lstrip().upper().startswith("SELECT")]) <= 9
