@@ -291,9 +291,7 @@ def _checked(raw: Mapping[str, Any], kind: type[BaseModel], where: str, prefix: 
             hint = f"did you mean {prefix + near!r}?" if near else f"remove it from {where}"
             raise SettingsError(f"{where}: unknown key {key!r}", hint=hint) from e
         message = first["msg"].removeprefix("Value error, ")
-        raise SettingsError(
-            f"{where}: {key or 'file'}: {message}", hint=f"correct {key!r} in {where}"
-        ) from e
+        raise SettingsError(f"{where}: {key or 'file'}: {message}", hint=f"correct {key!r} in {where}") from e
 
 
 def _nearest(kind: Any, loc: tuple[int | str, ...]) -> str:
