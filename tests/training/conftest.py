@@ -10,11 +10,17 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
+from hypothesis import HealthCheck, settings
+
 from esml_engine.lake import files
 from esml_engine.runs.context import JobContext
 from esml_engine.runs.facts import JobSpec, TableIn
 from esml_engine.training.facts import Profile
 from esml_engine.training.portfolio import Search, search
+
+# a busy machine must not fail a rule that holds
+settings.register_profile("training", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("training")
 
 
 @pytest.fixture(scope="session")
@@ -31,7 +37,11 @@ def diabetes() -> dict[str, pa.Table]:
     table = pa.Table.from_pandas(frame, preserve_index=False)
     days = pa.array(rng.integers(0, 3_000, len(frame)).astype("datetime64[D]"))
     table = table.append_column("seen", days).append_column("nothing", pa.nulls(len(frame)))
-    return {"gold_train": table.slice(0, 265), "gold_validate": table.slice(265, 88), "gold_test": table.slice(353)}
+    return {
+        "gold_train": table.slice(0, 265),
+        "gold_validate": table.slice(265, 88),
+        "gold_test": table.slice(353),
+    }
 
 
 @pytest.fixture(scope="session")
@@ -81,7 +91,19 @@ def make_job(tmp_path: Path, diabetes: dict[str, pa.Table], tracking_cache: Path
         }
         uri = f"sqlite:///{tmp_path}/tracking/mlflow.db"
         return JobContext(
-            JobSpec(run, "train", attempt, "training.train", "dev", "project002", "m11", known, str(work), inputs, tracking=uri)
+            JobSpec(
+                run,
+                "train",
+                attempt,
+                "training.train",
+                "dev",
+                "project002",
+                "m11",
+                known,
+                str(work),
+                inputs,
+                tracking=uri,
+            )
         )
 
     return make

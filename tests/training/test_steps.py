@@ -68,7 +68,9 @@ def test_other_tasks_and_modes_are_refused(make_job: Any) -> None:
         train(make_job(run="r2", mode="magic"))
 
 
-def test_a_leak_warns_or_stops(make_job: Any, diabetes: dict[str, pa.Table], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_leak_warns_or_stops(
+    make_job: Any, diabetes: dict[str, pa.Table], monkeypatch: pytest.MonkeyPatch
+) -> None:
     for name, table in list(diabetes.items()):
         doubled = pa.array(table.column("target").to_numpy() * 2 + 1)
         monkeypatch.setitem(diabetes, name, table.append_column("twice", doubled))
@@ -118,7 +120,9 @@ def test_custom_training(make_job: Any, tmp_path: Path) -> None:
         ),
     ],
 )
-def test_a_broken_train_file_is_named_with_its_line(make_job: Any, tmp_path: Path, body: str, says: str) -> None:
+def test_a_broken_train_file_is_named_with_its_line(
+    make_job: Any, tmp_path: Path, body: str, says: str
+) -> None:
     code = tmp_path / "train.py"
     code.write_text(body)
     with pytest.raises(StepError, match=says):
@@ -130,6 +134,8 @@ def test_a_broken_train_file_is_named_with_its_line(make_job: Any, tmp_path: Pat
 
 def test_an_estimator_that_needs_pickle_is_refused(make_job: Any, tmp_path: Path) -> None:
     code = tmp_path / "train.py"
-    code.write_text("class Mine:\n    def predict(self, x):\n        return x\ndef train(train, validate, ctx):\n    return Mine()\n")
+    code.write_text(
+        "class Mine:\n    def predict(self, x):\n        return x\ndef train(train, validate, ctx):\n    return Mine()\n"
+    )
     with pytest.raises(UsageError, match="without pickle"):
         train(make_job(mode="custom", code=str(code)))
