@@ -2,7 +2,7 @@
 
 Folds are the outer loop, so the search can stop at any time and keep what it has. The first fold screens: it may
 take 40 % of the time; then those that fit into the rest go on, the better first. When time is left after all
-fixed settings, new ones are drawn around the best families (`learners.propose`). When `trials` ends the search
+fixed settings, new ones are drawn around the best families (`proposals.propose`). When `trials` ends the search
 before the clock does, everything follows from rows and seed alone.
 """
 
@@ -25,6 +25,7 @@ from esml_engine.training import learners
 from esml_engine.training.blending import greedy_weights, loss_function
 from esml_engine.training.facts import Profile, Trial
 from esml_engine.training.model import EnsembleModel, Matrices, Member
+from esml_engine.training.plan import plan_for
 from esml_engine.training.preparing import Encoder, Preparing, fit_preparing, kind_of, type_name
 from esml_engine.training.proposals import propose
 
@@ -35,7 +36,9 @@ OnTrial = Callable[[Trial], None]
 _RESERVE = 0.08
 _SCREEN = 0.4
 _ONE_FIT = 0.25
-_HOPELESS = 1.05
+# how much worse in the first fold a setting may be to get more time: a drawn one, a fixed one when time is short
+_WORTH_FOLDS = 0.05
+_WORTH_TIME = 0.25
 
 
 @dataclass(frozen=True)
@@ -135,6 +138,7 @@ def search(
     """
     if task != "regression":
         raise NotYetError(f"automl for task '{task}' is not built yet")
+    learners.load_libraries()
     begun = time.monotonic()
     train, y = labels(train, label)
     if len(y) < 4:
@@ -195,7 +199,7 @@ class _Run:
         self.fold_of = np.random.default_rng(profile.seed).permutation(len(y)) % self.folds
         self.threads = learners.threads_for(len(y))
         self.loss = loss_function(profile.metric)
-        plan = [(k, p) for k, p in learners.PLAN if k in profile.estimators][: profile.trials]
+        plan = [(k, p) for k, p in plan_for(len(y)) if k in profile.estimators][: profile.trials]
         self.candidates = [self._new(k, p) for k, p in plan]
         self.fits = 0
 
@@ -215,7 +219,7 @@ class _Run:
         for fold in range(1, self.folds):
             for c in self._active():
                 if not self._time_for(c.seconds / len(c.parts)):
-                    return
+                    continue  # a cheaper one may still fit
                 self._fit(c, fold, min(self.stop, time.monotonic() + max(1.0, 4 * c.seconds / len(c.parts))))
         self._look_further()
 
@@ -225,10 +229,15 @@ class _Run:
     def _choose(self) -> None:
         """Keep the best by the first fold as far as their further folds fit into the time; always the very best."""
         left = (self.stop - time.monotonic()) * 0.9
-        for i, c in enumerate(sorted(self._active(), key=lambda c: c.screened)):
-            need = c.seconds * (self.folds - 1)
-            c.active = i == 0 or need <= left
-            left -= need if c.active else 0
+        ranked = sorted(self._active(), key=lambda c: c.screened)
+        more = self.folds - 1
+        if not ranked or sum(c.seconds for c in ranked) * more <= left:
+            return
+        for i, c in enumerate(ranked):
+            best = ranked[0].screened
+            hopeful = c.screened <= best + _WORTH_TIME * abs(best)
+            c.active = i == 0 or (hopeful and c.seconds * more <= left)
+            left -= c.seconds * more if c.active else 0
 
     def _look_further(self) -> None:
         rng = np.random.default_rng([self.profile.seed, 77])
@@ -248,7 +257,7 @@ class _Run:
             best = min(o.screened for o in done)
             self._fit(c, 0, min(self.stop, time.monotonic() + 4 * expected + 1))
             c.screened = self._loss_in_fold(c, 0)
-            c.active = c.screened <= best + (_HOPELESS - 1) * abs(best)
+            c.active = c.screened <= best + _WORTH_FOLDS * abs(best)
             for fold in range(1, self.folds if c.active and not c.failure else 0):
                 if not self._time_for(expected):
                     return

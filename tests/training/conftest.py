@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pytest
-
 from hypothesis import HealthCheck, settings
 
 from esml_engine.lake import files

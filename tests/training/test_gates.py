@@ -120,6 +120,10 @@ def test_doubt_refuses(change: dict[str, Any], refused: str) -> None:
         {"interval": 3},
         {"max_cost_1000_rows": "free"},
         {"min_gian": {"rmse": 0.0}},
+        {},
+        {"floor": {"r2": 0.1}},
+        {"min_gain": 0},
+        {"weights": 0},
     ],
 )
 def test_a_wrong_threshold_refuses(thresholds: dict[str, Any]) -> None:

@@ -16,6 +16,7 @@ from esml_engine.training import learners, metrics
 from esml_engine.training.baselines import baseline_metrics
 from esml_engine.training.blending import greedy_weights, loss_function
 from esml_engine.training.facts import Profile, Trial
+from esml_engine.training.plan import LARGE, SMALL, Plan
 from esml_engine.training.portfolio import Search, labels, search
 from esml_engine.training.proposals import propose
 
@@ -53,7 +54,7 @@ def test_a_trial_s_loss_is_that_on_gold_validate(found: Search, diabetes: dict[s
 
 
 def test_limited_by_trials_it_is_deterministic(diabetes: dict[str, pa.Table]) -> None:
-    plan = sum(k in QUICK for k, _ in learners.PLAN)
+    plan = sum(k in QUICK for k, _ in SMALL)
     first, second = (run(diabetes, trials=plan + 2) for _ in range(2))
     assert len(first.trials) == plan + 2, "settings are drawn after the fixed ones are through"
     assert [(t.estimator, t.params, t.loss) for t in first.trials] == [
@@ -165,10 +166,10 @@ def test_weights_sum_to_one_and_are_never_worse_than_the_best_member_by_much(mem
     assert loss(y, weights @ predictions) <= min(loss(y, p) for p in predictions) * 1.02
 
 
-@given(st.integers(0, 10_000))
-def test_proposals_stay_inside_what_the_libraries_take(seed: int) -> None:
+@given(st.sampled_from([SMALL, LARGE]), st.integers(0, 10_000))
+def test_proposals_stay_inside_what_the_libraries_take(plan: Plan, seed: int) -> None:
     rng = np.random.default_rng(seed)
-    kind, params = propose(rng, [(k, p, float(i)) for i, (k, p) in enumerate(learners.PLAN)]) or ("", {})
+    kind, params = propose(rng, [(k, p, float(i)) for i, (k, p) in enumerate(plan)]) or ("", {})
     kind, params = propose(rng, [(kind, params, 0.0)]) or ("", {})
     for name in ("feature_fraction", "bagging_fraction", "subsample", "colsample_bynode", "max_features"):
         assert 0 < params.get(name, 0.5) <= 1
