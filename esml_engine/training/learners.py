@@ -8,6 +8,7 @@ import os
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 import importlib
+import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -27,6 +28,8 @@ MATRIX = {
     "linear": "scaled",
 }
 SMALL_ROWS = 2_000
+# its boosters predict side by side, but must not be set meanwhile
+_XGBOOST = threading.Lock()
 _MAX_ROUNDS = 3_000
 _PATIENCE = 50
 _MANY_ROWS = 20_000
@@ -170,8 +173,9 @@ def _predict_lightgbm(model: Any, x: NDArray[Any], threads: int) -> Any:
 
 
 def _predict_xgboost(model: Any, x: NDArray[Any], threads: int) -> Any:
-    model.set_param({"nthread": threads})
-    return model.inplace_predict(x, validate_features=False)
+    with _XGBOOST:
+        model.set_param({"nthread": threads})
+        return model.inplace_predict(x, validate_features=False)
 
 
 def _predict_perpetual(model: Any, x: NDArray[Any], threads: int) -> Any:

@@ -26,7 +26,7 @@ from esml_engine.training.blending import greedy_weights, loss_function
 from esml_engine.training.facts import Profile, Trial
 from esml_engine.training.model import EnsembleModel, Matrices, Member
 from esml_engine.training.plan import plan_for
-from esml_engine.training.preparing import Encoder, Preparing, fit_preparing, kind_of, type_name
+from esml_engine.training.preparing import Encoder, Preparing, fit_preparing, kind_of, numbers_of, type_name
 from esml_engine.training.proposals import propose
 
 Floats = NDArray[np.float64]
@@ -62,12 +62,13 @@ class Search:
 
     def best_of_families(self) -> dict[str, EnsembleModel]:
         """For each estimator its trial with the lowest validation loss, as a model of its own."""
-        best: dict[str, tuple[float, Member]] = {}
+        most = max(t.folds for t in self.trials)
+        best: dict[str, tuple[tuple[bool, float], Member]] = {}
         for trial, member in zip(self.trials, self.members, strict=True):
-            # a setting that was given up after the first fold stands back behind any that was finished
-            loss = (float("inf") if trial.loss is None else trial.loss) + (0 if member.weight >= 0 else 1e300)
-            if trial.estimator not in best or loss < best[trial.estimator][0]:
-                best[trial.estimator] = (loss, member)
+            # one that was given up after the first fold stands behind those that were carried on
+            rank = (2 * trial.folds < most, math.inf if trial.loss is None else trial.loss)
+            if trial.estimator not in best or rank < best[trial.estimator][0]:
+                best[trial.estimator] = (rank, member)
         return {kind: self._model([replace(m, weight=1.0)]) for kind, (_, m) in best.items()}
 
     def _model(self, members: list[Member]) -> EnsembleModel:
@@ -97,12 +98,7 @@ def labels(table: pa.Table, label: str) -> tuple[pa.Table, Floats]:
     column = table.column(label)
     if kind_of(type_name(column.type)) != "number":
         raise UsageError(f"the label '{label}' is {type_name(column.type)}; regression needs numbers")
-    y = np.array(
-        column.cast(pa.float64(), safe=False)
-        if not pa.types.is_boolean(column.type)
-        else column.cast(pa.int8())
-    )
-    y = y.astype(np.float64)
+    y = numbers_of(column)[:, 0]
     known = np.isfinite(y)
     if not known.any():
         raise UsageError(f"no row has a value in the label '{label}'")
@@ -220,7 +216,7 @@ class _Run:
             for c in self._active():
                 if not self._time_for(c.seconds / len(c.parts)):
                     continue  # a cheaper one may still fit
-                self._fit(c, fold, min(self.stop, time.monotonic() + max(1.0, 4 * c.seconds / len(c.parts))))
+                self._fit(c, fold, self._until(c.seconds / len(c.parts)))
         self._look_further()
 
     def _active(self) -> list[_Candidate]:
@@ -255,13 +251,18 @@ class _Run:
             c = self._new(kind, params)
             self.candidates.append(c)
             best = min(o.screened for o in done)
-            self._fit(c, 0, min(self.stop, time.monotonic() + 4 * expected + 1))
+            self._fit(c, 0, self._until(expected))
             c.screened = self._loss_in_fold(c, 0)
             c.active = c.screened <= best + _WORTH_FOLDS * abs(best)
             for fold in range(1, self.folds if c.active and not c.failure else 0):
                 if not self._time_for(expected):
                     return
-                self._fit(c, fold, min(self.stop, time.monotonic() + 4 * expected + 1))
+                self._fit(c, fold, self._until(expected))
+
+    def _until(self, expected: float) -> float:
+        """When a fit that should take `expected` seconds is cut: late, lest a busy machine changes the result."""
+        now = time.monotonic()
+        return min(self.stop, now + max(1.0 + 4 * expected, _ONE_FIT * (self.stop - now)))
 
     def _time_for(self, seconds: float) -> bool:
         return time.monotonic() + seconds < self.stop

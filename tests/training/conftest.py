@@ -51,7 +51,7 @@ def found(diabetes: dict[str, pa.Table]) -> Search:
         diabetes["gold_validate"],
         label="target",
         leave_out=["patient_id"],
-        profile=Profile(seconds=60, trials=6, folds=3),
+        profile=Profile(seconds=600, trials=6, folds=3),
     )
 
 
@@ -78,7 +78,7 @@ def make_job(tmp_path: Path, diabetes: dict[str, pa.Table], tracking_cache: Path
             inputs[name] = TableIn(name, str(folder), 1, ("part-0.parquet",), schema, table.num_rows)
         work = tmp_path / f"work-{run}-{attempt}"
         work.mkdir()
-        profile = {"seconds": 30, "trials": 3, "folds": 3, "estimators": ["lightgbm", "linear", "xgboost"]}
+        profile = {"seconds": 300, "trials": 3, "folds": 3, "estimators": ["lightgbm", "linear", "xgboost"]}
         known = {
             "task": "regression",
             "label": "target",

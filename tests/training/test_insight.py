@@ -92,7 +92,7 @@ def test_flaml_searches_and_bare_estimators_are_kept(diabetes: dict[str, pa.Tabl
     pytest.importorskip("flaml")
     from esml_engine.training import storage
 
-    profile = Profile(seconds=4, trials=9, estimators=("lightgbm", "xgboost", "extra_trees"), search="flaml")
+    profile = Profile(seconds=3, trials=9, estimators=("lightgbm", "xgboost", "extra_trees"), search="flaml")
     found = search_flaml(
         diabetes["gold_train"],
         diabetes["gold_validate"],

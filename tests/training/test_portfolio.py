@@ -24,7 +24,7 @@ QUICK = ("lightgbm", "xgboost", "linear")
 
 
 def run(diabetes: dict[str, pa.Table], **profile: Any) -> Search:
-    settings = {"seconds": 60, "trials": 3, "folds": 3, "estimators": QUICK, **profile}
+    settings = {"seconds": 600, "trials": 3, "folds": 3, "estimators": QUICK, **profile}
     return search(
         diabetes["gold_train"],
         diabetes["gold_validate"],

@@ -106,6 +106,19 @@ def test_a_folder_that_is_no_model_is_said(tmp_path: Path) -> None:
         storage.load(tmp_path)
 
 
+def test_a_broken_or_outside_part_is_said(everything: EnsembleModel, tmp_path: Path) -> None:
+    folder = tmp_path / "model"
+    storage.save(everything, folder)
+    document = (folder / "model.json").read_text()
+    (folder / "model.json").write_text(document.replace("member00_part00.txt", "../member00_part00.txt"))
+    with pytest.raises(FailedError, match="outside"):
+        storage.load(folder)
+    (folder / "model.json").write_text(document)
+    (folder / "member00_part00.txt").write_text("tree")
+    with pytest.raises(FailedError, match="can't be read"):
+        storage.load(folder)
+
+
 def test_an_untrusted_type_is_neither_stored_nor_loaded(
     diabetes: dict[str, pa.Table], tmp_path: Path
 ) -> None:
