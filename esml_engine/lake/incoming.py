@@ -24,7 +24,7 @@ from esml_engine.lake import types
 from esml_engine.lake.columns import Column
 from esml_engine.lake.delimited import Dialect, Record, as_utf8, header, records
 from esml_engine.lake.layout import Layout, regular_layout
-from esml_engine.lake.sql import copy_parquet, ident, literal, scalar
+from esml_engine.lake.sql import copy_parquet, first_row, ident, literal, scalar
 
 QUARANTINE = pa.schema(
     [
@@ -202,7 +202,7 @@ def _holds(
     # enough values that are nothing but text, found in a part of the rows, settle a column for all rows
     parts = [f"count({ident(n)}) - count(*) FILTER (WHERE {types.maybe_typed_sql(n)})" for n in texts]
     part = f"{table} WHERE file_row_number < {meta.num_rows // 4}"
-    row = con.execute(f"SELECT {', '.join(parts)} FROM {part}").fetchone() or ()
+    row = first_row(con, f"SELECT {', '.join(parts)} FROM {part}")
     open_texts = [
         n for n, text in zip(texts, row, strict=True) if text <= (1 - types.INFERRED_SHARE) * meta.num_rows
     ]
@@ -261,7 +261,7 @@ def _typed(
         f"count(*) FILTER (WHERE {condition}) > {1 - types.INFERRED_SHARE} * count({typed[n]})"
         for n, condition in misfit.items()
     ]
-    changed = con.execute(f"SELECT {', '.join(counts)} FROM split").fetchone() or ()
+    changed = first_row(con, f"SELECT {', '.join(counts)} FROM split")
     moved = [name for name, flag in zip(misfit, changed, strict=True) if flag]
     looks = types.shares(con, "split", [typed[name] for name in moved])
     return Read(
@@ -427,7 +427,9 @@ def read_parquet(
             chosen[c.name] = kind
         read = _write(con, source, "delivered", values, reasons, None, bronze, quarantine)
         return Read(read.bronze, read.quarantine, chosen, retyped)
-    except (duckdb.InvalidInputException, duckdb.IOException, duckdb.SerializationException) as e:
+    except duckdb.Error as e:
+        if isinstance(e, duckdb.OutOfMemoryException | duckdb.InterruptException):
+            raise
         bronze.unlink(missing_ok=True)
         quarantine.unlink(missing_ok=True)
         raise UnreadableError(
