@@ -47,9 +47,8 @@ class Read:
     bronze: int
     quarantine: int
     types: dict[str, str]  # of every column of bronze
-    retyped: dict[str, str] = field(
-        default_factory=dict
-    )  # known column -> the type that its values now look like
+    # known column -> the type that its values now look like
+    retyped: dict[str, str] = field(default_factory=dict)
     way: str = "exact"  # quick | exact
 
     @property

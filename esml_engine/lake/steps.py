@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tempfile
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -110,11 +111,14 @@ def _read(job: JobContext, con: duckdb.DuckDBPyConnection, state: _State, entry:
                 con, source, schema, columns, paths["bronze"], paths["quarantine"]
             )
         else:
-            source, names, line = incoming.csv_header(source, job.work)
-            columns = match(names, state.known, state.fixed)
-            read = incoming.read_csv(
-                con, source, names, columns, paths["bronze"], paths["quarantine"], job.work, exact=line != 1
-            )
+            # a folder of its own for each file: a path that is written twice could be read from a cache
+            with tempfile.TemporaryDirectory(dir=job.work) as scratch:
+                work = Path(scratch)
+                source, names, line = incoming.csv_header(source, work)
+                columns = match(names, state.known, state.fixed)
+                read = incoming.read_csv(
+                    con, source, names, columns, paths["bronze"], paths["quarantine"], work, exact=line != 1
+                )
     except FileNotFoundError as e:
         raise UnreadableError(f"{name} is not there any more") from e
     job.log(f"{name}: {read.bronze} rows to bronze, {read.quarantine} to quarantine ({read.way} reader)")

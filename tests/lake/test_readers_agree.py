@@ -59,7 +59,7 @@ def outcome(content: bytes, types: dict[str, str], exact: bool) -> tuple[Any, ..
         return read.types, rows, rejected
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=80, deadline=None)
 @given(
     st.one_of(text_of(tame), text_of(wild)),
     st.sampled_from([{}, {"a": "int64", "b": "date"}, {"a": "float64", "c": "timestamp"}, {"b": "bool"}]),
@@ -72,14 +72,14 @@ def test_both_readers_agree(content: bytes, types: dict[str, str]) -> None:
     assert outcome(content, types, exact=False) == outcome(content, types, exact=True)
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=80, deadline=None)
 @given(st.binary(max_size=200))
 def test_any_bytes_are_read_or_refused(content: bytes) -> None:
     with contextlib.suppress(UnreadableError):
         outcome(content, {}, exact=False)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(text_of(wild))
 def test_a_regular_file_has_one_record_a_line(content: bytes) -> None:
     with tempfile.TemporaryDirectory() as name:

@@ -12,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from esml_engine.errors import ExpectationError, StepError
+from esml_engine.lake.files import schema_text
 from esml_engine.refining.steps import silver
 from esml_engine.runs.facts import TableIn
 from tests.table_kit import TestLake
@@ -225,3 +226,9 @@ def test_a_missing_step_file(lake: TestLake, tmp_path: Path) -> None:
         refine(
             lake, lake.put("ds/bronze", table((1, "x"))), step={"path": str(tmp_path / "no.py"), "kind": "py"}
         )
+
+
+def test_an_empty_bronze_gives_an_empty_silver(lake: TestLake) -> None:
+    empty = TableIn("ds/bronze", str(lake.root / "ds/bronze"), 1, (), schema_text(table((1, "x")).schema), 0)
+    assert refine(lake, empty) == {"rows": 0, "added": 0, "mode": "rebuilt"}
+    assert refine(lake, empty, step=step(lake, "SELECT a FROM bronze", "ds.sql"))["rows"] == 0
