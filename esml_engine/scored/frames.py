@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import json
-import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from typing import TYPE_CHECKING, Any
 
 from esml_engine.scored.facts import Shape, arrow_schema, feature_name, merged
@@ -74,26 +75,28 @@ def _spread(values: Sequence[Any], counts: Sequence[int]) -> list[Any]:
 
 
 def _joined(parts: Iterable[list[Any] | None], counts: Sequence[int]) -> list[Any]:
-    out: list[Any] = []
-    for part, count in zip(parts, counts, strict=True):
-        out += part if part is not None else [None] * count
-    return out
+    return list(
+        chain.from_iterable(p if p is not None else [None] * n for p, n in zip(parts, counts, strict=True))
+    )
 
 
 def _array(values: list[Any], kind: pa.DataType) -> pa.Array:
-    """JSON values as an Arrow column; NaN and infinity are nulls, numbers among text are text."""
+    """JSON values as an Arrow column; NaN and infinity are nulls, other types among text are text."""
     import pyarrow as pa
+    import pyarrow.compute as pc
 
-    if pa.types.is_timestamp(kind):
-        return pa.array(values, pa.int64()).cast(kind)
-    if pa.types.is_date32(kind):
-        return pa.array(values, pa.int32()).cast(kind)
-    if pa.types.is_string(kind):
-        return pa.array(
-            [None if v is None else v if isinstance(v, str) else json.dumps(v) for v in values], kind
-        )
     if pa.types.is_floating(kind):
-        return pa.array([None if v is None or not math.isfinite(v) else float(v) for v in values], kind)
+        array = pa.array(values, kind, from_pandas=True)
+        return pc.if_else(pc.is_finite(array), array, pa.scalar(None, kind))
     if pa.types.is_integer(kind):
         return pa.array([None if v is None or v != v else int(v) for v in values], kind)
-    return pa.array([None if v is None else bool(v) for v in values], kind)
+    if pa.types.is_boolean(kind):
+        return pa.array([None if v is None else bool(v) for v in values], kind)
+    if pa.types.is_string(kind):
+        return pa.array([v if v is None or isinstance(v, str) else json.dumps(v) for v in values], kind)
+    return pa.array([_moment(v) if isinstance(v, str) else v for v in values], kind)
+
+
+def _moment(text: str) -> dt.datetime:
+    moment = dt.datetime.fromisoformat(text)
+    return moment if moment.tzinfo else moment.replace(tzinfo=dt.UTC)

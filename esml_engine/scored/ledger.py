@@ -21,6 +21,7 @@ and a reader that sees n sees all before n. A drain may therefore speak of range
 from __future__ import annotations
 
 import contextlib
+import datetime as dt
 import json
 import sqlite3
 import threading
@@ -183,7 +184,9 @@ class Ledger:
         if finished.frame is not None and finished.model_version not in self._described:
             raise FailedError(f"model version {finished.model_version} is not described in the ledger")
         frame = (
-            None if finished.frame is None else json.dumps(finished.frame, separators=(",", ":"), default=str)
+            None
+            if finished.frame is None
+            else json.dumps(finished.frame, separators=(",", ":"), default=_text)
         )
         with self._work:
             if self._closing:
@@ -340,6 +343,11 @@ class LedgerReader:
             deleted += count
             if count < 500:
                 return deleted
+
+
+def _text(value: Any) -> str:
+    """A value that JSON lacks, as text; times in ISO 8601."""
+    return value.isoformat() if isinstance(value, dt.date) else str(value)
 
 
 def _shape(raw: dict[str, Any]) -> Shape:

@@ -64,17 +64,12 @@ class Scorer:
         self._all: Callable[[Columns], Mapping[str, Any]] | None = getattr(model, "predict_all", None)
 
     def coerce(self, columns: Mapping[str, list[Any]]) -> Columns:
-        """The signature's columns, typed; others are left out.
+        """The signature's columns, typed.
 
         Raises:
-            UsageError: a column is missing or holds what it should not, with column and row.
+            UsageError: a column is missing, unknown, or holds what it should not, with column and row.
         """
-        missing = [name for name in self.features if name not in columns]
-        if missing:
-            raise UsageError(
-                f"column {missing[0]!r} is missing", hint=f"the model takes {', '.join(self.features)}"
-            )
-        typed = self.model.coerce({name: columns[name] for name in self.features})
+        typed = self.model.coerce(columns)
         return {name: _listed(typed[name]) for name in self.features}
 
     def predict(self, columns: Columns) -> Predicted:

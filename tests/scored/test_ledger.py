@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import subprocess
 import sys
 import threading
@@ -12,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from esml_engine.errors import ConflictError, FailedError, NotFoundError
-from esml_engine.scored.facts import Answer, Finished, Reserved, Shape
+from esml_engine.scored.facts import Answer, Finished, Reserved, Shape, stored_type
 from esml_engine.scored.ledger import Ledger, LedgerReader
 
 SHAPE = Shape({"age": "int64"})
@@ -150,6 +151,30 @@ def test_versions_meet_in_one_schema(ledger: Ledger) -> None:
     assert [r["prediction"] for r in rows] == ["0.5", "yes", "no"]
     assert [r["probability_yes"] for r in rows] == [None, 0.9, 0.1]
     assert [r["feature_row"] for r in rows] == [None, "x", None]
+
+
+def test_times_and_what_json_lacks_come_back(ledger: Ledger) -> None:
+    at = dt.datetime(2026, 1, 31, 12, tzinfo=dt.UTC)
+    ledger.describe(
+        3,
+        Shape(
+            {"seen": stored_type("timestamp[ns]"), "price": stored_type("decimal128(9, 2)"), "ill": "bool"}
+        ),
+    )
+    features = {
+        "seen": [at.replace(tzinfo=None), None, at],
+        "price": [1, float("inf"), 2.5],
+        "ill": [1.0, 0.0, None],
+    }
+    ledger.finish(
+        Finished("t", b"", b"", "web", 3, 0, 3, {"features": features, "prediction": [float("nan"), 1, 2]})
+    )
+    with LedgerReader(ledger.path) as reader:
+        rows = reader.rows_after(0).table
+    assert rows.column("seen").to_pylist() == [at, None, at]
+    assert rows.column("price").to_pylist() == [1.0, None, 2.5]
+    assert rows.column("ill").to_pylist() == [True, False, None]
+    assert rows.column("prediction").to_pylist() == [None, 1.0, 2.0]
 
 
 def test_purge_takes_what_is_drained_and_old_and_numbers_go_on(ledger: Ledger) -> None:

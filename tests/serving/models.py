@@ -27,6 +27,11 @@ class Linear:
         self.example: dict[str, Any] = {"age": 50, "bmi": 25.0, "sex": "f"}
 
     def coerce(self, columns: Mapping[str, list[Any]]) -> dict[str, list[Any]]:
+        for name in self.features:
+            if name not in columns:
+                raise UsageError(
+                    f"column {name!r} is missing", hint=f"the model takes {', '.join(self.features)}"
+                )
         for name in ("age", "bmi"):
             for row, value in enumerate(columns[name]):
                 if value is not None and (isinstance(value, bool) or not isinstance(value, int | float)):
