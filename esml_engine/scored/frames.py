@@ -6,7 +6,6 @@ import datetime as dt
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import chain
 from typing import TYPE_CHECKING, Any
 
 from esml_engine.scored.facts import Shape, arrow_schema, feature_name, merged
@@ -35,36 +34,40 @@ def rows_table(requests: Sequence[Request], shapes: Mapping[int, Shape]) -> pa.T
 
     Its schema is the union over the model versions that appear; without requests, over all that are known.
     """
-    frames = [json.loads(r.frame or "{}") for r in requests]
     shape = merged(shapes[version] for version in sorted({r.model_version for r in requests} or shapes))
-    return assembled(requests, frames, shape)
+    return assembled(requests, (json.loads(r.frame or "{}") for r in requests), shape)
 
 
 def assembled(
-    requests: Sequence[Request], frames: Sequence[Mapping[str, Any]], shape: Shape, first_row: int = 0
+    requests: Sequence[Request], frames: Iterable[Mapping[str, Any]], shape: Shape, first_row: int = 0
 ) -> pa.Table:
     """Requests and their frames, one each, as scored rows of the shape; rows are numbered from `first_row`."""
     import pyarrow as pa
 
     schema = arrow_schema(shape)
+    columns: dict[str, list[Any]] = {field.name: [] for field in schema}
+    features = [(name, columns[feature_name(name)].extend) for name in shape.features]
+    classes = [(name, columns[f"probability_{name}"].extend) for name in shape.classes]
+    interval = [(side, columns[side].extend) for side in ("low", "high")] if shape.interval else []
+    predicted = columns["prediction"].extend
+    # one pass that keeps no frame: a hundred thousand live dictionaries would cost more than parsing them
+    for request, frame in zip(requests, frames, strict=True):
+        nothing = [None] * request.rows
+        predicted(frame["prediction"])
+        given = frame["features"]
+        for name, extend in features:
+            extend(given.get(name) or nothing)
+        for name, extend in classes:
+            extend(frame.get("probability", {}).get(name) or nothing)
+        for name, extend in interval:
+            extend(frame.get(name) or nothing)
     counts = [r.rows for r in requests]
-    at = _spread([r.scored_at for r in requests], counts)
-    columns: dict[str, Any] = {
-        "request_id": _spread([r.request_id for r in requests], counts),
-        "row": [n for count in counts for n in range(first_row, first_row + count)],
-        "scored_at": at,
-        "scored_date": [a // _DAY for a in at],
-        "caller_id": _spread([r.caller for r in requests], counts),
-        "model_version": _spread([r.model_version for r in requests], counts),
-        "prediction": _joined((f.get("prediction") for f in frames), counts),
-    }
-    for name in shape.classes:
-        columns[f"probability_{name}"] = _joined((f.get("probability", {}).get(name) for f in frames), counts)
-    if shape.interval:
-        columns["low"] = _joined((f.get("low") for f in frames), counts)
-        columns["high"] = _joined((f.get("high") for f in frames), counts)
-    for name in shape.features:
-        columns[feature_name(name)] = _joined((f["features"].get(name) for f in frames), counts)
+    columns["request_id"] = _spread([r.request_id for r in requests], counts)
+    columns["row"] = [n for count in counts for n in range(first_row, first_row + count)]
+    columns["scored_at"] = _spread([r.scored_at for r in requests], counts)
+    columns["scored_date"] = [at // _DAY for at in columns["scored_at"]]
+    columns["caller_id"] = _spread([r.caller for r in requests], counts)
+    columns["model_version"] = _spread([r.model_version for r in requests], counts)
     return pa.table([_array(columns[f.name], f.type) for f in schema], schema=schema)
 
 
@@ -72,12 +75,6 @@ def _spread(values: Sequence[Any], counts: Sequence[int]) -> list[Any]:
     if all(c == 1 for c in counts):
         return list(values)
     return [v for v, count in zip(values, counts, strict=True) for _ in range(count)]
-
-
-def _joined(parts: Iterable[list[Any] | None], counts: Sequence[int]) -> list[Any]:
-    return list(
-        chain.from_iterable(p if p is not None else [None] * n for p, n in zip(parts, counts, strict=True))
-    )
 
 
 def _array(values: list[Any], kind: pa.DataType) -> pa.Array:
@@ -94,6 +91,9 @@ def _array(values: list[Any], kind: pa.DataType) -> pa.Array:
         return pa.array([None if v is None else bool(v) for v in values], kind)
     if pa.types.is_string(kind):
         return pa.array([v if v is None or isinstance(v, str) else json.dumps(v) for v in values], kind)
+    if pa.types.is_date32(kind):
+        return pa.array(values, pa.int32()).cast(kind)
+    # microseconds (when it was scored) or ISO 8601 (a feature)
     return pa.array([_moment(v) if isinstance(v, str) else v for v in values], kind)
 
 
