@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 _DAY = 86_400_000_000
+_INT64 = 2**63
 
 
 @dataclass(frozen=True)
@@ -78,7 +79,11 @@ def _spread(values: Sequence[Any], counts: Sequence[int]) -> list[Any]:
 
 
 def _array(values: list[Any], kind: pa.DataType) -> pa.Array:
-    """JSON values as an Arrow column; NaN and infinity are nulls, other types among text are text."""
+    """JSON values as an Arrow column; it takes whatever was answered, since one odd row must not stop a drain.
+
+    NaN, infinity and whole numbers beyond 64 bits are nulls (the stored answer still has them), other types among text
+    are text.
+    """
     import pyarrow as pa
     import pyarrow.compute as pc
 
@@ -86,15 +91,25 @@ def _array(values: list[Any], kind: pa.DataType) -> pa.Array:
         array = pa.array(values, kind, from_pandas=True)
         return pc.if_else(pc.is_finite(array), array, pa.scalar(None, kind))
     if pa.types.is_integer(kind):
-        return pa.array([None if v is None or v != v else int(v) for v in values], kind)
+        return pa.array([_whole(v) for v in values], kind)
     if pa.types.is_boolean(kind):
         return pa.array([None if v is None else bool(v) for v in values], kind)
     if pa.types.is_string(kind):
-        return pa.array([v if v is None or isinstance(v, str) else json.dumps(v) for v in values], kind)
+        texts = [v if v is None or isinstance(v, str) else json.dumps(v) for v in values]
+        try:
+            return pa.array(texts, kind)
+        except UnicodeEncodeError:  # JSON may carry halves of a surrogate pair, UTF-8 may not
+            return pa.array([t and t.encode("utf-8", "replace").decode() for t in texts], kind)
     if pa.types.is_date32(kind):
         return pa.array(values, pa.int32()).cast(kind)
     # microseconds (when it was scored) or ISO 8601 (a feature)
     return pa.array([_moment(v) if isinstance(v, str) else v for v in values], kind)
+
+
+def _whole(value: Any) -> int | None:
+    if value is None or value != value:
+        return None
+    return int(value) if -_INT64 <= value < _INT64 else None
 
 
 def _moment(text: str) -> dt.datetime:

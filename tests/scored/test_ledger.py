@@ -177,6 +177,16 @@ def test_times_and_what_json_lacks_come_back(ledger: Ledger) -> None:
     assert rows.column("prediction").to_pylist() == [None, 1.0, 2.0]
 
 
+def test_no_odd_value_stops_a_drain(ledger: Ledger) -> None:
+    ledger.describe(3, Shape({"name": "string", "age": "int64"}))
+    features = {"name": ["\ud800x", "ö", 5], "age": [1e300, 2**70, 7.0]}
+    ledger.finish(Finished("odd", b"", b"", "web", 3, 0, 3, {"features": features, "prediction": [1, 2, 3]}))
+    with LedgerReader(ledger.path) as reader:
+        rows = reader.rows_after(0).table
+    assert rows.column("name").to_pylist() == ["?x", "ö", "5"]
+    assert rows.column("age").to_pylist() == [None, None, 7]
+
+
 def test_purge_takes_what_is_drained_and_old_and_numbers_go_on(ledger: Ledger) -> None:
     for n in range(1200):
         ledger.finish_soon(finished(f"r{n}", at=n), lambda _: None)
