@@ -104,6 +104,12 @@ class Ledger:
             "INSERT OR IGNORE INTO about VALUES ('ledger', ?), ('version', ?)", (uuid.uuid4().hex, _VERSION)
         )
         self.id = str(self._con.execute("SELECT value FROM about WHERE key = 'ledger'").fetchone()[0])
+        version = str(self._con.execute("SELECT value FROM about WHERE key = 'version'").fetchone()[0])
+        if version != _VERSION:
+            raise ConflictError(
+                f"the ledger {self.path.name} has version {version}, this engine writes {_VERSION}",
+                hint="run the engine that wrote it, or a newer one",
+            )
         self._look = _connect(self.path)  # reads in the callers' threads, beside the writer
         self._deliver = deliver or (lambda run: run())
         self._mutex = threading.Lock()

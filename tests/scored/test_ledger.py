@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import datetime as dt
+import sqlite3
 import subprocess
 import sys
 import threading
@@ -106,6 +108,14 @@ def test_one_writer_at_a_time(ledger: Ledger) -> None:
     assert subprocess.run([sys.executable, "-c", code, str(ledger.path)], check=False).returncode == 7
     with pytest.raises(ConflictError):
         Ledger(ledger.path, wait_seconds=0.0)
+
+
+def test_another_versions_ledger_is_not_written(tmp_path: Path) -> None:
+    Ledger(tmp_path / "l.db").close()
+    with contextlib.closing(sqlite3.connect(tmp_path / "l.db", isolation_level=None)) as con:
+        con.execute("UPDATE about SET value = '2' WHERE key = 'version'")
+    with pytest.raises(ConflictError, match="version 2"):
+        Ledger(tmp_path / "l.db")
 
 
 def test_rows_come_in_ranges_with_the_contracts_columns(ledger: Ledger) -> None:
