@@ -166,7 +166,8 @@ class Ledger:
         with self._mutex:
             _, waiting = self._flying.pop(request_id, (b"", []))
         for future in waiting:
-            future.set_result(None)
+            if future.set_running_or_notify_cancel():  # who gave up waiting is passed over
+                future.set_result(None)
 
     def finish(self, finished: Finished) -> Answer:
         """Write one answered request and wait until it is on disk."""
@@ -182,7 +183,7 @@ class Ledger:
         return done.result()
 
     def finish_soon(self, finished: Finished, done: Callable[[Answer | Exception], None]) -> None:
-        """Queue one answered request for the next group; `done` is called when it is on disk, or with why it is not.
+        """Queue one answered request for the next group; `done` is called when it is on disk, or with why it is not; it must not raise.
 
         Raises:
             FailedError: the ledger is closed, or nobody described the model version whose rows these are.
