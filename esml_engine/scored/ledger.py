@@ -183,7 +183,10 @@ class Ledger:
         return done.result()
 
     def finish_soon(self, finished: Finished, done: Callable[[Answer | Exception], None]) -> None:
-        """Queue one answered request for the next group; `done` is called when it is on disk, or with why it is not; it must not raise.
+        """Queue one answered request for the next group.
+
+        Args:
+            done: called when the request is on disk, or with why it is not; it must not raise.
 
         Raises:
             FailedError: the ledger is closed, or nobody described the model version whose rows these are.

@@ -60,7 +60,7 @@ class Scorer:
         self.model_version = model_version
         self.features = [str(column["name"]) for column in model.signature]
         self.example: dict[str, Any] = dict(model.example)
-        self.seconds = 0.0  # the last group's prediction; says whether the model is called in a thread
+        self.seconds = 0.0  # processor time of the last group: says whether the model is called in a thread
         self._all: Callable[[Columns], Mapping[str, Any]] | None = getattr(model, "predict_all", None)
 
     def coerce(self, columns: Mapping[str, list[Any]]) -> Columns:
