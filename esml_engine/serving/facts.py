@@ -46,7 +46,8 @@ class Config:
         max_rows, max_body_bytes: limits of one request (413).
         queue: requests that may be under way at once; more are sent away (429).
         log: path of the log file, "" for standard error.
-        parent: process id that this process must not outlive, 0 for none.
+        parent: process id that this process must not outlive, 0 for none. On Linux the kernel tells it when the
+            *thread* that started it ends: start it from one that stays.
         loader: `module:function` that loads a model from (folder, sha256); tests put their own here.
     """
 

@@ -227,7 +227,7 @@ class Endpoint:
     ) -> tuple[bytes, dict[str, list[Any]], Predicted]:
         try:
             document = json.loads(body)
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise UsageError(
                 f"the body is not JSON: {error}", hint='send {"input_data": {"columns", "data"}}'
             ) from error
