@@ -17,8 +17,9 @@ storage = pytest.importorskip("esml_engine.training.storage")
 def stored(folder: Path) -> tuple[str, Any]:
     """A scikit-learn regression of two features, as the engine stores it: its hash and the estimator."""
     import pandas as pd
-    from esml_engine.training.custom_model import EstimatorModel
     from sklearn.linear_model import LinearRegression
+
+    from esml_engine.training.custom_model import EstimatorModel
 
     frame = pd.DataFrame({"age": [20.0, 40.0, 60.0, 30.0], "bmi": [20.0, 30.0, 25.0, 22.0]})
     estimator = LinearRegression().fit(frame, [1.0, 2.0, 3.0, 1.4])
