@@ -74,7 +74,15 @@ class Soak:
         by_kind: dict[str, list[int]] = {}
         for r in table.live():
             by_kind.setdefault(r["kind"], []).append(r["pid"])
-        pids = {"worker": [self.worker.pid], "job": by_kind.get("job", [])[:1], "both": [*by_kind.get("job", [])[:1], self.worker.pid], "endpoint": by_kind.get("endpoint", [])[:1]}[victim]
+        chosen = {
+            "worker": [self.worker.pid],
+            "job": by_kind.get("job", [])[:1],
+            "both": [*by_kind.get("job", [])[:1], self.worker.pid],
+            "endpoint": by_kind.get("endpoint", [])[:1],
+        }
+        if not chosen[victim]:
+            victim = "worker"  # no such process at this moment: a kill that hits nothing proves nothing
+        pids = chosen[victim]
         for pid in pids:
             try:
                 os.kill(pid, signal.SIGKILL)
