@@ -60,6 +60,7 @@ def ours(path: Path, folder: Path) -> None:
 def reference(path: Path, folder: Path) -> None:
     """DuckDB by itself: sniff, parse, write."""
     with duckdb.connect() as con:
+        con.execute("SET enable_progress_bar = false")
         con.execute(f"COPY (FROM read_csv('{path}', ignore_errors=true)) TO '{folder / 'reference.parquet'}'")
 
 
@@ -69,6 +70,7 @@ def main(rows: int) -> None:
         folder = Path(name)
         clean, quoted, dirty = folder / "clean.csv", folder / "quoted.csv", folder / "dirty.csv"
         with duckdb.connect() as con:
+            con.execute("SET enable_progress_bar = false")
             con.execute(f"COPY ({_ROWS.format(rows=rows)}) TO '{clean}'")
             con.execute(f"COPY ({_ROWS.format(rows=rows)}) TO '{quoted}' (FORCE_QUOTE (name, code))")
         dirty.write_bytes(clean.read_bytes() + b"x,1,1,1,true,2020-01-01,2020-01-01,a,b,c\n" * 10)

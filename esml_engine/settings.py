@@ -165,14 +165,6 @@ class _WithPolicy(_Strict):
 
     policy: dict[str, Any] = {}
 
-    @model_validator(mode="after")
-    def _policy(self) -> _WithPolicy:
-        flat = {k: v for k, v in self.policy.items() if k not in ENVIRONMENTS}
-        PolicySettings.model_validate(flat)
-        for env in ENVIRONMENTS:
-            PolicySettings.model_validate(self.policy.get(env, {}))
-        return self
-
 
 class EstateSettings(_WithPolicy):
     """estate.toml."""
@@ -274,27 +266,31 @@ def load(path: Path, kind: type[BaseModel]) -> tuple[Any, dict[str, Any]]:
 
 
 def validate(raw: Mapping[str, Any], kind: type[BaseModel], where: str) -> Any:
-    """Validate raw settings; errors name key, file and the nearest valid key."""
+    """Validate raw settings; errors name key, file and the nearest valid key.
+
+    Raises:
+        SettingsError: unknown key, or a value that the key does not take.
+    """
+    typed = _checked(raw, kind, where, "")
+    if isinstance(typed, _WithPolicy):
+        flat = {k: v for k, v in typed.policy.items() if k not in ENVIRONMENTS}
+        _checked(flat, PolicySettings, where, "policy.")
+        for env in ENVIRONMENTS:
+            _checked(typed.policy.get(env, {}), PolicySettings, where, f"policy.{env}.")
+    return typed
+
+
+def _checked(raw: Mapping[str, Any], kind: type[BaseModel], where: str, prefix: str) -> Any:
     try:
         return kind.model_validate(raw)
     except ValidationError as e:
         first = e.errors()[0]
-        key = ".".join(str(p) for p in first["loc"])
+        key = prefix + ".".join(str(p) for p in first["loc"])
         if first["type"] == "extra_forbidden":
             near = _nearest(kind, first["loc"])
-            hint = f"did you mean {near!r}?" if near else f"remove it from {where}"
+            hint = f"did you mean {prefix + near!r}?" if near else f"remove it from {where}"
             raise SettingsError(f"{where}: unknown key {key!r}", hint=hint) from e
         message = first["msg"].removeprefix("Value error, ")
-        inner = first.get("ctx", {}).get("error")
-        if first["type"] == "value_error" and isinstance(inner, ValidationError):
-            sub = inner.errors()[0]
-            name = str(sub["loc"][0]) if sub["loc"] else ""
-            near = next(iter(difflib.get_close_matches(name, list(PolicySettings.model_fields), 1, 0.0)), "")
-            if sub["type"] == "extra_forbidden":
-                raise SettingsError(
-                    f"{where}: unknown key 'policy.{name}'", hint=f"did you mean 'policy.{near}'?"
-                ) from e
-            message, key = sub["msg"], f"policy.{name}"
         raise SettingsError(f"{where}: {key or 'file'}: {message}", hint=f"correct {key!r} in {where}") from e
 
 

@@ -44,11 +44,13 @@ class StepDesk:
         self.actor = Actor(row["actor"], row["as_actor"])
         self.spec: JobSpec | None = None
         self.result: JobResult | None = None
+        self.adopted = False  # an earlier attempt's result: its own seconds count
         self.began = time.monotonic()
 
     def commit(self, change: Callable[[sa.Connection], dict[str, Any]]) -> dict[str, Any]:
         """The change, the step's end and its cost: one transaction."""
-        seconds = self.result.seconds if self.result else time.monotonic() - self.began
+        adopted = self.result is not None and self.adopted
+        seconds = self.result.seconds if self.result and adopted else time.monotonic() - self.began
         price = float((self.row["predicted"] or {}).get("price", 0.0))
         size = float((self.row["predicted"] or {}).get("size", 0.0))
         with self.site.store.write() as c:
@@ -272,7 +274,7 @@ class Worker:
                 )
             records.progress(store, run, n / count, step)
             if before is not None:
-                desk.spec, desk.result = before.spec, before.result
+                desk.spec, desk.result, desk.adopted = before.spec, before.result, True
             else:
                 desk.spec = act.jobs(call, draft, desk)
                 if desk.spec is not None and platform is not None:

@@ -54,7 +54,7 @@ def predict_seconds(history: list[Past], size: float, bound: float) -> Seconds:
     rest = sorted(h.seconds - slope * h.size for h in history)
     middle = statistics.median(rest)
     high = rest[min(len(rest) - 1, int(0.9 * len(rest)))]
-    p50 = max(slope * size + middle, 0.0)
+    p50 = max(slope * size + middle, 0.5 * min(h.seconds for h in history))  # starting costs: never near 0
     p90 = max(slope * size + high, p50 * 1.1)
     return Seconds(min(p50, bound), min(p90, bound), f"{len(history)} runs", names)
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from functools import cached_property
 from pathlib import Path
-from typing import Any
 
 from esml_engine.platforms.base import Platform, open_platform
 from esml_engine.settings import Override, Settings, read_files
@@ -52,6 +51,11 @@ class Site:
             self._platforms[env] = open_platform(self.root, env, settings.estate.environments[env])  # type: ignore[index]
         return self._platforms[env]
 
-    def adopt_platforms(self, other: dict[str, Any]) -> None:
-        """Use platforms that somebody else opened (a worker's, with its warm children)."""
-        self._platforms = other
+    def inside(self, path: str) -> str:
+        """A path as the store keeps it: relative where it lies in the estate, so that the folder may be moved."""
+        p = Path(path)
+        return str(p.relative_to(self.root)) if p.is_relative_to(self.root) else path
+
+    def outside(self, path: str) -> str:
+        """Inverse of `inside`."""
+        return path if "://" in path else str(self.root / path)

@@ -17,6 +17,7 @@ from esml_engine.door.facts import Act, Actor, Call, Plan, draft_json, fingerpri
 from esml_engine.door.policy import verdict
 from esml_engine.door.site import Site
 from esml_engine.errors import EsmlError, NotAllowedError, PolicyError, StalePlanError, WaitingError
+from esml_engine.faults import point
 from esml_engine.refs import ModelRef
 from esml_engine.runs import records
 from esml_engine.runs.facts import JobSpec
@@ -186,6 +187,7 @@ def _intent(site: Site, actor: Actor, call: Call, plan: Plan, key: str) -> Start
                 run=row["run"],
                 detail={"plan": plan.hash, "predicted": plan.predicted["cost"]},
             )
+    point("start:intent")
     audit.anchor(site.store, site.state)
     return Started(open_run or row["run"], open_run is not None, plan)
 

@@ -137,6 +137,8 @@ def _commit_one(
     have = {f.name: f.type for f in handle.schema().fields}
     retyped = any(f.name in have and have[f.name] != f.type for f in schema.fields)
     fresh = [f for f in schema.fields if f.name not in have]
+    if retyped and goal and _rows(desk, ref, env, out.table) == 0:
+        goal = []  # files without rows fixed no types: they may go
     rewrite = not goal and (retyped or bool(fresh)) and not orphan
     if fresh and not rewrite:
         handle.alter.add_columns(fresh)  # a commit without a number: housekeeping
@@ -167,6 +169,11 @@ def _delta_version(desk: Desk, ref: ModelRef, env: str, name: str) -> int:
     if found is None:
         raise EsmlError(f"the catalogue does not know {name}", hint="esml catalogue rebuild")
     return found.delta_version
+
+
+def _rows(desk: Desk, ref: ModelRef, env: str, name: str) -> int:
+    found = latest(desk.site.store, ref, env, name)
+    return found.rows if found else 0
 
 
 def read_commit(handle: Any) -> Version | None:

@@ -12,7 +12,7 @@ from typing import Any
 import duckdb
 
 from esml_engine.errors import ExpectationError, SettingsError
-from esml_engine.lake.sql import ident, literal
+from esml_engine.lake.sql import ident, literal, scalar
 
 Spec = Mapping[str, Any]
 Result = dict[str, Any]
@@ -118,8 +118,7 @@ def _one(
 
 
 def _count(con: duckdb.DuckDBPyConnection, condition: str) -> int:
-    row = con.execute(f"SELECT count(*) FROM {_VIEW} WHERE {condition}").fetchone()
-    return int(row[0]) if row is not None else 0
+    return scalar(con, f"SELECT count(*) FROM {_VIEW} WHERE {condition}")
 
 
 def _between(low: Any, high: Any) -> str:

@@ -7,10 +7,8 @@ way, which splits records in Python and knows each one's line.
 
 from __future__ import annotations
 
-import hashlib
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -22,55 +20,15 @@ import pyarrow.parquet as pq
 from esml_engine.errors import UnreadableError
 from esml_engine.lake import types
 from esml_engine.lake.columns import Column
-from esml_engine.lake.delimited import Dialect, Record, as_utf8, header, records
+from esml_engine.lake.delimited import Dialect, as_utf8, header
+from esml_engine.lake.landing import Read, Source, data_records, reason_sql, sampled, write_rows
 from esml_engine.lake.layout import Layout, regular_layout
-from esml_engine.lake.sql import copy_parquet, ident, literal, scalar
+from esml_engine.lake.sql import copy_parquet, first_row, ident, literal, scalar
 
-QUARANTINE = pa.schema(
-    [
-        ("file", pa.string()),
-        ("sha256", pa.string()),
-        ("line", pa.int64()),
-        ("reason", pa.string()),
-        ("raw", pa.string()),
-    ]
-)
 _FAULTS = pa.schema([("line", pa.int64()), ("reason", pa.string()), ("raw", pa.string())])
 _WHOLE, _BROKEN = "whole.parquet", "broken.parquet"  # scratch tables of the exact way
-RND_SHARE = 0.2
-_RND_BELOW = f"{int(RND_SHARE * 2**64):016x}"  # a hash in hexadecimal below this belongs to the sample
 _SAMPLE = 4_096
 _BATCH = 16_384
-_SHOWN = 80
-
-
-@dataclass(frozen=True)
-class Source:
-    """An IN file to be read."""
-
-    path: Path
-    name: str  # for messages and quarantine
-    sha256: str
-    dialect: Dialect = field(default_factory=Dialect)
-    sample: bool = False  # R&D: a deterministic fifth of the records
-
-
-@dataclass(frozen=True)
-class Read:
-    """What reading one IN file gave. `bronze` and `quarantine` are row counts; a table without rows has no file."""
-
-    bronze: int
-    quarantine: int
-    types: dict[str, str]  # of every column of bronze
-    retyped: dict[str, str] = field(
-        default_factory=dict
-    )  # known column -> the type that its values now look like
-    way: str = "exact"  # quick | exact
-
-    @property
-    def rows_in(self) -> int:
-        """Records of the file (of the sample)."""
-        return self.bronze + self.quarantine
 
 
 def csv_header(source: Source, work: Path) -> tuple[Source, list[str], int]:
@@ -202,7 +160,7 @@ def _holds(
     # enough values that are nothing but text, found in a part of the rows, settle a column for all rows
     parts = [f"count({ident(n)}) - count(*) FILTER (WHERE {types.maybe_typed_sql(n)})" for n in texts]
     part = f"{table} WHERE file_row_number < {meta.num_rows // 4}"
-    row = con.execute(f"SELECT {', '.join(parts)} FROM {part}").fetchone() or ()
+    row = first_row(con, f"SELECT {', '.join(parts)} FROM {part}")
     open_texts = [
         n for n, text in zip(texts, row, strict=True) if text <= (1 - types.INFERRED_SHARE) * meta.num_rows
     ]
@@ -253,15 +211,15 @@ def _typed(
     typed = {name: text for name, text in there.items() if chosen[name] != "string"}
     values = [(c.name, types.value_sql(_text_column(c), chosen[c.name], lenient=True)) for c in columns]
     misfit = {n: f"{t} IS NOT NULL AND NOT {types.fits_sql(t, chosen[n])}" for n, t in typed.items()}
-    reasons = [_reason(n, typed[n], chosen[n], condition) for n, condition in misfit.items()]
-    read = _write(con, source, "split", values, reasons, work / _BROKEN, bronze, quarantine)
+    reasons = [reason_sql(n, typed[n], chosen[n], condition) for n, condition in misfit.items()]
+    read = write_rows(con, source, "split", values, reasons, work / _BROKEN, bronze, quarantine)
     if not read.quarantine or not misfit:
         return Read(read.bronze, read.quarantine, chosen)
     counts = [
         f"count(*) FILTER (WHERE {condition}) > {1 - types.INFERRED_SHARE} * count({typed[n]})"
         for n, condition in misfit.items()
     ]
-    changed = con.execute(f"SELECT {', '.join(counts)} FROM split").fetchone() or ()
+    changed = first_row(con, f"SELECT {', '.join(counts)} FROM split")
     moved = [name for name, flag in zip(misfit, changed, strict=True) if flag]
     looks = types.shares(con, "split", [typed[name] for name in moved])
     return Read(
@@ -269,70 +227,12 @@ def _typed(
     )
 
 
-def _reason(name: str, shown: str, kind: str, misfit: str) -> str:
-    cut = f"CASE WHEN length({shown}) > {_SHOWN} THEN left({shown}, {_SHOWN}) || '…' ELSE {shown} END"
-    before, after = literal(f"column {name}: '"), literal(f"' is not {kind}")
-    return f"WHEN {misfit} THEN {before} || ({cut}) || {after}"
-
-
-def _write(
-    con: duckdb.DuckDBPyConnection,
-    source: Source,
-    table: str,
-    values: Sequence[tuple[str, str]],
-    reasons: Sequence[str],
-    broken: Path | None,
-    bronze: Path,
-    quarantine: Path,
-) -> Read:
-    """Write the rows of `table` that have no reason against them to `bronze`, all others to `quarantine`."""
-    reason = f"CASE {' '.join(reasons)} END" if reasons else "CAST(NULL AS VARCHAR)"
-    bad = f"SELECT line, {reason} AS reason, raw FROM {table} WHERE ({reason}) IS NOT NULL"
-    if broken is not None:
-        bad += f" UNION ALL SELECT line, reason, raw FROM read_parquet({literal(str(broken))})"
-    con.execute(f"CREATE OR REPLACE TEMP TABLE rejected AS SELECT * FROM ({bad}) ORDER BY line")
-    if scalar(con, "SELECT count(*) FROM rejected WHERE raw IS NULL"):
-        _add_raw(con, source)
-    select = ", ".join(f"{value} AS {ident(name)}" for name, value in values)
-    # most files are clean: then the conditions need not be looked at again
-    where = f"WHERE ({reason}) IS NULL" if scalar(con, "SELECT count(*) FROM rejected") else ""
-    copy_parquet(con, f"SELECT {select} FROM {table} {where}", bronze)
-    origin = f"{literal(source.name)} AS file, {literal(source.sha256)} AS sha256"
-    copy_parquet(con, f"SELECT {origin}, CAST(line AS BIGINT) AS line, reason, raw FROM rejected", quarantine)
-    rows = []
-    for path in (bronze, quarantine):
-        rows.append(int(pq.read_metadata(path).num_rows))
-        if not rows[-1]:
-            path.unlink()
-    return Read(rows[0], rows[1], {})
-
-
-def _add_raw(con: duckdb.DuckDBPyConnection, source: Source) -> None:
-    """Fetch the text of rejected lines from a regular file."""
-    wanted = {int(row[0]) for row in con.execute("SELECT line FROM rejected").fetchall()}
-    found = [r for r in _data_records(source) if r.line in wanted]
-    lines = pa.table({"line": [r.line for r in found], "raw": [r.raw for r in found]})
-    con.register("rejected_text", lines)
-    con.execute("UPDATE rejected SET raw = t.raw FROM rejected_text t WHERE t.line = rejected.line")
-    con.unregister("rejected_text")
-
-
-def sampled(raw: str) -> bool:
-    """Whether a record belongs to the deterministic R&D sample, by the hash of its text (csv) or of file and row number (parquet)."""
-    return hashlib.md5(raw.encode("utf-8", "surrogatepass"), usedforsecurity=False).hexdigest() < _RND_BELOW
-
-
-def _data_records(source: Source) -> Iterator[Record]:
-    found = islice(records(source.path, source.dialect), 1, None)
-    return (r for r in found if sampled(r.raw)) if source.sample else found
-
-
 def _split(source: Source, width: int, work: Path) -> None:
     """Write well-formed records as text (`c0`, …, `line`, `raw`) and malformed ones (`line`, `reason`, `raw`)."""
     text = pa.schema(
         [*((f"c{i}", pa.string()) for i in range(width)), ("line", pa.int64()), ("raw", pa.string())]
     )
-    found = _data_records(source)
+    found = data_records(source)
     with pq.ParquetWriter(work / _WHOLE, text) as good, pq.ParquetWriter(work / _BROKEN, _FAULTS) as bad:
         while batch := list(islice(found, _BATCH)):
             rows, lines, raws, faults = [], [], [], []
@@ -351,88 +251,6 @@ def _split(source: Source, width: int, work: Path) -> None:
                 )
             if faults:
                 bad.write_table(pa.Table.from_pylist(faults, schema=_FAULTS))
-
-
-def parquet_columns(source: Source) -> pa.Schema:
-    """The schema of a parquet IN file.
-
-    Raises:
-        UnreadableError: empty, truncated, or not parquet.
-    """
-    if source.path.stat().st_size == 0:
-        raise UnreadableError(f"{source.name} is empty")
-    try:
-        schema = pq.read_schema(source.path)
-    except (pa.ArrowException, OSError) as e:
-        raise UnreadableError(
-            f"{source.name} is not a readable parquet file: {e}", hint="was it delivered completely?"
-        ) from e
-    lower = [n.lower() for n in schema.names]
-    for n in schema.names:
-        if lower.count(n.lower()) > 1:
-            raise UnreadableError(
-                f"{source.name} has the column {n!r} twice (upper and lower case count as the same)"
-            )
-    return schema
-
-
-def read_parquet(
-    con: duckdb.DuckDBPyConnection,
-    source: Source,
-    schema: pa.Schema,
-    columns: Sequence[Column],
-    bronze: Path,
-    quarantine: Path,
-) -> Read:
-    """Read a parquet file into `bronze` and `quarantine`; a row's line is its number from 1, its raw text is JSON.
-
-    Values are kept as they are or cast without loss; nanoseconds are cut to microseconds, which is what tables keep.
-
-    Raises:
-        UnreadableError: a page of the file can't be decoded.
-    """
-    names = [str(n) for n in schema.names]
-    pick = ", ".join(f"{ident(n)} AS c{i}" for i, n in enumerate(names))
-    fields = ", ".join(f"{ident(n)} := {ident(n)}" for n in names)
-    raw = f"CAST(to_json(struct_pack({fields})) AS VARCHAR)"
-    keep = (
-        f"WHERE md5({literal(source.sha256)} || ':' || (file_row_number + 1)) < {literal(_RND_BELOW)}"
-        if source.sample
-        else ""
-    )
-    con.execute(
-        f"CREATE OR REPLACE TEMP VIEW delivered AS SELECT {pick}, file_row_number + 1 AS line, {raw} AS raw "
-        f"FROM read_parquet({literal(str(source.path))}, file_row_number=true, hive_partitioning=false) {keep}"
-    )
-    values, reasons, chosen, retyped = [], [], {}, {}
-    try:
-        native = dict(zip((f"c{i}" for i in range(len(names))), con.table("delivered").types, strict=False))
-        for c in columns:
-            if c.position is None:
-                kind = c.type or "string"
-                values.append((c.name, f"CAST(NULL AS {types.duck_type(kind)})"))
-            else:
-                arrow = schema.field(c.position).type
-                kind = c.type or types.type_of_arrow(arrow)
-                value, fits = types.native_sql(f"c{c.position}", arrow, str(native[f"c{c.position}"]), kind)
-                values.append((c.name, value))
-                if fits:
-                    misfit = f"c{c.position} IS NOT NULL AND NOT coalesce({fits}, FALSE)"
-                    reasons.append(_reason(c.name, f"CAST(c{c.position} AS VARCHAR)", kind, misfit))
-                    bad = scalar(con, f"SELECT count(*) FROM delivered WHERE {misfit}")
-                    if bad > (1 - types.INFERRED_SHARE) * scalar(
-                        con, f"SELECT count(c{c.position}) FROM delivered"
-                    ):
-                        retyped[c.name] = types.type_of_arrow(arrow)
-            chosen[c.name] = kind
-        read = _write(con, source, "delivered", values, reasons, None, bronze, quarantine)
-        return Read(read.bronze, read.quarantine, chosen, retyped)
-    except (duckdb.InvalidInputException, duckdb.IOException, duckdb.SerializationException) as e:
-        bronze.unlink(missing_ok=True)
-        quarantine.unlink(missing_ok=True)
-        raise UnreadableError(
-            f"{source.name} can't be read to its end: {e}", hint="was it delivered completely?"
-        ) from e
 
 
 def line_of(
@@ -460,7 +278,7 @@ def line_of(
             n for n in numbers if n not in quarantined_lines and (not sample or sampled(f"{sha256}:{n}"))
         )
     else:
-        found = _data_records(Source(path, path.name, "", dialect, sample))
+        found = data_records(Source(path, path.name, "", dialect, sample))
         accepted = (r.line for r in found if r.line not in quarantined_lines)
     line = next(islice(accepted, position, None), None)
     if line is None:

@@ -81,13 +81,11 @@ def _take(count: _Count, chunk: bytes, delimiter: int, width: int) -> bool:
         closes = (after == delimiter) | (after == _LF) | (after == _CR) | (after == _QUOTE)
         if not (np.all(opens) and np.all(closes)):
             return False
-    # A parser may drop an empty field too many; only lines that end with a delimiter can have one.
-    tails = ends - (2 if crlf else 1)
-    if chunk[-1] != delimiter and not np.any(separators[tails[tails >= 0]]):
-        return True
+    # a parser may drop an empty field too many, so the fields are counted here
     found = int(np.count_nonzero(separators))
     if len(quotes):
-        found = int(np.count_nonzero(np.searchsorted(quotes, np.flatnonzero(separators)) % 2 == 0))
+        at = np.flatnonzero(separators)
+        found -= int(np.sum(np.searchsorted(at, quotes[1::2]) - np.searchsorted(at, quotes[0::2])))
     return found == (lines - blank * (width > 1)) * (width - 1)
 
 

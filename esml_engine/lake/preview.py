@@ -77,4 +77,5 @@ def diff(a: TableIn, b: TableIn, key: str) -> dict[str, Any]:
         "schema": schema,
         "rows": {"added": added, "removed": removed, "changed": changed},
         "columns": [{"name": n, "shift": None} for n in both],
+        "note": "column shift comes with a later version",
     }

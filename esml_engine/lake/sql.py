@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import duckdb
 
@@ -32,10 +33,15 @@ def connection(work: Path) -> Iterator[duckdb.DuckDBPyConnection]:
         con.close()
 
 
+def first_row(con: duckdb.DuckDBPyConnection, query: str) -> tuple[Any, ...]:
+    """The only row of an aggregate. (A result that is not read to its end would keep the connection busy.)"""
+    row: tuple[Any, ...] = con.execute(query).fetchall()[0]
+    return row
+
+
 def scalar(con: duckdb.DuckDBPyConnection, query: str) -> int:
     """The single integer that `query` returns (NULL counts as 0)."""
-    row = con.execute(query).fetchone()
-    return int(row[0]) if row is not None and row[0] is not None else 0
+    return int(first_row(con, query)[0] or 0)
 
 
 def copy_parquet(con: duckdb.DuckDBPyConnection, query: str, target: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tempfile
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -11,10 +12,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from esml_engine.errors import UnreadableError
-from esml_engine.lake import expectations, incoming, types
+from esml_engine.lake import expectations, incoming, incoming_parquet, types
 from esml_engine.lake.columns import Column, Drift, drift_of, match, refuse_drift
 from esml_engine.lake.delimited import Dialect
 from esml_engine.lake.files import describe, new_name, relation, schema_of, schema_text, total_rows
+from esml_engine.lake.landing import QUARANTINE, Read, Source
 from esml_engine.lake.sql import connection
 from esml_engine.runs.context import JobContext
 from esml_engine.runs.facts import FileOut, TableIn, TableOut
@@ -100,18 +102,23 @@ def _read(job: JobContext, con: duckdb.DuckDBPyConnection, state: _State, entry:
     rnd, name, sha256 = bool(params.get("rnd")), str(entry["name"]), str(entry["sha256"])
     targets = {t: new_name(spec.run, spec.attempt) for t in ("bronze", "quarantine")}
     paths = {t: Path(spec.outputs[t]) / targets[t] for t in targets}
-    source = incoming.Source(Path(entry["path"]), name, sha256, Dialect.of(params.get("dialect")), rnd)
+    source = Source(Path(entry["path"]), name, sha256, Dialect.of(params.get("dialect")), rnd)
     try:
         if params.get("format", "csv") == "parquet":
-            schema = incoming.parquet_columns(source)
+            schema = incoming_parquet.parquet_columns(source)
             columns = match([str(n) for n in schema.names], state.known, state.fixed)
-            read = incoming.read_parquet(con, source, schema, columns, paths["bronze"], paths["quarantine"])
-        else:
-            source, names, line = incoming.csv_header(source, job.work)
-            columns = match(names, state.known, state.fixed)
-            read = incoming.read_csv(
-                con, source, names, columns, paths["bronze"], paths["quarantine"], job.work, exact=line != 1
+            read = incoming_parquet.read_parquet(
+                con, source, schema, columns, paths["bronze"], paths["quarantine"]
             )
+        else:
+            # a folder of its own for each file: a path that is written twice could be read from a cache
+            with tempfile.TemporaryDirectory(dir=job.work) as scratch:
+                work = Path(scratch)
+                source, names, line = incoming.csv_header(source, work)
+                columns = match(names, state.known, state.fixed)
+                read = incoming.read_csv(
+                    con, source, names, columns, paths["bronze"], paths["quarantine"], work, exact=line != 1
+                )
     except FileNotFoundError as e:
         raise UnreadableError(f"{name} is not there any more") from e
     job.log(f"{name}: {read.bronze} rows to bronze, {read.quarantine} to quarantine ({read.way} reader)")
@@ -125,9 +132,7 @@ def _read(job: JobContext, con: duckdb.DuckDBPyConnection, state: _State, entry:
     state.files.append({"name": name, "sha256": sha256, "status": "read", "reason": "", **counts})
 
 
-def _note_drift(
-    state: _State, params: dict[str, Any], name: str, columns: list[Column], read: incoming.Read
-) -> None:
+def _note_drift(state: _State, params: dict[str, Any], name: str, columns: list[Column], read: Read) -> None:
     label = params.get("label") if params.get("purpose") == "inference" else None
     state.drift += drift_of(name, columns, state.known, label)
     for column, now in read.retyped.items():
@@ -153,7 +158,7 @@ def _tables(job: JobContext, con: duckdb.DuckDBPyConnection, state: _State) -> l
     gone = tuple(dict.fromkeys(state.gone["quarantine"]))
     if state.quarantine or gone or rejected.version is None:
         rows = rejected.rows - _rows_of(rejected, gone) + total_rows(state.quarantine)
-        text = schema_text(incoming.QUARANTINE)
+        text = schema_text(QUARANTINE)
         out.append(TableOut(names["quarantine"], text, tuple(state.quarantine), gone, rows=rows))
     left = tuple(dict.fromkeys(state.gone["bronze"]))
     rows = before.rows - _rows_of(before, left) + total_rows(state.bronze)

@@ -13,7 +13,7 @@ import duckdb
 import pyarrow as pa
 
 from esml_engine.errors import SettingsError
-from esml_engine.lake.sql import ident, literal
+from esml_engine.lake.sql import first_row, ident, literal
 
 INFERRED_SHARE = 0.95
 TYPES = ("int64", "float64", "bool", "date", "timestamp", "string")
@@ -49,7 +49,7 @@ _ACCEPTS = {
 # What speaks for a type when it is inferred: narrower, so that codes such as 00123 and 20-digit numbers stay text.
 _SUGGESTS = {
     "int64": r" *[+-]?(0|[1-9][0-9]*) *",
-    "float64": r"(?i) *[+-]?((0|[1-9][0-9]{0,14})?\.?[0-9]*(e[+-]?[0-9]+)?|nan|inf) *",
+    "float64": r"(?i) *[+-]?(((0|[1-9][0-9]{0,14})(\.[0-9]*)?|\.[0-9]+)(e[+-]?[0-9]+)?|nan|inf) *",
     "bool": r"(?i)true|false",
     "date": _ACCEPTS["date"],
     "timestamp": _ACCEPTS["timestamp"],
@@ -165,7 +165,7 @@ def shares(
         return {}
     found: dict[str, dict[str, float]] = {column: {} for column in columns}
     parts = [f"count({ident(c)}), count(*) FILTER (WHERE {maybe_typed_sql(c)})" for c in columns]
-    row: Sequence[Any] = con.execute(f"SELECT {', '.join(parts)} FROM {source}").fetchone() or ()
+    row: Sequence[Any] = first_row(con, f"SELECT {', '.join(parts)} FROM {source}")
     totals = {
         c: n for c, n, m in zip(columns, row[0::2], row[1::2], strict=True) if n and m >= INFERRED_SHARE * n
     }
@@ -176,7 +176,7 @@ def shares(
         for column in totals
         for kind in TYPES[:-1]
     ]
-    counts: Sequence[Any] = con.execute(f"SELECT {', '.join(checks)} FROM {source}").fetchone() or ()
+    counts: Sequence[Any] = first_row(con, f"SELECT {', '.join(checks)} FROM {source}")
     width = len(TYPES) - 1
     for i, (column, total) in enumerate(totals.items()):
         fitting = counts[i * width : (i + 1) * width]

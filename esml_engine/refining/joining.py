@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import duckdb
 
 from esml_engine.errors import StepError
-from esml_engine.lake.sql import ident
+from esml_engine.lake.sql import ident, scalar
 
 _ROW = '"__esml_row"'
 _SHOWN = 5
@@ -77,8 +77,7 @@ def _check_key(
 
 def _check_unique(con: duckdb.DuckDBPyConnection, dataset: str, key: str) -> None:
     twice = f"SELECT {ident(key)} AS k FROM {ident(dataset)} WHERE {ident(key)} IS NOT NULL GROUP BY k HAVING count(*) > 1"
-    row = con.execute(f"SELECT count(*) FROM ({twice})").fetchone()
-    number = int(row[0]) if row is not None else 0
+    number = scalar(con, f"SELECT count(*) FROM ({twice})")
     if number:
         shown = [
             str(r[0]) for r in con.execute(f"SELECT k FROM ({twice}) ORDER BY k LIMIT {_SHOWN}").fetchall()

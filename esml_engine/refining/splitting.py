@@ -15,7 +15,7 @@ import pyarrow.parquet as pq
 
 from esml_engine.errors import StepError, UsageError
 from esml_engine.lake.files import describe, new_name, relation, schema_text
-from esml_engine.lake.sql import connection, copy_parquet, ident, literal, scalar
+from esml_engine.lake.sql import connection, copy_parquet, first_row, ident, literal, scalar
 from esml_engine.runs.context import JobContext
 from esml_engine.runs.facts import TableOut
 
@@ -217,8 +217,8 @@ def _stratified(
 def _stratum(con: duckdb.DuckDBPyConnection, column: str) -> str:
     """SQL text of a row's stratum: the value itself, or one of ten quantile bins of a number with many values."""
     name = ident(column)
-    row = con.execute(f"SELECT typeof(any_value({name})), count(DISTINCT {name}) FROM gold").fetchone()
-    kind, many = (str(row[0]), int(row[1])) if row is not None else ("", 0)
+    row = first_row(con, f"SELECT typeof(any_value({name})), count(DISTINCT {name}) FROM gold")
+    kind, many = str(row[0]), int(row[1])
     numeric = kind in (
         "DOUBLE",
         "FLOAT",
@@ -231,7 +231,7 @@ def _stratum(con: duckdb.DuckDBPyConnection, column: str) -> str:
     if not numeric or many <= _MANY:
         return f"CAST({name} AS VARCHAR)"
     cuts = ", ".join(str(i / STRATA) for i in range(1, STRATA))
-    edges = con.execute(f"SELECT quantile_disc({name}, [{cuts}]) FROM gold").fetchone()
-    values = sorted({float(e) for e in edges[0]}) if edges is not None and edges[0] is not None else []
+    edges = first_row(con, f"SELECT quantile_disc({name}, [{cuts}]) FROM gold")
+    values = sorted({float(e) for e in edges[0] or ()})
     bins = " + ".join(f"CAST({name} > {edge!r} AS INT)" for edge in values) or "0"
     return f"CAST({bins} AS VARCHAR)"

@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 
 from esml_engine.errors import StepError
 from esml_engine.lake import expectations
-from esml_engine.lake.files import arrow, describe, new_name, relation, schema_text, write_arrow
+from esml_engine.lake.files import arrow, describe, new_name, relation, schema_of, schema_text, write_arrow
 from esml_engine.lake.sql import connection, copy_parquet, ident, literal, scalar
 from esml_engine.refining import user_steps
 from esml_engine.refining.joining import join_sql
@@ -157,8 +157,6 @@ def _like(result: pa.Table, current: TableIn, step: str) -> pa.Table:
     Raises:
         StepError: their columns differ.
     """
-    from esml_engine.lake.files import schema_of
-
     schema = schema_of(current.schema)
     if set(schema.names) != set(result.schema.names):
         differ = ", ".join(sorted(set(schema.names) ^ set(result.schema.names)))

@@ -18,7 +18,7 @@ import duckdb
 import pyarrow as pa
 
 from esml_engine.errors import StepError
-from esml_engine.lake.sql import connection, ident
+from esml_engine.lake.sql import connection, ident, scalar
 from esml_engine.refining.frames import FLAVOURS, hand_over, take_back
 
 _ALIASES = {
@@ -196,10 +196,10 @@ def check_row_by_row(path: Path, name: str, table: pa.Table, context: StepContex
         with connection(work) as con:
             con.register("whole", whole)
             con.register("parts", pa.concat_tables(parts, promote_options="permissive"))
-            query = "SELECT (SELECT count(*) FROM (FROM {0} EXCEPT ALL FROM {1}))"
-            more = con.execute(query.format("whole", "parts")).fetchone()
-            less = con.execute(query.format("parts", "whole")).fetchone()
-        if more == (0,) and less == (0,):
+            query = "SELECT count(*) FROM (FROM {0} EXCEPT ALL FROM {1})"
+            more = scalar(con, query.format("whole", "parts"))
+            less = scalar(con, query.format("parts", "whole"))
+        if more == less == 0:
             return
     raise StepError(
         f"{path.name} is declared to work row by row (rows = true), but on a sample of {table.num_rows} rows it gives "

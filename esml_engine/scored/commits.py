@@ -21,6 +21,7 @@ from esml_engine.runs.facts import JobSpec, TableOut
 from esml_engine.scored.drain import drain
 from esml_engine.scored.ledger import LedgerReader
 
+_nothing_kept: dict[str, int] = {}
 _one_at_a_time = threading.Lock()  # within the worker; between workers the table's transaction decides
 
 
@@ -116,11 +117,12 @@ def drain_ledger(site: Site, ref: ModelRef, env: str) -> int:
         with LedgerReader(path) as reader:
             ledger, last = reader.id, reader.last_seq()
         done = drained_seq(listing(site.store, ref, env, "scored"), ledger)
-        if last <= done:
+        if last <= max(done, _nothing_kept.get(ledger, 0)):
             return 0
         catch_up(site, ref, env)
         versions = listing(site.store, ref, env, "scored")
         done = drained_seq(versions, ledger)
+        done = max(done, _nothing_kept.get(ledger, 0))
         if last <= done:
             return 0
         part = drain(
@@ -132,6 +134,7 @@ def drain_ledger(site: Site, ref: ModelRef, env: str) -> int:
         )
         point("drain:written")
         if not part.files:
+            _nothing_kept[ledger] = part.last_seq  # save = false: not read again while this worker lives
             return 0
         desk = _DrainDesk(site, f"drain-{ledger}-{part.last_seq}")
         made = append(

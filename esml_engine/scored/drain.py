@@ -54,7 +54,7 @@ def drain(
     run: str = "drain",
     attempt: int = 1,
     table_schema: str = "",
-    max_rows: int = 200_000,
+    max_rows: int = 50_000,
 ) -> Drained:
     """Write the scored rows of the requests after `after` into `folder`, one parquet file a UTC day.
 

@@ -115,12 +115,20 @@ _TYPES = {
 
 
 def stored_type(name: str) -> str:
-    """The type that the scored table gives to a feature of signature type `name`: bool, int64, double or string."""
-    return _TYPES.get(name.lower(), "string")
+    """The type that the scored table gives to a feature of signature type `name`.
+
+    One of bool, int64, double, timestamp (UTC) and string.
+    """
+    plain = name.lower()
+    if plain.startswith("decimal"):
+        return "double"
+    if plain.startswith(("timestamp", "date")):
+        return "timestamp"
+    return _TYPES.get(plain, "string")
 
 
 def wider(a: str, b: str) -> str:
-    """The narrowest stored type that holds both: int64 → double → string; bool meets others only as text."""
+    """The narrowest stored type that holds both: int64 → double → string; others meet only as text."""
     if a == b:
         return a
     return "double" if {a, b} == {"int64", "double"} else "string"
@@ -151,7 +159,13 @@ def arrow_schema(shape: Shape) -> pa.Schema:
     """The scored table's Arrow schema, columns in the contract's order."""
     import pyarrow as pa
 
-    kinds = {"bool": pa.bool_(), "int64": pa.int64(), "double": pa.float64(), "string": pa.string()}
+    kinds = {
+        "bool": pa.bool_(),
+        "int64": pa.int64(),
+        "double": pa.float64(),
+        "timestamp": pa.timestamp("us", tz="UTC"),
+        "string": pa.string(),
+    }
     fields = [
         pa.field("request_id", pa.string()),
         pa.field("row", pa.int64()),

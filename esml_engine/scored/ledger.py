@@ -21,6 +21,7 @@ and a reader that sees n sees all before n. A drain may therefore speak of range
 from __future__ import annotations
 
 import contextlib
+import datetime as dt
 import json
 import sqlite3
 import threading
@@ -103,6 +104,12 @@ class Ledger:
             "INSERT OR IGNORE INTO about VALUES ('ledger', ?), ('version', ?)", (uuid.uuid4().hex, _VERSION)
         )
         self.id = str(self._con.execute("SELECT value FROM about WHERE key = 'ledger'").fetchone()[0])
+        version = str(self._con.execute("SELECT value FROM about WHERE key = 'version'").fetchone()[0])
+        if version != _VERSION:
+            raise ConflictError(
+                f"the ledger {self.path.name} has version {version}, this engine writes {_VERSION}",
+                hint="run the engine that wrote it, or a newer one",
+            )
         self._look = _connect(self.path)  # reads in the callers' threads, beside the writer
         self._deliver = deliver or (lambda run: run())
         self._mutex = threading.Lock()
@@ -159,7 +166,8 @@ class Ledger:
         with self._mutex:
             _, waiting = self._flying.pop(request_id, (b"", []))
         for future in waiting:
-            future.set_result(None)
+            if future.set_running_or_notify_cancel():  # who gave up waiting is passed over
+                future.set_result(None)
 
     def finish(self, finished: Finished) -> Answer:
         """Write one answered request and wait until it is on disk."""
@@ -175,7 +183,10 @@ class Ledger:
         return done.result()
 
     def finish_soon(self, finished: Finished, done: Callable[[Answer | Exception], None]) -> None:
-        """Queue one answered request for the next group; `done` is called when it is on disk, or with why it is not.
+        """Queue one answered request for the next group.
+
+        Args:
+            done: called when the request is on disk, or with why it is not; it must not raise.
 
         Raises:
             FailedError: the ledger is closed, or nobody described the model version whose rows these are.
@@ -183,7 +194,9 @@ class Ledger:
         if finished.frame is not None and finished.model_version not in self._described:
             raise FailedError(f"model version {finished.model_version} is not described in the ledger")
         frame = (
-            None if finished.frame is None else json.dumps(finished.frame, separators=(",", ":"), default=str)
+            None
+            if finished.frame is None
+            else json.dumps(finished.frame, separators=(",", ":"), default=_text)
         )
         with self._work:
             if self._closing:
@@ -340,6 +353,11 @@ class LedgerReader:
             deleted += count
             if count < 500:
                 return deleted
+
+
+def _text(value: Any) -> str:
+    """A value that JSON lacks, as text; times in ISO 8601."""
+    return value.isoformat() if isinstance(value, dt.date) else str(value)
 
 
 def _shape(raw: dict[str, Any]) -> Shape:

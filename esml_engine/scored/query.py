@@ -18,7 +18,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from esml_engine.errors import UsageError
+from esml_engine.errors import FailedError, UsageError
 from esml_engine.scored.facts import IDENTITY, ScoredFilter, ScoredSource
 from esml_engine.scored.where import checked, condition, quoted, utc
 
@@ -79,6 +79,8 @@ def query(source: ScoredSource, wanted: ScoredFilter) -> dict[str, Any]:
     by = wanted.by or "day"
     if by not in _BY:
         raise UsageError(f"counts can't be grouped by {by!r}", hint="by is day, caller or model_version")
+    if wanted.offset < 0 or (wanted.limit or 0) < 0:
+        raise UsageError("limit and offset can't be negative")
     with _opened(source, wanted) as (con, table):
         counts = _counts(con, table, by)
         total = sum(c["rows"] for c in counts)
@@ -106,21 +108,18 @@ def histogram(source: ScoredSource, wanted: ScoredFilter, column: str, bins: int
     with _opened(source, wanted) as (con, table):
         name = quoted(checked(column, table.columns))
         kind = table.columns[column]
-        nulls = table.one(con, f"SELECT count(*) - count({name}) FROM {table.sql} WHERE {table.where}")[0]
+        rows, filled = table.one(con, f"SELECT count(*), count({name}) FROM {table.sql} WHERE {table.where}")
         if kind in ("BIGINT", "DOUBLE", "DATE", "INTEGER", "FLOAT") or kind.startswith("TIMESTAMP"):
-            value = (
-                f"epoch({name})"
-                if kind == "DATE" or kind.startswith("TIMESTAMP")
-                else f"CAST({name} AS DOUBLE)"
-            )
-            return {"column": column, "nulls": nulls, "bins": _bins(con, table, value, bins)}
+            value = f"epoch({name})" if kind.startswith(("DATE", "TIMESTAMP")) else f"CAST({name} AS DOUBLE)"
+            return {"column": column, "nulls": rows - filled, "bins": _bins(con, table, value, bins)}
         found = table.all(
             con,
-            f"SELECT CAST({name} AS VARCHAR), count(*) n FROM {table.sql} WHERE {table.where} AND {name} IS NOT NULL "
-            "GROUP BY 1 ORDER BY n DESC, 1",
+            f"SELECT CAST({name} AS VARCHAR), count(*) AS n FROM {table.sql} "
+            f"WHERE {table.where} AND {name} IS NOT NULL GROUP BY 1 ORDER BY n DESC, 1 LIMIT {int(bins)}",
         )
-        values = [{"value": v, "rows": n} for v, n in found[:bins]]
-        return {"column": column, "nulls": nulls, "values": values, "others": sum(n for _, n in found[bins:])}
+        values = [{"value": v, "rows": n} for v, n in found]
+        others = filled - sum(n for _, n in found)
+        return {"column": column, "nulls": rows - filled, "values": values, "others": others}
 
 
 def export(source: ScoredSource, wanted: ScoredFilter, path: str | Path) -> int:
@@ -172,10 +171,14 @@ def _opened(source: ScoredSource, wanted: ScoredFilter) -> Iterator[tuple[Any, _
     if not source.files and (source.fresh is None or not source.fresh.num_rows):
         # nothing was ever scored: no feature is known yet, and no condition on one can be judged or met
         wanted = replace(wanted, where=(), order_by="")
+    import duckdb
+
     con = connection()
     try:
         sql, columns = _view(con, source, wanted)
         yield con, _filtered(sql, columns, wanted)
+    except (duckdb.Error, OSError) as error:
+        raise FailedError(f"the scored rows could not be read: {error}", hint="try again") from error
     finally:
         con.close()
 

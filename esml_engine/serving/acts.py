@@ -75,7 +75,11 @@ class Deploy:
         ref = ModelRef.parse(call.object)
         model = models.get_version(desk.site.store, ref, call.env, draft.params["version"])
         params = {
-            "model": {"folder": model["folder"], "sha256": model["sha256"], "version": model["version"]}
+            "model": {
+                "folder": desk.site.outside(model["folder"]),
+                "sha256": model["sha256"],
+                "version": model["version"],
+            }
         }
         return job_spec(desk, ref, call.env, "serving.smoke", inputs={}, outputs={}, params=params)
 
@@ -334,7 +338,7 @@ class ScoreBatch:
             if done:
                 inputs["scored_before"] = table_in(site, ref, env, "to_score", done)
         params = {
-            "model": {"folder": model["folder"], "sha256": model["sha256"], "version": model["version"]}, "request_id": call.params.get("request_id") or desk.run,
+            "model": {"folder": site.outside(model["folder"]), "sha256": model["sha256"], "version": model["version"]}, "request_id": call.params.get("request_id") or desk.run,
             "caller": draft.params.get("caller", "batch"), "label": settings.label, "key": settings.key, "chunk_rows": 50_000, "at": now(), "table": "scored", "to_score": number,
         }  # fmt: skip
         if call.params.get("file"):

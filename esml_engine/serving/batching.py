@@ -14,10 +14,14 @@ from dataclasses import dataclass
 
 from esml_engine.serving.scorer import Columns, Predicted, Scorer
 
-LARGE_ROWS = 256
+LARGE_ROWS = 64
 """Requests with more rows than this are predicted in a thread, alone: small ones don't wait for them."""
 QUICK_SECONDS = 0.005
-"""A model whose last group took longer than this is called in a thread, so that the endpoint goes on listening."""
+"""A model whose last group took more of the processor is called in a thread, so that the endpoint goes on listening.
+
+Processor time, not the clock's: on a busy machine a quick model would pass for a slow one, and stay one, since a call in
+a thread also waits for the interpreter.
+"""
 LANES = 2
 """Groups of slow models under way at once."""
 
@@ -90,11 +94,11 @@ def _settle(group: Sequence[_Asked], said: Sequence[Predicted | Exception]) -> N
 
 def _predict(group: Sequence[_Asked]) -> list[Predicted | Exception]:
     """Answers of a group (one model); when the model refuses it as a whole, each request is judged alone."""
-    started = time.perf_counter()
+    started = time.thread_time()
     scorer = group[0].scorer
     together = _together(scorer, group) if len(group) > 1 else None
     said = together if together is not None else [_alone(one) for one in group]
-    scorer.seconds = time.perf_counter() - started
+    scorer.seconds = time.thread_time() - started
     return said
 
 

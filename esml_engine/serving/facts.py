@@ -46,7 +46,9 @@ class Config:
         max_rows, max_body_bytes: limits of one request (413).
         queue: requests that may be under way at once; more are sent away (429).
         log: path of the log file, "" for standard error.
-        parent: process id that this process must not outlive, 0 for none.
+        parent: process id that this process must not outlive, 0 for none. On Linux the kernel tells it when the
+            *thread* that started it ends: start it from one that stays.
+        instance: told on the health page, so that nobody mistakes another estate's endpoint for this one.
         loader: `module:function` that loads a model from (folder, sha256); tests put their own here.
     """
 
@@ -62,6 +64,7 @@ class Config:
     log: str = ""
     parent: int = 0
     loader: str = LOADER
+    instance: str = ""
 
     @classmethod
     def read(cls, path: str | Path) -> Config:

@@ -67,7 +67,7 @@ def config(site: Site, row: dict[str, Any]) -> dict[str, Any]:
     control = {
         "revision": row["revision"],
         "live": row["live"],
-        "slots": row["slots"],
+        "slots": {k: {**v, "folder": site.outside(v["folder"])} for k, v in row["slots"].items()},
         "traffic": {row["live"]: 100} if row["live"] else {},
         "save": row["save"],
         "key_sha256": keys,

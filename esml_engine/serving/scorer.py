@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from esml_engine.errors import SettingsError, UsageError
+from esml_engine.errors import FailedError, SettingsError, UsageError
 from esml_engine.scored.facts import Shape, stored_type
 from esml_engine.serving.facts import LOADER, Predictor
 
@@ -60,36 +60,39 @@ class Scorer:
         self.model_version = model_version
         self.features = [str(column["name"]) for column in model.signature]
         self.example: dict[str, Any] = dict(model.example)
-        self.seconds = 0.0  # the last group's prediction; says whether the model is called in a thread
+        self.seconds = 0.0  # processor time of the last group: says whether the model is called in a thread
         self._all: Callable[[Columns], Mapping[str, Any]] | None = getattr(model, "predict_all", None)
 
     def coerce(self, columns: Mapping[str, list[Any]]) -> Columns:
-        """The signature's columns, typed; others are left out.
+        """The signature's columns, typed.
 
         Raises:
-            UsageError: a column is missing or holds what it should not, with column and row.
+            UsageError: a column is missing, unknown, or holds what it should not, with column and row.
         """
-        missing = [name for name in self.features if name not in columns]
-        if missing:
-            raise UsageError(
-                f"column {missing[0]!r} is missing", hint=f"the model takes {', '.join(self.features)}"
-            )
-        typed = self.model.coerce({name: columns[name] for name in self.features})
+        typed = self.model.coerce(columns)
         return {name: _listed(typed[name]) for name in self.features}
 
     def predict(self, columns: Columns) -> Predicted:
-        """Predict rows that `coerce` returned."""
-        if self._all is None:
-            return Predicted(_json(self.model.predict_columns(columns)))
-        said = self._all(columns)
-        probability = {str(name): _json(values) for name, values in (said.get("probability") or {}).items()}
-        low, high = said.get("low"), said.get("high")
-        return Predicted(
-            _json(said["prediction"]),
-            probability,
-            None if low is None else _json(low),
-            None if high is None else _json(high),
+        """Predict rows that `coerce` returned.
+
+        Raises:
+            FailedError: the model did not give one prediction a row.
+        """
+        said = (
+            {"prediction": self.model.predict_columns(columns)} if self._all is None else self._all(columns)
         )
+        probability = {str(name): _json(values) for name, values in (said.get("probability") or {}).items()}
+        low, high = (None if said.get(side) is None else _json(said[side]) for side in ("low", "high"))
+        predicted = Predicted(_json(said["prediction"]), probability, low, high)
+        rows = len(next(iter(columns.values())))
+        lists = [
+            predicted.prediction,
+            *probability.values(),
+            *(side for side in (low, high) if side is not None),
+        ]
+        if any(len(values) != rows for values in lists):
+            raise FailedError(f"model version {self.model_version} did not answer each of {rows} rows once")
+        return predicted
 
     def shape(self) -> Shape:
         """How rows of this model lie in `scored`, tried out on its own example.

@@ -227,7 +227,7 @@ class Endpoint:
     ) -> tuple[bytes, dict[str, list[Any]], Predicted]:
         try:
             document = json.loads(body)
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise UsageError(
                 f"the body is not JSON: {error}", hint='send {"input_data": {"columns", "data"}}'
             ) from error
@@ -275,7 +275,7 @@ def create_app(config: Config) -> FastAPI:
 
     async def health(_: Request) -> Response:
         """What is live, and how far each slot is; 503 while nothing answers."""
-        document = endpoint.slots.document()
+        document = {"endpoint": config.endpoint, "instance": config.instance, **endpoint.slots.document()}
         return JSONResponse(document, 200 if document["status"] == "ok" else 503)
 
     async def reload(request: Request) -> Response:

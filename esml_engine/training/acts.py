@@ -114,7 +114,7 @@ class Train:
         old = records.get_version(site.store, ref, env, now_champion["version"]) if now_champion else None
         params = {
             "task": settings.task, "label": settings.label, "key": settings.key, "ignore": [], "profile": {k: v for k, v in profile.items() if k != "mode"}, "gates": settings.gates.model_dump(),
-            "champion": {"folder": old["folder"], "sha256": old["sha256"], "version": old["version"]} if old else None,
+            "champion": {"folder": site.outside(old["folder"]), "sha256": old["sha256"], "version": old["version"]} if old else None,
             "experiment": f"{ref.project}-{ref.model}", "mode": profile.get("mode", "automl"),
             "code": (archive(desk, step_file(site.root, ref, "train")) or {}).get("path") if profile.get("mode") == "custom" else None,
             "tags": {"esml.project": ref.project, "esml.model": ref.model, "esml.env": env, "esml.actor": desk.actor.rights},
@@ -193,7 +193,7 @@ def register(call: Call, training_run: str, desk: Desk) -> dict[str, Any]:
     pins = [{"table": n, "version": v} for n, v in data.items() if v is not None]
     row = {
         "object": str(ref), "version": version, "env": env, "registry_version": registry, "run": training_run, "mlflow_run": value["mlflow_run"], "task": site.settings.model(ref).task,
-        "estimator": value["estimator"], "metrics": value["metrics"], "baseline": value["baseline"], "sha256": value["sha256"], "folder": value["model_folder"],
+        "estimator": value["estimator"], "metrics": value["metrics"], "baseline": value["baseline"], "sha256": value["sha256"], "folder": site.inside(value["model_folder"]),
         "inputs": pins, "at": now(), "by": desk.actor.rights, "rnd": False,
         "detail": {k: value.get(k) for k in ("trials", "importance", "importance_sampled_rows", "signature", "example", "leakage", "packages", "seconds_used", "artifact_uri")},
     }  # fmt: skip

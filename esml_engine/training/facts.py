@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, fields
 from typing import Any
 
 from esml_engine.errors import SettingsError
@@ -35,6 +35,8 @@ TASK_METRICS: dict[str, tuple[str, ...]] = {
 }
 
 PRIMARY_METRIC: dict[str, str] = {"regression": "rmse", "classification": "auc", "forecasting": "mase"}
+
+Value = float | None
 
 ESTIMATORS: tuple[str, ...] = ("lightgbm", "xgboost", "extra_trees", "linear", "perpetual")
 SEARCHES: tuple[str, ...] = ("portfolio", "flaml")
@@ -111,6 +113,64 @@ class Trial:
     loss: float | None
     seconds: float
     folds: int
+
+
+@dataclass(frozen=True)
+class Gate:
+    """One rule's verdict.
+
+    `difference` is challenger against champion (or floor, or baseline) in the metric's unit, positive = better,
+    whatever the metric's direction. `margin` is how far beyond the threshold it lies (negative: by how much it
+    failed). `would_pass_if` is None for a passed gate; else it names exact values: `setting` and `value` (the
+    threshold that would pass), or `metric` and `challenger` (the challenger's value that would), and a `text`.
+    """
+
+    gate: str
+    passed: bool
+    champion: Value = None
+    challenger: Value = None
+    difference: Value = None
+    interval: tuple[float, float] | None = None
+    margin: Value = None
+    reason: str = ""
+    would_pass_if: dict[str, Any] | None = None
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """`promote` when every gate passed and there was at least one, else `refuse`."""
+
+    verdict: str
+    gates: tuple[Gate, ...]
+
+    @property
+    def refusals(self) -> tuple[Gate, ...]:
+        """The gates that did not pass."""
+        return tuple(g for g in self.gates if not g.passed)
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """What is judged. All metrics were computed on the same rows.
+
+    `has_champion` says whether one stands; its metrics missing all the same means doubt, hence refusal.
+    `expectations`: whether the data's expectations passed (None: unknown). `rnd`: trained in R&D mode.
+    `intervals`: for a metric the paired bootstrap interval of the difference, positive = better.
+    """
+
+    task: str
+    challenger: Mapping[str, Value] | None
+    baseline: Mapping[str, Value] | None = None
+    has_champion: bool = False
+    champion: Mapping[str, Value] | None = None
+    champion_task: str | None = None
+    challenger_signature: Sequence[Mapping[str, str]] | None = None
+    champion_signature: Sequence[Mapping[str, str]] | None = None
+    expectations: bool | None = None
+    rnd: bool | None = None
+    intervals: Mapping[str, tuple[float, float]] = field(default_factory=dict)
+    cost_1000_rows: Value = None
+    primary: str | None = None
 
 
 def loss_of(metric: str, value: float | None) -> float | None:

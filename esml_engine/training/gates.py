@@ -3,75 +3,26 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any
 
-from esml_engine.training.facts import DIRECTION, PRIMARY_METRIC, TASK_METRICS
+from esml_engine.training.facts import (
+    DIRECTION,
+    PRIMARY_METRIC,
+    TASK_METRICS,
+    Evidence,
+    Gate,
+    Value,
+    Verdict,
+)
 
-Value = float | None
 Thresholds = Mapping[str, Any]
 
+__all__ = ["Evidence", "Gate", "Verdict", "judge"]
+
 _KNOWN = {"min_gain", "floor", "ceiling", "interval", "weights", "max_cost_1000_rows"}
-
-
-@dataclass(frozen=True)
-class Gate:
-    """One rule's verdict.
-
-    `difference` is challenger against champion (or floor, or baseline) in the metric's unit, positive = better,
-    whatever the metric's direction. `margin` is how far beyond the threshold it lies (negative: by how much it
-    failed). `would_pass_if` is None for a passed gate; else it names exact values: `setting` and `value` (the
-    threshold that would pass), or `metric` and `challenger` (the challenger's value that would), and a `text`.
-    """
-
-    gate: str
-    passed: bool
-    champion: Value = None
-    challenger: Value = None
-    difference: Value = None
-    interval: tuple[float, float] | None = None
-    margin: Value = None
-    reason: str = ""
-    would_pass_if: dict[str, Any] | None = None
-
-
-@dataclass(frozen=True)
-class Verdict:
-    """`promote` when every gate passed and there was at least one, else `refuse`."""
-
-    verdict: str
-    gates: tuple[Gate, ...]
-
-    @property
-    def refusals(self) -> tuple[Gate, ...]:
-        """The gates that did not pass."""
-        return tuple(g for g in self.gates if not g.passed)
-
-
-@dataclass(frozen=True)
-class Evidence:
-    """What is judged. All metrics were computed on the same rows.
-
-    `has_champion` says whether one stands; its metrics missing all the same means doubt, hence refusal.
-    `expectations`: whether the data's expectations passed (None: unknown). `rnd`: trained in R&D mode.
-    `intervals`: for a metric the paired bootstrap interval of the difference, positive = better.
-    """
-
-    task: str
-    challenger: Mapping[str, Value] | None
-    baseline: Mapping[str, Value] | None = None
-    has_champion: bool = False
-    champion: Mapping[str, Value] | None = None
-    champion_task: str | None = None
-    challenger_signature: Sequence[Mapping[str, str]] | None = None
-    champion_signature: Sequence[Mapping[str, str]] | None = None
-    expectations: bool | None = None
-    rnd: bool | None = None
-    intervals: Mapping[str, tuple[float, float]] = field(default_factory=dict)
-    cost_1000_rows: Value = None
-    primary: str | None = None
+_COMPARING = ("min_gain:", "interval:", "weights")
 
 
 def judge(evidence: Evidence, thresholds: Thresholds) -> Verdict:
@@ -89,29 +40,26 @@ def judge(evidence: Evidence, thresholds: Thresholds) -> Verdict:
         ("floor", "floor", floor),
         ("floor", "ceiling", ceiling),
     ):
-        table = thresholds.get(key) or {}
-        if not isinstance(table, Mapping):
+        table = thresholds.get(key)
+        if table is not None and not isinstance(table, Mapping):
             gates.append(Gate("settings", False, reason=f"'{key}' is not a table of metric = number"))
             continue
         gates += [
-            _closed(
-                f"{name}:{m}", partial(_suited, f"{name}:{m}", m, evidence, partial(rule, m, v, evidence))
-            )
-            for m, v in table.items()
+            _suited(f"{name}:{m}", m, evidence, partial(rule, m, v, evidence))
+            for m, v in (table or {}).items()
         ]
-    bands = thresholds.get("interval") or ()
-    if isinstance(bands, str) or not isinstance(bands, Sequence):
+    bands = thresholds.get("interval")
+    if bands is not None and not isinstance(bands, list | tuple):
         gates.append(Gate("settings", False, reason="'interval' is not a list of metrics"))
     else:
         gates += [
-            _closed(
-                f"interval:{m}",
-                partial(_suited, f"interval:{m}", m, evidence, partial(interval, m, evidence)),
-            )
-            for m in bands
+            _suited(f"interval:{m}", str(m), evidence, partial(interval, str(m), evidence))
+            for m in bands or ()
         ]
-    if thresholds.get("weights"):
+    if thresholds.get("weights") not in (None, {}):
         gates.append(_closed("weights", lambda: weights(thresholds["weights"], evidence)))
+    if evidence.has_champion and not any(g.gate.startswith(_COMPARING) for g in gates):
+        gates.append(Gate("settings", False, reason="no gate compares the challenger with the champion"))
     if not evidence.has_champion or evidence.baseline is not None:
         gates.append(_closed("baseline", lambda: baseline(evidence)))
     gates.append(_closed("expectations", lambda: expectations(evidence)))
@@ -356,8 +304,11 @@ def _closed(name: str, rule: Callable[[], Gate]) -> Gate:
 
 
 def _suited(name: str, metric: str, evidence: Evidence, rule: Callable[[], Gate]) -> Gate:
-    wrong = _unsuited(metric, evidence)
-    return Gate(name, False, reason=wrong) if wrong else rule()
+    def checked() -> Gate:
+        wrong = _unsuited(metric, evidence)
+        return Gate(name, False, reason=wrong) if wrong else rule()
+
+    return _closed(name, checked)
 
 
 def _unsuited(metric: str, evidence: Evidence) -> str:

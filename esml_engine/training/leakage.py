@@ -9,7 +9,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from esml_engine.training.preparing import _factors, _numbers, kind_of, type_name
+from esml_engine.training.preparing import factors_of, kind_of, numbers_of, type_name
 
 Floats = NDArray[np.float64]
 
@@ -48,11 +48,11 @@ def leaks(table: pa.Table, y: Floats, *, leave_out: Iterable[str] = ()) -> list[
 def _leak(name: str, column: pa.ChunkedArray, y: Floats) -> Leak | None:
     kind = kind_of(type_name(column.type))
     if kind == "category":
-        index, _ = _factors(column)
+        index, _ = factors_of(column)
         known = index >= 0
         values = index.astype(np.float64)
     elif kind in ("number", "date"):
-        values = _numbers(column if kind == "number" else column.cast(pa.timestamp("us")).cast(pa.int64()))[
+        values = numbers_of(column if kind == "number" else column.cast(pa.timestamp("us")).cast(pa.int64()))[
             :, 0
         ]
         known = np.isfinite(values)

@@ -7,6 +7,8 @@ import os
 # before the first OpenMP library is loaded: waiting threads that spin stall small fits
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
+import importlib
+import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -26,6 +28,8 @@ MATRIX = {
     "linear": "scaled",
 }
 SMALL_ROWS = 2_000
+# its boosters predict side by side, but must not be set meanwhile
+_XGBOOST = threading.Lock()
 _MAX_ROUNDS = 3_000
 _PATIENCE = 50
 _MANY_ROWS = 20_000
@@ -48,6 +52,12 @@ class Limits:
     until: float
     threads: int
     seed: int
+
+
+def load_libraries() -> None:
+    """Import the libraries, so that no fit's deadline pays for it (nothing to do in a warm process)."""
+    for name in ("lightgbm", "perpetual", "sklearn.ensemble", "sklearn.linear_model", "xgboost"):
+        importlib.import_module(name)
 
 
 def threads_for(rows: int) -> int:
@@ -163,8 +173,9 @@ def _predict_lightgbm(model: Any, x: NDArray[Any], threads: int) -> Any:
 
 
 def _predict_xgboost(model: Any, x: NDArray[Any], threads: int) -> Any:
-    model.set_param({"nthread": threads})
-    return model.inplace_predict(x, validate_features=False)
+    with _XGBOOST:
+        model.set_param({"nthread": threads})
+        return model.inplace_predict(x, validate_features=False)
 
 
 def _predict_perpetual(model: Any, x: NDArray[Any], threads: int) -> Any:
@@ -189,55 +200,3 @@ _PREDICT: dict[str, Callable[[Any, NDArray[Any], int], Any]] = {
     "extra_trees": _predict_sklearn,
     "linear": _predict_sklearn,
 }
-
-# fixed settings in the order in which they are tried: one of each family first
-PLAN: tuple[tuple[str, dict[str, Any]], ...] = (
-    ("lightgbm", {"learning_rate": 0.05, "num_leaves": 31, "min_data_in_leaf": 20, "feature_fraction": 0.9}),
-    ("linear", {}),
-    (
-        "xgboost",
-        {"eta": 0.05, "max_depth": 6, "min_child_weight": 2, "subsample": 0.9, "colsample_bynode": 0.8},
-    ),
-    ("extra_trees", {"min_samples_leaf": 2, "max_features": 1.0}),
-    ("perpetual", {"budget": 0.5}),
-    (
-        "lightgbm",
-        {
-            "learning_rate": 0.03,
-            "num_leaves": 8,
-            "min_data_in_leaf": 30,
-            "feature_fraction": 0.5,
-            "bagging_fraction": 0.8,
-            "bagging_freq": 1,
-            "lambda_l2": 10.0,
-        },
-    ),
-    ("xgboost", {"eta": 0.04, "max_depth": 3, "subsample": 0.7, "colsample_bynode": 0.5, "lambda": 5.0}),
-    ("extra_trees", {"min_samples_leaf": 5, "max_features": 0.5}),
-    (
-        "lightgbm",
-        {
-            "learning_rate": 0.04,
-            "num_leaves": 96,
-            "min_data_in_leaf": 10,
-            "feature_fraction": 0.7,
-            "lambda_l2": 1.0,
-        },
-    ),
-    ("perpetual", {"budget": 1.0}),
-    (
-        "xgboost",
-        {"eta": 0.04, "max_depth": 9, "min_child_weight": 10, "subsample": 0.8, "colsample_bynode": 0.6},
-    ),
-    (
-        "lightgbm",
-        {
-            "extra_trees": True,
-            "learning_rate": 0.05,
-            "num_leaves": 31,
-            "min_data_in_leaf": 10,
-            "feature_fraction": 0.9,
-            "lambda_l2": 1.0,
-        },
-    ),
-)

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from esml_engine.training import learners
-from esml_engine.training.forest import XgboostForest, extra_trees_forest
+from esml_engine.training.forest import Forest, XgboostForest, extra_trees_forest, lightgbm_forest
 from esml_engine.training.preparing import Encoder, Preparing
 from esml_engine.training.signature import Columns, coerce
 
@@ -86,7 +86,9 @@ class Member:
         """As `predict`, by the quickest way for a few rows."""
         if self.kind == "extra_trees":
             rows = matrices.filled.astype(np.float32)
-            return np.array([float(self._forest.leaves(r).mean()) for r in rows])
+            return np.array([float(self._extra_trees.leaves(r).mean()) for r in rows])
+        if self.kind == "lightgbm":
+            return np.array([float(self._lightgbm.leaves(r).sum()) for r in matrices.codes]) / len(self.parts)
         if self.kind == "xgboost":
             return np.array([self._xgboost.mean(r) for r in matrices.codes.astype(np.float32)])
         if self.kind == "linear":
@@ -95,8 +97,12 @@ class Member:
         return self.predict(matrices)
 
     @cached_property
-    def _forest(self) -> Any:
+    def _extra_trees(self) -> Forest:
         return extra_trees_forest(self.parts)
+
+    @cached_property
+    def _lightgbm(self) -> Forest:
+        return lightgbm_forest(self.parts)
 
     @cached_property
     def _xgboost(self) -> XgboostForest:

@@ -2,7 +2,7 @@
 
 Folds are the outer loop, so the search can stop at any time and keep what it has. The first fold screens: it may
 take 40 % of the time; then those that fit into the rest go on, the better first. When time is left after all
-fixed settings, new ones are drawn around the best families (`learners.propose`). When `trials` ends the search
+fixed settings, new ones are drawn around the best families (`proposals.propose`). When `trials` ends the search
 before the clock does, everything follows from rows and seed alone.
 """
 
@@ -25,7 +25,8 @@ from esml_engine.training import learners
 from esml_engine.training.blending import greedy_weights, loss_function
 from esml_engine.training.facts import Profile, Trial
 from esml_engine.training.model import EnsembleModel, Matrices, Member
-from esml_engine.training.preparing import Encoder, Preparing, fit_preparing, kind_of, type_name
+from esml_engine.training.plan import plan_for
+from esml_engine.training.preparing import Encoder, Preparing, fit_preparing, kind_of, numbers_of, type_name
 from esml_engine.training.proposals import propose
 
 Floats = NDArray[np.float64]
@@ -35,7 +36,9 @@ OnTrial = Callable[[Trial], None]
 _RESERVE = 0.08
 _SCREEN = 0.4
 _ONE_FIT = 0.25
-_HOPELESS = 1.05
+# how much worse in the first fold a setting may be to get more time: a drawn one, a fixed one when time is short
+_WORTH_FOLDS = 0.05
+_WORTH_TIME = 0.25
 
 
 @dataclass(frozen=True)
@@ -59,12 +62,13 @@ class Search:
 
     def best_of_families(self) -> dict[str, EnsembleModel]:
         """For each estimator its trial with the lowest validation loss, as a model of its own."""
-        best: dict[str, tuple[float, Member]] = {}
+        most = max(t.folds for t in self.trials)
+        best: dict[str, tuple[tuple[bool, float], Member]] = {}
         for trial, member in zip(self.trials, self.members, strict=True):
-            # a setting that was given up after the first fold stands back behind any that was finished
-            loss = (float("inf") if trial.loss is None else trial.loss) + (0 if member.weight >= 0 else 1e300)
-            if trial.estimator not in best or loss < best[trial.estimator][0]:
-                best[trial.estimator] = (loss, member)
+            # one that was given up after the first fold stands behind those that were carried on
+            rank = (2 * trial.folds < most, math.inf if trial.loss is None else trial.loss)
+            if trial.estimator not in best or rank < best[trial.estimator][0]:
+                best[trial.estimator] = (rank, member)
         return {kind: self._model([replace(m, weight=1.0)]) for kind, (_, m) in best.items()}
 
     def _model(self, members: list[Member]) -> EnsembleModel:
@@ -94,12 +98,7 @@ def labels(table: pa.Table, label: str) -> tuple[pa.Table, Floats]:
     column = table.column(label)
     if kind_of(type_name(column.type)) != "number":
         raise UsageError(f"the label '{label}' is {type_name(column.type)}; regression needs numbers")
-    y = np.array(
-        column.cast(pa.float64(), safe=False)
-        if not pa.types.is_boolean(column.type)
-        else column.cast(pa.int8())
-    )
-    y = y.astype(np.float64)
+    y = numbers_of(column)[:, 0]
     known = np.isfinite(y)
     if not known.any():
         raise UsageError(f"no row has a value in the label '{label}'")
@@ -135,6 +134,7 @@ def search(
     """
     if task != "regression":
         raise NotYetError(f"automl for task '{task}' is not built yet")
+    learners.load_libraries()
     begun = time.monotonic()
     train, y = labels(train, label)
     if len(y) < 4:
@@ -195,7 +195,7 @@ class _Run:
         self.fold_of = np.random.default_rng(profile.seed).permutation(len(y)) % self.folds
         self.threads = learners.threads_for(len(y))
         self.loss = loss_function(profile.metric)
-        plan = [(k, p) for k, p in learners.PLAN if k in profile.estimators][: profile.trials]
+        plan = [(k, p) for k, p in plan_for(len(y)) if k in profile.estimators][: profile.trials]
         self.candidates = [self._new(k, p) for k, p in plan]
         self.fits = 0
 
@@ -215,8 +215,8 @@ class _Run:
         for fold in range(1, self.folds):
             for c in self._active():
                 if not self._time_for(c.seconds / len(c.parts)):
-                    return
-                self._fit(c, fold, min(self.stop, time.monotonic() + max(1.0, 4 * c.seconds / len(c.parts))))
+                    continue  # a cheaper one may still fit
+                self._fit(c, fold, self._until(c.seconds / len(c.parts)))
         self._look_further()
 
     def _active(self) -> list[_Candidate]:
@@ -225,10 +225,15 @@ class _Run:
     def _choose(self) -> None:
         """Keep the best by the first fold as far as their further folds fit into the time; always the very best."""
         left = (self.stop - time.monotonic()) * 0.9
-        for i, c in enumerate(sorted(self._active(), key=lambda c: c.screened)):
-            need = c.seconds * (self.folds - 1)
-            c.active = i == 0 or need <= left
-            left -= need if c.active else 0
+        ranked = sorted(self._active(), key=lambda c: c.screened)
+        more = self.folds - 1
+        if not ranked or sum(c.seconds for c in ranked) * more <= left:
+            return
+        for i, c in enumerate(ranked):
+            best = ranked[0].screened
+            hopeful = c.screened <= best + _WORTH_TIME * abs(best)
+            c.active = i == 0 or (hopeful and c.seconds * more <= left)
+            left -= c.seconds * more if c.active else 0
 
     def _look_further(self) -> None:
         rng = np.random.default_rng([self.profile.seed, 77])
@@ -246,13 +251,18 @@ class _Run:
             c = self._new(kind, params)
             self.candidates.append(c)
             best = min(o.screened for o in done)
-            self._fit(c, 0, min(self.stop, time.monotonic() + 4 * expected + 1))
+            self._fit(c, 0, self._until(expected))
             c.screened = self._loss_in_fold(c, 0)
-            c.active = c.screened <= best + (_HOPELESS - 1) * abs(best)
+            c.active = c.screened <= best + _WORTH_FOLDS * abs(best)
             for fold in range(1, self.folds if c.active and not c.failure else 0):
                 if not self._time_for(expected):
                     return
-                self._fit(c, fold, min(self.stop, time.monotonic() + 4 * expected + 1))
+                self._fit(c, fold, self._until(expected))
+
+    def _until(self, expected: float) -> float:
+        """When a fit that should take `expected` seconds is cut: late, lest a busy machine changes the result."""
+        now = time.monotonic()
+        return min(self.stop, now + max(1.0 + 4 * expected, _ONE_FIT * (self.stop - now)))
 
     def _time_for(self, seconds: float) -> bool:
         return time.monotonic() + seconds < self.stop

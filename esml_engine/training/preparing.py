@@ -152,7 +152,7 @@ def _fit_column(name: str, values: pa.ChunkedArray, y: Floats) -> Column:
         return Column(name, type_, "empty", True)
     if kind == "category":
         return _fit_category(name, type_, values, y)
-    raw = _numbers(values) if kind == "number" else _date_parts(values)
+    raw = numbers_of(values) if kind == "number" else _date_parts(values)
     if not np.isfinite(raw).any():
         return Column(name, type_, "empty", True)
     fill, mean, scale = _moments(raw)
@@ -160,7 +160,7 @@ def _fit_column(name: str, values: pa.ChunkedArray, y: Floats) -> Column:
 
 
 def _fit_category(name: str, type_: str, values: pa.ChunkedArray, y: Floats) -> Column:
-    index, labels = _factors(values)
+    index, labels = factors_of(values)
     known = index >= 0
     count = np.bincount(index[known], minlength=len(labels)).astype(np.float64)
     total = np.bincount(index[known], weights=y[known], minlength=len(labels))
@@ -200,7 +200,7 @@ def _moments(raw: Floats) -> tuple[tuple[float, ...], tuple[float, ...], tuple[f
     return tuple(fill.tolist()), tuple(filled.mean(axis=0).tolist()), tuple(scale.tolist())
 
 
-def _numbers(values: pa.ChunkedArray) -> Floats:
+def numbers_of(values: pa.ChunkedArray) -> Floats:
     """(n, 1); null and infinite become NaN."""
     import pyarrow as pa
     import pyarrow.compute as pc
@@ -238,7 +238,7 @@ def _date_parts(values: pa.ChunkedArray) -> Floats:
     return parts
 
 
-def _factors(values: pa.ChunkedArray) -> tuple[NDArray[np.int64], list[str]]:
+def factors_of(values: pa.ChunkedArray) -> tuple[NDArray[np.int64], list[str]]:
     """Index of each row into the distinct texts, -1 for null."""
     import pyarrow as pa
     import pyarrow.compute as pc
@@ -306,11 +306,11 @@ class Encoder:
         elif given != c.kind:
             raise UsageError(f"column '{c.name}' is {type_name(values.type)}, the model takes {c.type}")
         elif c.kind == "number":
-            raw = _numbers(values)
+            raw = numbers_of(values)
         elif c.kind == "date":
             raw = _date_parts(values)
         else:
-            index, labels = _factors(values)
+            index, labels = factors_of(values)
             known = self._codes[c.name]
             raw = np.array([known.get(v, c.other) for v in labels] + [np.nan])[index].reshape(-1, 1)
         return raw if c.nulls else np.where(np.isnan(raw), np.array(c.fill), raw)

@@ -14,7 +14,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from esml_engine.errors import FailedError, UsageError
+from esml_engine.errors import EsmlError, FailedError, UsageError
 from esml_engine.training.custom_model import EstimatorModel
 from esml_engine.training.model import EnsembleModel, Member, Predictor
 from esml_engine.training.preparing import Preparing
@@ -136,13 +136,22 @@ def load(folder: str | Path, sha256: str | None = None) -> Predictor:
         raise FailedError(f"{root.name} holds no readable {MODEL_FILE}: {e}") from e
     if raw.get("format") != FORMAT:
         raise FailedError(f"the model has format {raw.get('format')!r}, this engine reads {FORMAT}")
+    try:
+        return _build(root, raw)
+    except EsmlError:
+        raise
+    except Exception as e:
+        raise FailedError(f"the model in {root.name} can't be read: {type(e).__name__}: {e}") from e
+
+
+def _build(root: Path, raw: Mapping[str, Any]) -> Predictor:
     if raw["kind"] == "ensemble":
         members = [_load_member(root, m) for m in raw["members"]]
         return EnsembleModel(
             members, Preparing.from_json(raw["preparing"]), raw["label"], raw["example"], raw["task"]
         )
     if raw["kind"] == "estimator":
-        estimator = _READ[raw["library"]](root / raw["file"])
+        estimator = _READ[raw["library"]](_inside(root, raw["file"]))
         return EstimatorModel(
             estimator,
             raw["library"],
@@ -153,6 +162,13 @@ def load(folder: str | Path, sha256: str | None = None) -> Predictor:
             raw["task"],
         )
     raise FailedError(f"the model is of unknown kind {raw['kind']!r}")
+
+
+def _inside(root: Path, name: str) -> Path:
+    """A part's file: only what the hash covers may be read."""
+    if Path(name).name != name:
+        raise FailedError(f"the model names a file outside its folder: {name}")
+    return root / name
 
 
 def _save_members(model: EnsembleModel, root: Path) -> list[dict[str, Any]]:
@@ -170,7 +186,9 @@ def _save_members(model: EnsembleModel, root: Path) -> list[dict[str, Any]]:
 
 def _load_member(root: Path, raw: Mapping[str, Any]) -> Member:
     read = _READ[_LIBRARY[raw["kind"]]]
-    return Member(raw["kind"], raw["params"], tuple(read(root / f) for f in raw["files"]), raw["weight"])
+    return Member(
+        raw["kind"], raw["params"], tuple(read(_inside(root, f)) for f in raw["files"]), raw["weight"]
+    )
 
 
 def _write_lightgbm(part: Any, path: Path) -> None:

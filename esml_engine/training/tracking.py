@@ -128,7 +128,7 @@ def logging_run(
     Runs of earlier attempts of the same step are closed as KILLED: only the last attempt counts.
     """
     c = client(uri)
-    close_attempts(uri, run=run, step=step, below=attempt)
+    close_attempts(uri, experiment_id, run=run, step=step, below=attempt)
     mine = {RUN_TAG: run, ATTEMPT_TAG: str(attempt), STEP_TAG: step}
     made = c.create_run(experiment_id, tags={**{k: str(v) for k, v in tags.items()}, **mine}, run_name=run)
     try:
@@ -139,13 +139,12 @@ def logging_run(
     c.set_terminated(made.info.run_id, "FINISHED")
 
 
-def close_attempts(uri: str, *, run: str, step: str, below: int) -> list[str]:
+def close_attempts(uri: str, experiment_id: str, *, run: str, step: str, below: int) -> list[str]:
     """Close the MLflow runs of attempts before `below` of a step as KILLED; answers their ids."""
     c = client(uri)
-    ids = [e.experiment_id for e in c.search_experiments()]
     wanted = f"tags.`{RUN_TAG}` = '{run}' and tags.`{STEP_TAG}` = '{step}'"
     closed = []
-    for old in c.search_runs(ids, wanted):
+    for old in c.search_runs([experiment_id], wanted):
         if int(old.data.tags.get(ATTEMPT_TAG, "0")) < below and old.info.status != "KILLED":
             c.set_terminated(old.info.run_id, "KILLED")
             closed.append(str(old.info.run_id))

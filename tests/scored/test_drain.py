@@ -87,3 +87,19 @@ def test_types_meet_the_tables(ledger: Ledger, tmp_path: Path) -> None:
     assert made.retyped == {"age": "string"}
     assert schema_of(made.schema).field("age").type == pa.string()
     assert schema_of(made.schema).names == [*whole.names, "new"]
+
+
+def test_delta_takes_the_files_as_they_are(ledger: Ledger, tmp_path: Path) -> None:
+    """Another Delta client reads the drained rows with their partition's column, after a commit of the files alone."""
+    from deltalake import DeltaTable, Schema
+    from deltalake.transaction import AddAction, create_table_with_add_actions
+
+    folder = tmp_path / "scored"
+    made = drain(ledger.path, 0, str(folder))
+    actions = [AddAction(f.path, f.bytes, dict(f.partition), 0, True, f.stats) for f in made.files]
+    schema = Schema.from_arrow(schema_of(made.schema))
+    create_table_with_add_actions(str(folder), schema, actions, partition_by=["scored_date"])
+    table = DeltaTable(str(folder))
+    rows = table.to_pyarrow_table(partitions=[("scored_date", "=", "1970-01-02")])
+    assert sorted(set(rows.column("request_id").to_pylist())) == ["r2", "r3"]
+    assert set(rows.column("scored_date").to_pylist()) == {dt.date(1970, 1, 2)}

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
+import datetime as dt
+import sqlite3
 import subprocess
 import sys
 import threading
@@ -12,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from esml_engine.errors import ConflictError, FailedError, NotFoundError
-from esml_engine.scored.facts import Answer, Finished, Reserved, Shape
+from esml_engine.scored.facts import Answer, Finished, Reserved, Shape, stored_type
 from esml_engine.scored.ledger import Ledger, LedgerReader
 
 SHAPE = Shape({"age": "int64"})
@@ -48,6 +51,9 @@ def test_a_released_id_is_taken_over_by_one_of_those_who_wait(ledger: Ledger) ->
     ledger.reserve("r", b"b")
     _, first = ledger.reserve("r", b"b")
     _, second = ledger.reserve("r", b"b")
+    _, gone = ledger.reserve("r", b"b")
+    assert isinstance(gone, Future)
+    gone.cancel()
     ledger.release("r")
     assert isinstance(first, Future)
     assert isinstance(second, Future)
@@ -107,6 +113,14 @@ def test_one_writer_at_a_time(ledger: Ledger) -> None:
         Ledger(ledger.path, wait_seconds=0.0)
 
 
+def test_another_versions_ledger_is_not_written(tmp_path: Path) -> None:
+    Ledger(tmp_path / "l.db").close()
+    with contextlib.closing(sqlite3.connect(tmp_path / "l.db", isolation_level=None)) as con:
+        con.execute("UPDATE about SET value = '2' WHERE key = 'version'")
+    with pytest.raises(ConflictError, match="version 2"):
+        Ledger(tmp_path / "l.db")
+
+
 def test_rows_come_in_ranges_with_the_contracts_columns(ledger: Ledger) -> None:
     for n in range(5):
         ledger.finish(finished(f"r{n}", 2, at=86_400_000_000 * n))
@@ -150,6 +164,40 @@ def test_versions_meet_in_one_schema(ledger: Ledger) -> None:
     assert [r["prediction"] for r in rows] == ["0.5", "yes", "no"]
     assert [r["probability_yes"] for r in rows] == [None, 0.9, 0.1]
     assert [r["feature_row"] for r in rows] == [None, "x", None]
+
+
+def test_times_and_what_json_lacks_come_back(ledger: Ledger) -> None:
+    at = dt.datetime(2026, 1, 31, 12, tzinfo=dt.UTC)
+    ledger.describe(
+        3,
+        Shape(
+            {"seen": stored_type("timestamp[ns]"), "price": stored_type("decimal128(9, 2)"), "ill": "bool"}
+        ),
+    )
+    features = {
+        "seen": [at.replace(tzinfo=None), None, at],
+        "price": [1, float("inf"), 2.5],
+        "ill": [1.0, 0.0, None],
+    }
+    ledger.finish(
+        Finished("t", b"", b"", "web", 3, 0, 3, {"features": features, "prediction": [float("nan"), 1, 2]})
+    )
+    with LedgerReader(ledger.path) as reader:
+        rows = reader.rows_after(0).table
+    assert rows.column("seen").to_pylist() == [at, None, at]
+    assert rows.column("price").to_pylist() == [1.0, None, 2.5]
+    assert rows.column("ill").to_pylist() == [True, False, None]
+    assert rows.column("prediction").to_pylist() == [None, 1.0, 2.0]
+
+
+def test_no_odd_value_stops_a_drain(ledger: Ledger) -> None:
+    ledger.describe(3, Shape({"name": "string", "age": "int64"}))
+    features = {"name": ["\ud800x", "ö", 5], "age": [1e300, 2**70, 7.0]}
+    ledger.finish(Finished("odd", b"", b"", "web", 3, 0, 3, {"features": features, "prediction": [1, 2, 3]}))
+    with LedgerReader(ledger.path) as reader:
+        rows = reader.rows_after(0).table
+    assert rows.column("name").to_pylist() == ["?x", "ö", "5"]
+    assert rows.column("age").to_pylist() == [None, None, 7]
 
 
 def test_purge_takes_what_is_drained_and_old_and_numbers_go_on(ledger: Ledger) -> None:

@@ -16,7 +16,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from esml_engine.errors import UsageError
+from esml_engine.errors import FailedError, UsageError
 from esml_engine.scored.drain import write_days
 from esml_engine.scored.facts import ScoredFilter, ScoredSource, Shape
 from esml_engine.scored.frames import Request, assembled
@@ -200,8 +200,9 @@ def test_order_and_pages(source: ScoredSource) -> None:
         {"caller_id": "web", "rows": 3, "calls": 3},
     ]
     assert [c["rows"] for c in query(source, ScoredFilter(by="model_version"))["by_model_version"]] == [3, 3]
-    with pytest.raises(UsageError):
-        query(source, ScoredFilter(by="week"))
+    for wrong in (ScoredFilter(by="week"), ScoredFilter(offset=-1), ScoredFilter(limit=-1)):
+        with pytest.raises(UsageError):
+            query(source, wrong)
 
 
 def test_days_with_other_columns_and_types(tmp_path: Path, source: ScoredSource) -> None:
@@ -221,12 +222,19 @@ def test_days_with_other_columns_and_types(tmp_path: Path, source: ScoredSource)
     )
 
 
+def test_a_file_that_is_gone_is_an_error_of_ours(tmp_path: Path) -> None:
+    with pytest.raises(FailedError, match="could not be read"):
+        query(ScoredSource([(str(tmp_path / "gone.parquet"), dt.date(2024, 10, 4))]), ScoredFilter())
+
+
 def test_histograms(source: ScoredSource) -> None:
     said = histogram(source, ScoredFilter(), "age", bins=4)
     assert said["nulls"] == 1
     assert [(b["low"], b["rows"]) for b in said["bins"]] == [(50.0, 1), (60.0, 1), (70.0, 1), (80.0, 2)]
     said = histogram(source, ScoredFilter(callers=("web",)), "caller_id")
-    assert said["values"] == [{"value": "web", "rows": 3}]
+    assert (said["values"], said["others"]) == ([{"value": "web", "rows": 3}], 0)
+    few = histogram(source, ScoredFilter(), "request_id", 1)
+    assert (few["values"], few["others"]) == ([{"value": "r2", "rows": 2}], 4)
     assert histogram(source, ScoredFilter(callers=("none",)), "age")["bins"] == []
     assert sum(b["rows"] for b in histogram(source, ScoredFilter(), "scored_date", 2)["bins"]) == 6
     with pytest.raises(UsageError):

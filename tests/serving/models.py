@@ -12,12 +12,12 @@ from esml_engine.errors import UsageError
 
 
 class Linear:
-    """`slope * age + 1`; sleeps `bmi` seconds when bmi is below 10; fails on age -666."""
+    """`slope * age + 1`; computes for `bmi` seconds when bmi is below 10 (and says so by a file `slow` in its folder); fails on age -666."""
 
     task = "regression"
 
-    def __init__(self, slope: float) -> None:
-        self.slope = slope
+    def __init__(self, slope: float, folder: Path | None = None) -> None:
+        self.slope, self.folder = slope, folder
         self.signature = [
             {"name": "age", "type": "int64"},
             {"name": "bmi", "type": "double"},
@@ -27,6 +27,11 @@ class Linear:
         self.example: dict[str, Any] = {"age": 50, "bmi": 25.0, "sex": "f"}
 
     def coerce(self, columns: Mapping[str, list[Any]]) -> dict[str, list[Any]]:
+        for name in self.features:
+            if name not in columns:
+                raise UsageError(
+                    f"column {name!r} is missing", hint=f"the model takes {', '.join(self.features)}"
+                )
         for name in ("age", "bmi"):
             for row, value in enumerate(columns[name]):
                 if value is not None and (isinstance(value, bool) or not isinstance(value, int | float)):
@@ -40,7 +45,11 @@ class Linear:
             raise ZeroDivisionError("the model's own error")
         pause = max((b for b in columns["bmi"] if b is not None and b < 10), default=0)
         if pause:
-            time.sleep(pause)
+            if self.folder is not None:
+                (self.folder / "slow").touch()
+            end = time.perf_counter() + pause
+            while time.perf_counter() < end:  # a slow model computes, it does not sleep
+                pass
         return [self.slope * (a or 0) + 1 for a in columns["age"]]
 
 
@@ -51,4 +60,4 @@ def load(folder: str, sha256: str) -> Linear:
         raise ValueError(document["error"])
     while "wait" in document and not Path(document["wait"]).exists():
         time.sleep(0.01)
-    return Linear(document["slope"])
+    return Linear(document["slope"], Path(folder))

@@ -114,12 +114,25 @@ def test_green_loads_beside_blue_then_takes_the_traffic(served: Served, tmp_path
 
 
 def test_a_request_ends_on_the_model_it_began_with(served: Served) -> None:
+    many = [[n, 20, "f"] for n in range(400)] + [[1, 1.5, "f"]]
     with ThreadPoolExecutor(1) as pool:
-        slow = pool.submit(served.score, [[n, 20, "f"] for n in range(400)] + [[1, 1.0, "f"]])
-        until(lambda: "esml_requests" in served.client.get("/metrics").text, "metrics")
+        slow = pool.submit(served.score, many)
+        until((served.folder / "model-1" / "slow").exists, "version 1 predicts")
         served.steer(slots={"blue": served.slot(2)})
         until(lambda: served.score([[1, 20, "f"]]).json()["model_version"] == 2, "version 2 answers")
-        assert slow.result().json()["model_version"] in (1, 2)
+        assert not slow.done()
+        assert slow.result().json()["model_version"] == 1
+
+
+def test_told_to_end_it_answers_what_is_under_way(served: Served) -> None:
+    with ThreadPoolExecutor(1) as pool:
+        slow = pool.submit(served.score, [[1, 0.5, "f"]] * 300, "last")
+        until((served.folder / "model-1" / "slow").exists, "it predicts")
+        assert served.process is not None
+        served.process.terminate()
+        assert slow.result().status_code == 200
+    assert served.process.wait(10) in (0, -signal.SIGTERM)
+    assert len(rows_of(served)) == 300
 
 
 def test_a_model_that_does_not_load_leaves_the_old_one(served: Served) -> None:

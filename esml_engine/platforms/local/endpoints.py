@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import subprocess
@@ -45,7 +46,12 @@ class Endpoints:
             self._failed[name] = (tries + 1, time.monotonic() + min(30.0, 0.25 * 2**tries))
         if time.monotonic() < self._failed.get(name, (0, 0.0))[1]:
             return
-        server = {**config["server"], "control": str(control_path), "parent": os.getpid()}
+        server = {
+            **config["server"],
+            "control": str(control_path),
+            "parent": os.getpid(),
+            "instance": _instance(control_path),
+        }
         _write(config_path, server)
         with (config_path.parent / "log.txt").open("ab") as log:
             started = subprocess.Popen(
@@ -58,7 +64,7 @@ class Endpoints:
 
     def state(self, name: str) -> EndpointState:
         """Ask the process itself."""
-        config_path, _ = self._paths(name)
+        config_path, control_path = self._paths(name)
         if not config_path.exists():
             return EndpointState(False)
         port = json.loads(config_path.read_text(encoding="utf-8"))["port"]
@@ -69,8 +75,8 @@ class Endpoints:
             said = json.load(e)
         except (OSError, ValueError) as e:
             return EndpointState(False, error=str(e))
-        if said.get("endpoint", name) != name:
-            return EndpointState(False, error=f"another endpoint answers on port {port}")
+        if said.get("instance") != _instance(control_path):
+            return EndpointState(False, error=f"something else answers on port {port}")
         self._failed.pop(name, None)
         return EndpointState(True, int(said.get("revision", -1)), said.get("slots"), said.get("live", ""))
 
@@ -90,6 +96,10 @@ class Endpoints:
         """End all."""
         for name in list(self._running):
             self.stop(name)
+
+
+def _instance(control: Path) -> str:
+    return hashlib.sha256(str(control).encode()).hexdigest()[:16]
 
 
 def _write(path: Path, value: dict[str, Any]) -> None:

@@ -1,0 +1,143 @@
+"""The portfolio against plain FLAML at equal seconds: RMSE on held-out test rows, 60/20/20, one JSON line a table.
+
+python benchmarks/automl.py [--data FOLDER] [--seconds 15] [--seeds 3] [--only NAME] [--validate choose|learn]
+
+Without a folder, tables that scikit-learn bundles. FLAML is given train and validate together, as it splits by
+itself; `ratio` below 1 means that the portfolio was better. Needs the extra `flaml`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import time
+import warnings
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+
+from esml_engine.training import metrics
+from esml_engine.training.facts import Profile
+from esml_engine.training.portfolio import labels, search
+
+# file below the data folder, label, columns left out
+TABLES = {
+    "diabetes": ("diabetes/diabetes.csv", "Y", ()),
+    "bike": ("bike-sharing/bike.csv", "cnt", ("instant", "dteday")),
+    "diamonds": ("diamonds/diamonds.csv", "price", ()),
+    "penguins_mass": ("penguins/penguins.csv", "body_mass_g", ()),
+    "titanic_fare": ("titanic/titanic.csv", "Fare", ("PassengerId",)),
+}
+
+
+def bundled() -> dict[str, tuple[pd.DataFrame, str]]:
+    """Tables that come with scikit-learn, the last two made from a formula."""
+    from sklearn import datasets
+
+    tables = {"diabetes": (datasets.load_diabetes(as_frame=True).frame, "target")}
+    wine = datasets.load_wine(as_frame=True).frame
+    cancer = datasets.load_breast_cancer(as_frame=True).frame
+    tables["wine_alcohol"] = (wine, "alcohol")
+    tables["cancer_smoothness"] = (cancer, "mean smoothness")
+    for name, make in (("friedman1", datasets.make_friedman1), ("friedman2", datasets.make_friedman2)):
+        noise = 1.0 if name == "friedman1" else 50.0
+        x, y = make(n_samples=2_000, noise=noise, random_state=0)
+        tables[name] = (pd.DataFrame(x, columns=[f"x{i}" for i in range(x.shape[1])]).assign(y=y), "y")
+    return tables
+
+
+def from_folder(folder: Path) -> dict[str, tuple[pd.DataFrame, str]]:
+    """The known tables that stand in the folder."""
+    found = {}
+    for name, (file, label, out) in TABLES.items():
+        if (folder / file).exists():
+            frame = pd.read_csv(folder / file).drop(columns=list(out))
+            found[name] = (frame.dropna(subset=[label]).reset_index(drop=True), label)
+    return found
+
+
+def split(frame: pd.DataFrame, seed: int) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame]:
+    """60 % train, 20 % validate, 20 % test."""
+    order = np.random.default_rng(seed).permutation(len(frame))
+    a, b = int(0.6 * len(frame)), int(0.8 * len(frame))
+    return frame.iloc[order[:a]], frame.iloc[order[a:b]], frame.iloc[order[b:]]
+
+
+def ours(
+    parts: tuple[pd.DataFrame, ...], label: str, seconds: float, seed: int, learn: bool
+) -> tuple[float, float]:
+    """Test RMSE and seconds used of the portfolio."""
+    train, validate, test = (pa.Table.from_pandas(p, preserve_index=False) for p in parts)
+    profile = Profile(seconds=seconds, trials=60, seed=seed, learn_from_validate=learn)
+    found = search(train, validate, label=label, profile=profile)
+    known, y = labels(test, label)
+    return float(metrics.rmse(y, found.model().predict(known)) or 0.0), found.seconds
+
+
+def reference(parts: tuple[pd.DataFrame, ...], label: str, seconds: float, seed: int) -> tuple[float, float]:
+    """Test RMSE and seconds used of plain FLAML."""
+    from flaml import AutoML
+
+    train, validate, test = parts
+    both = pd.concat([train, validate])
+    # FLAML's preprocessing does not know pandas 3's text type
+    both, test = (f.astype({c: object for c in f.select_dtypes("str").columns}) for f in (both, test))
+    at = time.monotonic()
+    automl: Any = AutoML()
+    automl.fit(
+        X_train=both.drop(columns=[label]),
+        y_train=both[label],
+        task="regression",
+        metric="rmse",
+        time_budget=seconds,
+        seed=seed,
+        verbose=0,
+    )
+    used = time.monotonic() - at
+    pred = np.asarray(automl.predict(test.drop(columns=[label])), dtype=np.float64)
+    return float(metrics.rmse(test[label].to_numpy(np.float64), pred) or 0.0), used
+
+
+def main() -> None:
+    """Run and print."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--data", type=Path)
+    parser.add_argument("--seconds", type=float, default=15)
+    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--only", default="")
+    parser.add_argument("--validate", choices=["choose", "learn"], default="choose")
+    given = parser.parse_args()
+    warnings.filterwarnings("ignore")
+    tables = from_folder(given.data) if given.data else bundled()
+    for name, (frame, label) in tables.items():
+        if given.only and name not in given.only.split(","):
+            continue
+        mine, theirs, used, used_theirs = [], [], [], []
+        for seed in range(1, given.seeds + 1):
+            parts = split(frame, seed)
+            value, spent = ours(parts, label, given.seconds, seed, given.validate == "learn")
+            mine.append(value)
+            used.append(spent)
+            value, spent = reference(parts, label, given.seconds, seed)
+            theirs.append(value)
+            used_theirs.append(spent)
+        line = {
+            "name": name,
+            "rows": len(frame),
+            "ours": round(median(mine), 4),
+            "reference": round(median(theirs), 4),
+            "ratio": round(median(a / b for a, b in zip(mine, theirs, strict=True)), 4),
+            "wins": sum(a < b for a, b in zip(mine, theirs, strict=True)),
+            "seeds": given.seeds,
+            "ours_seconds": round(median(used), 1),
+            "reference_seconds": round(median(used_theirs), 1),
+        }
+        print(json.dumps(line), flush=True)
+
+
+if __name__ == "__main__":
+    main()

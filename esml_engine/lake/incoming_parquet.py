@@ -1,0 +1,100 @@
+"""A parquet IN file into bronze and quarantine."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import duckdb
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from esml_engine.errors import UnreadableError
+from esml_engine.lake import types
+from esml_engine.lake.columns import Column
+from esml_engine.lake.landing import RND_BELOW, Read, Source, reason_sql, write_rows
+from esml_engine.lake.sql import ident, literal, scalar
+
+
+def parquet_columns(source: Source) -> pa.Schema:
+    """The schema of a parquet IN file.
+
+    Raises:
+        UnreadableError: empty, truncated, or not parquet.
+    """
+    if source.path.stat().st_size == 0:
+        raise UnreadableError(f"{source.name} is empty")
+    try:
+        schema = pq.read_schema(source.path)
+    except (pa.ArrowException, OSError) as e:
+        raise UnreadableError(
+            f"{source.name} is not a readable parquet file: {e}", hint="was it delivered completely?"
+        ) from e
+    lower = [n.lower() for n in schema.names]
+    for n in schema.names:
+        if lower.count(n.lower()) > 1:
+            raise UnreadableError(
+                f"{source.name} has the column {n!r} twice (upper and lower case count as the same)"
+            )
+    return schema
+
+
+def read_parquet(
+    con: duckdb.DuckDBPyConnection,
+    source: Source,
+    schema: pa.Schema,
+    columns: Sequence[Column],
+    bronze: Path,
+    quarantine: Path,
+) -> Read:
+    """Read a parquet file into `bronze` and `quarantine`; a row's line is its number from 1, its raw text is JSON.
+
+    Values are kept as they are or cast without loss; nanoseconds are cut to microseconds, which is what tables keep.
+
+    Raises:
+        UnreadableError: a page of the file can't be decoded.
+    """
+    names = [str(n) for n in schema.names]
+    pick = ", ".join(f"{ident(n)} AS c{i}" for i, n in enumerate(names))
+    fields = ", ".join(f"{ident(n)} := {ident(n)}" for n in names)
+    raw = f"CAST(to_json(struct_pack({fields})) AS VARCHAR)"
+    keep = (
+        f"WHERE md5({literal(source.sha256)} || ':' || (file_row_number + 1)) < {literal(RND_BELOW)}"
+        if source.sample
+        else ""
+    )
+    con.execute(
+        f"CREATE OR REPLACE TEMP VIEW delivered AS SELECT {pick}, file_row_number + 1 AS line, {raw} AS raw "
+        f"FROM read_parquet({literal(str(source.path))}, file_row_number=true, hive_partitioning=false) {keep}"
+    )
+    values, reasons, chosen, retyped = [], [], {}, {}
+    try:
+        native = dict(zip((f"c{i}" for i in range(len(names))), con.table("delivered").types, strict=False))
+        for c in columns:
+            if c.position is None:
+                kind = c.type or "string"
+                values.append((c.name, f"CAST(NULL AS {types.duck_type(kind)})"))
+            else:
+                arrow = schema.field(c.position).type
+                kind = c.type or types.type_of_arrow(arrow)
+                value, fits = types.native_sql(f"c{c.position}", arrow, str(native[f"c{c.position}"]), kind)
+                values.append((c.name, value))
+                if fits:
+                    misfit = f"c{c.position} IS NOT NULL AND NOT coalesce({fits}, FALSE)"
+                    reasons.append(reason_sql(c.name, f"CAST(c{c.position} AS VARCHAR)", kind, misfit))
+                    bad = scalar(con, f"SELECT count(*) FROM delivered WHERE {misfit}")
+                    if bad > (1 - types.INFERRED_SHARE) * scalar(
+                        con, f"SELECT count(c{c.position}) FROM delivered"
+                    ):
+                        retyped[c.name] = types.type_of_arrow(arrow)
+            chosen[c.name] = kind
+        read = write_rows(con, source, "delivered", values, reasons, None, bronze, quarantine)
+        return Read(read.bronze, read.quarantine, chosen, retyped)
+    except duckdb.Error as e:
+        if isinstance(e, duckdb.OutOfMemoryException | duckdb.InterruptException):
+            raise
+        bronze.unlink(missing_ok=True)
+        quarantine.unlink(missing_ok=True)
+        raise UnreadableError(
+            f"{source.name} can't be read to its end: {e}", hint="was it delivered completely?"
+        ) from e

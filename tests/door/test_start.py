@@ -1,0 +1,144 @@
+"""Plan and start: joined runs, idempotency keys, stale plans, policy before any process, the audit chain."""
+
+from __future__ import annotations
+
+import json
+import threading
+
+import pytest
+import sqlalchemy as sa
+
+from esml_engine.door import audit
+from esml_engine.door.facts import Actor
+from esml_engine.errors import PolicyError, StalePlanError, WaitingError
+from esml_engine.estate import Estate, open_estate
+from esml_engine.runs import records
+from esml_engine.store import schema as t
+
+
+def deliver(estate: Estate, numbers, a: int = 0, b: int = 50, name: str = "a.csv") -> None:
+    estate.model("p1/m1").ingest("d1", [numbers(name, a, b)], "2026-01-01")
+
+
+def test_planning_has_no_side_effect(empty: Estate, numbers) -> None:
+    deliver(empty, numbers)
+    before = len(empty.audit())
+    plan = empty.model("p1/m1").plan_refine()
+    assert plan.draft.steps == ("bronze:d1", "silver:d1", "gold")
+    assert empty.model("p1/m1").plan_refine().hash == plan.hash
+    assert len(empty.audit()) == before and not empty.runs()
+
+
+def test_the_same_act_asked_for_twice_at_once_is_one_run(empty: Estate, numbers) -> None:
+    deliver(empty, numbers)
+    answers: list[dict] = []
+
+    def ask() -> None:
+        answers.append(open_estate(empty.site.root).model("p1/m1").refine())
+
+    threads = [threading.Thread(target=ask) for _ in range(3)]
+    for x in threads:
+        x.start()
+    for x in threads:
+        x.join(120)
+    ran = [r for r in empty.runs() if r["act"] == "refine"]
+    assert len(ran) == 1 and ran[0]["state"] == "done"
+    assert {a.get("run") for a in answers} <= {ran[0]["run"], None}
+    assert [v["version"] for v in empty.model("p1/m1").gold.versions()] == [1]
+
+
+def test_an_idempotency_key_names_one_run_also_after_its_end(empty: Estate, numbers) -> None:
+    deliver(empty, numbers)
+    first = empty.model("p1/m1").refine(key="k1")
+    deliver(empty, numbers, 50, 60, "b.csv")
+    again = empty.model("p1/m1").refine(key="k1")
+    assert again["run"] == first["run"] and again["joined"]
+    assert empty.model("p1/m1").refine()["run"] != first["run"]
+
+
+def test_a_plan_whose_facts_changed_is_refused_and_audited(empty: Estate, numbers) -> None:
+    deliver(empty, numbers)
+    plan = empty.model("p1/m1").plan_refine()
+    deliver(empty, numbers, 50, 60, "b.csv")
+    with pytest.raises(StalePlanError) as e:
+        empty.model("p1/m1").refine(plan=plan)
+    assert e.value.document()["plan"]["hash"] != plan.hash
+    assert empty.audit()[0]["result"] == "refused"
+
+
+def test_a_policy_below_the_prediction_refuses_before_any_process(empty: Estate, numbers) -> None:
+    deliver(empty, numbers)
+    empty.set("p1/m1", "policy.max_cost_run", "0.0000001")
+    with pytest.raises(PolicyError) as e:
+        empty.model("p1/m1").refine()
+    assert "max_cost_run" in e.value.message and "override on p1/m1" in e.value.message
+    assert not empty.runs() and not (empty.site.state / "runs").exists()
+    assert empty.audit()[0]["result"] == "refused"
+    empty.set("p1/m1", "policy.over", "ask")
+    with pytest.raises(WaitingError):
+        empty.model("p1/m1").refine()
+    empty.set("p1/m1", "policy.max_cost_run", "5")
+    assert empty.model("p1/m1").refine()["run"]
+
+
+def test_the_second_prediction_rests_on_the_first_run(empty: Estate, numbers) -> None:
+    deliver(empty, numbers)
+    first = empty.model("p1/m1").refine()
+    deliver(empty, numbers, 50, 100, "b.csv")
+    plan = empty.model("p1/m1").plan_refine()
+    assert plan.predicted["cost"]["runs"] == [first["run"]]
+    assert 0 < plan.predicted["cost"]["p50"] <= plan.predicted["cost"]["p90"]
+
+
+def test_a_queued_run_can_be_cancelled_and_retried(empty: Estate, numbers) -> None:
+    from esml_engine import bindings
+    from esml_engine.door.facts import Call
+    from esml_engine.door.start import start
+
+    deliver(empty, numbers)
+    call = Call("refine", "p1/m1", "dev", {"purpose": "train", "layer": "", "dataset": ""})
+    run = start(empty.site, bindings.act("refine"), empty.actor, call, at_once=lambda p: {}).run
+    assert run is not None
+    empty.cancel(run)
+    with pytest.raises(Exception, match="cancelled"):
+        empty.hand.follow(run)
+    assert records.get(empty.site.store, run)["state"] == "cancelled"
+    done = empty.retry(run)
+    assert done["run"] == run and records.get(empty.site.store, run)["state"] == "done"
+
+
+def test_the_chain_finds_a_changed_event_a_missing_one_and_a_cut_tail(empty: Estate) -> None:
+    store, folder = empty.site.store, empty.site.state
+    for n in range(5):
+        empty.member_add("p1", f"a{n}@x", "reader")
+    assert audit.verify(store, folder)["ok"]
+    with store.write() as c:
+        row = c.execute(sa.select(t.audit.c.detail).where(t.audit.c.n == 3)).scalar()
+        c.execute(t.audit.update().where(t.audit.c.n == 3).values(detail={"changed": True}))
+    assert audit.verify(store, folder)["first_bad"] == 3
+    with store.write() as c:
+        c.execute(t.audit.update().where(t.audit.c.n == 3).values(detail=row))
+        top = c.execute(sa.select(sa.func.max(t.audit.c.n))).scalar()
+        c.execute(t.audit.delete().where(t.audit.c.n == top))
+    said = audit.verify(store, folder)
+    assert not said["ok"] and "tail" in said["reason"]
+    path = folder / "audit-head.json"
+    head = json.loads(path.read_text())
+    path.write_text(json.dumps({**head, "n": head["n"] - 1}))
+    assert "anchor" in audit.verify(store, folder)["reason"]
+
+
+def test_many_writers_keep_the_chain_whole(empty: Estate) -> None:
+    def write(k: int) -> None:
+        store = open_estate(empty.site.root).site.store
+        for _ in range(10):
+            with store.write() as c:
+                audit.append(c, Actor(f"a{k}"), "test", "estate", "", "done")
+
+    threads = [threading.Thread(target=write, args=(k,)) for k in range(4)]
+    for x in threads:
+        x.start()
+    for x in threads:
+        x.join(60)
+    said = audit.verify(empty.site.store, empty.site.state)
+    assert said["ok"] and said["events"] >= 40

@@ -1,0 +1,246 @@
+"""One way from IN to scored rows through the command line, and every answer held against the contract's table."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from deltalake import DeltaTable
+
+from tests.conftest import MODEL, esml
+
+STAGES = ("new", "in", "bronze", "silver", "gold", "trained", "test", "prod")
+
+
+def keys(row: dict, *names: str) -> None:
+    assert set(names) <= set(row), (set(names) - set(row), row)
+
+
+def test_the_whole_way_through_the_command_line(tmp_path: Path, numbers) -> None:
+    root = tmp_path / "e"
+    keys(esml(root, "init", str(root), "--environments", "dev"), "estate", "environments")
+    keys(esml(root, "new", "project", "p1", "--team", "t"), "project", "files")
+    keys(
+        esml(
+            root,
+            "new",
+            "model",
+            "p1/m1",
+            "--task",
+            "regression",
+            "--datasets",
+            "d1",
+            "--label",
+            "y",
+            "--key",
+            "id",
+        ),
+        "model",
+        "files",
+    )
+    model = root / "projects/p1/m1/model.toml"
+    text = (
+        model.read_text()
+        .replace("seconds = 15\ntrials = 20\nfolds = 5", "seconds = 60\ntrials = 2\nfolds = 2")
+        .replace(
+            '# estimators = ["lightgbm", "xgboost", "extra_trees", "linear", "perpetual"]',
+            'estimators = ["linear", "lightgbm"]',
+        )
+    )
+    model.write_text(text)
+    said = esml(root, "ingest", "p1/m1", "d1", str(numbers("a.csv", 0, 200)), "--date", "2026-01-31")
+    keys(said["files"][0], "path", "sha256", "status", "reason")
+    assert said["files"][0]["status"] == "added"
+    plan = esml(root, "refine", "p1/m1", "--dry-run")["plan"]
+    keys(
+        plan,
+        "act",
+        "object",
+        "env",
+        "nothing_to_do",
+        "will",
+        "inputs",
+        "makes",
+        "predicted",
+        "budget_left",
+        "policy",
+        "allowed",
+        "reason",
+        "irreversible",
+        "hash",
+    )
+    keys(plan["predicted"]["cost"], "p50", "p90", "currency", "basis")
+    assert "upper bound" in plan["predicted"]["cost"]["basis"]
+    assert not esml(root, "versions", "p1/m1", "--table", "gold")
+    done = esml(root, "refine", "p1/m1", "--plan", plan["hash"])
+    keys(done, "run", "layers", "refused")
+    keys(done["layers"][0], "dataset", "layer", "version", "rows", "quarantined", "changed")
+    assert {(x["layer"], x["rows"]) for x in done["layers"]} == {
+        ("bronze", 200),
+        ("silver", 200),
+        ("gold", 200),
+    }
+    again = esml(root, "refine", "p1/m1")
+    assert again["run"] is None and not any(x["changed"] for x in again["layers"])
+    assert esml(root, "refine", "p1/m1", "--plan", plan["hash"], check=3)["error"]["code"] == "stale_plan"
+    parts = esml(root, "split", "p1/m1")
+    keys(parts["tables"]["gold_train"], "version", "rows")
+    assert sum(t["rows"] for t in parts["tables"].values()) == 200
+    trained = esml(root, "train", "p1/m1")
+    keys(trained, "run", "model_version", "task", "estimator", "metrics", "baseline", "data_version")
+    assert set(trained["metrics"]) == {"rmse", "nrmse", "mae", "mape", "r2", "spearman"}
+    assert trained["metrics"]["rmse"] < trained["baseline"]["rmse"]
+    assert esml(root, "register", "p1/m1", trained["run"])["model_version"] == 1
+    first = esml(root, "leaderboard", "p1/m1")[0]
+    keys(first, "env", "run", "model_version", "estimator", "metrics", "baseline", "alias", "ready", "cost")
+    assert first["alias"] == "champion"
+    second = esml(root, "train", "p1/m1", "--dry-run")["plan"]
+    assert trained["run"] in second["predicted"]["cost"]["runs"]
+    deployed = esml(root, "deploy", "p1/m1")
+    keys(deployed, "endpoint", "url", "deployment", "model_version", "traffic")
+    assert deployed["url"].endswith("/score")
+    keys(esml(root, "keys", "p1/m1"), "url", "key")
+    (tmp_path / "rows.csv").write_text("x\n3\n4\n5\n")
+    online = esml(
+        root,
+        "score",
+        "p1/m1",
+        str(tmp_path / "rows.csv"),
+        "--caller",
+        "web",
+        "--request-id",
+        "r1",
+        "--parallel",
+        "2",
+    )
+    keys(online, "request_id", "rows", "model_version", "predictions")
+    assert len(online["predictions"]) == 3
+    same = esml(
+        root,
+        "score",
+        "p1/m1",
+        str(tmp_path / "rows.csv"),
+        "--caller",
+        "web",
+        "--request-id",
+        "r1",
+        "--parallel",
+        "2",
+    )
+    assert same["predictions"] == online["predictions"]
+    found = esml(root, "scored", "p1/m1", "--caller", "web")
+    keys(found, "total", "calls", "columns", "rows", "by_day")
+    assert found["total"] == 3
+    assert esml(root, "scored", "p1/m1", "--caller", "nobody")["rows"] == []
+    esml(
+        root,
+        "ingest",
+        "p1/m1",
+        "d1",
+        str(numbers("new.csv", 300, 310)),
+        "--date",
+        "2026-02-01",
+        "--purpose",
+        "inference",
+    )
+    esml(root, "refine", "p1/m1", "--purpose", "inference")
+    batch = esml(root, "score", "p1/m1", "--batch")
+    assert batch["rows"] == 10
+    assert esml(root, "score", "p1/m1", "--batch")["rows"] == 0
+    back = esml(root, "lineage", "p1/m1", "--request-id", batch["request_id"], "--row", "4")
+    assert back["input"]["line"] == 6 and "new" in back["input"]["file"]
+    assert any(n["kind"] == "file" and "/train/" in n["name"] for n in back["nodes"])
+    asked = esml(root, "lineage", "p1/m1", "--request-id", "r1-0", "--row", "0")
+    assert asked["input"]["request"]["x"] == 3
+    keys(
+        esml(root, "status")[0],
+        "model",
+        "task",
+        "stage",
+        "since",
+        "fresh",
+        "next",
+        "blocked_by",
+        "turn",
+        "environments",
+    )
+    assert esml(root, "status", "p1/m1")[0]["stage"] == "trained"
+    keys(
+        esml(root, "runs")[0],
+        "run",
+        "act",
+        "object",
+        "env",
+        "state",
+        "steps",
+        "progress",
+        "predicted",
+        "seconds",
+        "cost",
+        "error",
+    )
+    keys(esml(root, "cost", "p1/m1"), "predicted", "spent", "budget", "month_end", "policy")
+    assert set(esml(root, "cost", "p1/m1")["predicted"]) == {
+        "refine",
+        "train",
+        "score_1000_rows",
+        "endpoint_month",
+    }
+    keys(esml(root, "audit")[0], "n", "at", "actor", "as", "act", "object", "env", "result", "run")
+    chain = esml(root, "audit", "--verify")
+    assert chain["ok"] and chain["first_bad"] is None
+    keys(esml(root, "doctor")[0], "part", "ok", "message", "hint")
+    before = esml(root, "versions", "p1/m1", "--table", "gold")
+    esml(root, "catalogue", "rebuild")
+    assert esml(root, "versions", "p1/m1", "--table", "gold") == before
+    keys(before[0], "version", "delta_version", "rows", "at", "run", "inputs", "note", "origin")
+    assert DeltaTable(str(root / "lake/dev/projects/p1/m1/train/gold")).to_pyarrow_table().num_rows == 200
+
+
+@pytest.mark.parametrize(
+    "args",
+    [
+        ("compare", MODEL),
+        ("promote", MODEL),
+        ("requests",),
+        ("approve", "q1"),
+        ("refuse", "q1"),
+        ("pipeline", MODEL, "--until", "prod"),
+        ("lineage", MODEL, "--file", "x", "--forward"),
+    ],
+)
+def test_what_comes_later_says_so(demo: Path, args: tuple[str, ...]) -> None:
+    assert esml(demo, *args, check=2)["error"]["code"] == "not_yet"
+
+
+def test_the_demo_leaves_something_to_look_at(demo: Path) -> None:
+    status = esml(demo, "status")[0]
+    assert status["stage"] == "trained" and status["environments"]["dev"]["champion"] in (1, 2)
+    assert len(esml(demo, "quarantine", MODEL, "ds01_diabetes")) == 3
+    callers = {r["caller_id"] for r in esml(demo, "scored", MODEL, "--by", "caller")["by_caller"]}
+    assert callers == {"nightly", "web", "ward-3"}
+    assert not esml(demo, "refine", MODEL, "--dry-run")["plan"]["nothing_to_do"]
+    assert esml(demo, "show", MODEL, "--table", "gold", "--limit", "2")["version"] == 2
+    assert esml(demo, "diff", MODEL, "1", "2", "--table", "gold")["rows"] == {
+        "added": 60,
+        "removed": 0,
+        "changed": 0,
+    }
+
+
+def test_other_clients_read_the_registry(demo_source: Path) -> None:
+    from mlflow.tracking import MlflowClient
+
+    client = MlflowClient(f"sqlite:///{demo_source}/tracking/dev/mlflow.db")
+    name = MODEL.replace("/", "-")
+    champion = client.get_model_version_by_alias(name, "champion")
+    assert champion.tags["esml.version"] in ("1", "2")
+    assert client.get_run(champion.run_id).data.metrics["rmse"] > 0
+
+
+def test_errors_say_what_to_do(demo: Path) -> None:
+    assert esml(demo, "train", "nope", check=2)["error"]["hint"] == "write it as project/model"
+    assert esml(demo, "train", "project002/none", check=2)["error"]["code"] == "not_found"
+    assert esml(demo, "refine", MODEL, "--env", "moon", check=2)["error"]["hint"] == "it has dev, test, prod"
+    assert esml(demo, "frobnicate", check=2)["error"]["code"] == "usage"
+    assert esml(demo, "refine", MODEL, "--detach", check=1)["error"]["hint"].startswith("start one: esml up")

@@ -1,0 +1,152 @@
+"""Each protocol, killed by SIGKILL between each two of its steps: the next command finishes it and every invariant holds."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from esml_engine.estate import Estate
+from tests.conftest import esml
+from tests.invariants import violations
+
+TABLES = [
+    "start:intent",
+    "run:locked",
+    "job:before",
+    "job:after",
+    "commit:before",
+    "commit:sibling",
+    "commit:head",
+    "store:before",
+    "record:after",
+]
+
+
+def killed(root: Path, point: str, *args: str) -> None:
+    """Run a command that dies by SIGKILL at `point`."""
+    env = {
+        **os.environ,
+        "ESML_KILL_AT": point,
+        "ESML_KILL_ONCE": str(root / f".killed-{point.replace(':', '-')}"),
+    }
+    done = subprocess.run(
+        [sys.executable, "-m", "esml_engine.cli", "--estate", str(root), "--json", *args],
+        capture_output=True,
+        text=True,
+        env=env,
+        timeout=180,
+    )
+    assert done.returncode == -signal.SIGKILL, (
+        point,
+        done.returncode,
+        done.stdout[-500:],
+        done.stderr[-500:],
+    )
+
+
+def quick(root: Path) -> None:
+    path = root / "projects/p1/m1/model.toml"
+    text = path.read_text().replace(
+        "seconds = 15\ntrials = 20\nfolds = 5", 'seconds = 60\ntrials = 1\nfolds = 2\nestimators = ["linear"]'
+    )
+    path.write_text(text)
+
+
+@pytest.mark.parametrize("point", TABLES)
+def test_making_table_versions(empty: Estate, csv_file, numbers, point: str) -> None:
+    root = empty.site.root
+    bad = csv_file("bad.csv", "id,x,y", ["900,1,2", "901,two,3", "902,3,4"])
+    empty.model("p1/m1").ingest("d1", [numbers("a.csv", 0, 40), bad], "2026-01-01")
+    killed(root, point, "refine", "p1/m1")
+    esml(root, "refine", "p1/m1")
+    assert [v["version"] for v in esml(root, "versions", "p1/m1", "--table", "gold")] == [1]
+    assert violations(root) == []
+    assert len(empty.model("p1/m1").dataset("d1").quarantine()) == 1
+    assert {r["state"] for r in esml(root, "runs")} == {"done"}
+    assert len(esml(root, "runs")) == (
+        2 if point == "record:after" else 1
+    )  # asked after bronze: another plan, a second run
+
+
+@pytest.mark.parametrize("point", ["commit:before", "commit:sibling", "commit:head", "store:before"])
+def test_splitting_three_tables_that_belong_together(empty: Estate, numbers, point: str) -> None:
+    root = empty.site.root
+    empty.model("p1/m1").ingest("d1", [numbers("a.csv", 0, 60)], "2026-01-01")
+    empty.model("p1/m1").refine()
+    killed(root, point, "split", "p1/m1")
+    parts = esml(root, "split", "p1/m1")["tables"]
+    assert {v["version"] for v in parts.values()} == {1} and sum(v["rows"] for v in parts.values()) == 60
+    assert violations(root) == []
+
+
+def test_a_sibling_whose_head_never_came_is_replaced_by_the_next_run(empty: Estate, numbers) -> None:
+    """The killed run is given up and another split is asked for: the orphan's number is used again, its rows are gone."""
+    root = empty.site.root
+    empty.model("p1/m1").ingest("d1", [numbers("a.csv", 0, 60)], "2026-01-01")
+    empty.model("p1/m1").refine()
+    killed(root, "commit:sibling", "split", "p1/m1")
+    run = empty.runs()[0]["run"]
+    empty.cancel(run)
+    parts = esml(root, "split", "p1/m1", "--train", "0.5", "--validate", "0.25", "--test", "0.25")["tables"]
+    assert sum(v["rows"] for v in parts.values()) == 60
+    assert violations(root) == []
+    assert {r["state"] for r in esml(root, "runs") if r["act"] == "split"} == {"cancelled", "done"}
+
+
+@pytest.mark.parametrize("point", ["job:after", "register:reserved", "register:created", "record:after"])
+def test_registering_a_model(empty: Estate, numbers, point: str) -> None:
+    from mlflow.tracking import MlflowClient
+
+    root = empty.site.root
+    quick(root)
+    empty.model("p1/m1").ingest("d1", [numbers("a.csv", 0, 80)], "2026-01-01")
+    empty.model("p1/m1").pipeline(until="gold")
+    empty.model("p1/m1").split()
+    killed(root, point, "train", "p1/m1")
+    assert esml(root, "train", "p1/m1")["model_version"] == 1
+    assert violations(root) == []
+    found = MlflowClient(f"sqlite:///{root}/tracking/dev/mlflow.db").search_model_versions("name='p1-m1'")
+    assert len(found) == 1
+
+
+@pytest.mark.parametrize("point", ["deploy:slot", "deploy:shift", "drain:written", "drain:committed"])
+def test_deploying_and_draining(empty: Estate, numbers, tmp_path: Path, point: str) -> None:
+    root = empty.site.root
+    quick(root)
+    empty.model("p1/m1").ingest("d1", [numbers("a.csv", 0, 80)], "2026-01-01")
+    empty.model("p1/m1").pipeline()
+    (tmp_path / "rows.csv").write_text("x\n3\n4\n")
+    score = ("score", "p1/m1", str(tmp_path / "rows.csv"), "--caller", "web", "--request-id", "r1")
+    if point.startswith("deploy"):
+        killed(root, point, "deploy", "p1/m1")
+        assert esml(root, "deploy", "p1/m1")["model_version"] == 1
+        esml(root, *score)
+    else:
+        esml(root, "deploy", "p1/m1")
+        killed(root, point, *score)
+        esml(root, *score)
+    esml(root, *score)
+    assert esml(root, "scored", "p1/m1")["total"] == 2
+    assert violations(root) == []
+
+
+def test_batch_scoring_appends_once(empty: Estate, numbers) -> None:
+    root = empty.site.root
+    quick(root)
+    model = empty.model("p1/m1")
+    model.ingest("d1", [numbers("a.csv", 0, 80)], "2026-01-01")
+    model.pipeline()
+    model.ingest("d1", [numbers("n.csv", 100, 120)], "2026-01-02", "inference")
+    model.refine(purpose="inference")
+    for point in ("commit:head", "store:before"):
+        killed(root, point, "score", "p1/m1", "--batch")
+        assert esml(root, "score", "p1/m1", "--batch")["rows"] in (20, 0, 5)
+        assert violations(root) == []
+        model.ingest("d1", [numbers("m.csv", 200, 205)], "2026-01-03", "inference")
+        model.refine(purpose="inference")
+    assert esml(root, "scored", "p1/m1", "--count")["total"] == 25

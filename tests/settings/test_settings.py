@@ -1,0 +1,123 @@
+"""Settings: unknown keys with the nearest, effective values with origins, superseded overrides."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from esml_engine.errors import NotFoundError, SettingsError, UsageError
+from esml_engine.estate import Estate, init_estate, open_estate
+from esml_engine.refs import ModelRef
+from esml_engine.settings import dig
+
+
+def edit(root: Path, name: str, old: str, new: str) -> None:
+    path = root / name
+    text = path.read_text()
+    assert old in text
+    path.write_text(text.replace(old, new, 1))
+
+
+@pytest.mark.parametrize(
+    ("name", "line", "key", "near"),
+    [
+        ("estate.toml", "currencyy = 1\n", "currencyy", "currency"),
+        ("projects/p1/project.toml", "ownr = 'x'\n", "ownr", "owner"),
+        ("projects/p1/m1/model.toml", "lable = 'x'\n", "lable", "label"),
+    ],
+)
+def test_an_unknown_key_is_named_with_file_and_the_nearest(
+    empty: Estate, name: str, line: str, key: str, near: str
+) -> None:
+    path = empty.site.root / name
+    path.write_text(line + path.read_text())
+    with pytest.raises(SettingsError) as e:
+        open_estate(empty.site.root)
+    assert Path(name).name in e.value.message and key in e.value.message and near in e.value.hint
+
+
+def test_an_unknown_key_deep_inside(empty: Estate) -> None:
+    edit(empty.site.root, "projects/p1/m1/model.toml", "[split]\n", "[split]\nsead = 2\n")
+    with pytest.raises(SettingsError, match=r"split\.sead") as e:
+        open_estate(empty.site.root)
+    assert "split.seed" in e.value.hint
+
+
+def test_an_unknown_policy_key_and_a_wrong_value(empty: Estate) -> None:
+    edit(empty.site.root, "estate.toml", "[policy]", "[policy]\nmax_cost = 3")
+    with pytest.raises(SettingsError) as e:
+        open_estate(empty.site.root)
+    assert "policy.max_cost" in e.value.message and "max_cost" in e.value.hint
+    edit(empty.site.root, "estate.toml", "max_cost = 3", "max_nodes = 0")
+    with pytest.raises(SettingsError, match="max_nodes"):
+        open_estate(empty.site.root)
+
+
+def test_fractions_must_add_up(empty: Estate) -> None:
+    edit(empty.site.root, "projects/p1/m1/model.toml", "train = 0.6", "train = 0.7")
+    with pytest.raises(SettingsError, match="add up to 1"):
+        open_estate(empty.site.root)
+
+
+def test_policy_layers_and_origins(empty: Estate) -> None:
+    root, ref = empty.site.root, ModelRef("p1", "m1")
+    edit(root, "estate.toml", "# max_cost_run = 5.0", "max_cost_run = 4.0")
+    edit(
+        root,
+        "projects/p1/project.toml",
+        "[policy]",
+        "[policy]\nmax_cost_month = 50.0\n[policy.dev]\nmax_cost_run = 3.0\n#",
+    )
+    estate = open_estate(root)
+    policy, origin = estate.site.settings.policy(ref, "dev")
+    assert (policy.max_cost_run, origin["max_cost_run"]) == (3.0, "p1 [dev]")
+    assert (policy.max_cost_month, origin["max_cost_month"]) == (50.0, "p1")
+    assert origin["max_nodes"] == "built-in"
+    estate.set("p1/m1", "policy.max_cost_run", "2.5")
+    policy, origin = estate.site.settings.policy(ref, "dev")
+    assert policy.max_cost_run == 2.5 and origin["max_cost_run"].startswith("override on p1/m1 by ")
+
+
+def test_an_override_is_superseded_when_the_file_changes(empty: Estate) -> None:
+    root = empty.site.root
+    empty.set("p1", "risk", "high")
+    row = next(r for r in empty.settings("p1") if r["key"] == "risk")
+    assert row["value"] == "high" and row["origin"] == "override" and row["by"] and row["at"]
+    edit(root, "projects/p1/project.toml", 'risk = "medium"', 'risk = "low"')
+    row = next(r for r in open_estate(root).settings("p1") if r["key"] == "risk")
+    assert row["value"] == "low" and row["origin"] == "project.toml" and row["superseded"]["value"] == "high"
+
+
+def test_a_wrong_override_changes_nothing(empty: Estate) -> None:
+    with pytest.raises(SettingsError):
+        empty.set("p1", "risk", "enormous")
+    with pytest.raises(SettingsError, match="bugdet"):
+        empty.set("p1", "bugdet.month", "3")
+    with pytest.raises(NotFoundError):
+        empty.set("p7", "risk", "low")
+    assert all(r["origin"] != "override" for r in empty.settings("p1"))
+
+
+def test_estates_of_one_and_of_three_environments(tmp_path: Path) -> None:
+    assert init_estate(tmp_path / "a", ["dev"])["environments"] == ["dev"]
+    assert init_estate(tmp_path / "b", ["prod", "dev", "test"])["environments"] == ["dev", "test", "prod"]
+    assert open_estate(tmp_path / "a").environments == ("dev",)
+    with pytest.raises(UsageError):
+        init_estate(tmp_path / "a")
+    with pytest.raises(UsageError):
+        init_estate(tmp_path / "c", ["moon"])
+    with pytest.raises(NotFoundError):
+        open_estate(tmp_path / "none")
+
+
+def test_names_are_checked_at_one_place(empty: Estate) -> None:
+    for bad in ("../x", "A", "x", "a b", "a/b", "1a", "x" * 41):
+        with pytest.raises(UsageError):
+            empty.new_project(bad, "t")
+
+
+def test_dig_finds_price_names_with_dots() -> None:
+    assert dig({"prices": {"local.small": 0.1}}, "prices.local.small") == 0.1
+    assert dig({"a": {"b": {"c": 1}}}, "a.b.c") == 1
+    assert dig({"a": 1}, "a.b") is None

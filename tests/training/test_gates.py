@@ -1,0 +1,238 @@
+"""The rules of promotion: doubt refuses, and what would pass does pass."""
+
+from __future__ import annotations
+
+import json
+import math
+import subprocess
+import sys
+from dataclasses import asdict, replace
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from esml_engine.training.facts import DIRECTION, TASK_METRICS
+from esml_engine.training.gates import Evidence, Gate, judge
+
+SIGNATURE = [{"name": "age", "type": "int64"}]
+NAMES = TASK_METRICS["regression"]
+GOOD = Evidence(
+    task="regression",
+    challenger={"rmse": 50.0, "mae": 40.0, "r2": 0.5},
+    baseline={"rmse": 77.0},
+    has_champion=True,
+    champion={"rmse": 55.0, "mae": 42.0, "r2": 0.45},
+    champion_task="regression",
+    challenger_signature=SIGNATURE,
+    champion_signature=SIGNATURE,
+    expectations=True,
+    rnd=False,
+    intervals={"rmse": (1.0, 9.0)},
+    cost_1000_rows=0.1,
+)
+ALL: dict[str, Any] = {
+    "min_gain": {"rmse": 1.0},
+    "floor": {"r2": 0.3},
+    "ceiling": {"rmse": 60.0},
+    "interval": ["rmse"],
+    "weights": {"rmse": 1.0, "mae": 0.5},
+    "max_cost_1000_rows": 0.5,
+}
+
+
+def gate(evidence: Evidence, thresholds: dict[str, Any], name: str) -> Gate:
+    return next(g for g in judge(evidence, thresholds).gates if g.gate == name)
+
+
+def test_a_better_challenger_is_promoted() -> None:
+    verdict = judge(GOOD, ALL)
+    assert verdict.verdict == "promote" and not verdict.refusals
+    names = [g.gate for g in verdict.gates]
+    for name in (
+        "min_gain:rmse",
+        "floor:r2",
+        "interval:rmse",
+        "weights",
+        "baseline",
+        "expectations",
+        "rnd",
+        "signature",
+        "cost",
+    ):
+        assert name in names
+    rmse = gate(GOOD, ALL, "min_gain:rmse")
+    assert (rmse.difference, rmse.margin, rmse.would_pass_if) == (5.0, 4.0, None)
+    json.dumps(asdict(verdict), allow_nan=False)
+
+
+@pytest.mark.parametrize(
+    ("change", "refused"),
+    [
+        ({"challenger": None}, "min_gain:rmse"),
+        ({"challenger": {"rmse": math.nan, "mae": 1.0, "r2": 0.9}}, "min_gain:rmse"),
+        ({"challenger": {"rmse": None, "mae": 1.0, "r2": 0.9}}, "min_gain:rmse"),
+        ({"challenger": {"rmse": "50"}}, "min_gain:rmse"),
+        ({"challenger": {"rmse": 50.0}}, "floor:r2"),
+        ({"champion": None}, "min_gain:rmse"),
+        ({"champion": {}}, "weights"),
+        ({"champion_task": "classification"}, "min_gain:rmse"),
+        ({"champion_task": None}, "signature"),
+        ({"task": "forecasting", "champion_task": "forecasting"}, "floor:r2"),
+        ({"expectations": None}, "expectations"),
+        ({"expectations": False}, "expectations"),
+        ({"rnd": True}, "rnd"),
+        ({"rnd": None}, "rnd"),
+        ({"challenger_signature": None}, "signature"),
+        ({"challenger_signature": [*SIGNATURE, {"name": "new", "type": "double"}]}, "signature"),
+        ({"challenger_signature": [{"name": "age", "type": "string"}]}, "signature"),
+        ({"champion_signature": [{"wrong": 1}]}, "signature"),
+        ({"intervals": {}}, "interval:rmse"),
+        ({"intervals": {"rmse": (-1.0, 3.0)}}, "interval:rmse"),
+        ({"intervals": {"rmse": (math.nan, 3.0)}}, "interval:rmse"),
+        ({"baseline": {}}, "baseline"),
+        ({"baseline": {"rmse": 50.0}}, "baseline"),
+        ({"cost_1000_rows": None}, "cost"),
+        ({"champion": {"rmse": 0.0, "mae": 1.0}}, "weights"),
+    ],
+)
+def test_doubt_refuses(change: dict[str, Any], refused: str) -> None:
+    verdict = judge(replace(GOOD, **change), ALL)
+    assert verdict.verdict == "refuse"
+    by_name = {g.gate: g for g in verdict.gates}
+    assert not by_name[refused].passed and by_name[refused].reason
+
+
+@pytest.mark.parametrize(
+    "thresholds",
+    [
+        {"min_gain": {"speed": 1.0}},
+        {"min_gain": {"auc": 0.0}},
+        {"min_gain": {"rmse": math.nan}},
+        {"min_gain": {"rmse": "much"}},
+        {"min_gain": [1]},
+        {"floor": {"r2": None}},
+        {"floor": {"r2": True}},
+        {"weights": {"rmse": -1.0}},
+        {"weights": [1]},
+        {"interval": "rmse"},
+        {"interval": 3},
+        {"max_cost_1000_rows": "free"},
+        {"min_gian": {"rmse": 0.0}},
+        {},
+        {"floor": {"r2": 0.1}},
+        {"min_gain": 0},
+        {"weights": 0},
+    ],
+)
+def test_a_wrong_threshold_refuses(thresholds: dict[str, Any]) -> None:
+    assert judge(GOOD, thresholds).verdict == "refuse"
+
+
+def test_without_a_champion_floors_and_baseline_take_its_place() -> None:
+    first = replace(GOOD, has_champion=False, champion=None, champion_task=None, champion_signature=None)
+    assert judge(first, ALL).verdict == "promote"
+    assert judge(replace(first, baseline=None), ALL).verdict == "refuse"
+    assert judge(first, {**ALL, "floor": {"r2": 0.51}}).verdict == "refuse"
+    assert judge(replace(first, challenger={"r2": 0.5}), ALL).verdict == "refuse"
+
+
+def test_integers_may_become_floats_in_a_signature_but_not_back() -> None:
+    wide = [{"name": "age", "type": "double"}]
+    assert gate(replace(GOOD, challenger_signature=wide), ALL, "signature").passed
+    assert not gate(replace(GOOD, champion_signature=wide), ALL, "signature").passed
+    assert gate(replace(GOOD, challenger_signature=[]), ALL, "signature").passed
+
+
+VALUE = st.floats(-1e9, 1e9, allow_nan=False, allow_subnormal=False)
+
+
+@given(st.sampled_from(NAMES), VALUE, VALUE, VALUE)
+def test_following_would_pass_if_of_a_gain_passes(
+    name: str, mine: float, theirs: float, least: float
+) -> None:
+    evidence = replace(GOOD, challenger={name: mine}, champion={name: theirs})
+    got = gate(evidence, {"min_gain": {name: least}}, f"min_gain:{name}")
+    assert got.difference == DIRECTION[name] * (mine - theirs)
+    assert got.passed == (got.difference >= least)
+    if not got.passed:
+        change = got.would_pass_if
+        assert change is not None and change["setting"] == f"min_gain.{name}"
+        assert gate(evidence, {"min_gain": {name: change["value"]}}, got.gate).passed
+        better = replace(evidence, challenger={name: change["challenger"]})
+        assert gate(better, {"min_gain": {name: least}}, got.gate).passed
+
+
+@given(st.sampled_from(NAMES), VALUE, VALUE, st.sampled_from(["floor", "ceiling"]))
+def test_following_would_pass_if_of_a_floor_passes(name: str, mine: float, limit: float, kind: str) -> None:
+    evidence = replace(GOOD, challenger={name: mine})
+    got = gate(evidence, {kind: {name: limit}}, f"floor:{name}")
+    assert got.passed == (mine >= limit if kind == "floor" else mine <= limit)
+    if not got.passed:
+        change = got.would_pass_if
+        assert change is not None
+        assert gate(evidence, {kind: {name: change["value"]}}, got.gate).passed
+        assert gate(
+            replace(evidence, challenger={name: change["challenger"]}), {kind: {name: limit}}, got.gate
+        ).passed
+
+
+POSITIVE = st.floats(1e-3, 1e6)
+
+
+@given(
+    st.dictionaries(st.sampled_from(NAMES), st.tuples(POSITIVE, POSITIVE, st.floats(0.01, 10)), min_size=1)
+)
+def test_following_would_pass_if_of_weights_passes(table: dict[str, tuple[float, float, float]]) -> None:
+    mine, theirs = {m: v[0] for m, v in table.items()}, {m: v[1] for m, v in table.items()}
+    evidence = replace(GOOD, challenger=mine, champion=theirs)
+    thresholds = {"weights": {m: v[2] for m, v in table.items()}}
+    got = gate(evidence, thresholds, "weights")
+    if not got.passed:
+        change = got.would_pass_if
+        assert change is not None
+        better = replace(evidence, challenger={**mine, change["metric"]: change["challenger"]})
+        assert gate(better, thresholds, "weights").passed
+
+
+@given(VALUE, VALUE)
+def test_following_would_pass_if_of_the_baseline_passes(mine: float, trivial: float) -> None:
+    evidence = replace(GOOD, challenger={"rmse": mine}, baseline={"rmse": trivial})
+    got = gate(evidence, {}, "baseline")
+    assert got.passed == (mine < trivial)
+    if got.would_pass_if:
+        assert gate(
+            replace(evidence, challenger={"rmse": got.would_pass_if["challenger"]}), {}, "baseline"
+        ).passed
+
+
+JUNK = (
+    st.none()
+    | st.booleans()
+    | st.floats()
+    | st.sampled_from(["", "x", "0.5"])
+    | st.lists(st.integers(), max_size=2)
+)
+
+
+@given(
+    st.dictionaries(st.sampled_from([*NAMES, "auc", "x"]), JUNK),
+    st.dictionaries(st.sampled_from(list(ALL)), JUNK),
+)
+def test_junk_never_raises_and_never_promotes_an_undefined_metric(
+    metrics: dict[str, Any], thresholds: dict[str, Any]
+) -> None:
+    verdict = judge(replace(GOOD, challenger=metrics), thresholds)
+    rmse = metrics.get("rmse")
+    if isinstance(rmse, bool) or not isinstance(rmse, float) or not math.isfinite(rmse):
+        assert verdict.verdict == "refuse"
+
+
+def test_facts_and_gates_import_nothing_heavy() -> None:
+    code = (
+        "import sys, esml_engine.training.gates;"
+        "print([m for m in ('numpy','pandas','pyarrow','sklearn','lightgbm','mlflow') if m in sys.modules])"
+    )
+    out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert out.stdout.strip() == "[]"
