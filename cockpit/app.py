@@ -29,7 +29,9 @@ def acting() -> None:
         return
     me = local_admin()
     now = st.session_state.get("act_as")
-    if now and now not in known:  # their last role was taken away meanwhile: never fall back to more rights in silence
+    if (
+        now and now not in known
+    ):  # their last role was taken away meanwhile: never fall back to more rights in silence
         known.append(now)
     with st.sidebar:
         chosen = st.selectbox(
@@ -42,11 +44,16 @@ def acting() -> None:
 
 def main() -> None:
     """Draw the frame, then the page."""
-    st.set_page_config(page_title="ESML Cockpit", page_icon=":material/menu:", layout="wide", initial_sidebar_state="auto")
+    st.set_page_config(
+        page_title="ESML Cockpit", page_icon=":material/menu:", layout="wide", initial_sidebar_state="auto"
+    )
     st.logo(_LOGO, icon_image=_ICON, size="medium")
     page = st.navigation(
         {
-            "": [st.Page(home, title="Home", url_path="home", default=True, visibility="hidden"), st.Page(places.page("run"), title="Run", icon=":material/list:", visibility="hidden")],
+            "": [
+                st.Page(home, title="Home", url_path="home", default=True, visibility="hidden"),
+                st.Page(places.page("run"), title="Run", icon=":material/list:", visibility="hidden"),
+            ],
             "Govern": [st.Page(places.page("estate"), title="Estate", icon=":material/dashboard:")],
             "Refine": [st.Page(places.page("lake"), title="Lake", icon=":material/waves:")],
             "Model": [st.Page(places.page("model"), title="Model", icon=":material/account_tree:")],

@@ -17,5 +17,9 @@ def over_versions(rows: list[dict[str, Any]], metric: str) -> Any:
         x=x, y=alt.Y("value:Q", title=f"{metric} on gold_test", scale=scale), color=alt.Color("env:N", title="environment", legend=alt.Legend(orient="top") if frame["env"].nunique() > 1 else None),
         tooltip=[alt.Tooltip("version:O", title="version"), alt.Tooltip("env:N", title="environment"), alt.Tooltip("value:Q", title=metric, format=".4g"), alt.Tooltip("baseline:Q", format=".4g")],
     )  # fmt: skip
-    base = alt.Chart(frame).mark_line(strokeDash=[5, 4], opacity=0.7, color="#8a94a3").encode(x=x, y=alt.Y("baseline:Q", scale=scale))
+    base = (
+        alt.Chart(frame)
+        .mark_line(strokeDash=[5, 4], opacity=0.7, color="#8a94a3")
+        .encode(x=x, y=alt.Y("baseline:Q", scale=scale))
+    )
     return (base + line).properties(height=230)

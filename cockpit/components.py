@@ -1,4 +1,4 @@
-"""What pages are laid out with: the page frame, the three kinds of message, selectors, the plan card, live progress."""
+"""What pages are laid out with: the page frame, the three kinds of message, times and badges, chips, selectors."""
 
 from __future__ import annotations
 
@@ -6,22 +6,16 @@ import datetime as dt
 import functools
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
 import streamlit as st
 
 from cockpit import opening
 from cockpit.places import page as page_file
-from cockpit.reads import newest_run, who_can, worker_alive
-from cockpit.views.plan import Card, card
-from cockpit.words import STATES, clock, duration, money, predicted_cost, tidy
-from esml_engine.clock import seconds_since
-from esml_engine.door import access
-from esml_engine.door.facts import Plan
+from cockpit.views.plan import without_underscores
+from cockpit.words import STATES, clock, tidy
 from esml_engine.errors import (
     EsmlError,
     NotAllowedError,
-    NotFoundError,
     PolicyError,
     StalePlanError,
     WaitingError,
@@ -29,9 +23,6 @@ from esml_engine.errors import (
 from esml_engine.estate import Estate
 from esml_engine.estate import Model as EngineModel
 from esml_engine.refs import ModelRef
-from esml_engine.runs import records
-
-_SAID = "_said"
 
 
 # messages
@@ -41,9 +32,12 @@ def failure(e: EsmlError, *, next_act: str = "") -> None:
     message, hint = tidy(e.message, root), tidy(e.hint or next_act, root)
     end = f"  \n{hint[:1].upper()}{hint[1:]}." if hint else ""
     if isinstance(e, NotAllowedError):
-        st.warning(f"**You may not.** {message}.{end}", icon=":material/lock:")
+        st.warning(f"**You may not.** {without_underscores(message)}.{end}", icon=":material/lock:")
     elif isinstance(e, StalePlanError):
-        st.warning("**The facts changed since you looked.** Nothing was started; this is the new plan.", icon=":material/sync_problem:")
+        st.warning(
+            "**The facts changed since you looked.** Nothing was started; this is the new plan.",
+            icon=":material/sync_problem:",
+        )
     elif isinstance(e, (PolicyError, WaitingError)):
         st.warning(f"**Refused by policy.** {message}.{end}", icon=":material/policy:")
     else:
@@ -57,13 +51,11 @@ def nothing_yet(what: str, act: str) -> None:
 
 def gone(what: str, name: str) -> None:
     """A link to something that is not there, or not for this person; never something else instead."""
-    st.warning(f"**{what} `{name}` is gone, or not yours to see.** Ask the person who sent the link, or an owner of the project.", icon=":material/link_off:")
+    st.warning(
+        f"**{what} `{name}` is gone, or not yours to see.** Ask the person who sent the link, or an owner of the project.",
+        icon=":material/link_off:",
+    )
     st.page_link(page_file("estate"), label="All models that you may see", icon=":material/dashboard:")
-
-
-def say_later(kind: str, text: str) -> None:
-    """A message for the next run of the page (after a callback)."""
-    st.session_state[_SAID] = (kind, text)
 
 
 def page(show: Callable[[], None]) -> Callable[[], None]:
@@ -131,7 +123,17 @@ def chips(label: str, options: dict[str, str], key: str) -> list[str]:
     def changed() -> None:
         st.query_params[key] = st.session_state[widget]
 
-    return list(st.pills(label, list(options), selection_mode="multi", key=widget, label_visibility="collapsed", format_func=lambda v: options.get(v, v), on_change=changed))
+    return list(
+        st.pills(
+            label,
+            list(options),
+            selection_mode="multi",
+            key=widget,
+            label_visibility="collapsed",
+            format_func=lambda v: options.get(v, v),
+            on_change=changed,
+        )
+    )
 
 
 def _pick(key: str, also: Callable[[str], dict[str, str]] | None = None) -> None:
@@ -140,29 +142,42 @@ def _pick(key: str, also: Callable[[str], dict[str, str]] | None = None) -> None
     st.query_params.update({key: value, **(also(value) if also else {})})
 
 
-def choose(estate: Estate) -> Choice | None:
-    """Project, model and environment in a row above the title; None after saying that there is none, or that a link's target is gone."""
+def choose(estate: Estate, title: str) -> Choice | None:
+    """Project, model and environment in a row above the title; None after saying that there is none, or that a link's target is gone, under the page's `title`."""
     by_project: dict[str, list[str]] = {}
     for r in estate.visible():
         by_project.setdefault(r.project, []).append(r.model)
     asked = {k: st.query_params.get(k) for k in ("project", "model", "env")}
     last: dict[str, str] = st.session_state.get(_CHOSEN, {})
     if asked["project"] and asked["project"] not in by_project:
+        st.title(title)
         gone("Project", asked["project"])
         return None
     if not by_project:
+        st.title(title)
         if asked["model"]:
             gone("Model", asked["model"])
         else:
-            nothing_yet("No model that you may see yet.", "Make one with `esml new model PROJECT/MODEL`, load the demo with `esml demo`, or ask an owner of a project for a role.")
+            nothing_yet(
+                "No model that you may see yet.",
+                "Make one with `esml new model PROJECT/MODEL`, load the demo with `esml demo`, or ask an owner of a project for a role.",
+            )
         return None
-    project = asked["project"] or (last.get("project") if last.get("project") in by_project else None) or next(iter(by_project))
+    project = (
+        asked["project"]
+        or (last.get("project") if last.get("project") in by_project else None)
+        or next(iter(by_project))
+    )
     models = by_project[project]
     if asked["model"] and asked["model"] not in models:
+        st.title(title)
         gone("Model", asked["model"])
         return None
-    model = asked["model"] or (last["model"] if last.get("project") == project and last.get("model") in models else models[0])
+    model = asked["model"] or (
+        last["model"] if last.get("project") == project and last.get("model") in models else models[0]
+    )
     if asked["env"] and asked["env"] not in estate.environments:
+        st.title(title)
         gone("Environment", asked["env"])
         return None
     env = asked["env"] or (last["env"] if last.get("env") in estate.environments else estate.environments[0])
@@ -180,148 +195,21 @@ def choose(estate: Estate) -> Choice | None:
                 on_change=_pick, args=("project", lambda p: {"model": by_project[p][0]}),
             )  # fmt: skip
         with st.container(width=200):
-            st.selectbox("Model", models, key="pick:model", label_visibility="collapsed", on_change=_pick, args=("model",))
-        st.segmented_control("Environment", list(estate.environments), required=True, key="pick:env", label_visibility="collapsed", on_change=_pick, args=("env",))
+            st.selectbox(
+                "Model",
+                models,
+                key="pick:model",
+                label_visibility="collapsed",
+                on_change=_pick,
+                args=("model",),
+            )
+        st.segmented_control(
+            "Environment",
+            list(estate.environments),
+            required=True,
+            key="pick:env",
+            label_visibility="collapsed",
+            on_change=_pick,
+            args=("env",),
+        )
     return Choice(estate, ModelRef(project, model), env)
-
-
-# plan before act
-def plan_card(estate: Estate, plan: Plan, label: str, start: Callable[[str], dict[str, Any]], *, key: str, icon: str = "play_arrow", durable: bool = True) -> None:
-    """The plan, and the button that starts exactly this plan. `start` takes the plan's hash."""
-    site = estate.site
-    rule = access.rule_name(plan.call)
-    alive = worker_alive(site)
-    c = card(plan.document(), worker=alive, who="" if plan.allowed else who_can(site, rule, plan.call.project), durable=durable)
-    with st.container(border=True):
-        _said_now(key)
-        if c.kind != "nothing":
-            with st.grid(4, min_column_width=150):
-                for name, (text, note) in (("Will read", c.reads), ("Predicted time", c.time), ("Predicted cost", c.cost), ("Budget left after", c.left)):
-                    st.metric(name, text, note or None, delta_color="off", delta_arrow="off")
-        start_button(c, label, start, key=key, icon=icon)
-
-
-def start_button(c: Card, label: str, start: Callable[[str], dict[str, Any]], *, key: str, icon: str) -> None:
-    """The button, the plan's lines behind a second one, and what it makes, or the reason why it can't be pressed."""
-
-    def pressed() -> None:
-        try:
-            answer = start(c.hash)
-        except EsmlError as e:
-            st.session_state[f"{_SAID}:{key}"] = e
-            return
-        if answer.get("joined"):
-            st.session_state[f"{_SAID}:{key}"] = f"Run {answer['run']} does this already: you follow it now."
-
-    with st.container(horizontal=True, vertical_alignment="center"):
-        st.button(label, key=key, icon=f":material/{icon}:", type="primary", disabled=bool(c.blocked), on_click=pressed)
-        if c.kind != "nothing":
-            with st.popover("Plan in full", icon=":material/list_alt:"):
-                st.markdown("\n".join(f"{n}. {tidy(w, opening.root())}" for n, w in enumerate(c.will, 1)))
-                st.caption(f"{c.policy[:1].upper()}{c.policy[1:]}. Plan `{c.hash[:8]}`.")
-        if c.blocked:
-            sign = {"nothing": "check", "forbidden": "lock", "refused": "policy", "waits": "hourglass_top", "worker": "power_off"}[c.kind]
-            st.markdown(f":material/{sign}: {c.blocked[:1].upper()}{c.blocked[1:]}", width="content")
-        else:
-            last = f" Cannot be undone: {'; '.join(c.irreversible)}." if c.irreversible else " Nothing is overwritten."
-            st.caption(f"Makes {c.makes}.{last}" if c.makes else last, width="content")
-
-
-def _said_now(key: str) -> None:
-    said = st.session_state.pop(f"{_SAID}:{key}", None)
-    if isinstance(said, EsmlError):
-        failure(said)
-    elif said:
-        st.info(said, icon=":material/group:")
-
-
-def act_card(choice: Choice, plan: Plan, label: str, act: str, *, icon: str = "play_arrow", place: str = "", **params: Any) -> None:
-    """`plan_card` for an act of the chosen model, started on the worker under exactly this plan."""
-    start = getattr(choice.model, act)
-    plan_card(choice.estate, plan, label, lambda h: start(plan=h, detach=True, **params), key=f"{place}{act}", icon=icon)
-
-
-# runs
-def act_on_run(estate: Estate, act: str, run: str, *, key: str) -> None:
-    """Cancel or retry, with its own plan's verdict as the reason when it can't be pressed."""
-    label, icon = {"cancel": ("Cancel", "cancel"), "retry": ("Retry", "refresh")}[act]
-
-    def pressed() -> None:
-        try:
-            estate.cancel(run) if act == "cancel" else estate.retry(run, detach=True)
-        except EsmlError as e:
-            st.session_state[f"{_SAID}:{key}"] = e
-
-    _said_now(key)
-    try:
-        plan: Plan = getattr(estate, act)(run, dry_run=True)
-    except NotFoundError:
-        return
-    why = "" if plan.allowed else f"{plan.reason}. Who can: {who_can(estate.site, access.rule_name(plan.call), plan.call.project) or 'an administrator'}."
-    st.button(label, key=key, icon=f":material/{icon}:", disabled=bool(why), help=why or "; ".join(plan.draft.will), on_click=pressed)
-
-
-def progress_of(estate: Estate, row: dict[str, Any], *, key: str, link: bool = True) -> None:
-    """One run: state, step, progress, predicted beside actual; cancel while it is open."""
-    is_open = row["state"] in records.OPEN
-    with st.container(horizontal=True, vertical_alignment="center"):
-        badge(row["state"], "cancelling" if is_open and row["cancel"] else "")
-        st.markdown(f"**{row['act'].replace('_', ' ')}** · run `{row['run']}`", width="content")
-        st.caption(run_line(row), width="content")
-        if link:
-            st.page_link(page_file("run"), label="Steps and log", icon=":material/list:", query_params={"run": row["run"]})
-        if is_open and not row["cancel"]:
-            act_on_run(estate, "cancel", row["run"], key=f"{key}:cancel")
-    if is_open:
-        done = sum(s["state"] == "done" for s in row["steps"])
-        now = next((s["name"] for s in row["steps"] if s["state"] == "running"), "")
-        text = f"{row['run']} · {done} of {len(row['steps'])} steps" + (f" · {now}" if now else "") + (f" · {row['message']}" if row["message"] else "")
-        st.progress(min(1.0, max(0.0, row["progress"])), text)
-        if not worker_alive(estate.site):
-            st.warning("The worker is not running: this run waits. Start it with `esml up`.", icon=":material/power_off:")
-    elif row["state"] == "failed":
-        error = row["error"] or {}
-        hint = error.get("hint") or "open the run for its log, then retry"
-        st.error(f"**It failed.** {tidy(error.get('message', 'no reason was recorded'), estate.site.root)}.  \nNext: {tidy(hint, estate.site.root)}. `{error.get('id', '')}`", icon=":material/error:")
-
-
-def run_line(row: dict[str, Any]) -> str:
-    """`took 3.1 s (predicted 4 s) · € 0.0001 (predicted € 0.0002) · 24 Nov 14:32`."""
-    p = row["predicted"] or {}
-    seconds, cost = p.get("seconds", {}), p.get("cost", {})
-    bound = str(seconds.get("basis", "")).startswith("upper bound")
-    said = f"upper bound {duration(seconds.get('p90'))}" if bound else f"predicted {duration(seconds.get('p50'))}" if seconds else ""
-    parts = []
-    if row["seconds"] is not None:
-        parts.append(f"{'took' if row['state'] in records.ENDED else 'for'} {duration(row['seconds'])}" + (f" ({said})" if said else ""))
-    elif said:
-        parts.append(said)
-    if row["cost"] is not None:
-        parts.append(f"{money(row['cost'], cost.get('currency', 'EUR'))} metered")
-    elif cost:
-        parts.append(predicted_cost(cost))
-    parts.append(when(row["ended"] or row["started"] or row["created"]))
-    return " · ".join(parts)
-
-
-def follow(choice: Choice, acts: tuple[str, ...], *, key: str, purpose: str = "", recent: float = 0.0) -> dict[str, Any] | None:
-    """The newest run of these acts on this model, live, and its row; when it ends the whole page is drawn again, with what it made.
-
-    `recent`: a run that went well is shown for so many seconds after its end; 0: always.
-    """
-    last = newest_run(choice.estate, choice.ref, choice.env, acts, purpose)
-    if last is None:
-        return None
-    live = last["state"] in records.OPEN
-    if recent and last["state"] == "done" and seconds_since(last["ended"]) > recent:
-        return last
-
-    def draw() -> None:
-        row = choice.estate.runs(last["run"])[0]
-        with st.container(border=True):
-            progress_of(choice.estate, row, key=key)
-        if live and row["state"] in records.ENDED:
-            st.rerun()
-
-    st.fragment(draw, run_every=0.7 if live else None)()
-    return last

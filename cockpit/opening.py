@@ -25,7 +25,11 @@ def root() -> Path:
 
 def stamp(folder: Path) -> tuple[tuple[str, int, int], ...]:
     """Which settings files there are, and when each was written."""
-    files = [folder / "estate.toml", *folder.glob("projects/*/project.toml"), *folder.glob("projects/*/*/model.toml")]
+    files = [
+        folder / "estate.toml",
+        *folder.glob("projects/*/project.toml"),
+        *folder.glob("projects/*/*/model.toml"),
+    ]
     out = []
     for f in files:
         try:

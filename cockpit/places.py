@@ -14,7 +14,10 @@ def home() -> Path:
     Raises:
         FileNotFoundError: neither a checkout nor an installation has them.
     """
-    for folder in (Path(__file__).resolve().parents[1], Path(sysconfig.get_path("data")) / "share" / "esml-cockpit"):
+    for folder in (
+        Path(__file__).resolve().parents[1],
+        Path(sysconfig.get_path("data")) / "share" / "esml-cockpit",
+    ):
         if (folder / "pages" / "estate.py").is_file():
             return folder
     raise FileNotFoundError("the cockpit's pages are not installed")

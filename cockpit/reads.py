@@ -22,7 +22,9 @@ from esml_engine.store import schema as t
 class Evidence:
     """What the list of models rests on, by model name; days are UTC dates."""
 
-    waiting: dict[str, int] = field(default_factory=lambda: defaultdict(int))  # IN files newer than their bronze
+    waiting: dict[str, int] = field(
+        default_factory=lambda: defaultdict(int)
+    )  # IN files newer than their bronze
     quarantined: dict[str, int] = field(default_factory=lambda: defaultdict(int))
     warned: dict[str, str] = field(default_factory=dict)  # an expectation that warned
     serving: dict[tuple[str, str], int] = field(default_factory=dict)  # (model, env) -> version with traffic
@@ -30,7 +32,9 @@ class Evidence:
     last_run: dict[str, str] = field(default_factory=dict)
     spent_by_day: dict[str, float] = field(default_factory=lambda: defaultdict(float))
     failed_by_day: dict[str, int] = field(default_factory=lambda: defaultdict(int))
-    crowned_by_day: dict[str, int] = field(default_factory=lambda: defaultdict(int))  # models that got their first champion
+    crowned_by_day: dict[str, int] = field(
+        default_factory=lambda: defaultdict(int)
+    )  # models that got their first champion
 
 
 def evidence(site: Site, names: list[str], month: str, week: str) -> Evidence:
@@ -39,51 +43,94 @@ def evidence(site: Site, names: list[str], month: str, week: str) -> Evidence:
     if not names:
         return out
     v, d, r, m, h = t.versions, t.deployments, t.runs, t.meter, t.champion_history
-    newest = sa.select(v.c.object, v.c.env, v.c.name, sa.func.max(v.c.version).label("version")).where(v.c.object.in_(names)).group_by(v.c.object, v.c.env, v.c.name).subquery()
-    heads = sa.select(v.c.object, v.c.name, v.c.rows, v.c.quality).join(newest, sa.and_(v.c.object == newest.c.object, v.c.env == newest.c.env, v.c.name == newest.c.name, v.c.version == newest.c.version))
+    newest = (
+        sa.select(v.c.object, v.c.env, v.c.name, sa.func.max(v.c.version).label("version"))
+        .where(v.c.object.in_(names))
+        .group_by(v.c.object, v.c.env, v.c.name)
+        .subquery()
+    )
+    heads = sa.select(v.c.object, v.c.name, v.c.rows, v.c.quality).join(
+        newest,
+        sa.and_(
+            v.c.object == newest.c.object,
+            v.c.env == newest.c.env,
+            v.c.name == newest.c.name,
+            v.c.version == newest.c.version,
+        ),
+    )
     with site.store.read() as c:
         for object_, name, rows, quality in c.execute(heads):
             if name.endswith("/quarantine"):
                 out.quarantined[object_] += int(rows)
             bad = next((q for q in quality or () if not q.get("passed", True)), None)
             if bad:
-                out.warned.setdefault(object_, f"{bad.get('check', 'expectation')} {bad.get('column') or ''}".strip() + f" in {name}")
+                out.warned.setdefault(
+                    object_,
+                    f"{bad.get('check', 'expectation')} {bad.get('column') or ''}".strip() + f" in {name}",
+                )
         _count_waiting(c, names, out)
-        for object_, env, live, slots in c.execute(sa.select(d.c.object, d.c.env, d.c.live, d.c.slots).where(d.c.object.in_(names))):
+        for object_, env, live, slots in c.execute(
+            sa.select(d.c.object, d.c.env, d.c.live, d.c.slots).where(d.c.object.in_(names))
+        ):
             if live and live in (slots or {}):
                 out.serving[(object_, env)] = int(slots[live]["model_version"])
-        for object_, state, n, last in c.execute(sa.select(r.c.object, r.c.state, sa.func.count(), sa.func.max(r.c.run)).where(r.c.object.in_(names)).group_by(r.c.object, r.c.state)):
+        for object_, state, n, last in c.execute(
+            sa.select(r.c.object, r.c.state, sa.func.count(), sa.func.max(r.c.run))
+            .where(r.c.object.in_(names))
+            .group_by(r.c.object, r.c.state)
+        ):
             out.last_run[object_] = max(last, out.last_run.get(object_, ""))
             if state in records.OPEN:
                 out.open_runs[object_] += int(n)
         for at, cost in c.execute(sa.select(m.c.at, m.c.cost).where(m.c.object.in_(names), m.c.at >= month)):
             out.spent_by_day[at[:10]] += float(cost)
-        for ended in c.execute(sa.select(r.c.ended).where(r.c.object.in_(names), r.c.state == "failed", r.c.ended >= week)).scalars():
+        for ended in c.execute(
+            sa.select(r.c.ended).where(r.c.object.in_(names), r.c.state == "failed", r.c.ended >= week)
+        ).scalars():
             out.failed_by_day[ended[:10]] += 1
-        for at in c.execute(sa.select(sa.func.min(h.c.at)).where(h.c.object.in_(names)).group_by(h.c.object)).scalars():
+        for at in c.execute(
+            sa.select(sa.func.min(h.c.at)).where(h.c.object.in_(names)).group_by(h.c.object)
+        ).scalars():
             out.crowned_by_day[at[:10]] += 1
     return out
 
 
-_Loaded = dict[tuple[str, str, str, str, str], str]  # (model, env, table, date, name) -> hash that bronze holds
-_loaded: dict[str, tuple[tuple[int, str], _Loaded]] = {}  # by model: its bronze versions so far, as (count, newest)
+_Loaded = dict[
+    tuple[str, str, str, str, str], str
+]  # (model, env, table, date, name) -> hash that bronze holds
+_loaded: dict[
+    str, tuple[tuple[int, str], _Loaded]
+] = {}  # by model: its bronze versions so far, as (count, newest)
 
 
 def _count_waiting(c: sa.Connection, names: list[str], out: Evidence) -> None:
     """IN files whose content bronze does not hold. What bronze holds changes with its versions only, so it is kept between reads."""
     v, f = t.versions, t.in_files
     bronze = v.c.name.like("%/bronze")
-    marks = {o: (int(n), at) for o, n, at in c.execute(sa.select(v.c.object, sa.func.count(), sa.func.max(v.c.at)).where(v.c.object.in_(names), bronze).group_by(v.c.object))}
+    marks = {
+        o: (int(n), at)
+        for o, n, at in c.execute(
+            sa.select(v.c.object, sa.func.count(), sa.func.max(v.c.at))
+            .where(v.c.object.in_(names), bronze)
+            .group_by(v.c.object)
+        )
+    }
     moved = [o for o in names if o in marks and _loaded.get(o, ((0, ""), {}))[0] != marks[o]]
     fresh: dict[str, _Loaded] = {o: {} for o in moved}
-    for object_, env, name, facts in c.execute(sa.select(v.c.object, v.c.env, v.c.name, v.c.facts).where(v.c.object.in_(moved), bronze).order_by(v.c.version)):
+    for object_, env, name, facts in c.execute(
+        sa.select(v.c.object, v.c.env, v.c.name, v.c.facts)
+        .where(v.c.object.in_(moved), bronze)
+        .order_by(v.c.version)
+    ):
         for x in (facts or {}).get("files", []):
             fresh[object_][(object_, env, name, x["date"], x["name"])] = x["sha256"]
     for o in moved:
         _loaded[o] = (marks[o], fresh[o])
     newest: dict[tuple[str, str, str, str, str], tuple[str, str]] = {}
     columns = (f.c.object, f.c.env, f.c.purpose, f.c.dataset, f.c.date, f.c.name, f.c.sha256, f.c.stat)
-    for object_, env, purpose, dataset, date, name, sha, stat in c.execute(sa.select(*columns).where(f.c.object.in_(names))):
+    for object_, env, purpose, dataset, date, name, sha, stat in c.execute(
+        sa.select(*columns).where(f.c.object.in_(names))
+    ):
         table = f"{'inference/' if purpose == 'inference' else ''}{dataset}/bronze"
         key = (object_, env, table, date, name)
         written = stat.rpartition(":")[2]  # the file's modification time: the newest content counts
@@ -111,7 +158,11 @@ def who_can(site: Site, rule: str, project: str, limit: int = 3) -> str:
 
     roles = access.RULES.get(rule, frozenset()) | {"admin"}
     m = t.members
-    rows = site.store.rows(sa.select(m.c.actor, m.c.role).where(m.c.scope.in_(("estate", project)), m.c.role.in_(sorted(roles))).order_by(m.c.actor))
+    rows = site.store.rows(
+        sa.select(m.c.actor, m.c.role)
+        .where(m.c.scope.in_(("estate", project)), m.c.role.in_(sorted(roles)))
+        .order_by(m.c.actor)
+    )
     said = list(dict.fromkeys(f"{r['actor']} ({role(r['role'])})" for r in rows))
     return ", ".join(said[:limit]) + (f" and {len(said) - limit} more" if len(said) > limit else "")
 
@@ -119,7 +170,10 @@ def who_can(site: Site, rule: str, project: str, limit: int = 3) -> str:
 def people(site: Site) -> list[str]:
     """Everybody who has a role somewhere."""
     with site.store.read() as c:
-        return [str(a) for a in c.execute(sa.select(t.members.c.actor).distinct().order_by(t.members.c.actor)).scalars()]
+        return [
+            str(a)
+            for a in c.execute(sa.select(t.members.c.actor).distinct().order_by(t.members.c.actor)).scalars()
+        ]
 
 
 def runs_of(estate: Estate, ref: ModelRef, env: str = "", limit: int = 50) -> list[dict[str, Any]]:
@@ -132,11 +186,18 @@ def runs_of(estate: Estate, ref: ModelRef, env: str = "", limit: int = 50) -> li
     return records.listing(estate.site.store, objects=[str(ref)], env=env, limit=limit)
 
 
-def newest_run(estate: Estate, ref: ModelRef, env: str, acts: tuple[str, ...], purpose: str = "") -> dict[str, Any] | None:
+def newest_run(
+    estate: Estate, ref: ModelRef, env: str, acts: tuple[str, ...], purpose: str = ""
+) -> dict[str, Any] | None:
     """The newest run of these acts on a model; `purpose`: only runs on that side of the lake."""
     estate.require("read_status", ref.project)
     r = t.runs
-    q = sa.select(r.c.run, r.c.params).where(r.c.object == str(ref), r.c.env == env, r.c.act.in_(acts)).order_by(r.c.run.desc()).limit(20)
+    q = (
+        sa.select(r.c.run, r.c.params)
+        .where(r.c.object == str(ref), r.c.env == env, r.c.act.in_(acts))
+        .order_by(r.c.run.desc())
+        .limit(20)
+    )
     for row in estate.site.store.rows(q):
         if not purpose or (row["params"] or {}).get("purpose", "train") == purpose:
             return records.listing(estate.site.store, run=row["run"])[0]

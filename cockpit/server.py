@@ -64,14 +64,23 @@ def _metrics() -> str:
 
     site = _site()
     with site.store.read() as c:
-        states = {s: int(n) for s, n in c.execute(sa.select(t.runs.c.state, sa.func.count()).group_by(t.runs.c.state)).all()}
+        states = {
+            s: int(n)
+            for s, n in c.execute(sa.select(t.runs.c.state, sa.func.count()).group_by(t.runs.c.state)).all()
+        }
     holder = leases.holder(site.store)
     names = (*records.OPEN, *records.ENDED)
     lines = ["# HELP esml_runs Runs by state.", "# TYPE esml_runs gauge"]
     lines += [f'esml_runs{{state="{s}"}} {states.get(s, 0)}' for s in names]
-    lines += ["# HELP esml_open_runs Runs that are queued, waiting or running.", "# TYPE esml_open_runs gauge"]
+    lines += [
+        "# HELP esml_open_runs Runs that are queued, waiting or running.",
+        "# TYPE esml_open_runs gauge",
+    ]
     lines += [f"esml_open_runs {sum(states.get(s, 0) for s in records.OPEN)}"]
-    lines += ["# HELP esml_worker_alive Whether a worker holds the estate's lease and lives.", "# TYPE esml_worker_alive gauge"]
+    lines += [
+        "# HELP esml_worker_alive Whether a worker holds the estate's lease and lives.",
+        "# TYPE esml_worker_alive gauge",
+    ]
     lines += [f"esml_worker_alive {int(bool(holder and holder.alive))}"]
     return "\n".join(lines) + "\n"
 
@@ -101,7 +110,9 @@ def _export(request: Request, folder: str) -> Path:
     out = Path(folder) / f"scored.{p['kind']}"
     model = estate_as(None).model(f"{p['project']}/{p['model']}", q.get("env") or "dev")
     versions = [_number(v) for v in q.getlist("version")]
-    rows = model.scored(q.get("from", ""), q.get("to", ""), q.getlist("caller"), versions, where=tuple(q.getlist("where")))
+    rows = model.scored(
+        q.get("from", ""), q.get("to", ""), q.getlist("caller"), versions, where=tuple(q.getlist("where"))
+    )
     rows.export(out)
     return out
 
@@ -122,17 +133,38 @@ async def scored(request: Request) -> Response:
         path = await run_in_threadpool(_export, request, folder.name)
     except EsmlError as e:
         folder.cleanup()
-        status = 404 if isinstance(e, NotFoundError) else 403 if isinstance(e, NotAllowedError) else 400 if e.exit_code == 2 else 500
+        status = (
+            404
+            if isinstance(e, NotFoundError)
+            else 403
+            if isinstance(e, NotAllowedError)
+            else 400
+            if e.exit_code == 2
+            else 500
+        )
         from cockpit.opening import root
         from cockpit.words import tidy
 
-        return JSONResponse({"error": {"code": e.code, "message": tidy(e.message, root()), "hint": tidy(e.hint, root()), "id": e.id}}, status)
+        return JSONResponse(
+            {
+                "error": {
+                    "code": e.code,
+                    "message": tidy(e.message, root()),
+                    "hint": tidy(e.hint, root()),
+                    "id": e.id,
+                }
+            },
+            status,
+        )
     except BaseException:
         folder.cleanup()
         raise
     p = request.path_params
     name = f"{p['project']}-{p['model']}-{request.query_params.get('env') or 'dev'}-scored.{p['kind']}"
-    headers = {"Content-Disposition": f'attachment; filename="{name}"', "Content-Length": str(path.stat().st_size)}
+    headers = {
+        "Content-Disposition": f'attachment; filename="{name}"',
+        "Content-Length": str(path.stat().st_size),
+    }
     return StreamingResponse(_chunks(path, folder), media_type=_MEDIA[p["kind"]], headers=headers)
 
 
@@ -142,14 +174,28 @@ def on_script_error(error: Exception) -> bool:
 
     id_ = f"e-{secrets.token_hex(4)}"
     log.error("uncaught in a page (%s)", id_, exc_info=error)
-    st.error(f"This page could not be shown ({id_}). Load it again; if it stays so, give this id to whoever runs the cockpit: the log holds the details.", icon=":material/error:")
+    st.error(
+        f"This page could not be shown ({id_}). Load it again; if it stays so, give this id to whoever runs the cockpit: the log holds the details.",
+        icon=":material/error:",
+    )
     return True
 
 
-def _told(request: Request, error: Exception) -> Response:
+def told(request: Request, error: Exception) -> Response:
+    """An uncaught error outside of a page: its id; the trace goes to the log."""
     id_ = f"e-{secrets.token_hex(4)}"
     log.error("uncaught at %s (%s)", request.url.path, id_, exc_info=error)
-    return JSONResponse({"error": {"code": "failed", "message": "this request failed", "hint": "the cockpit's log holds the details", "id": id_}}, 500)
+    return JSONResponse(
+        {
+            "error": {
+                "code": "failed",
+                "message": "this request failed",
+                "hint": "the cockpit's log holds the details",
+                "id": id_,
+            }
+        },
+        500,
+    )
 
 
 @contextlib.asynccontextmanager
@@ -166,13 +212,23 @@ def make_app() -> Any:
     """The ASGI app; the estate is the environment's `ESML_ESTATE`."""
     import streamlit as st
 
-    routes = [
+    return st.App(
+        places.APP,
+        routes=routes(),
+        lifespan=_lifespan,
+        on_script_error=on_script_error,
+        exception_handlers={Exception: told},
+    )
+
+
+def routes() -> list[Route]:
+    """What the server answers beside Streamlit's own."""
+    return [
         Route("/healthz", healthz),
         Route("/metrics", metrics),
         Route("/api/v1/scored/{project}/{model}.csv", _kind("csv")),
         Route("/api/v1/scored/{project}/{model}.parquet", _kind("parquet")),
     ]
-    return st.App(places.APP, routes=routes, lifespan=_lifespan, on_script_error=on_script_error, exception_handlers={Exception: _told})
 
 
 def _kind(kind: str) -> Any:
@@ -193,7 +249,14 @@ async def _watch(parent: int, server: Any) -> None:
 async def _serve(port: int, parent: int) -> None:
     import uvicorn
 
-    config = uvicorn.Config(make_app(), host="127.0.0.1", port=port, log_level="warning", access_log=False, timeout_graceful_shutdown=3)
+    config = uvicorn.Config(
+        make_app(),
+        host="127.0.0.1",
+        port=port,
+        log_level="warning",
+        access_log=False,
+        timeout_graceful_shutdown=3,
+    )
     server = uvicorn.Server(config)
     watch = asyncio.create_task(_watch(parent, server))
     try:

@@ -15,7 +15,7 @@ SCHEMES = ("light", "dark")
 ARGS = [
     "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking", "--disable-component-update", "--disable-sync",
 ]  # fmt: skip
-_NAMES = ("chromium", "chromium-browser", "google-chrome")
+_NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 _PAGES = {
     "estate": "/estate", "lake": "/lake", "lake-inference": "/lake?purpose=inference", "model": "/model", "model-runs": "/model?tab=Runs", "model-versions": "/model?tab=Versions",
     "model-cost": "/model?tab=Cost", "model-serving": "/model?tab=Serving", "runs": "/runs",
@@ -55,7 +55,9 @@ def addresses(page: Any, url: str) -> dict[str, str]:
     return found
 
 
-def take(url: str, out: Path, only: tuple[str, ...] = (), sizes: tuple[str, ...] = tuple(SIZES)) -> list[Path]:
+def take(
+    url: str, out: Path, only: tuple[str, ...] = (), sizes: tuple[str, ...] = tuple(SIZES)
+) -> list[Path]:
     """Take them; returns the files."""
     from playwright.sync_api import sync_playwright
 
@@ -69,7 +71,11 @@ def take(url: str, out: Path, only: tuple[str, ...] = (), sizes: tuple[str, ...]
         for size in sizes:
             width, height = SIZES[size]
             for scheme in SCHEMES:
-                context = browser.new_context(viewport={"width": width, "height": height}, color_scheme=scheme, timezone_id="Europe/Stockholm")
+                context = browser.new_context(
+                    viewport={"width": width, "height": height},
+                    color_scheme=scheme,
+                    timezone_id="Europe/Stockholm",
+                )
                 page = context.new_page()
                 for name, path in pages.items():
                     if only and name not in only:
@@ -91,7 +97,9 @@ def main() -> int:
         return 2
     rest = sys.argv[3:]
     sizes = tuple(r for r in rest if r in SIZES) or tuple(SIZES)
-    for f in take(sys.argv[1].rstrip("/"), Path(sys.argv[2]), tuple(r for r in rest if r not in SIZES), sizes):
+    for f in take(
+        sys.argv[1].rstrip("/"), Path(sys.argv[2]), tuple(r for r in rest if r not in SIZES), sizes
+    ):
         sys.stdout.write(f"{f}\n")
     return 0
 

@@ -26,7 +26,15 @@ STATES = {
     "cancelled": ("block", "gray", "cancelled"),
     "skipped": ("skip_next", "gray", "skipped"),
 }
-_MARKS = {"queued": "◌", "waiting": "⧗", "running": "▶", "done": "✓", "failed": "✕", "cancelled": "⊘", "skipped": "–"}
+_MARKS = {
+    "queued": "◌",
+    "waiting": "⧗",
+    "running": "▶",
+    "done": "✓",
+    "failed": "✕",
+    "cancelled": "⊘",
+    "skipped": "–",
+}
 _SIGNS = {"EUR": "€", "USD": "$", "GBP": "£"}
 
 

@@ -32,12 +32,20 @@ def show() -> None:
     st.title("Estate")
     st.caption(f"{plural(len(projects), 'project')} · {plural(len(statuses), 'model')} · {as_of()}")
     if not statuses:
-        nothing_yet("No model yet." if projects else "No project yet.", "Make one: `esml new project NAME --team TEAM`, then `esml new model PROJECT/MODEL`; or load the demo: `esml demo`.")
+        nothing_yet(
+            "No model yet." if projects else "No project yet.",
+            "Make one: `esml new project NAME --team TEAM`, then `esml new model PROJECT/MODEL`; or load the demo: `esml demo`.",
+        )
         return
     now = dt.datetime.now(dt.UTC)
-    e = evidence(estate.site, [s["model"] for s in statuses], month_start(), (now - dt.timedelta(days=7)).isoformat())
+    e = evidence(
+        estate.site, [s["model"] for s in statuses], month_start(), (now - dt.timedelta(days=7)).isoformat()
+    )
     root, who, env = str(estate.site.root), estate.actor.rights, estate.environments[0]
-    costs = {s["model"]: _cost(root, s["model"], env, e.last_run.get(s["model"], ""), who, estate) for s in statuses}
+    costs = {
+        s["model"]: _cost(root, s["model"], env, e.last_run.get(s["model"], ""), who, estate)
+        for s in statuses
+    }
     budgets = {p: _cost(root, p, env, max(e.last_run.values(), default=""), who, estate) for p in projects}
     total = _total(budgets, estate.site.settings.estate.currency)
     found = view.rows(statuses, e, estate.environments, costs, budgets, now)
@@ -55,7 +63,9 @@ def show() -> None:
 
 
 def _total(budgets: dict[str, dict[str, Any]], currency: str) -> dict[str, Any]:
-    return {k: sum(b[k] for b in budgets.values()) for k in ("spent", "budget", "month_end")} | {"currency": currency}
+    return {k: sum(b[k] for b in budgets.values()) for k in ("spent", "budget", "month_end")} | {
+        "currency": currency
+    }
 
 
 def _filters(found: list[view.Row], teams: dict[str, str]) -> list[view.Row]:
@@ -64,7 +74,14 @@ def _filters(found: list[view.Row], teams: dict[str, str]) -> list[view.Row]:
         picked = chips("Stage", {s: f"{s} · {n}" for s, n in stages.items()}, "stage")
         needs = chips("Attention", {k: f"{view.KINDS[k]} · {n}" for k, n in kinds.items()}, "attention")
         with st.container(width=300):
-            q = st.text_input("Search", key="q", bind="query-params", label_visibility="collapsed", placeholder="project, model, team, need", icon=":material/search:")
+            q = st.text_input(
+                "Search",
+                key="q",
+                bind="query-params",
+                label_visibility="collapsed",
+                placeholder="project, model, team, need",
+                icon=":material/search:",
+            )
     return view.filtered(found, q or "", picked, needs, teams)
 
 
@@ -79,17 +96,45 @@ def _table(shown: list[view.Row], environments: tuple[str, ...]) -> None:
         ]
     )  # fmt: skip
     config: dict[str, Any] = {
-        "Needs attention": st.column_config.TextColumn(width="medium", help="The worst open need; the list is sorted by it."),
-        "progress": st.column_config.ProgressColumn("IN → prod", min_value=0.0, max_value=1.0, format=" ", width="small", help="How far the model is, from evidence."),
+        "Needs attention": st.column_config.TextColumn(
+            width="medium", help="The worst open need; the list is sorted by it."
+        ),
+        "progress": st.column_config.ProgressColumn(
+            "IN → prod",
+            min_value=0.0,
+            max_value=1.0,
+            format=" ",
+            width="small",
+            help="How far the model is, from evidence.",
+        ),
         "Since": st.column_config.TextColumn(help="How long it has been in this stage."),
         "Whose turn": st.column_config.TextColumn(help="The role that makes the next step."),
-        **{env: st.column_config.TextColumn(help=f"Champion in {env}: version and metric on gold_test.") for env in ("dev", "test", "prod")},
-        "Next run": st.column_config.TextColumn("Next run, p50", alignment="right", help="Predicted cost of the next step in the first environment; ≤ marks an upper bound (no run yet)."),
+        **{
+            env: st.column_config.TextColumn(help=f"Champion in {env}: version and metric on gold_test.")
+            for env in ("dev", "test", "prod")
+        },
+        "Next run": st.column_config.TextColumn(
+            "Next run, p50",
+            alignment="right",
+            help="Predicted cost of the next step in the first environment; ≤ marks an upper bound (no run yet).",
+        ),
     }
-    event = st.dataframe(frame, hide_index=True, column_config=config, on_select="rerun", selection_mode="single-row", key="models", placeholder="", row_height=34, height="content" if len(shown) <= 15 else 560)
+    event = st.dataframe(
+        frame,
+        hide_index=True,
+        column_config=config,
+        on_select="rerun",
+        selection_mode="single-row",
+        key="models",
+        placeholder="",
+        row_height=34,
+        height="content" if len(shown) <= 15 else 560,
+    )
     chosen = event["selection"]["rows"]
-    newest = max((moment(r.since) for r in shown if r.since), default=None)
-    st.caption("Choose a row to open the model." + (f" Last change of stage: {when(newest)}." if newest else ""))
+    newest = max((t for r in shown if (t := moment(r.since))), default=None)
+    st.caption(
+        "Choose a row to open the model." + (f" Last change of stage: {when(newest)}." if newest else "")
+    )
     if chosen:
         r = shown[chosen[0]]
         st.switch_page(page_file("model"), query_params={"project": r.project, "model": r.name})

@@ -8,7 +8,8 @@ from typing import Any
 import streamlit as st
 
 from cockpit import opening
-from cockpit.components import Choice, act_card, as_of, choose, failure, follow, nothing_yet, page
+from cockpit.acting import act_card, follow
+from cockpit.components import Choice, as_of, choose, failure, nothing_yet, page
 from cockpit.views import lake as view
 from cockpit.words import plural
 from esml_engine.errors import EsmlError
@@ -18,13 +19,24 @@ from esml_engine.refs import Purpose
 @page
 def show() -> None:
     """The page."""
-    choice = choose(opening.estate())
+    choice = choose(opening.estate(), "Lake")
     if choice is None:
         return
     choice.estate.require("read_status", choice.ref.project)
     head, side = st.columns([3, 1], vertical_alignment="bottom")
     with side, st.container(horizontal=True, horizontal_alignment="right"):
-        purpose: Purpose = st.segmented_control("Side", ["train", "inference"], default="train", required=True, key="purpose", bind="query-params", label_visibility="collapsed") or "train"
+        purpose: Purpose = (
+            st.segmented_control(
+                "Side",
+                ["train", "inference"],
+                default="train",
+                required=True,
+                key="purpose",
+                bind="query-params",
+                label_visibility="collapsed",
+            )
+            or "train"
+        )
     with head:
         st.title("Lake")
         st.caption(f"{choice.ref} · {purpose} side in {choice.env} · {as_of()}")
@@ -66,7 +78,11 @@ def _refine(choice: Choice, purpose: Purpose, m: view.Matrix) -> None:
     plan = choice.model.plan_refine(purpose=purpose)
     if plan.draft.nothing_to_do and not any(c[0].label != "none yet" for c in m.datasets.values()):
         first = next(iter(m.datasets))
-        nothing_yet("No IN file yet.", f"Deliver one: `esml ingest {choice.ref} {first} FILE --date YYYY-MM-DD --env {choice.env}`" + (" `--purpose inference`" if purpose == "inference" else ""))
+        nothing_yet(
+            "No IN file yet.",
+            f"Deliver one: `esml ingest {choice.ref} {first} FILE --date YYYY-MM-DD --env {choice.env}`"
+            + (" `--purpose inference`" if purpose == "inference" else ""),
+        )
     else:
         label = f"Refine {plural(m.waiting, 'file')}" if m.waiting else "Refine"
         act_card(choice, plan, label, "refine", purpose=purpose)

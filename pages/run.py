@@ -8,7 +8,8 @@ import pandas as pd
 import streamlit as st
 
 from cockpit import opening
-from cockpit.components import act_on_run, gone, nothing_yet, page, progress_of
+from cockpit.acting import act_on_run, progress_of
+from cockpit.components import gone, nothing_yet, page
 from cockpit.places import page as page_file
 from cockpit.reads import log_tail
 from cockpit.views import runs as view
@@ -67,7 +68,9 @@ def _live(estate: Estate, run: str, was_live: bool) -> None:
 
 def _log(estate: Estate, row: dict[str, Any]) -> None:
     params = records.get(estate.site.store, row["run"])["params"]
-    may = estate.may(access.rule_name(Call(row["act"], row["object"], row["env"], params)), row["object"].split("/")[0])
+    may = estate.may(
+        access.rule_name(Call(row["act"], row["object"], row["env"], params)), row["object"].split("/")[0]
+    )
     steps = [s for s in row["steps"] if s["work"]]
     if not steps:
         return
@@ -77,13 +80,22 @@ def _log(estate: Estate, row: dict[str, Any]) -> None:
             st.caption(f":material/lock: You may not: {may.reason}.")
             return
         text = log_tail(step["work"], estate.site.state)
-        st.code(tidy(text, estate.site.root) if text else "This step wrote no log.", language=None, wrap_lines=True)
+        st.code(
+            tidy(text, estate.site.root) if text else "This step wrote no log.",
+            language=None,
+            wrap_lines=True,
+        )
 
 
 def _inputs(plan: dict[str, Any]) -> None:
     rows = view.inputs(plan)
     if rows:
-        st.dataframe(pd.DataFrame(rows), hide_index=True, height="content" if len(rows) <= 12 else 420, column_config={"Version": st.column_config.TextColumn(width="small")})
+        st.dataframe(
+            pd.DataFrame(rows),
+            hide_index=True,
+            height="content" if len(rows) <= 12 else 420,
+            column_config={"Version": st.column_config.TextColumn(width="small")},
+        )
     else:
         st.caption("Nothing is recorded.")
 
@@ -94,7 +106,11 @@ def _result(estate: Estate, row: dict[str, Any]) -> None:
     if lines:
         st.markdown("\n".join(f"- {line}" for line in lines))
     elif pairs:
-        st.dataframe(pd.DataFrame(pairs, columns=["What", "Value"]), hide_index=True, height="content" if len(pairs) <= 12 else 420)
+        st.dataframe(
+            pd.DataFrame(pairs, columns=["What", "Value"]),
+            hide_index=True,
+            height="content" if len(pairs) <= 12 else 420,
+        )
     else:
         st.caption("Nothing yet." if row["state"] in records.OPEN else "Nothing.")
 

@@ -6,7 +6,8 @@ import pandas as pd
 import streamlit as st
 
 from cockpit import opening
-from cockpit.components import act_on_run, as_of, nothing_yet, page, progress_of, when
+from cockpit.acting import act_on_run, progress_of
+from cockpit.components import as_of, nothing_yet, page, when
 from cockpit.places import page as page_file
 from cockpit.reads import worker_alive
 from cockpit.views import runs as view
@@ -30,16 +31,35 @@ def show() -> None:
         return
     people = view.people(rows)
     with st.container(horizontal=True, vertical_alignment="center"):
-        states = st.pills("State", view.STATES, selection_mode="multi", key="state", bind="query-params", label_visibility="collapsed")
+        states = st.pills(
+            "State",
+            view.STATES,
+            selection_mode="multi",
+            key="state",
+            bind="query-params",
+            label_visibility="collapsed",
+        )
         with st.container(width=260):
-            by = st.selectbox("By", people, index=None, key="by", bind="query-params", label_visibility="collapsed", placeholder="asked by anybody", format_func=str)
+            by = st.selectbox(
+                "By",
+                people,
+                index=None,
+                key="by",
+                bind="query-params",
+                label_visibility="collapsed",
+                placeholder="asked by anybody",
+                format_func=str,
+            )
     live = any(r["state"] in OPEN for r in rows)
     st.fragment(_list, run_every=1.0 if live else 5.0)(estate, list(states or []), by or "")
 
 
 def _worker(estate: Estate) -> None:
     if not worker_alive(estate.site):
-        st.warning("**The worker is not running.** Runs wait until somebody starts it: `esml up`.", icon=":material/power_off:")
+        st.warning(
+            "**The worker is not running.** Runs wait until somebody starts it: `esml up`.",
+            icon=":material/power_off:",
+        )
 
 
 def _list(estate: Estate, states: list[str], by: str) -> None:
@@ -51,7 +71,9 @@ def _list(estate: Estate, states: list[str], by: str) -> None:
             progress_of(estate, row, key=f"open:{row['run']}")
     shown = view.filtered(rows, states, by)
     failed = next((r for r in shown if r["state"] == "failed"), None)
-    if failed is not None and failed is next((r for r in shown if r["object"] == failed["object"] and r["env"] == failed["env"]), None):
+    if failed is not None and failed is next(
+        (r for r in shown if r["object"] == failed["object"] and r["env"] == failed["env"]), None
+    ):
         with st.container(border=True):
             progress_of(estate, failed, key=f"failed:{failed['run']}")
             act_on_run(estate, "retry", failed["run"], key=f"retry:{failed['run']}")
@@ -63,7 +85,9 @@ def _list(estate: Estate, states: list[str], by: str) -> None:
         height="content" if len(shown) <= 15 else 560,
         column_config={n: st.column_config.TextColumn(alignment="right") for n in ("Time", "Predicted", "Cost", "Predicted cost")},
     )  # fmt: skip
-    st.caption("Choose a row for its steps, log and result. ≤ marks an upper bound: no run of that act before it.")
+    st.caption(
+        "Choose a row for its steps, log and result. ≤ marks an upper bound: no run of that act before it."
+    )
     if event["selection"]["rows"]:
         st.switch_page(page_file("run"), query_params={"run": shown[event["selection"]["rows"][0]]["run"]})
 

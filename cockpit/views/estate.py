@@ -65,7 +65,9 @@ class Row:
         return self.needs[0].text + more
 
 
-def needs_of(status: dict[str, Any], e: Evidence, cost: dict[str, Any] | None, budget: dict[str, Any] | None) -> tuple[Need, ...]:
+def needs_of(
+    status: dict[str, Any], e: Evidence, cost: dict[str, Any] | None, budget: dict[str, Any] | None
+) -> tuple[Need, ...]:
     """Everything about one model that waits for somebody, worst first. An environment that is not set up is no need."""
     model = status["model"]
     out = []
@@ -78,11 +80,21 @@ def needs_of(status: dict[str, Any], e: Evidence, cost: dict[str, Any] | None, b
     if cost and act:
         p, limit = cost["predicted"][act], cost["policy"]["limits"]["max_cost_run"]
         if p["p90"] > limit:
-            out.append(Need("policy", f"Policy: {act} {money(p['p90'], p['currency'])} > {money(limit, p['currency'])}"))
+            out.append(
+                Need(
+                    "policy",
+                    f"Policy: {act} {money(p['p90'], p['currency'])} > {money(limit, p['currency'])}",
+                )
+            )
     if budget and budget["budget"] > 0 and budget["month_end"] > budget["budget"]:
         out.append(Need("budget", f"Budget: month end {share(budget['month_end'], budget['budget'])}"))
     if e.waiting.get(model, 0):
-        out.append(Need("waiting", f"{plural(e.waiting[model], 'IN file')} {'waits' if e.waiting[model] == 1 else 'wait'}"))
+        out.append(
+            Need(
+                "waiting",
+                f"{plural(e.waiting[model], 'IN file')} {'waits' if e.waiting[model] == 1 else 'wait'}",
+            )
+        )
     for env, its in status["environments"].items():
         live = e.serving.get((model, env))
         if live is not None and its["champion"] is not None and live != its["champion"]:
@@ -101,8 +113,23 @@ def champion_text(its: dict[str, Any] | None) -> str:
     return f"v{its['champion']}" + (f" · {value(its['value'])}" if its["value"] is not None else "")
 
 
-def _row(s: dict[str, Any], needs: tuple[Need, ...], environments: tuple[str, ...], cost: dict[str, Any] | None, e: Evidence, now: dt.datetime) -> Row:
-    goal = "gold" if s["task"] == "analytics" else "prod" if "prod" in environments else "test" if "test" in environments else "trained"
+def _row(
+    s: dict[str, Any],
+    needs: tuple[Need, ...],
+    environments: tuple[str, ...],
+    cost: dict[str, Any] | None,
+    e: Evidence,
+    now: dt.datetime,
+) -> Row:
+    goal = (
+        "gold"
+        if s["task"] == "analytics"
+        else "prod"
+        if "prod" in environments
+        else "test"
+        if "test" in environments
+        else "trained"
+    )
     act = s["next"] if s["next"] in ("refine", "train") else "train" if s["task"] != "analytics" else "refine"
     p = cost["predicted"].get(act) if cost else None
     bound = bool(p) and p["basis"].startswith("upper bound") if p else False
@@ -126,7 +153,9 @@ def rows(
     return sorted(out, key=lambda r: (r.needs[0].rank if r.needs else 99, r.since or "9", r.model))
 
 
-def filtered(found: list[Row], q: str, stages: list[str], kinds: list[str], teams: dict[str, str]) -> list[Row]:
+def filtered(
+    found: list[Row], q: str, stages: list[str], kinds: list[str], teams: dict[str, str]
+) -> list[Row]:
     """Rows that every chosen filter leaves."""
     words = q.lower().split()
     return [
@@ -161,7 +190,10 @@ def figures(found: list[Row], e: Evidence, money_: dict[str, Any], today: dt.dat
     month = days(today.replace(day=1), today)
     week = days(today - dt.timedelta(6), today)
     month_ago = days(today - dt.timedelta(29), today)
-    crowned, prod = [r for r in found if any(r.champions.values())], sum(bool(r.champions["prod"]) for r in found)
+    crowned, prod = (
+        [r for r in found if any(r.champions.values())],
+        sum(bool(r.champions["prod"]) for r in found),
+    )
     before = sum(n for d, n in e.crowned_by_day.items() if d < month_ago[0])
     champions = tuple(float(before + x) for x in accumulate(e.crowned_by_day.get(d, 0) for d in month_ago))
     needy = [r for r in found if r.needs]
@@ -172,9 +204,46 @@ def figures(found: list[Row], e: Evidence, money_: dict[str, Any], today: dt.dat
     failed = sum(e.failed_by_day.get(d, 0) for d in week)
     over = budget > 0 and end > budget
     return [
-        Figure("With a champion", f"{len(crowned)} of {len(found)}", f"{prod} in prod", series=champions, help="Models that have a champion in any environment; the line shows the last 30 days."),
-        Figure("Needs attention", f"{len(needy)} of {len(found)}", f"{KINDS[worst]} · {kinds[worst]}" if worst else "nothing waits", "inverse" if worst in ("failed", "policy", "budget") else "off", help="Models with at least one open need; the note names the worst."),
-        Figure("Spent this month", money(spent, currency), f"{share(spent, budget)} of {money(budget, currency)}" if budget else "no budget set", series=by_day, chart="bar", help="Metered cost of all runs since the first of the month (UTC), by day; compared with the sum of the projects' budgets."),
-        Figure("Month end, forecast", money(end, currency), f"{share(end, budget)} of budget" if budget else "no budget set", "inverse" if over else "off", "up" if over else "off", tuple(accumulate(by_day)), "area", "Straight line from the days gone; metered cost so far as the area."),
-        Figure("Failed runs, 7 d", str(failed), f"today {e.failed_by_day.get(week[-1], 0)}", "inverse" if failed else "off", "off", tuple(float(e.failed_by_day.get(d, 0)) for d in week), "bar", "Runs that failed in the last seven days (UTC), by day."),
+        Figure(
+            "With a champion",
+            f"{len(crowned)} of {len(found)}",
+            f"{prod} in prod",
+            series=champions,
+            help="Models that have a champion in any environment; the line shows the last 30 days.",
+        ),
+        Figure(
+            "Needs attention",
+            f"{len(needy)} of {len(found)}",
+            f"{KINDS[worst]} · {kinds[worst]}" if worst else "nothing waits",
+            "inverse" if worst in ("failed", "policy", "budget") else "off",
+            help="Models with at least one open need; the note names the worst.",
+        ),
+        Figure(
+            "Spent this month",
+            money(spent, currency),
+            f"{share(spent, budget)} of {money(budget, currency)}" if budget else "no budget set",
+            series=by_day,
+            chart="bar",
+            help="Metered cost of all runs since the first of the month (UTC), by day; compared with the sum of the projects' budgets.",
+        ),
+        Figure(
+            "Month end, forecast",
+            money(end, currency),
+            f"{share(end, budget)} of budget" if budget else "no budget set",
+            "inverse" if over else "off",
+            "up" if over else "off",
+            tuple(accumulate(by_day)),
+            "area",
+            "Straight line from the days gone; metered cost so far as the area.",
+        ),
+        Figure(
+            "Failed runs, 7 d",
+            str(failed),
+            f"today {e.failed_by_day.get(week[-1], 0)}",
+            "inverse" if failed else "off",
+            "off",
+            tuple(float(e.failed_by_day.get(d, 0)) for d in week),
+            "bar",
+            "Runs that failed in the last seven days (UTC), by day.",
+        ),
     ]

@@ -52,21 +52,31 @@ def in_cell(files: list[InFile], waiting: int) -> Cell:
 def version_cell(v: Version | None, to_do: bool, notes: list[str], now: dt.datetime) -> Cell:
     """A table's current version; `to_do`: the next refinement makes a newer one."""
     if v is None:
-        return Cell("not made yet", "the next refinement makes it", "hourglass_empty", "orange") if to_do else NONE
+        return (
+            Cell("not made yet", "the next refinement makes it", "hourglass_empty", "orange")
+            if to_do
+            else NONE
+        )
     bad = [q for q in v.quality if not q.get("passed", True)]
-    note = " · ".join([plural(v.rows, "row"), ago(v.at, now), *notes, *([plural(len(bad), "warning")] if bad else [])])
+    note = " · ".join(
+        [plural(v.rows, "row"), ago(v.at, now), *notes, *([plural(len(bad), "warning")] if bad else [])]
+    )
     if to_do:
         return Cell(f"v{v.version} → v{v.version + 1}", note, "update", "orange")
     return Cell(f"v{v.version}", note, "warning" if bad else "check", "orange" if bad else "green")
 
 
-def split_cell(gold: Version | None, train: Version | None, sides: dict[str, Version], now: dt.datetime) -> Cell:
+def split_cell(
+    gold: Version | None, train: Version | None, sides: dict[str, Version], now: dt.datetime
+) -> Cell:
     """Shares and kind of the current split; stale when gold moved on."""
     if train is None:
         return Cell("not split yet", "", "hourglass_empty", "orange") if gold else NONE
     split = train.facts.get("split", {})
     shares = " / ".join(f"{100 * float(split.get(k, 0)):.0f}" for k in ("train", "validate", "test"))
-    rows = " / ".join(f"{sides[n].rows:,}" for n in ("gold_train", "gold_validate", "gold_test") if n in sides)
+    rows = " / ".join(
+        f"{sides[n].rows:,}" for n in ("gold_train", "gold_validate", "gold_test") if n in sides
+    )
     note = f"{shares} % by {split.get('by', 'key')} · {rows} rows · {ago(train.at, now)}"
     behind = input_version(train, "gold")
     if gold and behind != gold.version:
@@ -94,13 +104,34 @@ def matrix(site: Site, ref: ModelRef, env: str, purpose: Purpose, now: dt.dateti
             version_cell(have.get(name("silver", ds)), ds in todo.silver, [], now),
         )
     gold = have.get(goal)
-    newer = sum(input_version(gold, name("silver", ds)) != have[name("silver", ds)].version for ds in settings.datasets if name("silver", ds) in have) if gold else 0
+    newer = (
+        sum(
+            input_version(gold, name("silver", ds)) != have[name("silver", ds)].version
+            for ds in settings.datasets
+            if name("silver", ds) in have
+        )
+        if gold
+        else 0
+    )
     gold_cell = version_cell(gold, todo.gold, [f"{newer} newer silver"] if newer else [], now)
     if gold is None and todo.blocked:
         gold_cell = Cell("waits", f"for {', '.join(todo.blocked)}", "hourglass_empty", "gray")
-    sides: dict[str, Version] = {n: have[n] for n in ("gold_train", "gold_validate", "gold_test") if n in have}
-    split = split_cell(gold, have.get("gold_train"), sides, now) if purpose == "train" and settings.task != "analytics" else None
-    return Matrix(cells, goal, gold_cell, split, sum(len(f) for f in todo.files.values()), max((v.at for v in have.values()), default=None))
+    sides: dict[str, Version] = {
+        n: have[n] for n in ("gold_train", "gold_validate", "gold_test") if n in have
+    }
+    split = (
+        split_cell(gold, have.get("gold_train"), sides, now)
+        if purpose == "train" and settings.task != "analytics"
+        else None
+    )
+    return Matrix(
+        cells,
+        goal,
+        gold_cell,
+        split,
+        sum(len(f) for f in todo.files.values()),
+        max((v.at for v in have.values()), default=None),
+    )
 
 
 def made(result: dict[str, Any] | None) -> list[str]:
@@ -109,7 +140,11 @@ def made(result: dict[str, Any] | None) -> list[str]:
     for layer in (result or {}).get("layers", []):
         if layer.get("changed"):
             kept = f", {layer['quarantined']:,} quarantined" if layer.get("quarantined") else ""
-            out.append(f"{layer['dataset'] + ' ' if layer['dataset'] else ''}{layer['layer']} v{layer['version']}: {plural(layer['rows'], 'row')}{kept}")
-    for name, its in (result or {}).get("tables", {}).items() if isinstance((result or {}).get("tables"), dict) else ():
+            out.append(
+                f"{layer['dataset'] + ' ' if layer['dataset'] else ''}{layer['layer']} v{layer['version']}: {plural(layer['rows'], 'row')}{kept}"
+            )
+    for name, its in (
+        (result or {}).get("tables", {}).items() if isinstance((result or {}).get("tables"), dict) else ()
+    ):
         out.append(f"{name} v{its['version']}: {plural(its['rows'], 'row')}")
     return out

@@ -36,14 +36,33 @@ def track(site: Site, ref: ModelRef, env: str, now: dt.datetime) -> list[tuple[s
         return out
     newest = next(iter(training.versions(site.store, ref, env)), None)
     main = site.settings.profile(ref, env).metric
-    out.append(("Trained", Cell("Trained", f"v{newest['version']} · {value(newest['metrics'].get(main))} · {ago(newest['at'], now)}", "check_circle", "green") if newest else _open("Trained")))
+    out.append(
+        (
+            "Trained",
+            Cell(
+                "Trained",
+                f"v{newest['version']} · {value(newest['metrics'].get(main))} · {ago(newest['at'], now)}",
+                "check_circle",
+                "green",
+            )
+            if newest
+            else _open("Trained"),
+        )
+    )
     for stage in ("test", "prod"):
         name = f"In {stage}"
         if stage not in site.settings.environments:
             out.append((name, Cell(name, NOT_SET_UP, "remove", "gray")))
             continue
         champion = training.champion(site.store, ref, stage)
-        out.append((name, Cell(name, f"v{champion['version']} · {ago(champion['at'], now)}", "check_circle", "green") if champion else _open(name)))
+        out.append(
+            (
+                name,
+                Cell(name, f"v{champion['version']} · {ago(champion['at'], now)}", "check_circle", "green")
+                if champion
+                else _open(name),
+            )
+        )
     return out
 
 
@@ -54,7 +73,11 @@ def _open(name: str) -> Cell:
 def _in(came: int, wait: int) -> Cell:
     if not came:
         return Cell("IN", "no file yet", "radio_button_unchecked", "gray")
-    return Cell("IN", f"{plural(wait, 'file')} waiting", "inbox", "orange") if wait else Cell("IN", f"{plural(came, 'file')}, all read", "check_circle", "green")
+    return (
+        Cell("IN", f"{plural(wait, 'file')} waiting", "inbox", "orange")
+        if wait
+        else Cell("IN", f"{plural(came, 'file')}, all read", "check_circle", "green")
+    )
 
 
 def _layer(versions: list[Version], wanted: int, now: dt.datetime) -> Cell:
@@ -102,9 +125,34 @@ def champions(site: Site, ref: ModelRef, environments: tuple[str, ...], now: dt.
         text, better = against(x, base, main)
         note = text.replace(f"than baseline {value(base)}", "than baseline")
         deployed = serving.get(site.store, ref, env)
-        serves = int(deployed["slots"][deployed["live"]]["model_version"]) if deployed and deployed["live"] in deployed["slots"] else None
-        data = " · ".join(x for x in (f"baseline {value(base)}", f"gold v{gold}" if gold else "", f"champion since {ago(crowned['at'], now)}", f"serves v{serves}" if serves else "not deployed") if x)
-        out.append(Champion(env, crowned["version"], f"champion v{crowned['version']}", f"{metric(main)} on gold_test", value(x), note, better, data, serves))
+        serves = (
+            int(deployed["slots"][deployed["live"]]["model_version"])
+            if deployed and deployed["live"] in deployed["slots"]
+            else None
+        )
+        data = " · ".join(
+            x
+            for x in (
+                f"baseline {value(base)}",
+                f"gold v{gold}" if gold else "",
+                f"champion since {ago(crowned['at'], now)}",
+                f"serves v{serves}" if serves else "not deployed",
+            )
+            if x
+        )
+        out.append(
+            Champion(
+                env,
+                crowned["version"],
+                f"champion v{crowned['version']}",
+                f"{metric(main)} on gold_test",
+                value(x),
+                note,
+                better,
+                data,
+                serves,
+            )
+        )
     return out
 
 
@@ -151,21 +199,46 @@ def next_step(model: Model) -> Step:
             continue
         if not plan.draft.nothing_to_do:
             label, icon = _STEPS[act]
-            return Step(act, f"{label} v{plan.draft.params['version']}" if act == "deploy" else label, icon, plan)
+            return Step(
+                act, f"{label} v{plan.draft.params['version']}" if act == "deploy" else label, icon, plan
+            )
     if not any(delivered(site, ref, env, ds, "train") for ds in settings.datasets):
         first = next(iter(settings.datasets))
-        return Step("ingest", "", "inbox", None, f"Nothing is here yet. Deliver a file: `esml ingest {ref} {first} FILE --date YYYY-MM-DD --env {env}`")
+        return Step(
+            "ingest",
+            "",
+            "inbox",
+            None,
+            f"Nothing is here yet. Deliver a file: `esml ingest {ref} {first} FILE --date YYYY-MM-DD --env {env}`",
+        )
     crowned = training.champion(site.store, ref, env)
     if settings.task == "analytics":
-        return Step("", "", "check_circle", None, f"Everything in {env} is current: an analytics model ends at gold.")
+        return Step(
+            "", "", "check_circle", None, f"Everything in {env} is current: an analytics model ends at gold."
+        )
     if crowned is None:
-        return Step("", "", "gpp_maybe", None, f"Trained, but no version passed the gates in {env}: the Runs tab shows which gate and by how much.")
-    return Step("", "", "check_circle", None, f"Everything in {env} is current: champion v{crowned['version']} serves. New IN files start the next round.")
+        return Step(
+            "",
+            "",
+            "gpp_maybe",
+            None,
+            f"Trained, but no version passed the gates in {env}: the Runs tab shows which gate and by how much.",
+        )
+    return Step(
+        "",
+        "",
+        "check_circle",
+        None,
+        f"Everything in {env} is current: champion v{crowned['version']} serves. New IN files start the next round.",
+    )
 
 
 def _trained(site: Site, ref: ModelRef, env: str) -> bool:
     head = all_latest(site.store, ref, env).get("gold_train")
-    return head is not None and any({"table": "gold_train", "version": head.version} in v["inputs"] for v in training.versions(site.store, ref, env))
+    return head is not None and any(
+        {"table": "gold_train", "version": head.version} in v["inputs"]
+        for v in training.versions(site.store, ref, env)
+    )
 
 
 def blocked(status: dict[str, Any], running: int) -> tuple[str, str]:
@@ -179,7 +252,10 @@ def blocked(status: dict[str, Any], running: int) -> tuple[str, str]:
     since = f", since {ago(status['since'])}" if ago(status["since"]) not in ("", "just now") else ""
     if not status["next"]:
         return "check_circle", f"**Stage: {status['stage']}**{since}. Nothing blocks it."
-    return "flag", f"**Stage: {status['stage']}**{since}. The next stage is reached by *{status['next']}*.{whose}"
+    return (
+        "flag",
+        f"**Stage: {status['stage']}**{since}. The next stage is reached by *{status['next']}*.{whose}",
+    )
 
 
 def leaderboard(rows: list[dict[str, Any]], main: str, currency: str) -> list[dict[str, Any]]:
@@ -188,7 +264,15 @@ def leaderboard(rows: list[dict[str, Any]], main: str, currency: str) -> list[di
     for r in rows:
         x, base = r["metrics"].get(main), r["baseline"].get(main)
         bad = [g["gate"] for g in r["gates"] if not g["passed"]]
-        verdict = "" if r["model_version"] is None else "✓ ready" if r["ready"] else f"✕ {', '.join(bad)}" if bad else "not judged"
+        verdict = (
+            ""
+            if r["model_version"] is None
+            else "✓ ready"
+            if r["ready"]
+            else f"✕ {', '.join(bad)}"
+            if bad
+            else "not judged"
+        )
         out.append({
             "Alias": r["alias"] or "", "Env": r["env"], "Version": f"v{r['model_version']}" if r["model_version"] is not None else "", "Estimator": r["estimator"].replace("_", " "),
             "metric": x, "baseline": base, "Against baseline": against(x, base, main)[0].split(" than")[0], "Gates": verdict, "Data": f"gold v{r['data'].get('gold')}" if r["data"].get("gold") else "",
@@ -205,21 +289,40 @@ def over_versions(rows: list[dict[str, Any]], main: str) -> list[dict[str, Any]]
     ]  # fmt: skip
 
 
-def activity(runs: list[dict[str, Any]], crowns: list[dict[str, Any]], currency: str, most: int = 12) -> list[tuple[str, str]]:
+def activity(
+    runs: list[dict[str, Any]], crowns: list[dict[str, Any]], currency: str, most: int = 12
+) -> list[tuple[str, str]]:
     """(time, line) of what happened, newest first."""
     out = []
     for r in runs:
         result = r["result"] or {}
-        what = {"train": f"v{result.get('model_version')}" if result.get("model_version") else "", "deploy": str(result.get("deployment") or "")}.get(r["act"], "")
+        what = {
+            "train": f"v{result.get('model_version')}" if result.get("model_version") else "",
+            "deploy": str(result.get("deployment") or ""),
+        }.get(r["act"], "")
         cost = f" · {money(r['cost'], currency)}" if r["cost"] is not None else ""
-        out.append((r["ended"] or r["started"] or r["created"], f"**{r['act'].replace('_', ' ')}** {what} {r['state']}{cost} · {r['as'] or r['actor']} · `{r['run']}`".replace("  ", " ")))
-    out += [(k["at"], f"**champion** of {k['env']} is v{k['version']} · {k['why']} · {k['by']}") for k in crowns]
+        out.append(
+            (
+                r["ended"] or r["started"] or r["created"],
+                f"**{r['act'].replace('_', ' ')}** {what} {r['state']}{cost} · {r['as'] or r['actor']} · `{r['run']}`".replace(
+                    "  ", " "
+                ),
+            )
+        )
+    out += [
+        (k["at"], f"**champion** of {k['env']} is v{k['version']} · {k['why']} · {k['by']}") for k in crowns
+    ]
     return sorted(out, reverse=True)[:most]
 
 
 def costs(said: dict[str, Any]) -> list[dict[str, str]]:
     """Predicted costs of the next runs as a table."""
-    names = {"refine": "Refine", "train": "Train", "score_1000_rows": "Score 1,000 rows (batch)", "endpoint_month": "Endpoint, one month"}
+    names = {
+        "refine": "Refine",
+        "train": "Train",
+        "score_1000_rows": "Score 1,000 rows (batch)",
+        "endpoint_month": "Endpoint, one month",
+    }
     out = []
     for act, p in said["predicted"].items():
         bound = p["basis"].startswith("upper bound")

@@ -5,7 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from cockpit.words import duration, is_bound, money, plural
+from cockpit.words import ROLES, duration, is_bound, money, plural
+
+
+def without_underscores(text: str) -> str:
+    """Role and act names as words: `data_engineer` is a name of the engine's, not of a person's."""
+    for name, words in ROLES.items():
+        text = text.replace(name, words.lower())
+    return text
 
 
 @dataclass(frozen=True)
@@ -34,7 +41,9 @@ def reads_of(document: dict[str, Any]) -> tuple[str, str]:
         return plural(len(files), "file"), f"{plural(len(document['steps']), 'step')}"
     if tables:
         first = tables[0]
-        return f"{first['table']} v{first['version']}", f"and {plural(len(tables) - 1, 'more table')}" if len(tables) > 1 else plural(len(document["steps"]), "step")
+        return f"{first['table']} v{first['version']}", f"and {plural(len(tables) - 1, 'more table')}" if len(
+            tables
+        ) > 1 else plural(len(document["steps"]), "step")
     versions = [i for i in inputs if "model_version" in i]
     if versions:
         return f"model v{versions[0]['model_version']}", plural(len(document["steps"]), "step")
@@ -43,14 +52,22 @@ def reads_of(document: dict[str, Any]) -> tuple[str, str]:
 
 def card(document: dict[str, Any], *, worker: bool, who: str = "", durable: bool = True) -> Card:
     """From the plan's document. `who`: people who could do it; `durable`: the act runs on the worker."""
-    seconds, cost, policy = document["predicted"]["seconds"], document["predicted"]["cost"], document["policy"]
+    seconds, cost, policy = (
+        document["predicted"]["seconds"],
+        document["predicted"]["cost"],
+        document["policy"],
+    )
     currency, bound = cost["currency"], is_bound(cost["basis"])
     left = document["budget_left"]
     kind, blocked = "ready", ""
     if document["nothing_to_do"]:
         kind, blocked = "nothing", document["nothing_to_do"]
     elif not document["allowed"]:
-        kind, blocked = "forbidden", (document["reason"] or "not permitted") + (f". Who can: {who}." if who else ". Nobody was given such a role yet: ask an administrator.")
+        kind, blocked = (
+            "forbidden",
+            f"You may not: {without_underscores(document['reason'] or 'no role permits it')}. "
+            + (f"Who can: {who}." if who else "Nobody was given such a role yet: ask an administrator."),
+        )
     elif policy["verdict"] == "refuse":
         kind, blocked = "refused", f"Policy of {policy['origin']} refuses: {policy['reason']}."
     elif policy["verdict"] == "ask":
@@ -58,7 +75,11 @@ def card(document: dict[str, Any], *, worker: bool, who: str = "", durable: bool
     elif durable and not worker:
         kind, blocked = "worker", "The worker is not running. Start it with `esml up`."
     limit = policy.get("limits", {}).get("max_cost_run")
-    line = f"policy of {policy['origin']}: at most {money(limit, currency)} a run" if limit is not None else policy["origin"]
+    line = (
+        f"policy of {policy['origin']}: at most {money(limit, currency)} a run"
+        if limit is not None
+        else policy["origin"]
+    )
     return Card(
         reads=reads_of(document),
         time=(f"≤ {duration(seconds['p90'])}", "upper bound: no run yet") if bound else (duration(seconds["p50"]), f"p90 {duration(seconds['p90'])}"),

@@ -33,7 +33,9 @@ def predicted_seconds(row: dict[str, Any]) -> str:
     s = (row["predicted"] or {}).get("seconds")
     if not s:
         return ""
-    return f"≤ {duration(s['p90'])}" if str(s.get("basis", "")).startswith("upper bound") else duration(s["p50"])
+    return (
+        f"≤ {duration(s['p90'])}" if str(s.get("basis", "")).startswith("upper bound") else duration(s["p50"])
+    )
 
 
 def predicted_cost(row: dict[str, Any]) -> str:
@@ -41,7 +43,11 @@ def predicted_cost(row: dict[str, Any]) -> str:
     c = (row["predicted"] or {}).get("cost")
     if not c:
         return ""
-    return f"≤ {money(c['p90'], c['currency'])}" if str(c.get("basis", "")).startswith("upper bound") else money(c["p50"], c["currency"])
+    return (
+        f"≤ {money(c['p90'], c['currency'])}"
+        if str(c.get("basis", "")).startswith("upper bound")
+        else money(c["p50"], c["currency"])
+    )
 
 
 def table(rows: list[dict[str, Any]], when: Callable[[str | None], str]) -> list[dict[str, str]]:
@@ -68,7 +74,15 @@ def summary(rows: list[dict[str, Any]]) -> str:
 
 def steps(row: dict[str, Any]) -> list[dict[str, str]]:
     """A run's steps as a table."""
-    return [{"State": mark(s["state"]), "Step": s["name"], "Time": duration(s["seconds"]) if s["seconds"] is not None else "", "Attempt": str(s["attempt"] or "")} for s in row["steps"]]
+    return [
+        {
+            "State": mark(s["state"]),
+            "Step": s["name"],
+            "Time": duration(s["seconds"]) if s["seconds"] is not None else "",
+            "Attempt": str(s["attempt"] or ""),
+        }
+        for s in row["steps"]
+    ]
 
 
 def inputs(plan: dict[str, Any]) -> list[dict[str, str]]:

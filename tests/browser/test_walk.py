@@ -30,7 +30,9 @@ def _estate(folder: Path) -> Path:
     open_estate(root).new_project("project001", "care")
     open_estate(root).new_model("project001/m01_price", "regression", ["ds01_houses"], label="y", key="id")
     delivery = folder / "houses.csv"
-    delivery.write_text("id,size,y\n" + "".join(f"{n},{n % 17},{3 * (n % 17) + n % 5}\n" for n in range(60)), encoding="utf-8")
+    delivery.write_text(
+        "id,size,y\n" + "".join(f"{n},{n % 17},{3 * (n % 17) + n % 5}\n" for n in range(60)), encoding="utf-8"
+    )
     open_estate(root).model("project001/m01_price").ingest("ds01_houses", [delivery], "2026-11-01")
     return root
 
@@ -55,11 +57,18 @@ def url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     root = _estate(tmp_path_factory.mktemp("walk"))
     port = _free_port()
     env = {**os.environ, "PYTHONPATH": str(ROOT)}
-    up = subprocess.Popen([sys.executable, "-m", "esml_engine.cli", "--estate", str(root), "up", "--port", str(port)], env=env, cwd=root, stderr=subprocess.PIPE)
+    up = subprocess.Popen(
+        [sys.executable, "-m", "esml_engine.cli", "--estate", str(root), "up", "--port", str(port)],
+        env=env,
+        cwd=root,
+        stderr=subprocess.PIPE,
+    )
     address = f"http://127.0.0.1:{port}"
     while not _answers(address + "/healthz"):
         if up.poll() is not None:
-            pytest.fail(f"esml up ended with {up.returncode}: {up.stderr.read().decode() if up.stderr else ''}")
+            pytest.fail(
+                f"esml up ended with {up.returncode}: {up.stderr.read().decode() if up.stderr else ''}"
+            )
         time.sleep(0.1)
     yield address
     up.send_signal(signal.SIGTERM)
@@ -71,7 +80,9 @@ def url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 @pytest.fixture(scope="module")
 def page() -> Iterator[Any]:
     """A page of an installed Chromium."""
-    playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed: pip install -e '.[dev]'")
+    playwright = pytest.importorskip(
+        "playwright.sync_api", reason="playwright is not installed: pip install -e '.[dev]'"
+    )
     with playwright.sync_playwright() as p:
         try:
             browser = launch(p)

@@ -35,7 +35,9 @@ def estate(tmp_path_factory: pytest.TempPathFactory) -> Estate:
     open_estate(root).new_model("project002/m02_secret", "regression", ["ds01_x"], label="y", key="id")
     settings = root / "projects" / MODEL / "model.toml"
     text = settings.read_text(encoding="utf-8")
-    settings.write_text(text.replace("[train.dev]", '[train.dev]\nestimators = ["linear"]', 1), encoding="utf-8")
+    settings.write_text(
+        text.replace("[train.dev]", '[train.dev]\nestimators = ["linear"]', 1), encoding="utf-8"
+    )
     out = open_estate(root)
     out.member_add("project001", "engineer@small", "data_engineer")
     out.member_add("project001", "reader@small", "reader")

@@ -11,7 +11,13 @@ from esml_engine.errors import FailedError, PlatformError
 from esml_engine.estate import Estate
 from tests.cockpit.conftest import MODEL, PAGES, Open, text_of
 
-TITLES = {"estate": "Estate", "lake": "Lake", "model": "m01_price", "runs": "Runs", "run": "Train of project001/m01_price in dev"}
+TITLES = {
+    "estate": "Estate",
+    "lake": "Lake",
+    "model": "m01_price",
+    "runs": "Runs",
+    "run": "Train of project001/m01_price in dev",
+}
 
 
 def _query(estate: Estate, name: str) -> dict[str, str]:
@@ -30,11 +36,16 @@ def test_an_empty_estate_says_what_fills_it(name: str, empty: Path, page: Open) 
     at = page(empty, name)
     assert not at.exception and not at.error
     said = text_of(at)
-    assert any(w in said for w in ("No project yet", "No model that you may see yet", "No run yet", "No run was named")), said
+    assert any(
+        w in said
+        for w in ("No project yet", "No model that you may see yet", "No run yet", "No run was named")
+    ), said
 
 
 @pytest.mark.parametrize("name", PAGES)
-def test_a_failing_engine_is_one_sentence_with_its_id(name: str, estate: Estate, page: Open, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_failing_engine_is_one_sentence_with_its_id(
+    name: str, estate: Estate, page: Open, monkeypatch: pytest.MonkeyPatch
+) -> None:
     query = _query(estate, name)
 
     def fail(*_: object, **__: object) -> None:
@@ -55,14 +66,18 @@ def test_somebody_without_a_role_sees_nothing_of_it(name: str, estate: Estate, p
     assert "m01_price" not in text_of(at) and not at.dataframe
 
 
-@pytest.mark.parametrize("key,value", [("project", "gone"), ("project", "project002"), ("model", "m09_gone"), ("env", "prod")])
+@pytest.mark.parametrize(
+    "key,value", [("project", "gone"), ("project", "project002"), ("model", "m09_gone"), ("env", "prod")]
+)
 @pytest.mark.parametrize("name", ["lake", "model"])
-def test_a_link_to_something_gone_or_not_permitted_says_so(name: str, key: str, value: str, estate: Estate, page: Open) -> None:
+def test_a_link_to_something_gone_or_not_permitted_says_so(
+    name: str, key: str, value: str, estate: Estate, page: Open
+) -> None:
     query = {"project": "project001", "model": "m01_price", key: value}
     at = page(estate.site.root, name, act_as="engineer@small", **query)
     assert not at.exception
     assert f"`{value}` is gone, or not yours to see" in text_of(at)
-    assert not at.title and not at.button and "ds01_houses" not in text_of(at)
+    assert at.title[0].value in ("Lake", "Model") and not at.button and "ds01_houses" not in text_of(at)
     assert at.query_params[key] in (value, [value]), "the address stays what it was"
 
 
@@ -78,7 +93,8 @@ def test_estate_lists_by_need_and_filters(estate: Estate, page: Open) -> None:
     assert list(frame["prod"]) == ["not set up", "not set up"]
     at = page(estate.site.root, "estate", stage="trained")
     assert list(at.dataframe[0].value["Model"]) == ["m01_price"]
-    at = page(estate.site.root, "estate", q="nothing like it")
+    at = page(estate.site.root, "estate")
+    at = at.text_input(key="q").input("nothing like it").run()
     assert "No model passes these filters" in text_of(at)
 
 
@@ -87,8 +103,15 @@ def test_lake_plans_before_it_acts_and_says_why_not(estate: Estate, page: Open) 
     refine = next(b for b in at.button if b.key == "refine")
     assert refine.label == "Refine 1 file" and refine.disabled
     assert "The worker is not running" in text_of(at)
-    assert [m.label for m in at.metric][:4] == ["Will read", "Predicted time", "Predicted cost", "Budget left after"]
-    assert "Makes ds01_houses/bronze v2, ds01_houses/silver v2, gold v2" not in text_of(at), "the reason stands in its place"
+    assert [m.label for m in at.metric][:4] == [
+        "Will read",
+        "Predicted time",
+        "Predicted cost",
+        "Budget left after",
+    ]
+    assert "Makes ds01_houses/bronze v2, ds01_houses/silver v2, gold v2" not in text_of(at), (
+        "the reason stands in its place"
+    )
 
 
 def test_a_reader_is_told_who_can(estate: Estate, page: Open) -> None:
@@ -97,10 +120,12 @@ def test_a_reader_is_told_who_can(estate: Estate, page: Open) -> None:
     assert "Who can: engineer@small (Data engineer)" in text_of(at)
 
 
-def test_a_press_starts_one_run_under_the_plan(estate: Estate, page: Open, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_press_starts_one_run_under_the_plan(
+    estate: Estate, page: Open, monkeypatch: pytest.MonkeyPatch
+) -> None:
     from esml_engine import handing
 
-    monkeypatch.setattr("cockpit.components.worker_alive", lambda site: True)
+    monkeypatch.setattr("cockpit.acting.worker_alive", lambda site: True)
     monkeypatch.setattr(handing, "_worker_lives", lambda site: True)
     at = page(estate.site.root, "lake", project="project001", model="m01_price")
     before = len(estate.runs())
@@ -123,7 +148,7 @@ def test_a_press_starts_one_run_under_the_plan(estate: Estate, page: Open, monke
 def test_a_stale_plan_starts_nothing(estate: Estate, page: Open, monkeypatch: pytest.MonkeyPatch) -> None:
     from esml_engine import handing
 
-    monkeypatch.setattr("cockpit.components.worker_alive", lambda site: True)
+    monkeypatch.setattr("cockpit.acting.worker_alive", lambda site: True)
     monkeypatch.setattr(handing, "_worker_lives", lambda site: True)
     at = page(estate.site.root, "lake", project="project001", model="m01_price", env="dev", purpose="train")
     before = len(estate.runs())
@@ -133,7 +158,9 @@ def test_a_stale_plan_starts_nothing(estate: Estate, page: Open, monkeypatch: py
     at = next(b for b in at.button if b.key == "refine").click().run()
     assert len(estate.runs()) == before
     assert "The facts changed since you looked" in text_of(at)
-    assert next(b for b in at.button if b.key == "refine").label == "Refine 2 files", "redrawn with the new plan"
+    assert next(b for b in at.button if b.key == "refine").label == "Refine 2 files", (
+        "redrawn with the new plan"
+    )
 
 
 def test_model_tells_champion_and_next_step(estate: Estate, page: Open) -> None:
@@ -144,20 +171,42 @@ def test_model_tells_champion_and_next_step(estate: Estate, page: Open) -> None:
     assert any(m.label == "RMSE on gold_test" for m in at.metric)
 
 
-@pytest.mark.parametrize("tab", ["Activity", "Runs", "Versions", "Cost", "Serving"])
-def test_every_tab_of_a_model(tab: str, estate: Estate, page: Open) -> None:
-    at = page(estate.site.root, "model", project="project001", model="m01_price", tab=tab)
+@pytest.mark.parametrize(
+    "tab,says",
+    [
+        ("Activity", "**train**"),
+        ("Runs", ""),
+        ("Versions", "**Who was champion when**"),
+        ("Cost", ""),
+        ("Serving", ""),
+    ],
+)
+def test_every_tab_of_a_model(tab: str, says: str, estate: Estate, page: Open) -> None:
+    at = page(estate.site.root, "model", project="project001", model="m01_price")
+    at.session_state["tab"] = tab
+    at.run()
     assert not at.exception and not at.error
+    assert says in text_of(at)
+    if tab == "Runs":
+        assert "linear" in list(at.dataframe[0].value["Estimator"])
+    if tab == "Cost":
+        assert "Spent by this model" in [m.label for m in at.metric]
+    if tab == "Serving":
+        assert any(b.key == "servingdeploy" for b in at.button)
 
 
-def test_settings_are_read_again_when_a_file_changes(estate: Estate, page: Open, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_settings_are_read_again_when_a_file_changes(
+    estate: Estate, page: Open, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr("cockpit.opening._LOOK_AGAIN", 0.0)
     path = estate.site.root / "projects" / "project001" / "project.toml"
     old = path.read_text(encoding="utf-8")
     page(estate.site.root, "model", project="project001", model="m01_price")
     path.write_text(old.replace('team = "care"', 'team = "renamed"'), encoding="utf-8")
     try:
-        assert "team renamed" in text_of(page(estate.site.root, "model", project="project001", model="m01_price"))
+        assert "team renamed" in text_of(
+            page(estate.site.root, "model", project="project001", model="m01_price")
+        )
     finally:
         path.write_text(old, encoding="utf-8")
 

@@ -1,0 +1,186 @@
+"""The tabs of the model's page."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pandas as pd
+import streamlit as st
+
+from cockpit import charts
+from cockpit.acting import act_card
+from cockpit.components import Choice, nothing_yet, when
+from cockpit.places import page as page_file
+from cockpit.views import model as view
+from cockpit.words import metric, money
+from esml_engine.estate import Model
+from esml_engine.serving import records as serving_records
+from esml_engine.training import records as training
+
+
+def _currency(choice: Choice) -> str:
+    return choice.estate.site.settings.estate.currency
+
+
+def activity(choice: Choice, runs: list[dict[str, Any]]) -> None:
+    """What happened, newest first."""
+    crowns = [
+        k
+        for env in choice.estate.environments
+        for k in training.history(choice.estate.site.store, choice.ref, env)
+    ]
+    lines = view.activity(runs, crowns, _currency(choice))
+    if not lines:
+        nothing_yet("Nothing happened yet.", "Deliver a file and refine it.")
+    for at, text in lines:
+        st.markdown(f":gray[{when(at)}] · {text}")
+
+
+def leaderboard(choice: Choice, _: list[dict[str, Any]]) -> None:
+    """Candidates, best first; a row opens its run."""
+    main = choice.estate.site.settings.profile(choice.ref, choice.env).metric
+    rows = view.leaderboard(choice.model.leaderboard("all"), main, _currency(choice))
+    if not rows:
+        nothing_yet("No candidate yet.", "Train the model: its plan is above, once gold is split.")
+        return
+    if len({r["Data"] for r in rows}) > 1:
+        st.caption(
+            ":material/info: These runs stand on different versions of gold: compare values within one version of the data."
+        )
+    frame = pd.DataFrame(rows)
+    frame["at"] = frame["at"].map(when)
+    bar = st.column_config.ProgressColumn(
+        metric(main),
+        min_value=0.0,
+        max_value=float(max(frame["baseline"].max(), frame["metric"].max())),
+        format="%.4g",
+        help="On gold_test; the full bar is the trivial baseline.",
+    )
+    config = {
+        "metric": bar,
+        "baseline": st.column_config.NumberColumn("Baseline", format="%.4g"),
+        "at": "When",
+        "Alias": st.column_config.TextColumn(width=95),
+        "Gates": st.column_config.TextColumn(width=110),
+    }
+    event = st.dataframe(
+        frame,
+        hide_index=True,
+        height="content" if len(rows) <= 15 else 560,
+        placeholder="",
+        column_config=config,
+        on_select="rerun",
+        selection_mode="single-row",
+        key="leaderboard",
+    )
+    if event["selection"]["rows"]:
+        st.switch_page(page_file("run"), query_params={"run": rows[event["selection"]["rows"][0]]["Run"]})
+
+
+def versions(choice: Choice, _: list[dict[str, Any]]) -> None:
+    """Metric over registered versions, and who was champion when."""
+    site = choice.estate.site
+    main = site.settings.profile(choice.ref, choice.env).metric
+    points = view.over_versions(training.versions(site.store, choice.ref), main)
+    if not points:
+        nothing_yet("No version yet.", "A training run registers one.")
+        return
+    left, right = st.columns(2)
+    with left, st.container(border=True, height="stretch"):
+        st.markdown("**Metric over versions** · dashed: the trivial baseline")
+        st.altair_chart(charts.over_versions(points, metric(main)))
+    with right, st.container(border=True, height="stretch"):
+        st.markdown("**Who was champion when**")
+        rows = [
+            {
+                "Env": k["env"],
+                "Version": f"v{k['version']}",
+                "Since": when(k["at"]),
+                "Why": k["why"] or "",
+                "By": k["by"],
+            }
+            for env in choice.estate.environments
+            for k in training.history(site.store, choice.ref, env)
+        ]
+        if rows:
+            st.table(pd.DataFrame(rows), border="horizontal", hide_index=True)
+        else:
+            st.caption("No version passed the gates yet.")
+
+
+def cost(choice: Choice, _: list[dict[str, Any]]) -> None:
+    """Spent, forecast, budget, the policy's limit, and what the next runs will cost."""
+    said = choice.model.cost()
+    c, limits = said["currency"], said["policy"]["limits"]
+    with st.grid(4, min_column_width=170):
+        st.metric(
+            "Spent by this model",
+            money(said["spent"], c),
+            f"metered, {said['period']}",
+            delta_color="off",
+            delta_arrow="off",
+            border=True,
+        )
+        st.metric(
+            "Month end, forecast",
+            money(said["month_end"], c),
+            "straight line",
+            delta_color="off",
+            delta_arrow="off",
+            border=True,
+        )
+        st.metric(
+            "Budget of the project",
+            money(said["budget"], c),
+            "a month",
+            delta_color="off",
+            delta_arrow="off",
+            border=True,
+        )
+        st.metric(
+            "Most a run may cost",
+            money(limits["max_cost_run"], c),
+            f"over: {limits['over']}",
+            delta_color="off",
+            delta_arrow="off",
+            border=True,
+        )
+    st.table(pd.DataFrame(view.costs(said)), border="horizontal", hide_index=True)
+
+
+def serving(choice: Choice, _: list[dict[str, Any]]) -> None:
+    """What serves in each environment, and the plan to deploy the champion."""
+    site = choice.estate.site
+    for env in choice.estate.environments:
+        row = serving_records.get(site.store, choice.ref, env)
+        if row and row["live"]:
+            slot = row["slots"][row["live"]]
+            with st.container(border=True, gap="xsmall"):
+                st.markdown(
+                    f"**{env}** · serves **v{slot['model_version']}** with 100 % of traffic · since {when(row['at'])} by {row['by']}"
+                )
+                st.code(site.platform(env).endpoint_url(row["endpoint"], row["port"]), language=None)
+                st.caption(
+                    f"endpoint {row['endpoint']} · answered requests are {'kept as scored data' if row['save'] else 'not kept'}"
+                )
+    _deploy(choice.model, choice)
+
+
+def _deploy(model: Model, choice: Choice) -> None:
+    if training.champion(choice.estate.site.store, choice.ref, choice.env) is None:
+        nothing_yet(
+            f"Nothing to deploy in {choice.env}.", "A version becomes champion when it passes the gates."
+        )
+        return
+    plan = model.plan_deploy()
+    if plan.draft.nothing_to_do:
+        st.caption(f":material/check: {plan.draft.nothing_to_do}.")
+        return
+    act_card(
+        choice,
+        plan,
+        f"Deploy v{plan.draft.params['version']}",
+        "deploy",
+        icon="rocket_launch",
+        place="serving",
+    )
