@@ -10,12 +10,15 @@ from typing import Any
 
 import sqlalchemy as sa
 
+from esml_engine.costs.prediction import HISTORY, Past, money, predict_seconds
+from esml_engine.costs.records import month_end, price_of
 from esml_engine.door import access
 from esml_engine.door.site import Site
 from esml_engine.estate import Estate
 from esml_engine.refs import ModelRef
 from esml_engine.runs import leases, records
 from esml_engine.store import schema as t
+from esml_engine.training.acts import OVERHEAD_SECONDS
 
 
 @dataclass
@@ -139,6 +142,79 @@ def _count_waiting(c: sa.Connection, names: list[str], out: Evidence) -> None:
     for key, (_, sha) in newest.items():
         have = _loaded[key[0]][1] if key[0] in marks else {}
         out.waiting[key[0]] += int(have.get(key) != sha)
+
+
+def predictions(site: Site, refs: list[ModelRef], env: str) -> dict[str, dict[str, Any]]:
+    """Next refine and train of each model, as `Estate.cost` says it for one, with the policy's limit; four queries for all of them."""
+    settings, names = site.settings, [str(r) for r in refs]
+    r, v = t.runs, t.versions
+    acts = ("refine", "train")
+    q = sa.select(r.c.object, r.c.act, r.c.run, r.c.predicted, r.c.seconds).where(
+        r.c.object.in_(names),
+        r.c.env == env,
+        r.c.act.in_(acts),
+        r.c.state == "done",
+        r.c.seconds.is_not(None),
+    )
+    past: dict[tuple[str, str], list[Past]] = defaultdict(list)
+    for x in site.store.rows(q.order_by(r.c.created)):
+        past[(x["object"], x["act"])].append(
+            Past(x["run"], float((x["predicted"] or {}).get("size", 0)), float(x["seconds"]))
+        )
+    newest = (
+        sa.select(v.c.object, sa.func.max(v.c.version).label("n"))
+        .where(v.c.object.in_(names), v.c.env == env, v.c.name == "gold_train")
+        .group_by(v.c.object)
+        .subquery()
+    )
+    heads = (
+        sa.select(v.c.object, v.c.rows)
+        .join(newest, sa.and_(v.c.object == newest.c.object, v.c.version == newest.c.n))
+        .where(v.c.env == env, v.c.name == "gold_train")
+    )
+    rows = {x["object"]: float(x["rows"]) for x in site.store.rows(heads)}
+    listed, prices, currency, step = (
+        dict(settings.prices()),
+        site.platform(env).prices(),
+        settings.estate.currency,
+        settings.estate.worker.max_step_seconds,
+    )
+    out = {}
+    for ref in refs:
+        policy, _ = settings.policy(ref, env)
+        price = price_of(listed, prices, policy.nodes[0] if policy.nodes else "")
+        said = {}
+        for act in acts:
+            history = past[(str(ref), act)][-HISTORY:]
+            bound = 5 * step if act == "refine" else settings.profile(ref, env).seconds + OVERHEAD_SECONDS
+            size = rows.get(str(ref), 0.0) if act == "train" else 0.0
+            said[act] = money(
+                predict_seconds(history, size or (history[-1].size if history else 0.0), bound),
+                1,
+                price,
+                currency,
+            )
+        out[str(ref)] = {"predicted": said, "policy": {"limits": {"max_cost_run": policy.max_cost_run}}}
+    return out
+
+
+def budgets(site: Site, projects: list[str], month: str) -> dict[str, dict[str, Any]]:
+    """Spent since `month`, budget and forecast of each project; one query."""
+    m, settings = t.meter, site.settings
+    q = (
+        sa.select(m.c.project, sa.func.sum(m.c.cost).label("cost"))
+        .where(m.c.project.in_(projects), m.c.at >= month)
+        .group_by(m.c.project)
+    )
+    spent = {x["project"]: float(x["cost"]) for x in site.store.rows(q)}
+    return {
+        p: {
+            "spent": spent.get(p, 0.0),
+            "budget": settings.project(p).budget.month,
+            "month_end": month_end(spent.get(p, 0.0)),
+        }
+        for p in projects
+    }
 
 
 def days(first: dt.date, last: dt.date) -> list[str]:

@@ -35,10 +35,11 @@ def launch(playwright: Any) -> Any:
 def settle(page: Any, seconds: float = 30.0) -> None:
     """Wait until the page has its title, nothing of it is being drawn, and its height has stopped moving."""
     page.locator("h1").first.wait_for(timeout=seconds * 1000)
+    page.locator("[data-testid=stApp][data-test-script-state=notRunning]").wait_for(timeout=seconds * 1000)
     end, before, same = time.monotonic() + seconds, "", 0
     while time.monotonic() < end and same < 4:
-        page.wait_for_timeout(150)
-        busy = page.locator("[data-testid=stSkeleton], [data-testid=stStatusWidget]").count()
+        page.wait_for_timeout(120)
+        busy = page.locator("[data-testid=stSkeleton]").count()
         now = f"{busy}:{page.evaluate('document.body.innerText.length')}"
         same = same + 1 if now == before and not busy else 0
         before = now

@@ -11,16 +11,11 @@ import streamlit as st
 from cockpit import opening
 from cockpit.components import as_of, chips, nothing_yet, page, when
 from cockpit.places import page as page_file
-from cockpit.reads import evidence
+from cockpit.reads import budgets, evidence, predictions
 from cockpit.views import estate as view
 from cockpit.words import moment, plural
 from esml_engine.costs.records import month_start
-
-
-@st.cache_data(ttl=300, show_spinner=False, max_entries=20_000)
-def _cost(root: str, scope: str, env: str, as_of_run: str, actor: str, _estate: Any) -> dict[str, Any]:
-    """A model's predictions: they change with its runs only (and settings, hence the time to live)."""
-    return dict(_estate.cost(scope, env))
+from esml_engine.refs import ModelRef
 
 
 @page
@@ -41,14 +36,11 @@ def show() -> None:
     e = evidence(
         estate.site, [s["model"] for s in statuses], month_start(), (now - dt.timedelta(days=7)).isoformat()
     )
-    root, who, env = str(estate.site.root), estate.actor.rights, estate.environments[0]
-    costs = {
-        s["model"]: _cost(root, s["model"], env, e.last_run.get(s["model"], ""), who, estate)
-        for s in statuses
-    }
-    budgets = {p: _cost(root, p, env, max(e.last_run.values(), default=""), who, estate) for p in projects}
-    total = _total(budgets, estate.site.settings.estate.currency)
-    found = view.rows(statuses, e, estate.environments, costs, budgets, now)
+    refs = [ModelRef.parse(s["model"]) for s in statuses]
+    costs = predictions(estate.site, refs, estate.environments[0])
+    spent = budgets(estate.site, projects, month_start())
+    total = _total(spent, estate.site.settings.estate.currency)
+    found = view.rows(statuses, e, estate.environments, costs, spent, now)
     with st.grid(5, min_column_width=160, gap="small"):
         for f in view.figures(found, e, total, now.date()):
             st.metric(
