@@ -33,7 +33,10 @@ class Soak:
         estate = open_estate(root)
         estate.new_model("p1/m1", "regression", ["d1"], label="y", key="id")
         path = root / "projects/p1/m1/model.toml"
-        text = path.read_text().replace("seconds = 15\ntrials = 20\nfolds = 5", 'seconds = 60\ntrials = 2\nfolds = 2\nestimators = ["linear", "lightgbm"]')
+        text = path.read_text().replace(
+            "seconds = 15\ntrials = 20\nfolds = 5",
+            'seconds = 60\ntrials = 2\nfolds = 2\nestimators = ["linear", "lightgbm"]',
+        )
         path.write_text(text)
         self.estate = open_estate(root)
         self.cycle = 0
@@ -41,7 +44,13 @@ class Soak:
 
     def _start(self) -> subprocess.Popen:
         log = (self.root / ".esml" / "soak-worker.log").open("ab")
-        return subprocess.Popen([sys.executable, "-m", "esml_engine.work", str(self.root)], stdin=subprocess.DEVNULL, stdout=log, stderr=log, env={**os.environ, "ESML_PARENT": str(os.getpid())})
+        return subprocess.Popen(
+            [sys.executable, "-m", "esml_engine.work", str(self.root)],
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=log,
+            env={**os.environ, "ESML_PARENT": str(os.getpid())},
+        )
 
     def wait_worker(self) -> None:
         end = time.monotonic() + 60
@@ -58,7 +67,10 @@ class Soak:
         self.cycle += 1
         n = self.cycle
         model = self.estate.model("p1/m1")
-        for purpose, name, a in (("train", f"t{n}.csv", 100 * n), ("inference", f"i{n}.csv", 100_000 + 100 * n)):
+        for purpose, name, a in (
+            ("train", f"t{n}.csv", 100 * n),
+            ("inference", f"i{n}.csv", 100_000 + 100 * n),
+        ):
             path = self.root / ".esml" / name
             rows = [f"{i},{i % 17},{3 * (i % 17) + i % 5}" for i in range(a, a + 60)]
             rows.insert(7, f"{a + 99},oops,1")
@@ -74,7 +86,12 @@ class Soak:
         by_kind: dict[str, list[int]] = {}
         for r in table.live():
             by_kind.setdefault(r["kind"], []).append(r["pid"])
-        pids = {"worker": [self.worker.pid], "job": by_kind.get("job", [])[:1], "both": [*by_kind.get("job", [])[:1], self.worker.pid], "endpoint": by_kind.get("endpoint", [])[:1]}[victim]
+        pids = {
+            "worker": [self.worker.pid],
+            "job": by_kind.get("job", [])[:1],
+            "both": [*by_kind.get("job", [])[:1], self.worker.pid],
+            "endpoint": by_kind.get("endpoint", [])[:1],
+        }[victim]
         for pid in pids:
             try:
                 os.kill(pid, signal.SIGKILL)
@@ -138,7 +155,11 @@ def main() -> int:
                 said = soak.kill()
                 done += 1
                 soak.wait_worker()
-                bad = [v for v in violations(root, at_rest=False) if "open runs" not in v and "a lock is left" not in v]
+                bad = [
+                    v
+                    for v in violations(root, at_rest=False)
+                    if "open runs" not in v and "a lock is left" not in v
+                ]
                 sys.stdout.write(f"kill {done}: {said}, cycle {soak.cycle}: {bad or 'ok'}\n")
                 sys.stdout.flush()
             soak.settle()
@@ -155,7 +176,9 @@ def main() -> int:
     finally:
         soak.stop()
     bad += violations(root)
-    sys.stdout.write(f"{done} kills, {soak.cycle} cycles, {len(bad)} violated, {time.monotonic() - began:.0f} s, seed {seed}\n")
+    sys.stdout.write(
+        f"{done} kills, {soak.cycle} cycles, {len(bad)} violated, {time.monotonic() - began:.0f} s, seed {seed}\n"
+    )
     for b in bad:
         sys.stdout.write(f"  {b}\n")
     if not bad:
