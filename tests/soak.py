@@ -142,6 +142,9 @@ def main() -> int:
     parser = argparse.ArgumentParser()
     parser.add_argument("--kills", type=int, default=20)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument(
+        "--cycles", type=int, default=0, help="put all kills into so many cycles; 0: as they fall"
+    )
     args = parser.parse_args()
     seed = args.seed or random.SystemRandom().randrange(1, 10**6)
     sys.stdout.write(f"seed {seed}\n")
@@ -154,7 +157,8 @@ def main() -> int:
         soak.wait_worker()
         while done < args.kills and not bad:
             runs = soak.begin_cycle()
-            for _ in range(min(soak.random.randint(1, 3), args.kills - done)):
+            here = -(-args.kills // args.cycles) if args.cycles else soak.random.randint(1, 3)
+            for _ in range(min(here, args.kills - done)):
                 said = soak.kill()
                 done += 1
                 soak.wait_worker()
