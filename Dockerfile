@@ -13,7 +13,7 @@ COPY cockpit ./cockpit
 COPY pages ./pages
 COPY .streamlit ./.streamlit
 RUN pip install --no-cache-dir --constraint constraints.txt --editable .
-USER esml
+USER 1000
 ENV ESML_ESTATE=/estate
 VOLUME /estate
 EXPOSE 8501

@@ -10,7 +10,7 @@ TESTS ?= tests
 SHELL := /bin/bash
 
 .DEFAULT_GOAL := help
-.PHONY: help cockpit test lint format bench soak demo screens clean
+.PHONY: help cockpit test lint format bench soak demo image screens clean
 
 help: ## list the commands
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
@@ -37,7 +37,7 @@ test: $(VENV)/.dev ## every test; says at the end what it skipped and why
 	@$(BIN)/python -m pytest -n 2 --dist loadfile $(TESTS)
 
 lint: $(VENV)/.dev ## ruff, mypy --strict, the imports' contract
-	@$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy && $(BIN)/lint-imports
+	@$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy && $(BIN)/lint-imports && $(BIN)/hadolint Dockerfile
 
 format: $(VENV)/.dev ## format the code
 	@$(BIN)/ruff check --fix . ; $(BIN)/ruff format .
@@ -50,6 +50,9 @@ soak: $(VENV)/.dev ## 20 random kill -9, invariants after each (KILLS=, SEED=)
 
 demo: $(VENV)/.core ## the demo's whole cycle in $(ESTATE), without the cockpit
 	@$(BIN)/esml demo $(ESTATE)
+
+image: ## the Dockerfile's steps in a clean folder (needs no Docker engine)
+	@bash deploy/image-check.sh
 
 screens: $(VENV)/.dev ## screenshots of every page into docs/screens (a cockpit must be up; PORT=)
 	@$(BIN)/python -m cockpit.shots http://127.0.0.1:$(PORT) docs/screens
