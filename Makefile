@@ -43,7 +43,7 @@ format: $(VENV)/.dev ## format the code
 	@$(BIN)/ruff check --fix . ; $(BIN)/ruff format .
 
 bench: $(VENV)/.dev ## ratios against a reference, one JSON line each
-	@for b in benchmarks/bench_*.py; do $(BIN)/python $$b || exit 1; done
+	@for b in benchmarks/bench_*.py; do $(BIN)/python -m benchmarks.$$(basename $$b .py) || exit 1; done
 
 soak: $(VENV)/.dev ## 20 random kill -9, invariants after each (KILLS=, SEED=)
 	@$(BIN)/python -m tests.soak --kills $${KILLS:-20} --seed $${SEED:-0}

@@ -163,6 +163,9 @@ level = "error"
 
 [split]"""
     text = text.replace("[split]", expect, 1)
+    head, labs = text.split("[datasets.ds02_labs]\n", 1)
+    types = ", ".join(f'{c} = "float64"' for c in _LABS)  # most values look whole, some are not
+    text = f"{head}[datasets.ds02_labs]\ntypes = {{ {types} }}\n{labs}"
     return text.replace(
         "[train.dev]\nseconds = 15\ntrials = 20\nfolds = 5",
         "[train.dev]\nseconds = 60               # limited by its trials, so that it is the same everywhere\ntrials = 6\nfolds = 3",

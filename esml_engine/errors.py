@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import errno
 import secrets
 from typing import Any
 
@@ -122,6 +123,33 @@ class CancelledError(FailedError):
     """The run was cancelled."""
 
     code = "cancelled"
+
+
+class LostError(FailedError):
+    """A job's process ended without leaving a result: killed, or out of memory."""
+
+
+class DiskError(FailedError):
+    """A disk takes no more."""
+
+    code = "disk"
+
+
+_FULL = ("no space left", "disk quota exceeded", "file too large", "disk is full")
+
+
+def disk_full(error: BaseException, where: str = "") -> DiskError | None:
+    """The error to show when `error` says, in whichever library's words, that a disk takes no more; else None."""
+    if isinstance(error, DiskError):
+        return error
+    full = isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+    if not full and (isinstance(error, EsmlError) or not any(w in str(error).lower() for w in _FULL)):
+        return None
+    reason = (error.strerror if isinstance(error, OSError) else None) or str(error)
+    return DiskError(
+        f"{where}{reason}",
+        hint="free space on the disk of the estate and its lake, and retry; the last version is still current",
+    )
 
 
 class PlatformError(FailedError):

@@ -85,13 +85,16 @@ class Estate:
         """Raise unless the actor may."""
         access.require(self.site.store, self.actor, rule, project, local_admin=local_admin())
 
+    def _projects_for(self, rule: str) -> frozenset[str]:
+        found = access.may_each(
+            self.site.store, self.actor, rule, self.site.files.projects, local_admin=local_admin()
+        )
+        return frozenset(p for p, verdict in found.items() if verdict.allowed)
+
     def visible(self) -> list[ModelRef]:
         """Models of projects on which the actor has a role."""
-        seen: dict[str, bool] = {}
-        for ref in self.site.settings.models():
-            if ref.project not in seen:
-                seen[ref.project] = self.may("read_status", ref.project).allowed
-        return [r for r in self.site.settings.models() if seen[r.project]]
+        seen = self._projects_for("read_status")
+        return [r for r in self.site.settings.models() if r.project in seen]
 
     # nouns
     @property
@@ -110,7 +113,7 @@ class Estate:
 
     def projects(self) -> list[str]:
         """Names of projects that the actor may see."""
-        return [p for p in sorted(self.site.files.projects) if self.may("read_status", p).allowed]
+        return sorted(self._projects_for("read_status"))
 
     def model(self, name: str, env: str = "dev") -> Model:
         """A model by `project/model`."""
@@ -245,7 +248,7 @@ class Estate:
             return audit.verify(self.site.store, self.site.state)
         if self.may("read_audit").allowed:
             return audit.events(self.site.store, actor=actor, act=act, since=since, limit=limit)
-        mine = frozenset(p for p in self.site.files.projects if self.may("read_audit", p).allowed)
+        mine = self._projects_for("read_audit")
         if not mine:
             self.require("read_audit")
         return audit.events(self.site.store, actor=actor, act=act, since=since, projects=mine, limit=limit)

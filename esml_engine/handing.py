@@ -82,6 +82,7 @@ class Hand:
             RunFailedError: it failed or was cancelled.
         """
         own = None
+        left: list[str] = []  # open runs that were there before: whoever executes next finishes them too
         said: tuple[Any, ...] = ()
         try:
             while True:
@@ -90,9 +91,10 @@ class Hand:
                 if self.on_progress and now != said:
                     said = now
                     self.on_progress(row)
-                if row["state"] in records.ENDED:
+                if row["state"] in records.ENDED and not (own and self._open(left)):
                     break
                 if own is None and self._worker is None and not _worker_lives(self.site):
+                    left = [r["run"] for r in records.open_runs(self.site.store)]
                     own = self._become_worker()
                 time.sleep(_LOOK)
         finally:
@@ -101,6 +103,9 @@ class Hand:
         if row["state"] != "done":
             raise RunFailedError(row)
         return dict(row["result"] or {"run": run})
+
+    def _open(self, wanted: list[str]) -> bool:
+        return any(r["run"] in wanted for r in records.open_runs(self.site.store))
 
     @contextmanager
     def holding(self, *, warm: bool = False) -> Iterator[Any]:

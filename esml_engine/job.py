@@ -15,7 +15,7 @@ from pathlib import Path
 import psutil
 
 from esml_engine.bindings import JOBS
-from esml_engine.errors import EsmlError
+from esml_engine.errors import EsmlError, FailedError, disk_full
 from esml_engine.runs.context import JobContext
 from esml_engine.runs.facts import JobResult, JobSpec
 
@@ -40,31 +40,13 @@ def run_spec(path: Path) -> int:
             time.monotonic() - began,
             error=_error("memory", "the step ran out of memory", "use a larger node type, or fewer rows"),
         )
-    except OSError as e:
-        traceback.print_exc()
-        hint = (
-            "free space on the lake's disk and retry; the last version is still current"
-            if e.errno == 28
-            else "see the run's log"
-        )
-        result = JobResult(
-            False,
-            time.monotonic() - began,
-            error=_error("disk" if e.errno == 28 else "os", f"{spec.step}: {e.strerror or e}", hint),
-        )
     except Exception as e:  # noqa: BLE001 - the boundary of a process: everything becomes a result document
         traceback.print_exc()
-        full = "No space left" in str(e)
-        hint = (
-            "free space on the lake's disk and retry; the last version is still current"
-            if full
-            else "see the run's log; if it is not your step, report it with the id"
+        error = disk_full(e, f"{spec.step}: ") or FailedError(
+            f"{spec.step}: {type(e).__name__}: {e}",
+            hint="see the run's log; if it is not your step, report it with the id",
         )
-        result = JobResult(
-            False,
-            time.monotonic() - began,
-            error=_error("disk" if full else "failed", f"{spec.step}: {type(e).__name__}: {e}", hint),
-        )
+        result = JobResult(False, time.monotonic() - began, error=error.document()["error"])
     target = Path(spec.work) / "result.json"
     new = target.with_suffix(".tmp")
     new.write_text(result.to_json(), encoding="utf-8")

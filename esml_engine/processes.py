@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import psutil
-from filelock import FileLock
 
 
 def started(pid: int) -> float:
@@ -33,6 +32,8 @@ class ProcessTable:
     """`.esml/processes.json`: `[{"kind", "name", "pid", "started"}]`."""
 
     def __init__(self, state: Path) -> None:
+        from filelock import FileLock  # not for those who only ask who lives
+
         self.path = state / "processes.json"
         self._lock = FileLock(str(self.path) + ".lock")
 

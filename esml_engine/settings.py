@@ -7,23 +7,30 @@ that it replaced; when the file changes afterwards, the file wins and the overri
 from __future__ import annotations
 
 import difflib
+import hashlib
 import tomllib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args, get_origin
 
+import pydantic
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
+from esml_engine import refs
 from esml_engine.errors import NotFoundError, SettingsError
 from esml_engine.refs import ENVIRONMENTS, ModelRef, check_name
+from esml_engine.remembered import Remembered
 
 Env = Literal["dev", "test", "prod"]
 Task = Literal["regression", "classification", "forecasting", "analytics"]
 
 
+ESTIMATORS = ("lightgbm", "xgboost", "extra_trees", "linear", "perpetual")
+
+
 class _Strict(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, defer_build=True)
 
 
 class EnvironmentSettings(_Strict):
@@ -43,7 +50,7 @@ class EnvironmentSettings(_Strict):
 class PolicySettings(_Strict):
     """What an environment allows."""
 
-    nodes: list[str] = ["local.small"]
+    nodes: list[str] = Field(default_factory=lambda: ["local.small"])
     max_nodes: int = Field(default=1, ge=1)
     max_cost_run: float = Field(default=5.0, ge=0)
     max_cost_month: float = Field(default=200.0, ge=0)
@@ -69,7 +76,7 @@ class Expectation(_Strict):
     level: Literal["error", "warn"] = "error"
     min: float | None = None
     max: float | None = None
-    values: list[Any] = []
+    values: list[Any] = Field(default_factory=list)
     pattern: str = ""
     within: str = ""
 
@@ -81,11 +88,11 @@ class DatasetSettings(_Strict):
     delimiter: str = ","
     encoding: str = "utf-8"
     null: str = ""
-    types: dict[str, str] = {}
+    types: dict[str, str] = Field(default_factory=dict)
     arrives: str = ""
     drift: Literal["evolve", "warn", "fail"] = "warn"
     rows: bool = False
-    expect: list[Expectation] = []
+    expect: list[Expectation] = Field(default_factory=list)
 
 
 class SplitSettings(_Strict):
@@ -113,7 +120,7 @@ class TrainSettings(_Strict):
     trials: int = Field(default=40, ge=1)
     folds: int = Field(default=5, ge=2)
     search: Literal["portfolio", "flaml"] = "portfolio"
-    estimators: list[str] = ["lightgbm", "xgboost", "extra_trees", "linear", "perpetual"]
+    estimators: list[str] = Field(default_factory=lambda: list(ESTIMATORS))
     metric: str = "rmse"
     seed: int = 1
     mode: Literal["automl", "custom"] = "automl"
@@ -122,11 +129,11 @@ class TrainSettings(_Strict):
 class GateSettings(_Strict):
     """When a challenger takes the champion's place."""
 
-    min_gain: dict[str, float] = {}
-    floor: dict[str, float] = {}
-    ceiling: dict[str, float] = {}
-    interval: list[str] = []
-    weights: dict[str, float] = {}
+    min_gain: dict[str, float] = Field(default_factory=dict)
+    floor: dict[str, float] = Field(default_factory=dict)
+    ceiling: dict[str, float] = Field(default_factory=dict)
+    interval: list[str] = Field(default_factory=list)
+    weights: dict[str, float] = Field(default_factory=dict)
     max_cost_1000_rows: float = 0.5
 
 
@@ -134,10 +141,10 @@ class ForecastSettings(_Strict):
     """What a time series is."""
 
     time_column: str = ""
-    series: list[str] = []
+    series: list[str] = Field(default_factory=list)
     horizon: int = Field(default=1, ge=1)
     frequency: str = ""
-    known: list[str] = []
+    known: list[str] = Field(default_factory=list)
 
 
 class EndpointSettings(_Strict):
@@ -163,7 +170,7 @@ class WorkerSettings(_Strict):
 class _WithPolicy(_Strict):
     """`[policy]` with `[policy.prod]` inside it, kept as raw tables: layering happens key by key."""
 
-    policy: dict[str, Any] = {}
+    policy: dict[str, Any] = Field(default_factory=dict)
 
 
 class EstateSettings(_WithPolicy):
@@ -172,9 +179,9 @@ class EstateSettings(_WithPolicy):
     name: str
     currency: str = "EUR"
     environments: dict[Env, EnvironmentSettings]
-    prices: dict[str, float | str] = {}
-    serving: EndpointSettings = EndpointSettings()
-    worker: WorkerSettings = WorkerSettings()
+    prices: dict[str, float | str] = Field(default_factory=dict)
+    serving: EndpointSettings = Field(default_factory=EndpointSettings)
+    worker: WorkerSettings = Field(default_factory=WorkerSettings)
 
 
 class BudgetSettings(_Strict):
@@ -190,7 +197,7 @@ class ProjectSettings(_WithPolicy):
     owner: str = ""
     contact: str = ""
     risk: Literal["low", "medium", "high"] = "medium"
-    budget: BudgetSettings = BudgetSettings()
+    budget: BudgetSettings = Field(default_factory=BudgetSettings)
 
 
 class ModelSettings(_WithPolicy):
@@ -200,13 +207,13 @@ class ModelSettings(_WithPolicy):
     label: str = ""
     key: str = ""
     datasets: Annotated[dict[str, DatasetSettings], Field(min_length=1)]
-    expect: list[Expectation] = []
-    split: SplitSettings = SplitSettings.model_validate({})
-    train: dict[Env, TrainSettings] = {}
-    gates: GateSettings = GateSettings()
-    serving: dict[Env, ServingSettings] = {}
-    rnd: dict[Env, bool] = {}
-    forecast: ForecastSettings = ForecastSettings()
+    expect: list[Expectation] = Field(default_factory=list)
+    split: SplitSettings = Field(default_factory=lambda: SplitSettings.model_validate({}))
+    train: dict[Env, TrainSettings] = Field(default_factory=dict)
+    gates: GateSettings = Field(default_factory=GateSettings)
+    serving: dict[Env, ServingSettings] = Field(default_factory=dict)
+    rnd: dict[Env, bool] = Field(default_factory=dict)
+    forecast: ForecastSettings = Field(default_factory=ForecastSettings)
 
 
 BUILT_IN_PRICES: dict[str, float | str] = {
@@ -367,6 +374,13 @@ class Files:
     estate: dict[str, Any]
     projects: dict[str, dict[str, Any]] = field(default_factory=dict)
     models: dict[ModelRef, dict[str, Any]] = field(default_factory=dict)
+    _typed: dict[str, Any] = field(default_factory=dict, repr=False, compare=False)
+
+    def typed(self, scope: str) -> Any:
+        """A scope's settings as its file alone says; valid, since the file was when it was read."""
+        if scope not in self._typed:
+            self._typed[scope] = KINDS[_kind(scope)].model_validate(self.raw(scope))
+        return self._typed[scope]
 
     def raw(self, scope: str) -> dict[str, Any]:
         """Raw tables of a scope (`estate`, `project`, `project/model`)."""
@@ -385,7 +399,7 @@ class Files:
 
 
 def read_files(root: Path) -> Files:
-    """Read and validate all settings files of an estate.
+    """Read and validate all settings files of an estate; unchanged ones are remembered in its cache.
 
     Raises:
         NotFoundError: no estate there. SettingsError: a file is wrong.
@@ -393,18 +407,30 @@ def read_files(root: Path) -> Files:
     path = root / "estate.toml"
     if not path.is_file():
         raise NotFoundError(f"no estate at {root}", hint=f"make one: esml init {root}")
-    _, estate = load(path, EstateSettings)
+    memory = Remembered(root / ".esml" / "cache" / "settings.json", _rules())
+    estate = memory.get(path, lambda p: load(p, EstateSettings)[1])
     projects: dict[str, dict[str, Any]] = {}
     models: dict[ModelRef, dict[str, Any]] = {}
     for p in sorted((root / "projects").glob("*/project.toml")):
         name = check_name(p.parent.name, "project")
-        projects[name] = load(p, ProjectSettings)[1]
+        projects[name] = memory.get(p, lambda p: load(p, ProjectSettings)[1])
         for m in sorted(p.parent.glob("*/model.toml")):
-            ref = ModelRef(name, check_name(m.parent.name, "model"))
-            for ds in load(m, ModelSettings)[0].datasets:
-                check_name(ds, "dataset")
-            models[ref] = load(m, ModelSettings)[1]
+            models[ModelRef(name, check_name(m.parent.name, "model"))] = memory.get(m, _load_model)
+    memory.save()
     return Files(root, estate, projects, models)
+
+
+def _load_model(path: Path) -> dict[str, Any]:
+    typed, raw = load(path, ModelSettings)
+    for ds in typed.datasets:
+        check_name(ds, "dataset")
+    return raw
+
+
+def _rules() -> str:
+    """What decides whether a settings file is valid: this code, and the validator."""
+    code = b"".join(Path(f).read_bytes() for f in (__file__, refs.__file__))
+    return f"{hashlib.sha256(code).hexdigest()} {pydantic.VERSION}"
 
 
 class Settings:
@@ -413,6 +439,7 @@ class Settings:
     def __init__(self, files: Files, overrides: tuple[Override, ...] = ()) -> None:
         self.files = files
         self.overrides = overrides
+        self._overridden: dict[str, Any] = {}
 
     @property
     def estate(self) -> EstateSettings:
@@ -465,7 +492,7 @@ class Settings:
 
     def profile(self, ref: ModelRef, env: str) -> TrainSettings:
         """The training profile of an environment."""
-        return self.model(ref).train.get(env, TrainSettings())  # type: ignore[call-overload, no-any-return]
+        return self.model(ref).train.get(env) or TrainSettings()  # type: ignore[call-overload]
 
     def prices(self) -> dict[str, float | str]:
         """Price list: built-in, then the estate's."""
@@ -511,14 +538,20 @@ class Settings:
         return value, dig(raw, key)
 
     def _live(self, scope: str) -> list[Override]:
-        raw = self.files.raw(scope)
-        return [o for o in self.overrides if o.scope == scope and dig(raw, o.key) == o.replaced]
+        mine = [o for o in self.overrides if o.scope == scope]
+        raw = self.files.raw(scope) if mine else {}
+        return [o for o in mine if dig(raw, o.key) == o.replaced]
 
     def _typed(self, scope: str) -> Any:
-        raw = self.files.raw(scope)
-        for o in self._live(scope):
-            raw = _put(raw, o.key, o.value)
-        return validate(raw, KINDS[_kind(scope)], f"{_kind(scope)}.toml")
+        if scope not in self._overridden:
+            live = self._live(scope)
+            if not live:
+                return self.files.typed(scope)
+            raw = self.files.raw(scope)
+            for o in live:
+                raw = _put(raw, o.key, o.value)
+            self._overridden[scope] = validate(raw, KINDS[_kind(scope)], f"{_kind(scope)}.toml")
+        return self._overridden[scope]
 
 
 def _kind(scope: str) -> str:

@@ -12,6 +12,8 @@ import time
 from pathlib import Path
 from typing import Any
 
+from filelock import FileLock, Timeout
+
 from esml_engine.door.site import Site
 from esml_engine.errors import ConflictError, UsageError
 from esml_engine.processes import ProcessTable
@@ -26,15 +28,19 @@ def up(site: Site, port: int, *, demo: bool = False) -> None:
     Raises:
         ConflictError: another worker holds this estate's lease.
     """
-    holder = leases.holder(site.store)
-    if holder is not None and holder.alive and holder.kind == "up":
-        raise ConflictError(
-            f"a worker is up already (pid {holder.pid} on {holder.host})",
-            hint="use that one, or end it first",
-        )
     if not 1 <= port <= 65535:
         raise UsageError(f"{port} is no port")
     table = ProcessTable(site.state)
+    alone = FileLock(str(site.state / "up.lock"))  # held while this process lives
+    try:
+        alone.acquire(timeout=0)
+    except Timeout as e:
+        pid = next((r["pid"] for r in table.live() if r["kind"] == "up"), "not known yet")
+        raise _up_already(f"pid {pid}") from e
+    holder = leases.holder(site.store)
+    if holder is not None and holder.alive and holder.kind == "up":
+        alone.release()
+        raise _up_already(f"pid {holder.pid} on {holder.host}")
     table.end(("worker", "cockpit", "job", "endpoint"), but=os.getpid())
     table.add("up", "up", os.getpid())
     stopping = threading.Event()
@@ -57,7 +63,6 @@ def up(site: Site, port: int, *, demo: bool = False) -> None:
                     continue
                 if child is not None:
                     table.remove(child.pid)
-                    log.warning("%s ended with %s; starting it again", name, child.returncode)
                     sys.stderr.write(
                         f"{name} ended with {child.returncode}; starting it again (log: {logs / name}.log)\n"
                     )
@@ -80,6 +85,11 @@ def up(site: Site, port: int, *, demo: bool = False) -> None:
             log.info("%s ended", name)
         table.end(("job", "endpoint"))
         table.remove(os.getpid())
+        alone.release()
+
+
+def _up_already(who: str) -> ConflictError:
+    return ConflictError(f"this estate is up already ({who})", hint="use that one, or end it first")
 
 
 def _child(command: list[str], path: Path, *, demo: bool) -> subprocess.Popen[bytes]:

@@ -8,7 +8,8 @@ import socket
 import threading
 import time
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,7 @@ from esml_engine.costs import records as costs
 from esml_engine.door import audit
 from esml_engine.door.facts import Act, Actor, Call, Draft, draft_of
 from esml_engine.door.site import Site
-from esml_engine.errors import CancelledError, ConflictError, EsmlError, FailedError
+from esml_engine.errors import CancelledError, ConflictError, EsmlError, FailedError, LostError
 from esml_engine.faults import point
 from esml_engine.lake.replay import catch_up
 from esml_engine.processes import ProcessTable
@@ -33,6 +34,19 @@ from esml_engine.store import schema as t
 
 log = logging.getLogger("esml.worker")
 _BEAT = 0.1
+
+
+class _StoppedError(Exception):
+    """This worker is ending while a run is under way."""
+
+
+@contextmanager
+def _outlives(loop: str) -> Iterator[None]:
+    """A loop of the worker goes on after any one turn's trouble (a full disk, a busy store); the log has it."""
+    try:
+        yield
+    except Exception:  # noqa: BLE001 - the boundary of one turn
+        log.error("%s: %s", loop, traceback.format_exc())
 
 
 class StepDesk:
@@ -102,7 +116,7 @@ class Worker:
         self.wanted: set[str] = set()
         self.stopping = threading.Event()
         self._threads: list[threading.Thread] = []
-        self._given: set[str] = set()
+        self._given: set[tuple[str, int]] = set()  # runs handed over, each with its attempt
         self._durable: Durable | None = None
         self._jobs: Any = None
 
@@ -155,30 +169,27 @@ class Worker:
     # loops
     def _beat(self) -> None:
         while not self.stopping.wait(1.0):
-            if not leases.renew(self.site.store, self._name()):
-                log.error("the lease was lost: another worker took over; ending")
-                self.stopping.set()
+            with _outlives("heartbeat"):
+                if not leases.renew(self.site.store, self._name()):
+                    log.error("the lease was lost: another worker took over; ending")
+                    self.stopping.set()
 
     def _dispatch(self) -> None:
         """Enqueue each open intent under its run's id; repeating that is harmless."""
         while not self.stopping.is_set():
-            for row in records.open_runs(self.site.store):
-                if row["state"] == "queued" and row["cancel"]:
-                    self._end(
-                        records.get(self.site.store, row["run"]),
-                        "cancelled",
-                        None,
-                        {"code": "cancelled", "message": "cancelled before it began", "hint": "", "id": ""},
-                    )
-                elif row["run"] not in self._given and self._durable:
-                    self._given.add(row["run"])
-                    attempt = records.get(self.site.store, row["run"])["attempt"]
-                    self._durable.enqueue(row["run"], attempt, partition=f"{row['env']}:{row['object']}")
+            with _outlives("dispatch"):
+                for row in records.open_runs(self.site.store):
+                    self._hand_out(row)
             self.stopping.wait(_BEAT)
 
-    def forget(self, run: str) -> None:
-        """Let a retried run be dispatched again."""
-        self._given.discard(run)
+    def _hand_out(self, row: dict[str, Any]) -> None:
+        given = (row["run"], row["attempt"])
+        if row["state"] == "queued" and row["cancel"]:
+            error = {"code": "cancelled", "message": "cancelled before it began", "hint": "", "id": ""}
+            self._end(records.get(self.site.store, row["run"]), "cancelled", None, error)
+        elif given not in self._given and self._durable:
+            self._durable.enqueue(*given, partition=f"{row['env']}:{row['object']}")
+            self._given.add(given)
 
     def _keep(self) -> None:
         """Make deployments run as wanted, and drain their ledgers."""
@@ -186,10 +197,8 @@ class Worker:
 
         keeper = Keeper(self.site, self.platform)
         while not self.stopping.is_set():
-            try:
+            with _outlives("endpoints"):
                 keeper.turn(None if self.kind == "up" else frozenset(self.wanted))
-            except Exception:  # noqa: BLE001 - the keeper outlives any one endpoint's trouble; the log has it
-                log.error("endpoints: %s", traceback.format_exc())
             self.stopping.wait(0.2)
         keeper.close()
 
@@ -200,9 +209,9 @@ class Worker:
         row = records.get(store, run)
         if row["state"] not in records.OPEN:
             return
-        self.site.reload()
         lock = f"{row['env']}:{row['object']}"
         try:
+            self.site.reload()
             while not leases.lock(store, lock, run, self._name()):
                 if records.cancelled(store, run):
                     raise CancelledError("cancelled while it waited", hint="start it again when you want")
@@ -215,6 +224,8 @@ class Worker:
                 store, run, state="running", started=row["started"] or now(), executor=self._name()
             )
             answer = self._steps(row)
+        except _StoppedError:
+            return  # the run stays open; the next worker takes it up
         except CancelledError as e:
             self._end(row, "cancelled", None, document(e))
         except EsmlError as e:
@@ -280,10 +291,14 @@ class Worker:
                 if desk.spec is not None and platform is not None:
                     try:
                         desk.result = run_job(store, platform, desk.spec, base=n / count, share=1 / count)
-                    except FailedError as e:
-                        if e.code == "failed" and "without a result" in e.message and attempt < MAX_ATTEMPTS:
-                            log.warning("%s %s: %s", run, step, e.message)
-                            continue  # a killed job is tried again
+                    except LostError as e:
+                        if self.stopping.is_set():  # ended with this worker: no failed attempt of the step's
+                            self._give_back(run, step, attempt)
+                            raise _StoppedError(run) from e
+                        log.warning("%s %s: %s", run, step, e.message)
+                        self._meter_failure(row, step, attempt, desk)
+                        continue
+                    except FailedError:
                         self._meter_failure(row, step, attempt, desk)
                         raise
             point("job:after")
@@ -293,6 +308,15 @@ class Worker:
                 raise
             finally:
                 point("record:after")
+
+    def _give_back(self, run: str, step: str, attempt: int) -> None:
+        s = t.run_steps
+        with self.site.store.write() as c:
+            c.execute(
+                s.update()
+                .where(s.c.run == run, s.c.step == step, s.c.attempt == attempt)
+                .values(attempt=attempt - 1, state="queued")
+            )
 
     def _meter_failure(self, row: dict[str, Any], step: str, attempt: int, desk: StepDesk) -> None:
         price = float((row["predicted"] or {}).get("price", 0.0))

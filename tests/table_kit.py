@@ -75,7 +75,7 @@ class TestLake:
     def deliver(
         self, files: Mapping[str, bytes], replaces: Sequence[str] = (), **params: Any
     ) -> dict[str, Any]:
-        """Read IN files into `ds/bronze` and `ds/quarantine`; files of these names are replaced by sha in `replaces`."""
+        """Read IN files into `ds/bronze` and `ds/quarantine`; what files of the names in `replaces` brought is replaced."""
         entries = []
         for name, content in files.items():
             path = self.root / "in" / f"{self.runs}" / name

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import sqlalchemy as sa
@@ -82,29 +83,46 @@ def rule_name(call: Call) -> str:
     return call.act
 
 
-def roles_of(store: Store, actor: str, project: str) -> frozenset[str]:
-    """Roles on the estate and on this project."""
+def roles_of(store: Store, actors: frozenset[str]) -> dict[tuple[str, str], frozenset[str]]:
+    """Every role of these actors, by (actor, scope)."""
     m = t.members
-    rows = store.rows(sa.select(m.c.role).where(m.c.actor == actor, m.c.scope.in_(("estate", project))))
-    return frozenset(r["role"] for r in rows)
+    out: dict[tuple[str, str], frozenset[str]] = {}
+    for r in store.rows(sa.select(m.c.actor, m.c.scope, m.c.role).where(m.c.actor.in_(actors))):
+        who = (r["actor"], r["scope"])
+        out[who] = out.get(who, frozenset()) | {r["role"]}
+    return out
 
 
 def may(store: Store, actor: Actor, rule: str, project: str, *, local_admin: str) -> Verdict:
     """Judge one act. On a laptop without sign-in the operating system's user (`local_admin`) is admin."""
+    return may_each(store, actor, rule, [project], local_admin=local_admin)[project]
+
+
+def may_each(
+    store: Store, actor: Actor, rule: str, projects: Iterable[str], *, local_admin: str
+) -> dict[str, Verdict]:
+    """Judge one act on each of some projects, with at most one query."""
+    who = actor.rights
+    roles = {} if {actor.name, who} == {local_admin} else roles_of(store, frozenset({actor.name, who}))
+    nobody: frozenset[str] = frozenset()
     if (
         actor.acting_as
         and actor.acting_as != actor.name
         and actor.name != local_admin
-        and "admin" not in roles_of(store, actor.name, "estate")
+        and "admin" not in roles.get((actor.name, "estate"), nobody)
     ):
-        return Verdict(
+        no = Verdict(
             False, f"{actor.name} may not act as {actor.acting_as}: the right to impersonate is the admin's"
         )
-    who = actor.rights
+        return dict.fromkeys(projects, no)
     if who == local_admin:
-        return Verdict(True)
-    have = roles_of(store, who, project)
-    allowed = RULES.get(rule, frozenset()) | {"admin"}
+        return dict.fromkeys(projects, Verdict(True))
+    allowed = RULES.get(rule, nobody) | {"admin"}
+    everywhere = roles.get((who, "estate"), nobody)
+    return {p: _verdict(who, rule, p, everywhere | roles.get((who, p), nobody), allowed) for p in projects}
+
+
+def _verdict(who: str, rule: str, project: str, have: frozenset[str], allowed: frozenset[str]) -> Verdict:
     if have & allowed:
         return Verdict(True)
     mine = ", ".join(sorted(have)) or "no role"

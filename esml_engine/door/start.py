@@ -16,7 +16,14 @@ from esml_engine.door import access, audit
 from esml_engine.door.facts import Act, Actor, Call, Plan, draft_json, fingerprint
 from esml_engine.door.policy import verdict
 from esml_engine.door.site import Site
-from esml_engine.errors import EsmlError, NotAllowedError, PolicyError, StalePlanError, WaitingError
+from esml_engine.errors import (
+    EsmlError,
+    NotAllowedError,
+    PolicyError,
+    StalePlanError,
+    WaitingError,
+    disk_full,
+)
 from esml_engine.faults import point
 from esml_engine.refs import ModelRef
 from esml_engine.runs import records
@@ -152,6 +159,12 @@ def start(
         except EsmlError as e:
             _audit_alone(site, actor, call, e)
             raise
+        except Exception as e:
+            full = disk_full(e)
+            if full is None:
+                raise
+            _audit_alone(site, actor, call, full)
+            raise full from e
     return _intent(site, actor, call, plan, key)
 
 

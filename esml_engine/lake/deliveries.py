@@ -14,6 +14,7 @@ from esml_engine.door.site import Site
 from esml_engine.errors import UsageError
 from esml_engine.lake.catalogue import listing
 from esml_engine.refs import ModelRef, Purpose, TableName, model_folder
+from esml_engine.settings import DatasetSettings
 from esml_engine.store import schema as t
 from esml_engine.store.database import Store
 
@@ -154,11 +155,41 @@ def loaded(
     return out
 
 
+def reading(settings: DatasetSettings) -> str:
+    """Fingerprint of how a dataset's files are to be read: what was unreadable so may be readable otherwise."""
+    shape = settings.model_dump_json(include={"format", "delimiter", "encoding", "null"})
+    return hashlib.sha256(shape.encode()).hexdigest()[:16]
+
+
+def _refused(
+    site: Site, ref: ModelRef, env: str, dataset: str, purpose: Purpose
+) -> dict[tuple[str, str, str], str]:
+    """(date, delivered name, sha256) -> why it could not be read, read the way that is in force."""
+    how = reading(site.settings.model(ref).datasets[dataset])
+    return {
+        (f["date"], f["name"], f["sha256"]): str(f["reason"])
+        for v in listing(site.store, ref, env, str(TableName("bronze", dataset, purpose)))
+        for f in v.facts.get("refused", [])
+        if f.get("how") == how
+    }
+
+
+def kept_out(site: Site, ref: ModelRef, env: str, dataset: str, purpose: Purpose) -> list[tuple[InFile, str]]:
+    """Delivered files that an earlier refinement refused in this very content, with the reason."""
+    refused = _refused(site, ref, env, dataset, purpose)
+    if not refused:
+        return []
+    found = delivered(site, ref, env, dataset, purpose)
+    return [(f, refused[key]) for f in found if (key := (f.date, f.name, f.sha256)) in refused]
+
+
 def waiting(site: Site, ref: ModelRef, env: str, dataset: str, purpose: Purpose) -> list[InFile]:
-    """Delivered files that bronze does not hold in this content."""
+    """Delivered files that bronze does not hold in this content and that were not refused in it."""
     have = loaded(site.store, ref, env, dataset, purpose)
+    refused = _refused(site, ref, env, dataset, purpose)
     return [
         f
         for f in delivered(site, ref, env, dataset, purpose)
-        if (f.date, f.name) not in have or have[(f.date, f.name)].sha256 != f.sha256
+        if ((f.date, f.name) not in have or have[(f.date, f.name)].sha256 != f.sha256)
+        and (f.date, f.name, f.sha256) not in refused
     ]

@@ -9,7 +9,7 @@ import duckdb
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from esml_engine.errors import UnreadableError
+from esml_engine.errors import UnreadableError, disk_full
 from esml_engine.lake import types
 from esml_engine.lake.columns import Column
 from esml_engine.lake.landing import RND_BELOW, Read, Source, reason_sql, write_rows
@@ -91,7 +91,7 @@ def read_parquet(
         read = write_rows(con, source, "delivered", values, reasons, None, bronze, quarantine)
         return Read(read.bronze, read.quarantine, chosen, retyped)
     except duckdb.Error as e:
-        if isinstance(e, duckdb.OutOfMemoryException | duckdb.InterruptException):
+        if isinstance(e, duckdb.OutOfMemoryException | duckdb.InterruptException) or disk_full(e):
             raise
         bronze.unlink(missing_ok=True)
         quarantine.unlink(missing_ok=True)

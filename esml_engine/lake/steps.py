@@ -125,7 +125,7 @@ def _read(job: JobContext, con: duckdb.DuckDBPyConnection, state: _State, entry:
     _note_drift(state, params, name, columns, read)
     for table, rows in (("bronze", read.bronze), ("quarantine", read.quarantine)):
         if rows:
-            file = describe(spec.outputs[table], targets[table], source=sha256)
+            file = describe(spec.outputs[table], targets[table], source=name)
             (state.bronze if table == "bronze" else state.quarantine).append(file)
         state.gone[table] += (entry.get("replaces") or {}).get(table, [])
     counts = {"rows_in": read.rows_in, "bronze": read.bronze, "quarantine": read.quarantine}

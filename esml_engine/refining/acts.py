@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -155,6 +156,11 @@ class Refine:
             )
         names = [_table(x, ds, purpose) for ds in settings.datasets for x in ("bronze", "silver")] + [goal]
         unchanged = [_layer(have[n], 0, changed=False) for n in names if n in have and n not in todo]
+        standing = [
+            {"file": f.shown, "reason": reason}
+            for ds in ([dataset] if dataset else list(settings.datasets))
+            for f, reason in d.kept_out(site, ref, call.env, ds, purpose)
+        ]
         size = float(sum(f.bytes for f in waiting) or sum(v.bytes for n, v in have.items() if n in todo))
         will = [
             f"read {len(s.files[ds])} file{'s' if len(s.files[ds]) != 1 else ''} of {ds} into bronze"
@@ -176,7 +182,7 @@ class Refine:
             + layer_code(site, ref, settings, "gold"),
             settings=settings.model_dump(mode="json", include={"datasets", "expect", "key", "label", "rnd"}),
             nothing_to_do=nothing,
-            answer={"layers": unchanged, "refused": []},
+            answer={"layers": unchanged, "refused": standing},
             size=size,
             bound_seconds=len(steps) * site.settings.estate.worker.max_step_seconds,
         )
@@ -225,7 +231,7 @@ class Refine:
         params = {
             "dataset": dataset, "purpose": purpose, "format": ds.format, "dialect": {"delimiter": ds.delimiter, "encoding": ds.encoding, "null": ds.null},
             "types": {**types, **ds.types}, "drift": ds.drift, "label": settings.label, "expect": [e.model_dump() for e in ds.expect if e.on == "bronze"],
-            "rnd": settings.rnd.get(env, False), "files": todo, "tables": {"bronze": bronze, "quarantine": quarantine},  # type: ignore[call-overload]
+            "rnd": settings.rnd.get(env, False), "how": d.reading(ds), "files": todo, "tables": {"bronze": bronze, "quarantine": quarantine},  # type: ignore[call-overload]
             "expected": expected_versions(desk, ref, env, [quarantine, bronze]),
         }  # fmt: skip
         inputs = {
@@ -324,20 +330,24 @@ class Refine:
         self, call: Call, ref: ModelRef, p: dict[str, Any], result: JobResult, desk: Desk
     ) -> dict[str, Any]:
         purpose: Purpose = p["purpose"]
-        by_sha = {f["sha256"]: f for f in result.value["files"]}
+        by_name = {f["name"]: f for f in result.value["files"]}
         outs = {o.table: o for o in result.tables}
         names = p["tables"]
         bronze, quarantine = outs[names["bronze"]], outs.get(names["quarantine"])
-        read, refused, rows = [], [], []
+        read, refused, kept_out, rows = [], [], [], []
         for f in p["files"]:
-            said = by_sha[f["sha256"]]
+            said = by_name[f["name"]]
             if said["status"] == "refused":
                 refused.append({"file": f["name"], "reason": said["reason"]})
+                kept_out.append(
+                    {k: f[k] for k in ("date", "sha256")}
+                    | {"name": f["delivered"], "reason": said["reason"], "how": p["how"]}
+                )
                 continue
             mine = {
                 "date": f["date"], "name": f["delivered"], "path": f["lake_path"], "sha256": f["sha256"], "rows_in": said["rows_in"], "bronze": said["bronze"], "quarantine": said["quarantine"],
-                "bronze_files": [x.path for x in bronze.add if x.source == f["sha256"]],
-                "quarantine_files": [x.path for x in quarantine.add if x.source == f["sha256"]] if quarantine else [],
+                "bronze_files": [x.path for x in bronze.add if x.source == f["name"]],
+                "quarantine_files": [x.path for x in quarantine.add if x.source == f["name"]] if quarantine else [],
             }  # fmt: skip
             if said["rows_in"] != said["bronze"] + said["quarantine"]:
                 raise UsageError(
@@ -347,7 +357,7 @@ class Refine:
             read.append(mine)
         facts = {
             "files": read,
-            "refused": refused,
+            "refused": kept_out,
             "types": result.value["types"],
             "drift": result.value.get("drift", []),
         }
@@ -367,13 +377,14 @@ class Refine:
         for f in seen:
             rows.append(d.seen_row(ref, call.env, f, *stats[f.path], by=desk.actor.rights))
         quarantined = sum(x["quarantine"] for x in read)
+        drift = facts["drift"] if p["drift"] != "evolve" else []
 
         def change(c: Any) -> dict[str, Any]:
             for v in made:
                 put(c, v)
             for row in rows:
                 upsert(c, t.in_files, row, () if row["at"] == "" else None)
-            return {"layers": [_layer(made[-1], quarantined, changed=True)], "refused": refused}
+            return {"layers": [_layer(made[-1], quarantined, changed=True, drift=drift)], "refused": refused}
 
         return desk.commit(change)
 
@@ -383,9 +394,16 @@ def _fixed_types(site: Site, ref: ModelRef, env: str, dataset: str, purpose: Pur
     return dict(found.facts.get("types", {})) if found else {}
 
 
-def _layer(v: Version, quarantined: int, *, changed: bool) -> dict[str, Any]:
+def _layer(
+    v: Version, quarantined: int, *, changed: bool, drift: Sequence[dict[str, Any]] = ()
+) -> dict[str, Any]:
     name = TableName.parse(v.name)
     warn = [q for q in v.quality if not q["passed"]]
+    warn += [
+        {"check": f"drift:{x['kind']}", "column": x["column"], "level": "warn", "passed": False}
+        | {"message": f"{x['file']}: {x['kind']} column {x['column']}: {x['detail']}"}
+        for x in drift
+    ]
     return {
         "dataset": name.dataset,
         "layer": name.layer,

@@ -136,7 +136,7 @@ def _explained(path: Path, source: str) -> Iterator[None]:
         yield
     except SyntaxError as e:
         raise StepError(f"{path.name} line {e.lineno}: {(e.text or '').strip()}: {e.msg}") from e
-    except (Exception, SystemExit) as e:
+    except (Exception, SystemExit, KeyboardInterrupt) as e:
         lines = source.splitlines()
         own = [
             f.lineno for f in traceback.extract_tb(e.__traceback__) if f.filename == str(path) and f.lineno

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 _QUEUE = "esml-acts"
+_UNDER_WAY = ("ENQUEUED", "PENDING", "DELAYED")
 _body: Callable[[str], None] | None = None
 _registered: dict[str, Any] = {}
 
@@ -58,7 +59,12 @@ class Durable:
 
     def enqueue(self, run: str, attempt: int, *, partition: str) -> None:
         """Hand one intent over; the workflow's id is run and attempt, so repeating is harmless."""
-        with self._id(f"{run}.{attempt}"), self._options(queue_partition_key=partition):
+        name = f"{run}.{attempt}"
+        found = self._dbos.get_workflow_status(name)
+        if found is not None and found.status not in _UNDER_WAY:
+            # a worker that was ending gave the run back: the store says that it is open, and the store is right
+            self._dbos.delete_workflow(name)
+        with self._id(name), self._options(queue_partition_key=partition):
             self._dbos.enqueue_workflow(_QUEUE, _registered["run"], run)
 
     def close(self) -> None:

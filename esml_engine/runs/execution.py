@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from esml_engine.errors import CancelledError, EsmlError, FailedError
+from esml_engine.errors import CancelledError, EsmlError, FailedError, LostError, disk_full
 from esml_engine.faults import point
 from esml_engine.platforms.base import Platform
 from esml_engine.runs import records
@@ -61,9 +61,11 @@ def run_job(
     """Submit a job, follow it with progress, honour cancel and the time limit.
 
     Raises:
-        JobFailedError: the step failed. CancelledError: somebody asked to. FailedError: no result was left.
+        JobFailedError: the step failed. CancelledError: somebody asked to. LostError: no result was left.
     """
     path = Path(spec.work) / "spec.json"
+    for left in ("result.json", "progress.json"):  # of the same attempt of a run that is retried
+        path.with_name(left).unlink(missing_ok=True)
     path.write_text(spec.to_json(), encoding="utf-8")
     point("job:before")
     handle = platform.submit(str(path))
@@ -77,9 +79,9 @@ def run_job(
                 raise JobFailedError(result.error or {"message": f"{spec.step} failed"})
             return result
         if state.state == "lost":
-            raise FailedError(
+            raise LostError(
                 f"{spec.step}: {state.message} (attempt {spec.attempt})",
-                hint="it is tried again; see the run's log",
+                hint="see the run's log for what ended its process",
             )
         if records.cancelled(store, spec.run):
             platform.cancel(handle)
@@ -110,5 +112,7 @@ def document(error: BaseException) -> dict[str, Any]:
     """Any error as the contract's inner document; unforeseen ones without their text's paths."""
     if isinstance(error, EsmlError):
         return dict(error.document()["error"])
-    made = FailedError(f"{type(error).__name__}: {error}", hint="see the worker's log; report it with the id")
+    made = disk_full(error) or FailedError(
+        f"{type(error).__name__}: {error}", hint="see the worker's log; report it with the id"
+    )
     return dict(made.document()["error"])

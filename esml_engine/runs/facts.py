@@ -16,7 +16,7 @@ class FileOut:
     bytes: int
     stats: str  # Delta statistics, JSON: numRecords, minValues, maxValues, nullCount
     partition: dict[str, str] = field(default_factory=dict)
-    source: str = ""  # sha256 of the IN file behind it (bronze, quarantine), else ""
+    source: str = ""  # name of the IN file behind it (bronze, quarantine), else ""
 
 
 @dataclass(frozen=True)

@@ -41,7 +41,7 @@ def open_runs(store: Store) -> list[dict[str, Any]]:
     """Queued and running runs, oldest first."""
     r = t.runs
     return store.rows(
-        sa.select(r.c.run, r.c.object, r.c.env, r.c.state, r.c.cancel)
+        sa.select(r.c.run, r.c.object, r.c.env, r.c.state, r.c.cancel, r.c.attempt)
         .where(r.c.state.in_(("queued", "running")))
         .order_by(r.c.run)
     )

@@ -230,14 +230,12 @@ def test_the_label_may_be_absent_for_inference(lake: TestLake) -> None:
 
 def test_a_redelivered_file_replaces_its_rows(lake: TestLake) -> None:
     first = lake.deliver({"a.csv": b"a,b\n1,x\nbad\n", "b.csv": b"a,b\n2,y\nworse\n"})
-    again = lake.deliver(
-        {"a.csv": b"a,b\n3,z\n"}, replaces=[first["files"][0]["sha256"]], types=first["types"]
-    )
+    again = lake.deliver({"a.csv": b"a,b\n3,z\n"}, replaces=[first["files"][0]["name"]], types=first["types"])
     assert [r["a"] for r in lake.rows("ds/bronze")] == [2, 3]
     assert [r["raw"] for r in lake.rows("ds/quarantine")] == ["worse"]
     assert again["files"][0]["rows_in"] == 1
     sources = {f.source for f in lake.outs["ds/bronze"].add}
-    assert sources == {again["files"][0]["sha256"]}
+    assert sources == {again["files"][0]["name"]}
 
 
 def test_expectations_stop_bronze(lake: TestLake) -> None:

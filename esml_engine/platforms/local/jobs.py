@@ -96,8 +96,8 @@ class Jobs:
         )
         result = folder / "result.json"
         if result.exists():
-            if ended:
-                self._forget(handle)
+            self.wait(handle, 5.0)  # the result is the last thing that it writes
+            self._forget(handle)
             return JobState("done", 1.0, "", result.read_text(encoding="utf-8"))
         if ended:
             self._forget(handle)

@@ -65,7 +65,10 @@ class LocalPlatform:
             for n in names:
                 if not n.startswith("."):
                     p = Path(here) / n
-                    s = p.stat()
+                    try:
+                        s = p.stat()
+                    except FileNotFoundError:  # gone since the folder was read
+                        continue
                     out.append((str(p.relative_to(base)), s.st_size, s.st_mtime_ns))
         return sorted(out)
 

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import re
+import uuid
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from esml_engine.errors import PlatformError
+from esml_engine.errors import PlatformError, UsageError
 
 if TYPE_CHECKING:
     from cryptography.fernet import Fernet
@@ -20,11 +23,10 @@ class SecretStore:
 
     def put(self, name: str, value: str) -> None:
         """Keep a secret: whole or not at all."""
-        self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-        new = self.folder / f"{name}.{os.getpid()}.tmp"
-        new.write_bytes(self._cipher().encrypt(value.encode()))
-        new.chmod(0o600)
-        new.replace(self.folder / name)
+        path = self._path(name)
+        _write(
+            path.with_name(f".{name}.{uuid.uuid4().hex[:8]}.tmp"), self._cipher().encrypt(value.encode())
+        ).replace(path)
 
     def get(self, name: str) -> str | None:
         """A secret, or None.
@@ -34,27 +36,39 @@ class SecretStore:
         """
         from cryptography.fernet import InvalidToken
 
-        path = self.folder / name
+        path = self._path(name)
         if not path.is_file():
             return None
         try:
             return str(self._cipher().decrypt(path.read_bytes()).decode())
-        except InvalidToken as e:
+        except (InvalidToken, ValueError) as e:  # ValueError: the key itself is no key any more
             raise PlatformError(
                 f"secret {name} can't be decrypted",
                 hint="the secret or its key was changed; store the secret again",
             ) from e
+
+    def _path(self, name: str) -> Path:
+        if not re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,120}", name):
+            raise UsageError(
+                f"{name!r} is no name of a secret", hint="letters, digits, dot, dash and underscore"
+            )
+        return self.folder / name
 
     def _cipher(self) -> Fernet:
         from cryptography.fernet import Fernet
 
         path = self.folder / ".key"
         self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-        try:
-            fd = os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600)
-        except FileExistsError:
-            pass
-        else:
-            with os.fdopen(fd, "wb") as f:
-                f.write(Fernet.generate_key())
+        if not path.exists():
+            new = _write(path.with_name(f".key.{uuid.uuid4().hex[:8]}.tmp"), Fernet.generate_key())
+            with contextlib.suppress(FileExistsError):  # another process was first: its key counts
+                os.link(new, path)
+            new.unlink()
         return Fernet(path.read_bytes())
+
+
+def _write(path: Path, content: bytes) -> Path:
+    """A file that only its owner may read, from its first byte on."""
+    with os.fdopen(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600), "wb") as f:
+        f.write(content)
+    return path

@@ -1,6 +1,6 @@
 """IN to bronze of a CSV with 1,000,000 rows and 10 mixed columns, against DuckDB's plain CSV-to-parquet copy.
 
-    python -m benchmarks.bronze [ROWS]
+    python -m benchmarks.bench_bronze [clean|quoted|dirty] [ROWS]
 
 Three files: clean with types inferred (the target: at most 2 x), clean with quotes, and one with a few bad rows, which
 takes the exact way.
@@ -15,7 +15,7 @@ from pathlib import Path
 
 import duckdb
 
-from benchmarks.harness import compare
+from benchmarks.harness import compare, measure
 
 _ROWS = """
 SELECT i AS id, CAST(hash(i) % 100 AS INT) AS age, round((hash(i + 1) % 1000000) / 1000, 3) AS amount,
@@ -64,24 +64,24 @@ def reference(path: Path, folder: Path) -> None:
         con.execute(f"COPY (FROM read_csv('{path}', ignore_errors=true)) TO '{folder / 'reference.parquet'}'")
 
 
-def main(rows: int) -> None:
-    """Make the files below a temporary folder and print one line each."""
+def main(case: str, rows: int) -> None:
+    """Make the file below a temporary folder and print the line."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        clean, quoted, dirty = folder / "clean.csv", folder / "quoted.csv", folder / "dirty.csv"
+        path = folder / f"{case}.csv"
+        options = "(FORCE_QUOTE (name, code))" if case == "quoted" else ""
         with duckdb.connect() as con:
             con.execute("SET enable_progress_bar = false")
-            con.execute(f"COPY ({_ROWS.format(rows=rows)}) TO '{clean}'")
-            con.execute(f"COPY ({_ROWS.format(rows=rows)}) TO '{quoted}' (FORCE_QUOTE (name, code))")
-        dirty.write_bytes(clean.read_bytes() + b"x,1,1,1,true,2020-01-01,2020-01-01,a,b,c\n" * 10)
-        for label, path in (("clean", clean), ("quoted", quoted), ("dirty", dirty)):
-            compare(
-                f"bronze {label} {rows} rows {path.stat().st_size / 1e6:.0f} MB",
-                functools.partial(ours, path, folder),
-                functools.partial(reference, path, folder),
-                prepare,
-            )
+            con.execute(f"COPY ({_ROWS.format(rows=rows)}) TO '{path}' {options}")
+        if case == "dirty":
+            with path.open("ab") as f:
+                f.write(b"x,1,1,1,true,2020-01-01,2020-01-01,a,b,c\n" * 10)
+        compare(
+            f"bronze {case} {rows} rows {path.stat().st_size / 1e6:.0f} MB",
+            functools.partial(measure, functools.partial(ours, path, folder), prepare),
+            functools.partial(measure, functools.partial(reference, path, folder), prepare),
+        )
 
 
 if __name__ == "__main__":
-    main(int(sys.argv[1]) if len(sys.argv) > 1 else 1_000_000)
+    main(sys.argv[1] if len(sys.argv) > 1 else "clean", int(sys.argv[2]) if len(sys.argv) > 2 else 1_000_000)

@@ -1,11 +1,14 @@
 """Counts by day and a page of 100 of a million scored rows in 30 partitions, against the same SQL by hand in DuckDB.
 
-Target: at most twice the time of the SQL by hand. Run from the repository's root: `python -m benchmarks.scored_page`.
+    python -m benchmarks.bench_scored_page [narrow|values|all]
+
+Target: at most twice the time of the SQL by hand.
 """
 
 from __future__ import annotations
 
 import datetime as dt
+import sys
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
@@ -13,7 +16,7 @@ from pathlib import Path
 import duckdb
 import psutil
 
-from benchmarks.harness_http import interleaved, report, timed
+from benchmarks.harness import interleaved, report, timed
 from esml_engine.scored.facts import ScoredFilter, ScoredSource
 from esml_engine.scored.query import query
 
@@ -49,35 +52,35 @@ def _by_hand(con: duckdb.DuckDBPyConnection, folder: str, where: str) -> Callabl
     return run
 
 
-def main() -> None:
+def main(case: str) -> None:
     """Run both in turns, for a narrow filter, a filter on values, and none."""
     cases = {
-        "scored_page": (
+        "narrow": (
             ScoredFilter(since=dt.date(2026, 10, 8), until=dt.date(2026, 10, 21), callers=("caller7",)),
             "scored_date BETWEEN '2026-10-08' AND '2026-10-21' AND caller_id = 'caller7'",
         ),
-        "scored_page_values": (
+        "values": (
             ScoredFilter(where=("f0 > 50", "city in text1,text2,text3")),
             "f0 > 50 AND city IN ('text1','text2','text3')",
         ),
-        "scored_page_all": (ScoredFilter(), "true"),
+        "all": (ScoredFilter(), "true"),
     }
     with tempfile.TemporaryDirectory() as name:
         folder = f"{name}/scored"
         source = _make(folder)
         con = duckdb.connect()
         con.execute("SET TimeZone = 'UTC'")
-        for case, (wanted, where) in cases.items():
-            hand = _by_hand(con, folder, where)
-            ours = query(source, wanted)
-            counts, page = hand()  # type: ignore[misc]
-            assert [(d["day"], d["rows"], d["calls"]) for d in ours["by_day"]] == [
-                (str(a), b, c) for a, b, c in counts
-            ]
-            assert [r["request_id"] for r in ours["rows"]] == [r[0] for r in page]
-            a, b = interleaved(timed(lambda wanted=wanted: query(source, wanted)), timed(hand), ROUNDS)  # type: ignore[misc]
-            report(case, a, b, psutil.Process().memory_info().rss / 1e6)
+        wanted, where = cases[case]
+        hand = _by_hand(con, folder, where)
+        ours = query(source, wanted)
+        counts, page = hand()  # type: ignore[misc]
+        assert [(d["day"], d["rows"], d["calls"]) for d in ours["by_day"]] == [
+            (str(a), b, c) for a, b, c in counts
+        ]
+        assert [r["request_id"] for r in ours["rows"]] == [r[0] for r in page]
+        a, b = interleaved(timed(lambda: query(source, wanted)), timed(hand), ROUNDS)
+        report(f"scored_page_{case}", a, b, psutil.Process().memory_info().rss / 1e6)
 
 
 if __name__ == "__main__":
-    main()
+    main(sys.argv[1] if len(sys.argv) > 1 else "narrow")

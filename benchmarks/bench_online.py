@@ -2,7 +2,7 @@
 
 Target: at least 60 % of the bare app's requests a second (ratio at most 1.67). The bare app predicts each request by
 itself; the endpoint predicts together what arrives together, which pays for its ledger. With one client there is
-nothing to share, so that ratio is printed too. Run from the repository's root: `python -m benchmarks.online`.
+nothing to share: `python -m benchmarks.bench_online 1` measures that.
 """
 
 from __future__ import annotations
@@ -24,7 +24,8 @@ from typing import Any
 
 import psutil
 
-from benchmarks.harness_http import COLUMNS, interleaved, report
+from benchmarks.harness import interleaved, report
+from benchmarks.http_load import COLUMNS
 from esml_engine.serving.facts import Config, Control, Slot
 
 KEY = "bench"
@@ -121,14 +122,14 @@ def _running(command: list[str], port: int, env: Mapping[str, str]) -> Iterator[
 
 
 def _load(port: int, clients: int) -> float:
-    command = [sys.executable, str(HERE / "harness_http.py"), str(port), "/score", str(clients), str(CALLS)]
+    command = [sys.executable, str(HERE / "http_load.py"), str(port), "/score", str(clients), str(CALLS)]
     done = subprocess.run(
         command, env={**os.environ, "BENCH_KEY": KEY}, check=True, capture_output=True, text=True
     )
     return float(done.stdout)
 
 
-def main() -> None:
+def main(clients: int) -> None:
     """Run both in turns and print the result."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
@@ -142,7 +143,7 @@ def main() -> None:
             f"{name}/control.json",
             ours,
             log=f"{name}/log",
-            loader="benchmarks.online:load",
+            loader="benchmarks.bench_online:load",
         )
         config.write(folder / "config.json")
         env = {"BENCH_FOLDER": name, "PYTHONPATH": str(HERE.parent)}
@@ -152,16 +153,15 @@ def main() -> None:
             "-m",
             "uvicorn",
             "--factory",
-            "benchmarks.online:bare",
+            "benchmarks.bench_online:bare",
             "--port",
             str(theirs),
         ]
         reference += ["--log-level", "warning", "--no-access-log"]
         with _running(endpoint, ours, env) as process, _running(reference, theirs, env):
-            for case, clients in (("online", 16), ("online_one_client", 1)):
-                a, b = interleaved(partial(_load, ours, clients), partial(_load, theirs, clients), ROUNDS)
-                report(case, a, b, psutil.Process(process.pid).memory_info().rss / 1e6)
+            a, b = interleaved(partial(_load, ours, clients), partial(_load, theirs, clients), ROUNDS)
+            report(f"online_{clients}_clients", a, b, psutil.Process(process.pid).memory_info().rss / 1e6)
 
 
 if __name__ == "__main__":
-    main()
+    main(int(sys.argv[1]) if len(sys.argv) > 1 else 16)

@@ -1,7 +1,6 @@
-"""Shared by the benchmarks of serving: one JSON line a result, and a lean HTTP load of many clients.
+"""A lean HTTP load of many clients, in a process of its own.
 
-`python benchmarks/harness_http.py PORT PATH CLIENTS CALLS` (key in the environment) is the load, a process of its own;
-it prints the seconds that the calls took.
+`python benchmarks/http_load.py PORT PATH CLIENTS CALLS` (key in the environment) prints the seconds that the calls took.
 """
 
 from __future__ import annotations
@@ -9,42 +8,10 @@ from __future__ import annotations
 import asyncio
 import json
 import os
-import statistics
 import sys
 import time
-from collections.abc import Callable
 
 COLUMNS = [f"f{n}" for n in range(10)]
-
-
-def report(name: str, ours: list[float], reference: list[float], peak_mb: float) -> None:
-    """Print the medians of interleaved runs, and their ratio (ours / reference)."""
-    a, b = statistics.median(ours), statistics.median(reference)
-    line = {"name": name, "ours_s": round(a, 4), "reference_s": round(b, 4), "ratio": round(a / b, 2)}
-    print(json.dumps({**line, "peak_mb": round(peak_mb, 1)}), flush=True)
-
-
-def interleaved(
-    ours: Callable[[], float], reference: Callable[[], float], rounds: int
-) -> tuple[list[float], list[float]]:
-    """Seconds of both, taken in turns after one unmeasured round."""
-    ours(), reference()
-    a, b = [], []
-    for _ in range(rounds):
-        a.append(ours())
-        b.append(reference())
-    return a, b
-
-
-def timed(work: Callable[[], object]) -> Callable[[], float]:
-    """A function that says how long `work` took."""
-
-    def run() -> float:
-        started = time.perf_counter()
-        work()
-        return time.perf_counter() - started
-
-    return run
 
 
 async def _client(port: int, path: str, calls: int, first: int, key: str) -> None:
