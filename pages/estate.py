@@ -89,7 +89,7 @@ def _table(shown: list[view.Row], environments: tuple[str, ...]) -> None:
     )  # fmt: skip
     config: dict[str, Any] = {
         "Needs attention": st.column_config.TextColumn(
-            width=185, help="The worst open need; the list is sorted by it."
+            width=165, help="The worst open need; the list is sorted by it."
         ),
         "progress": st.column_config.ProgressColumn(
             "IN → prod",
