@@ -89,7 +89,7 @@ def _table(shown: list[view.Row], environments: tuple[str, ...]) -> None:
     )  # fmt: skip
     config: dict[str, Any] = {
         "Needs attention": st.column_config.TextColumn(
-            width=165, help="The worst open need; the list is sorted by it."
+            width=150, help="The worst open need; the list is sorted by it."
         ),
         "progress": st.column_config.ProgressColumn(
             "IN → prod",
@@ -103,7 +103,8 @@ def _table(shown: list[view.Row], environments: tuple[str, ...]) -> None:
         "Whose turn": st.column_config.TextColumn(help="The role that makes the next step."),
         **{
             env: st.column_config.TextColumn(
-                width=88, help=f"Champion in {env}: version and metric on gold_test."
+                width=84 if any(r.champions[env] for r in shown) else None,
+                help=f"Champion in {env}: version and metric on gold_test.",
             )
             for env in ("dev", "test", "prod")
         },
