@@ -37,11 +37,14 @@ def plan_card(
     site = estate.site
     rule = access.rule_name(plan.call)
     alive = worker_alive(site)
+    with site.store.read() as connection:
+        running = records.same_open(connection, plan.hash)
     c = card(
         plan.document(),
         worker=alive,
         who="" if plan.allowed else who_can(site, rule, plan.call.project),
         durable=durable,
+        running=running,
     )
     with st.container(border=True):
         _said_now(key)
@@ -89,6 +92,7 @@ def start_button(c: Card, label: str, start: Callable[[str], dict[str, Any]], *,
                 "refused": "policy",
                 "waits": "hourglass_top",
                 "worker": "power_off",
+                "running": "progress_activity",
             }[c.kind]
             st.markdown(f":material/{sign}: {c.blocked[:1].upper()}{c.blocked[1:]}", width="content")
         else:

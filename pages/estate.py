@@ -65,7 +65,7 @@ def _filters(found: list[view.Row], teams: dict[str, str]) -> list[view.Row]:
     with st.container(horizontal=True, vertical_alignment="center"):
         picked = chips("Stage", {s: f"{s} · {n}" for s, n in stages.items()}, "stage")
         needs = chips("Attention", {k: f"{view.KINDS[k]} · {n}" for k, n in kinds.items()}, "attention")
-        with st.container(width=300):
+        with st.container(width=220):
             q = st.text_input(
                 "Search",
                 key="q",
@@ -89,7 +89,7 @@ def _table(shown: list[view.Row], environments: tuple[str, ...]) -> None:
     )  # fmt: skip
     config: dict[str, Any] = {
         "Needs attention": st.column_config.TextColumn(
-            width="medium", help="The worst open need; the list is sorted by it."
+            width=150, help="The worst open need; the list is sorted by it."
         ),
         "progress": st.column_config.ProgressColumn(
             "IN → prod",
@@ -102,7 +102,10 @@ def _table(shown: list[view.Row], environments: tuple[str, ...]) -> None:
         "Since": st.column_config.TextColumn(help="How long it has been in this stage."),
         "Whose turn": st.column_config.TextColumn(help="The role that makes the next step."),
         **{
-            env: st.column_config.TextColumn(help=f"Champion in {env}: version and metric on gold_test.")
+            env: st.column_config.TextColumn(
+                width=84 if any(r.champions[env] for r in shown) else None,
+                help=f"Champion in {env}: version and metric on gold_test.",
+            )
             for env in ("dev", "test", "prod")
         },
         "Next run": st.column_config.TextColumn(

@@ -29,7 +29,7 @@ class Card:
     irreversible: tuple[str, ...]
     hash: str
     blocked: str  # why the button is disabled; '' when it may be pressed
-    kind: str  # ready | nothing | forbidden | refused | waits | worker
+    kind: str  # ready | running | nothing | forbidden | refused | waits | worker
 
 
 def reads_of(document: dict[str, Any]) -> tuple[str, str]:
@@ -50,8 +50,10 @@ def reads_of(document: dict[str, Any]) -> tuple[str, str]:
     return "nothing", ""
 
 
-def card(document: dict[str, Any], *, worker: bool, who: str = "", durable: bool = True) -> Card:
-    """From the plan's document. `who`: people who could do it; `durable`: the act runs on the worker."""
+def card(
+    document: dict[str, Any], *, worker: bool, who: str = "", durable: bool = True, running: str | None = None
+) -> Card:
+    """From the plan's document. `who`: people who could do it; `durable`: the act runs on the worker; `running`: the open run of this very plan."""
     seconds, cost, policy = (
         document["predicted"]["seconds"],
         document["predicted"]["cost"],
@@ -72,6 +74,8 @@ def card(document: dict[str, Any], *, worker: bool, who: str = "", durable: bool
         kind, blocked = "refused", f"Policy of {policy['origin']} refuses: {policy['reason']}."
     elif policy["verdict"] == "ask":
         kind, blocked = "waits", f"Policy of {policy['origin']} asks for an approval: {policy['reason']}."
+    elif running:
+        kind, blocked = "running", f"Run `{running}` does exactly this now: follow it below."
     elif durable and not worker:
         kind, blocked = "worker", "The worker is not running. Start it with `esml up`."
     limit = policy.get("limits", {}).get("max_cost_run")
