@@ -383,7 +383,7 @@ class Refine:
             for v in made:
                 put(c, v)
             for row in rows:
-                upsert(c, t.in_files, row, () if row["at"] == "" else None)
+                upsert(c, t.in_files, row, ("path", "stat"))  # when it was delivered stays
             return {"layers": [_layer(made[-1], quarantined, changed=True, drift=drift)], "refused": refused}
 
         return desk.commit(change)
