@@ -7,15 +7,18 @@ import shutil
 import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
+import httpx
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
 from esml_engine.errors import EsmlError, UsageError
 from esml_engine.estate import Estate, Model, open_estate
-from tests.conftest import esml
+from tests.conftest import MODEL, esml
 from tests.invariants import violations
+from tests.working import until, worker
 
 REF = "p1/m1"
 Numbers = Callable[[str, int, int], Path]
@@ -453,3 +456,53 @@ def test_a_secret_of_a_name_with_slashes_stays_in_its_folder(empty: Estate) -> N
         platform.put_secret("../../estate", "x")
     with pytest.raises(UsageError):
         platform.get_secret("../../estate.toml")
+
+
+# requests over HTTP
+
+
+def test_wrong_requests_name_the_column(demo: Path) -> None:
+    """Against the demo's own endpoint, kept up by a long-lived worker."""
+    columns = [
+        c["name"] for c in esml(demo, "show", MODEL, "--table", "gold_test", "--limit", "1")["columns"]
+    ]
+    row = esml(demo, "show", MODEL, "--table", "gold_test", "--limit", "1")["rows"][0]
+    with worker(demo):
+        access = esml(demo, "keys", MODEL)
+
+        def ask(names: list[str], values: list[Any], key: str = access["key"]) -> httpx.Response:
+            return httpx.post(
+                access["url"],
+                json={"input_data": {"columns": names, "data": [values]}},
+                headers={"authorization": f"Bearer {key}"},
+                timeout=30,
+            )
+
+        health = access["url"].replace("/score", "/health")
+        until(lambda: answers(health), "the endpoint")
+        unknown = ask(["nonsense"], [1])
+        assert unknown.status_code == 400 and "error" in unknown.json()
+        features = [n for n in columns if n not in ("y", "patient_id")]
+        good = [row[n] for n in features]
+        said = ask(features, good)
+        if said.status_code != 200:  # the signature names what it takes
+            raise AssertionError(said.json())
+        extra = ask([*features, "nonsense"], [*good, 1])
+        assert extra.status_code == 400 and "nonsense" in extra.json()["error"]["message"]
+        missing = ask(features[1:], good[1:])
+        assert missing.status_code == 400 and features[0] in missing.json()["error"]["message"]
+        text = ask(features, ["tall", *good[1:]])
+        assert text.status_code == 400 and features[0] in text.json()["error"]["message"]
+        assert ask(features, good, key="wrong").status_code == 401
+        assert httpx.post(access["url"], content=b"{", timeout=30).status_code == 401
+        broken = httpx.post(
+            access["url"], content=b"{", headers={"authorization": f"Bearer {access['key']}"}, timeout=30
+        )
+        assert broken.status_code == 400 and "not JSON" in broken.json()["error"]["message"]
+
+
+def answers(health: str) -> bool:
+    try:
+        return httpx.get(health, timeout=2).status_code == 200
+    except httpx.HTTPError:
+        return False

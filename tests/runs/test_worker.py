@@ -7,10 +7,8 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import psutil
 import pytest
@@ -21,6 +19,7 @@ from esml_engine.runs import leases, records
 from esml_engine.store import schema as t
 from tests.conftest import esml
 from tests.invariants import violations
+from tests.working import until, worker
 
 Numbers = Callable[[str, int, int], Path]
 MEET = """import time
@@ -46,37 +45,6 @@ def step(df, ctx):
     Path({mine!r}).write_text(str(child.pid))
     time.sleep(600)
 """
-
-
-def until(ready: Callable[[], Any], what: str, seconds: float = 90) -> Any:
-    """Poll until it is so."""
-    end = time.monotonic() + seconds
-    while not (found := ready()):
-        assert time.monotonic() < end, f"{what} did not happen"
-        time.sleep(0.05)
-    return found
-
-
-@contextmanager
-def worker(root: Path) -> Iterator[subprocess.Popen]:
-    """A long-lived worker of its own process."""
-    process = subprocess.Popen(
-        [sys.executable, "-m", "esml_engine.work", str(root)],
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-    )
-    store = open_estate(root).site.store
-    try:
-        until(lambda: (h := leases.holder(store)) and h.alive and h.pid == process.pid, "the worker's lease")
-        yield process
-    finally:
-        process.terminate()
-        try:
-            process.wait(20)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
 
 
 def step(root: Path, model: str, code: str, name: str = "d1.py") -> Path:

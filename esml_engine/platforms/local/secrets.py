@@ -41,7 +41,7 @@ class SecretStore:
             return None
         try:
             return str(self._cipher().decrypt(path.read_bytes()).decode())
-        except (InvalidToken, ValueError) as e:  # ValueError: the key itself is no key any more
+        except InvalidToken as e:
             raise PlatformError(
                 f"secret {name} can't be decrypted",
                 hint="the secret or its key was changed; store the secret again",
@@ -64,7 +64,12 @@ class SecretStore:
             with contextlib.suppress(FileExistsError):  # another process was first: its key counts
                 os.link(new, path)
             new.unlink()
-        return Fernet(path.read_bytes())
+        try:
+            return Fernet(path.read_bytes())
+        except ValueError as e:
+            raise PlatformError(
+                "the key of the secrets is no key", hint=f"bring {path} back from a backup, or remove it"
+            ) from e
 
 
 def _write(path: Path, content: bytes) -> Path:

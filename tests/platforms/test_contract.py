@@ -1,0 +1,339 @@
+"""The contract of a platform: one suite over all implementations. Real processes; nothing is simulated."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import stat
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+
+from esml_engine.errors import PlatformError, UsageError
+from esml_engine.lake.files import new_name, schema_text, write_arrow
+from esml_engine.platforms.base import Platform
+from esml_engine.platforms.local.platform import LocalPlatform
+from esml_engine.runs.facts import JobResult, JobSpec, TableIn
+
+PLATFORMS = {"local": lambda root: LocalPlatform(root, "dev")}
+WAITS = """import subprocess
+import sys
+import time
+from pathlib import Path
+
+
+def step(df, ctx):
+    child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"])
+    Path({mark!r}).write_text(str(child.pid))
+    time.sleep(600)
+"""
+
+
+@pytest.fixture(params=sorted(PLATFORMS))
+def platform(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Platform]:
+    root = tmp_path / "estate"
+    root.mkdir()
+    made: Platform = PLATFORMS[request.param](root)
+    yield made
+    made.close()
+
+
+def until(ready: Callable[[], Any], what: str, seconds: float = 120) -> Any:
+    end = time.monotonic() + seconds
+    while not (found := ready()):
+        assert time.monotonic() < end, f"{what} did not happen"
+        time.sleep(0.05)
+    return found
+
+
+def living(pid: int) -> bool:
+    try:
+        return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
+
+
+# lake
+
+
+def test_files_arrive_whole(platform: Platform, tmp_path: Path) -> None:
+    (tmp_path / "a").write_bytes(b"x" * 3_000_000)
+    platform.make_skeleton(["projects/p/m/train"])
+    platform.make_skeleton(["projects/p/m/train"])
+    assert platform.list_files("projects/p/m") == []
+    assert platform.list_files("never/made") == []
+    platform.put_file(tmp_path / "a", "projects/p/m/deep/er/a")
+    platform.put_file(tmp_path / "a", "projects/p/m/deep/er/a")
+    [(path, size, modified)] = platform.list_files("projects/p/m")
+    assert (path, size) == ("projects/p/m/deep/er/a", 3_000_000) and modified > 0
+
+
+def test_an_error_midway_leaves_nothing(platform: Platform, tmp_path: Path) -> None:
+    with pytest.raises(OSError):
+        platform.put_file(tmp_path / "not there", "in/a")
+    (tmp_path / "old").write_bytes(b"old")
+    platform.put_file(tmp_path / "old", "in/b")
+    with pytest.raises(OSError):
+        platform.put_file(Path("/proc/self/mem"), "in/b")  # opens, and fails when it is read
+    assert [(p, n) for p, n, _ in platform.list_files("in")] == [("in/b", 3)]
+
+
+def test_a_kill_midway_leaves_nothing(platform: Platform, tmp_path: Path) -> None:
+    fifo = tmp_path / "slow"
+    os.mkfifo(fifo)
+    code = (
+        "import sys; from pathlib import Path; from tests.platforms.test_contract import PLATFORMS; "
+        f"PLATFORMS[{platform.kind!r}](Path(sys.argv[1])).put_file(Path(sys.argv[2]), 'in/a')"
+    )
+    root = Path(platform.lake_root()).parents[1]
+    process = subprocess.Popen([sys.executable, "-c", code, str(root), str(fifo)])
+    with fifo.open("wb", buffering=0) as f:
+        f.write(b"half")
+        until(lambda: any((root / "lake").rglob(".*a*")), "the first half")
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+    assert platform.list_files("in") == []
+
+
+# jobs
+
+
+def job(platform: Platform, tmp_path: Path, code: str, run: str = "r-1") -> tuple[str, JobSpec]:
+    """Submit a silver step with a person's code; returns the handle."""
+    import pyarrow as pa
+
+    rows = pa.table({"id": [1, 2, 3]})
+    bronze = tmp_path / "bronze"
+    name = new_name(run, 1)
+    write_arrow(rows, str(bronze), name)
+    path = tmp_path / f"{run}.py"
+    path.write_text(code, encoding="utf-8")
+    work = platform.work_folder(run, "silver:d1", 1)
+    assert Path(work).is_dir() and platform.work_folder(run, "silver:d1", 1) == work
+    text = schema_text(rows.schema)
+    inputs = {
+        "bronze": TableIn("d1/bronze", str(bronze), 1, (name,), text, 3),
+        "silver": TableIn("d1/silver", str(tmp_path / "silver"), None),
+        "previous_bronze": TableIn("d1/bronze", "", None),
+    }
+    params = {
+        "dataset": "d1",
+        "purpose": "train",
+        "version": 1,
+        "table": "d1/silver",
+        "step": {"path": str(path), "kind": "py"},
+    }
+    spec = JobSpec(
+        run, "silver:d1", 1, "refining.silver", "dev", "p1", "m1", params, work, inputs, {"silver": str(tmp_path / "silver")}
+    )  # fmt: skip
+    (Path(work) / "spec.json").write_text(spec.to_json(), encoding="utf-8")
+    return platform.submit(str(Path(work) / "spec.json")), spec
+
+
+def end_of(platform: Platform, handle: str) -> Any:
+    def look() -> Any:
+        platform.wait(handle, 0.2)
+        state = platform.follow(handle)
+        return state if state.state != "running" else None
+
+    return until(look, "the job's end")
+
+
+def test_a_job_ends_with_its_result(platform: Platform, tmp_path: Path) -> None:
+    handle, spec = job(platform, tmp_path, "def step(df, ctx):\n    return df.head(2)\n")
+    state = end_of(platform, handle)
+    result = JobResult.from_json(state.result)
+    assert state.state == "done" and result.ok and result.tables[0].rows == 2
+    assert platform.follow(handle).state == "done", "it may be asked again, also by name alone"
+    assert PLATFORMS[platform.kind](Path(spec.work).parents[4]).follow(handle).state == "done"
+    platform.cancel(handle)  # ended: harmless
+
+
+def test_a_failing_job_says_why(platform: Platform, tmp_path: Path) -> None:
+    handle, _ = job(platform, tmp_path, "def step(df, ctx):\n    raise ValueError('no')\n")
+    result = JobResult.from_json(end_of(platform, handle).result)
+    assert not result.ok and result.error and result.error["code"] == "step"
+
+
+def test_progress_is_seen_and_cancel_ends_the_whole_group(platform: Platform, tmp_path: Path) -> None:
+    mark = tmp_path / "child"
+    handle, _ = job(platform, tmp_path, WAITS.format(mark=str(mark)))
+    child = int(until(lambda: mark.exists() and mark.read_text(), "the step's child"))
+    until(lambda: platform.follow(handle).fraction > 0, "progress")
+    parent = psutil.Process(child).ppid()
+    platform.cancel(handle)
+    until(lambda: not living(child) and not living(parent), "the end of the group", 10)
+    assert platform.follow(handle).state == "lost"
+
+
+def test_a_killed_job_is_lost(platform: Platform, tmp_path: Path) -> None:
+    handle, _ = job(platform, tmp_path, "import os\n\n\ndef step(df, ctx):\n    os.kill(os.getpid(), 9)\n")
+    assert end_of(platform, handle).state == "lost"
+    assert platform.follow("/never/submitted/spec.json").state == "lost"
+
+
+def test_a_job_dies_with_the_process_that_started_it(platform: Platform, tmp_path: Path) -> None:
+    if platform.kind != "local":
+        pytest.skip("jobs of a remote platform outlive the worker, which finds them again by name")
+    mark = tmp_path / "job"
+    step = f"import os, time\nfrom pathlib import Path\n\n\ndef step(df, ctx):\n    Path({str(mark)!r}).write_text(str(os.getpid()))\n    time.sleep(600)\n"
+    code = (
+        "import sys, time; from pathlib import Path; from tests.platforms import test_contract as c; "
+        f"c.job(c.PLATFORMS[{platform.kind!r}](Path(sys.argv[1])), Path(sys.argv[2]), sys.argv[3]); time.sleep(600)"
+    )
+    root = Path(platform.lake_root()).parents[1]
+    parent = subprocess.Popen([sys.executable, "-c", code, str(root), str(tmp_path), step])
+    pid = int(until(lambda: mark.exists() and mark.read_text(), "the job"))
+    parent.send_signal(signal.SIGKILL)
+    parent.wait()
+    until(lambda: not living(pid), "the job's end", 15)
+
+
+# tracking
+
+
+def test_tracking_is_ready_to_use(platform: Platform) -> None:
+    from mlflow.tracking import MlflowClient
+
+    client = MlflowClient(platform.tracking_uri())
+    run = client.create_run(client.create_experiment("e"))
+    client.log_metric(run.info.run_id, "rmse", 1.5)
+    again = MlflowClient(platform.tracking_uri()).get_run(run.info.run_id)
+    assert again.data.metrics == {"rmse": 1.5}
+
+
+# secrets
+
+
+def test_secrets(platform: Platform) -> None:
+    assert platform.get_secret("none") is None
+    for value in ("s3cret-ü", "another", ""):
+        platform.put_secret("endpoint-p-m-dev", value)
+        assert platform.get_secret("endpoint-p-m-dev") == value
+    for name in ("../up", "a/b", "", ".key", "a\n"):
+        with pytest.raises(UsageError):
+            platform.put_secret(name, "x")
+        with pytest.raises(UsageError):
+            platform.get_secret(name)
+
+
+def test_secrets_on_disk(platform: Platform) -> None:
+    if platform.kind != "local":
+        pytest.skip("only the local platform keeps secrets in files")
+    platform.put_secret("k", "in-clear-text")
+    folder = Path(platform.lake_root()).parents[1] / ".esml/secrets/dev"
+    files = [p for p in folder.rglob("*") if p.is_file()]
+    assert {p.name for p in files} == {"k", ".key"}
+    for p in files:
+        assert stat.S_IMODE(p.stat().st_mode) == 0o600 and b"in-clear-text" not in p.read_bytes()
+    assert stat.S_IMODE(folder.stat().st_mode) == 0o700
+    content = (folder / "k").read_bytes()
+    for bad in (content[:-4] + b"AAAA", b"", b"\xff\xfe"):
+        (folder / "k").write_bytes(bad)
+        with pytest.raises(PlatformError):
+            platform.get_secret("k")
+    (folder / "k").write_bytes(content)
+    (folder / ".key").write_bytes(b"no key")
+    with pytest.raises(PlatformError):
+        platform.get_secret("k")
+    with pytest.raises(PlatformError):
+        platform.put_secret("k2", "x")
+
+
+# endpoints
+
+
+def free_port() -> int:
+    with socket.socket() as s:
+        s.bind(("127.0.0.1", 0))
+        return int(s.getsockname()[1])
+
+
+def test_an_endpoint_starts_comes_back_and_ends(platform: Platform, tmp_path: Path) -> None:
+    port = free_port()
+    control = {"revision": 3, "live": "", "slots": {}, "traffic": {}, "save": True, "key_sha256": []}
+    config = {
+        "server": {"endpoint": "e1", "port": port, "ledger": str(tmp_path / "ledger.db")},
+        "control": control,
+    }
+    assert not platform.endpoint_state("e1").running
+    platform.stop_endpoint("e1")  # never started: harmless
+
+    def up() -> bool:
+        platform.apply_endpoint("e1", config)
+        return platform.endpoint_state("e1").running
+
+    until(up, "the endpoint")
+    assert platform.endpoint_state("e1").revision == 3
+    platform.apply_endpoint("e1", {**config, "control": {**control, "revision": 4}})
+    until(lambda: platform.endpoint_state("e1").revision == 4, "the new revision")
+    url = platform.endpoint_url("e1", port)
+    assert url.endswith("/score")
+    config = {**config, "control": {**control, "revision": 4}}
+    [pid] = [
+        c.laddr and c.pid
+        for c in psutil.net_connections("tcp")
+        if c.status == "LISTEN" and c.laddr.port == port
+    ]
+    os.kill(pid, signal.SIGKILL)
+    until(lambda: not living(pid), "its end")
+    until(lambda: not platform.endpoint_state("e1").running, "the platform knows it")
+    until(up, "the endpoint again")
+    with urllib.request.urlopen(url.replace("/score", "/metrics")) as r:
+        assert r.status == 200
+    platform.stop_endpoint("e1")
+    assert not platform.endpoint_state("e1").running
+    with socket.socket() as s:
+        s.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        s.bind(("127.0.0.1", port))  # nobody listens there any more
+
+
+def test_an_endpoint_that_cannot_start_is_tried_with_back_off(platform: Platform, tmp_path: Path) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        config = {
+            "server": {
+                "endpoint": "e2",
+                "port": port,
+                "ledger": str(tmp_path / "ledger.db"),
+                "no such key": 1,
+            },
+            "control": {
+                "revision": 1,
+                "live": "",
+                "slots": {},
+                "traffic": {},
+                "save": True,
+                "key_sha256": [],
+            },
+        }
+        pids: set[int] = set()
+        end = time.monotonic() + 12
+        while time.monotonic() < end:
+            platform.apply_endpoint("e2", config)
+            table = Path(platform.lake_root()).parents[1] / ".esml/processes.json"
+            pids |= {r["pid"] for r in json.loads(table.read_text()) if r["name"] == "e2"}
+            time.sleep(0.02)
+        assert 1 <= len(pids) <= 6, f"{len(pids)} starts in 12 s"
+
+
+# prices, doctor
+
+
+def test_prices_and_check(platform: Platform) -> None:
+    assert all(isinstance(k, str) and v >= 0 for k, v in platform.prices().items())
+    rows = platform.check()
+    assert rows and all({"part", "ok", "message", "hint"} <= set(r) for r in rows)
+    assert all(r["ok"] or r["hint"] for r in rows)
+    assert platform.storage_options() == {} or platform.kind != "local"
