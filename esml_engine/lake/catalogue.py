@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Generator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -124,6 +125,30 @@ def listing(store: Store, ref: ModelRef, env: str, name: str) -> list[Version]:
         .order_by(v.c.version.desc())
     )
     return [version_of(r) for r in rows]
+
+
+def newest_first(store: Store, ref: ModelRef, env: str, name: str) -> Generator[dict[str, Any], None, None]:
+    """Number and facts of a table's versions, read only as far as the caller goes."""
+    v = t.versions
+    q = (
+        sa.select(v.c.version, v.c.facts)
+        .where(v.c.object == str(ref), v.c.env == env, v.c.name == name)
+        .order_by(v.c.version.desc())
+    )
+    with store.read() as c:
+        for r in c.execute(q):
+            yield {"version": r[0], "facts": r[1] or {}}
+
+
+def made_by(store: Store, ref: ModelRef, env: str, name: str, run: str, step: str) -> Version | None:
+    """The version that a step of a run made."""
+    v = t.versions
+    row = store.first(
+        v.select()
+        .where(v.c.object == str(ref), v.c.env == env, v.c.name == name, v.c.run == run, v.c.step == step)
+        .order_by(v.c.version.desc())
+    )
+    return version_of(row) if row else None
 
 
 def table_uri(site: Site, ref: ModelRef, env: str, name: str) -> str:

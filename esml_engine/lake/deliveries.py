@@ -12,7 +12,7 @@ from typing import Any
 from esml_engine.clock import now
 from esml_engine.door.site import Site
 from esml_engine.errors import UsageError
-from esml_engine.lake.catalogue import listing
+from esml_engine.lake.catalogue import newest_first
 from esml_engine.refs import ModelRef, Purpose, TableName, model_folder
 from esml_engine.settings import DatasetSettings
 from esml_engine.store import schema as t
@@ -141,8 +141,10 @@ def loaded(
 ) -> dict[tuple[str, str], Loaded]:
     """What the current bronze holds, by (date, delivered name): the facts of all its versions laid over each other."""
     out: dict[tuple[str, str], Loaded] = {}
-    for v in reversed(listing(store, ref, env, str(TableName("bronze", dataset, purpose)))):
-        for f in v.facts.get("files", []):
+    for v in newest_first(store, ref, env, str(TableName("bronze", dataset, purpose))):
+        for f in v["facts"].get("files", []):
+            if (f["date"], f["name"]) in out:
+                continue
             out[(f["date"], f["name"])] = Loaded(
                 f["sha256"],
                 tuple(f["bronze_files"]),
@@ -150,7 +152,7 @@ def loaded(
                 f["rows_in"],
                 f["bronze"],
                 f["quarantine"],
-                v.version,
+                v["version"],
             )
     return out
 

@@ -62,6 +62,8 @@ def lake_versions(site: Site, ref: ModelRef, env: str) -> list[Version]:
 def catch_up(site: Site, ref: ModelRef, env: str) -> int:
     """Add versions that the lake has and the catalogue lacks; returns how many."""
     known = all_latest(site.store, ref, env)
+    if not any(_ahead(site, ref, env, name, known.get(name)) for name in table_names(site, ref)):
+        return 0
     missing = [
         v for v in lake_versions(site, ref, env) if v.name not in known or v.version > known[v.name].version
     ]
@@ -70,6 +72,23 @@ def catch_up(site: Site, ref: ModelRef, env: str) -> int:
             for v in missing:
                 put(c, v)
     return len(missing)
+
+
+def _ahead(site: Site, ref: ModelRef, env: str, name: str, known: Version | None) -> bool:
+    """Whether a table's log holds a numbered commit that the catalogue does not know; its history is not read."""
+    uri = table_uri(site, ref, env, name)
+    if "://" not in uri:
+        log = Path(uri) / "_delta_log"
+        # a log has no gaps, and its old entries are kept: without the next commit there is no later one
+        if not log.is_dir() or (known and not (log / f"{known.delta_version + 1:020d}.json").exists()):
+            return False
+    from deltalake import DeltaTable
+
+    storage = site.platform(env).storage_options() or None
+    if not DeltaTable.is_deltatable(uri, storage_options=storage):
+        return False
+    here = DeltaTable(uri, storage_options=storage).transaction_version(APP) or 0
+    return bool(here > (known.version if known else 0))
 
 
 def rebuild(site: Site) -> dict[str, int]:

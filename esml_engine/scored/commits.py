@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -13,7 +14,7 @@ import sqlalchemy as sa
 from esml_engine.door.facts import Actor, Desk
 from esml_engine.door.site import Site
 from esml_engine.faults import point
-from esml_engine.lake.catalogue import Version, latest, listing, put, table_uri
+from esml_engine.lake.catalogue import Version, latest, made_by, newest_first, put, table_uri
 from esml_engine.lake.commit import make_versions
 from esml_engine.lake.replay import catch_up
 from esml_engine.refs import ModelRef
@@ -63,6 +64,12 @@ def drained_seq(versions: list[Version], ledger: str) -> int:
     return max((int(v.facts["last_seq"]) for v in versions if v.facts.get("ledger") == ledger), default=0)
 
 
+def _drained(site: Site, ref: ModelRef, env: str, ledger: str) -> int:
+    """The same of the table as it is now: its newest commit from this ledger, each goes on where the last ended."""
+    with contextlib.closing(newest_first(site.store, ref, env, "scored")) as versions:
+        return next((int(v["facts"]["last_seq"]) for v in versions if v["facts"].get("ledger") == ledger), 0)
+
+
 def scored_to(versions: list[Version]) -> int | None:
     """The newest version of to_score that a batch run has scored."""
     return max((int(v.facts["to_score"]) for v in versions if v.facts.get("to_score")), default=None)
@@ -73,11 +80,9 @@ def append(
 ) -> Version:
     """Append to `scored` on whatever version it has now; the same run's append is found and adopted."""
     catch_up(desk.site, ref, env)
-    mine = [
-        v for v in listing(desk.site.store, ref, env, "scored") if v.run == desk.run and v.step == desk.step
-    ]
-    if mine:
-        return mine[0]
+    mine = made_by(desk.site.store, ref, env, "scored", desk.run, desk.step)
+    if mine is not None:
+        return mine
     now = latest(desk.site.store, ref, env, "scored")
     total = (now.rows if now else 0) + sum(f.rows for f in out.add)
     out = TableOut(out.table, out.schema, out.add, rows=total, facts=out.facts)
@@ -116,13 +121,12 @@ def drain_ledger(site: Site, ref: ModelRef, env: str) -> int:
     with _one_at_a_time:
         with LedgerReader(path) as reader:
             ledger, last = reader.id, reader.last_seq()
-        done = drained_seq(listing(site.store, ref, env, "scored"), ledger)
+        done = _drained(site, ref, env, ledger)
         if last <= max(done, _nothing_kept.get(ledger, 0)):
             return 0
         catch_up(site, ref, env)
-        versions = listing(site.store, ref, env, "scored")
-        done = drained_seq(versions, ledger)
-        done = max(done, _nothing_kept.get(ledger, 0))
+        now = latest(site.store, ref, env, "scored")
+        done = max(_drained(site, ref, env, ledger), _nothing_kept.get(ledger, 0))
         if last <= done:
             return 0
         part = drain(
@@ -130,7 +134,7 @@ def drain_ledger(site: Site, ref: ModelRef, env: str) -> int:
             done,
             table_uri(site, ref, env, "scored"),
             run=f"drain{done}",
-            table_schema=versions[0].schema if versions else "",
+            table_schema=now.schema if now else "",
         )
         point("drain:written")
         if not part.files:
