@@ -170,8 +170,8 @@ def _refused(
     how = reading(site.settings.model(ref).datasets[dataset])
     return {
         (f["date"], f["name"], f["sha256"]): str(f["reason"])
-        for v in listing(site.store, ref, env, str(TableName("bronze", dataset, purpose)))
-        for f in v.facts.get("refused", [])
+        for v in newest_first(site.store, ref, env, str(TableName("bronze", dataset, purpose)))
+        for f in v["facts"].get("refused", [])
         if f.get("how") == how
     }
 
