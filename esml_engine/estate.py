@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import hashlib
 import os
 from pathlib import Path
@@ -160,9 +161,9 @@ class Estate:
         """Take a role away."""
         return self._do(Call("member_remove", on, "", {"actor": actor, "role": role}), **how)
 
-    def set(self, scope: str, key: str, value: str, **how: Any) -> Any:
-        """Override a setting of `estate`, a project or a model."""
-        return self._do(Call("set", scope, "", {"key": key, "value": str(value)}), **how)
+    def set(self, scope: str, name: str, value: str, **how: Any) -> Any:
+        """Override the setting `name` (dotted) of `estate`, a project or a model."""
+        return self._do(Call("set", scope, "", {"key": name, "value": str(value)}), **how)
 
     def catalogue_rebuild(self, **how: Any) -> Any:
         """The catalogue anew, from the lakes alone."""
@@ -243,6 +244,11 @@ class Estate:
         self, *, verify: bool = False, actor: str = "", act: str = "", since: str = "", limit: int = 1000
     ) -> Any:
         """Events, or the chain's state."""
+        if since:
+            try:
+                dt.datetime.fromisoformat(since)
+            except ValueError as e:
+                raise UsageError(f"{since!r} is no time", hint="write YYYY-MM-DD or an ISO time") from e
         if verify:
             self.require("read_audit")
             return audit.verify(self.site.store, self.site.state)

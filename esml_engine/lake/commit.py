@@ -80,7 +80,7 @@ def _commit_one(
     head: bool,
     partition_by: tuple[str, ...],
 ) -> Version:
-    from deltalake import CommitProperties, DeltaTable, Transaction
+    from deltalake import CommitProperties, DeltaTable, TableFeatures, Transaction
     from deltalake import Schema as DeltaSchema
     from deltalake.exceptions import CommitFailedError
     from deltalake.transaction import AddAction, RemoveAction, create_table_with_add_actions
@@ -140,8 +140,15 @@ def _commit_one(
     if retyped and goal and _rows(desk, ref, env, out.table) == 0:
         goal = []  # files without rows fixed no types: they may go
     rewrite = not goal and (retyped or bool(fresh)) and not orphan
+    # commits without a number: housekeeping that this version needs
+    plain_times = any("timestamp_ntz" in str(f.type) for f in schema.fields)
+    if plain_times and "timestampNtz" not in (handle.protocol().writer_features or ()):
+        handle.alter.add_feature(
+            TableFeatures.TimestampWithoutTimezone, allow_protocol_versions_increase=True
+        )
     if fresh and not rewrite:
-        handle.alter.add_columns(fresh)  # a commit without a number: housekeeping
+        handle.alter.add_columns(fresh)
+    if handle.version() + 1 != draft.delta_version:
         draft = replace(draft, delta_version=handle.version() + 1)
         properties = CommitProperties(
             custom_metadata={APP: json.dumps(asdict(draft), sort_keys=True)},

@@ -118,16 +118,14 @@ def of_request(
     Raises:
         NotFoundError: no such request or row in scored.
     """
-    quoted = request_id.replace("'", "''")
-    found = query(
-        source(site, ref, env), ScoredFilter(where=(f"request_id = '{quoted}'", f"row = {row}"), limit=1)
-    )
-    if not found["rows"]:
+    found = _row(site, ref, env, request_id, row)
+    if found is None:
         raise NotFoundError(
             f"no row {row} of request {request_id} in scored of {ref} in {env}",
             hint=f"esml scored {ref} --env {env}",
         )
-    scored = found["rows"][0]
+    scored = found
+    request_id, row = scored["request_id"], int(scored["row"])
     graph = _Graph(site, ref, env)
     row_id = f"{env}/scored/{request_id}/{row}"
     graph.node(row_id, "row", f"{request_id} row {row}", None, 1, str(scored["scored_at"]))
@@ -162,6 +160,23 @@ def of_request(
         return graph.document(input={"file": file.get("file"), "line": row + 2, "sha256": file.get("sha256")})
     graph.edge(graph.table("to_score", int(number)), row_id, run.run)
     return graph.document(input=_input(site, ref, env, scored, int(number)))
+
+
+def _row(site: Site, ref: ModelRef, env: str, request_id: str, row: int) -> dict[str, Any] | None:
+    """Row `row` of a call; one that was cut into requests `<id>-0`, `<id>-1`, … counts over all of them."""
+    src = source(site, ref, env)
+    quoted = request_id.replace("'", "''")
+    own = query(src, ScoredFilter(where=(f"request_id = '{quoted}'", f"row = {row}"), limit=1))["rows"]
+    if own:
+        return dict(own[0])
+    parts = query(src, ScoredFilter(where=(f"request_id contains '{quoted}-'",), limit=None))["rows"]
+    cut = [
+        (int(tail), int(r["row"]), r)
+        for r in parts
+        if (tail := r["request_id"].removeprefix(f"{request_id}-")).isdigit()
+    ]
+    cut.sort(key=lambda x: x[:2])
+    return dict(cut[row][2]) if 0 <= row < len(cut) else None
 
 
 def _input(site: Site, ref: ModelRef, env: str, scored: dict[str, Any], to_score: int) -> dict[str, Any]:

@@ -9,7 +9,8 @@ from esml_engine.costs.prediction import money, predict_seconds
 from esml_engine.door.policy import verdict
 from esml_engine.door.site import Site
 from esml_engine.lake.catalogue import all_latest
-from esml_engine.refs import ModelRef
+from esml_engine.refs import ENVIRONMENTS, ModelRef
+from esml_engine.settings import PolicySettings
 from esml_engine.training.acts import OVERHEAD_SECONDS
 
 _HOURS = 730.0
@@ -37,7 +38,12 @@ def cost(site: Site, scope: str, env: str) -> dict[str, Any]:
                     "p50": round(old["p50"] + v["p50"], 6),
                     "p90": round(old["p90"] + v["p90"], 6),
                 }
-        limits: dict[str, Any] = {"limits": settings.estate.policy, "origin": "estate"}
+        limits: dict[str, Any] = {
+            "limits": PolicySettings.model_validate(
+                {k: v for k, v in settings.estate.policy.items() if k not in ENVIRONMENTS}
+            ).model_dump(mode="json"),
+            "origin": "estate",
+        }
     else:
         ref = ModelRef.parse(scope)
         spent = costs.spent(site.store, object_=scope, since=since)

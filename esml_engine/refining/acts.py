@@ -16,6 +16,7 @@ from esml_engine.faults import point
 from esml_engine.lake import deliveries as d
 from esml_engine.lake.catalogue import Version, all_latest, latest, put, table_in
 from esml_engine.lake.commit import expected_versions, make_versions
+from esml_engine.lake.files import columns_of
 from esml_engine.lake.specs import archive, code_hash, job_spec, step_file
 from esml_engine.refs import ModelRef, Purpose, TableName
 from esml_engine.runs.facts import JobResult, JobSpec, TableIn
@@ -433,6 +434,22 @@ class Split:
             raise NotFoundError(
                 f"{ref} has no gold in {call.env} yet", hint=f"esml refine {ref} --env {call.env}"
             )
+        columns = [c["name"] for c in columns_of(gold.schema)]
+        needed = {
+            "group": wanted["group"] if wanted["by"] == "group" else None,
+            "stratify": wanted["stratify"],
+            "key": wanted["key"] if wanted["by"] == "key" else None,
+        }
+        for what, column in needed.items():
+            if column and column not in columns:
+                raise UsageError(
+                    f"gold has no column {column!r} to split by ({what})", hint=f"it has {', '.join(columns)}"
+                )
+        if wanted["by"] == "group" and not wanted["group"]:
+            raise UsageError(
+                "a split by group needs the group's column",
+                hint="--group COLUMN, or split.group in model.toml",
+            )
         head = have.get("gold_train")
         names = ("gold_train", "gold_validate", "gold_test")
         same = (
@@ -515,9 +532,10 @@ def split_params(settings: ModelSettings, asked: dict[str, Any]) -> dict[str, An
     if asked.get("group"):
         merged["by"] = "group"
     total = merged["train"] + merged["validate"] + merged["test"]
-    if abs(total - 1) > 1e-9:
+    if abs(total - 1) > 1e-9 or any(not 0 <= merged[k] <= 1 for k in sides):
         raise UsageError(
-            f"train, validate and test add up to {total:g}", hint="give fractions that add up to 1"
+            f"train, validate and test are {merged['train']:g}, {merged['validate']:g} and {merged['test']:g}",
+            hint="give fractions from 0 to 1 that add up to 1",
         )
     if merged["by"] == "time" and not settings.forecast.time_column:
         raise UsageError(

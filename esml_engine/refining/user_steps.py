@@ -105,7 +105,7 @@ def _run_python(
         first = handed if many else next(iter(handed.values()))
         with _explained(path, source):
             result = function(first, context)
-        before = None if many else next(iter(tables.values())).schema
+        before = _given(list(tables.values()))
         try:
             with _explained(path, source):  # lazy frames and relations do their work only now
                 return take_back(result, before)
@@ -127,6 +127,15 @@ def _module(path: Path, source: str) -> Iterator[types.ModuleType]:
         yield module
     finally:
         sys.modules.pop(module.__name__, None)
+
+
+def _given(tables: list[pa.Table]) -> pa.Schema:
+    """The columns that the step was given; one that two tables have with different types is left out."""
+    types: dict[str, pa.DataType] = {}
+    for column in (f for table in tables for f in table.schema):
+        same = types.get(column.name, column.type) == column.type
+        types[column.name] = column.type if same else pa.null()
+    return pa.schema(list(types.items()))
 
 
 @contextmanager

@@ -203,7 +203,8 @@ def _view(con: Any, source: ScoredSource, wanted: ScoredFilter) -> tuple[str, di
             f"SELECT {every}, CAST(scored_at AS DATE) AS scored_date FROM read_parquet([{listed}], {options})"
         )
         parts.append(part if files else f"({part} LIMIT 0)")
-    if source.fresh is not None and (source.fresh.num_rows or not shown):
+    known = {"scored_date"}.union(*(_schema(path).names for path in shown))
+    if source.fresh is not None and (source.fresh.num_rows or set(source.fresh.column_names) - known):
         con.register("fresh", source.fresh)
         parts.append("SELECT * FROM fresh")
     if not parts:

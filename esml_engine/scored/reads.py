@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import datetime as dt
+import os
 from pathlib import Path
 from typing import Any
+
+import pyarrow as pa
 
 from esml_engine.door.site import Site
 from esml_engine.errors import UsageError
 from esml_engine.lake.catalogue import files_of, listing, table_uri
+from esml_engine.lake.files import schema_of
 from esml_engine.refs import ModelRef
 from esml_engine.scored import query as q
 from esml_engine.scored.commits import drained_seq, ledger_path
@@ -32,6 +36,9 @@ def source(site: Site, ref: ModelRef, env: str) -> ScoredSource:
     if path.exists():
         with LedgerReader(path) as reader:
             fresh = reader.rows_after(drained_seq(versions, reader.id)).table
+    if versions:  # every column of the table is known, whichever files a filter leaves
+        columns = schema_of(versions[0].schema).empty_table()
+        fresh = columns if fresh is None else pa.concat_tables([columns, fresh], promote_options="permissive")
     return ScoredSource(tuple(files), fresh)
 
 
@@ -55,6 +62,9 @@ def scored(site: Site, ref: ModelRef, env: str, wanted: ScoredFilter, out: str =
     """The contract's answer; with `out` the whole filtered result goes into that file as well."""
     src = source(site, ref, env)
     if out:
-        rows = q.export(src, wanted, Path(out))
-        return {"total": rows, "file": out}
+        path = Path(out)
+        if not path.parent.is_dir() or not os.access(path.parent, os.W_OK) or path.is_dir():
+            raise UsageError(f"{out} can't be written", hint="name a file in a folder that exists")
+        q.export(src, wanted, path)
+        return {**q.query(src, wanted), "file": out}
     return q.query(src, wanted)

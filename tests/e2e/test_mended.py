@@ -1,0 +1,56 @@
+"""What a check found once and must not come back."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from esml_engine.errors import UsageError
+from esml_engine.estate import Estate, open_estate
+from tests.conftest import MODEL, esml
+
+
+def test_a_timestamp_column_may_come_later(empty: Estate, csv_file) -> None:
+    model = empty.model("p1/m1")
+    model.ingest("d1", [csv_file("a.csv", "id,x,y", ["1,2,3", "2,3,4"])], "2026-01-01")
+    model.refine()
+    model.ingest("d1", [csv_file("b.csv", "id,x,y,at", ["3,4,5,2026-01-01 10:00:00"])], "2026-01-02")
+    model.refine()
+    assert [r["at"] for r in model.gold.show()["rows"]].count(None) == 2
+    assert empty.catalogue_rebuild()["versions"] == 6
+
+
+def test_a_date_stays_a_date_through_a_step_over_several_tables(empty: Estate, csv_file) -> None:
+    folder = empty.site.root / "projects/p1/m1/steps"
+    (folder / "gold.py").write_text('def step(tables, ctx):\n    return tables["d1"].copy()\n')
+    model = open_estate(empty.site.root).model("p1/m1")
+    model.ingest("d1", [csv_file("a.csv", "id,day,y", ["1,2026-01-01,3", "2,2026-01-02,4"])], "2026-01-01")
+    model.refine()
+    assert {c["name"]: c["type"] for c in model.gold.show()["columns"]}["day"] == "date32[day]"
+
+
+def test_set_from_the_command_line(empty: Estate) -> None:
+    root = empty.site.root
+    assert esml(root, "set", "p1/m1", "train.dev.seconds", "9", "--dry-run")["plan"]["act"] == "set"
+    assert esml(root, "set", "p1/m1", "train.dev.seconds", "9")["origin"] == "override"
+    row = next(r for r in esml(root, "settings", "p1/m1") if r["key"] == "train.dev.seconds")
+    assert row["value"] == 9 and row["by"]
+
+
+def test_wrong_split_arguments_start_nothing(demo: Path) -> None:
+    model = open_estate(demo).model(MODEL)
+    before = len(model.estate.runs())
+    for wrong in ({"train": 0.9, "validate": 0.9}, {"group": "nope"}, {"by": "group"}):
+        with pytest.raises(UsageError):
+            model.split(**wrong)
+    assert len(model.estate.runs()) == before
+
+
+def test_scored_columns_are_the_tables_whatever_the_filter(demo: Path, tmp_path: Path) -> None:
+    assert esml(demo, "scored", MODEL, "--since", "2031-01-01", "--where", "patient_id = 1424")["total"] == 0
+    said = esml(demo, "scored", MODEL, "--out", str(tmp_path / "o.csv"))
+    assert {"total", "calls", "columns", "rows", "by_day", "file"} <= set(said)
+    assert len((tmp_path / "o.csv").read_text().splitlines()) == said["total"] + 1
+    assert esml(demo, "scored", MODEL, "--out", "/nowhere/o.csv", check=2)["error"]["code"] == "usage"
+    assert esml(demo, "audit", "--since", "yesterday", check=2)["error"]["code"] == "usage"
