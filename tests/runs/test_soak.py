@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import random
 import subprocess
 import sys
 
@@ -12,7 +11,7 @@ import pytest
 
 @pytest.mark.slow
 def test_three_random_kills_leave_every_invariant_whole() -> None:
-    seed = os.environ.get("ESML_SOAK_SEED") or str(random.SystemRandom().randrange(1, 10**6))
+    seed = os.environ.get("ESML_SOAK_SEED", "7")  # `make soak` draws its own
     done = subprocess.run(
         [sys.executable, "-m", "tests.soak", "--kills", "3", "--cycles", "1", "--seed", seed],
         capture_output=True,
