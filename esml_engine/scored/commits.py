@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import threading
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,6 +23,7 @@ from esml_engine.runs.facts import JobSpec, TableOut
 from esml_engine.scored.drain import drain
 from esml_engine.scored.ledger import LedgerReader
 
+PURGE_AFTER_DAYS = 7  # inside it a retried request id gives the same answer
 _nothing_kept: dict[str, int] = {}
 _one_at_a_time = threading.Lock()  # within the worker; between workers the table's transaction decides
 
@@ -153,3 +155,13 @@ def drain_ledger(site: Site, ref: ModelRef, env: str) -> int:
         with site.store.write() as c:
             put(c, made)
         return part.rows
+
+
+def purge_ledger(site: Site, ref: ModelRef, env: str) -> int:
+    """Drop requests that are drained and older than the promised window; returns how many."""
+    path = ledger_path(site, ref, env)
+    if not path.exists():
+        return 0
+    with LedgerReader(path) as reader:
+        done = max(_drained(site, ref, env, reader.id), _nothing_kept.get(reader.id, 0))
+        return reader.purge(done, int((time.time() - PURGE_AFTER_DAYS * 86_400) * 1e6))

@@ -11,13 +11,12 @@ from typing import Any
 from esml_engine.door.site import Site
 from esml_engine.errors import EsmlError
 from esml_engine.refs import ModelRef
-from esml_engine.scored.commits import drain_ledger, ledger_path
-from esml_engine.scored.ledger import LedgerReader
+from esml_engine.scored.commits import drain_ledger, ledger_path, purge_ledger
 from esml_engine.serving import records
 
 log = logging.getLogger("esml.keeper")
 DRAIN_EVERY = 2.0
-PURGE_AFTER_DAYS = 7
+PURGE_EVERY = 3600.0
 
 
 class Keeper:
@@ -26,6 +25,7 @@ class Keeper:
     def __init__(self, site: Site, platform: Callable[[str], Any]) -> None:
         self.site, self.platform = site, platform
         self._drained = 0.0
+        self._purged = time.monotonic()
         self._started: set[tuple[str, str]] = set()
 
     def turn(self, wanted: frozenset[str] | None) -> None:
@@ -38,6 +38,10 @@ class Keeper:
         if time.monotonic() - self._drained >= DRAIN_EVERY:
             self.drain(rows)
             self._drained = time.monotonic()
+        if time.monotonic() - self._purged >= PURGE_EVERY:
+            for row in rows:
+                purge_ledger(self.site, ModelRef.parse(row["object"]), row["env"])
+            self._purged = time.monotonic()
 
     def drain(self, rows: list[dict[str, Any]]) -> None:
         """Every ledger; one endpoint's trouble does not stop the others."""
@@ -73,12 +77,3 @@ def config(site: Site, row: dict[str, Any]) -> dict[str, Any]:
         "key_sha256": keys,
     }
     return {"server": server, "control": control}
-
-
-def purge(site: Site, ref: ModelRef, env: str, drained: int) -> int:
-    """Drop drained requests older than the promised window."""
-    path = ledger_path(site, ref, env)
-    if not path.exists():
-        return 0
-    with LedgerReader(path) as reader:
-        return reader.purge(drained, int((time.time() - PURGE_AFTER_DAYS * 86400) * 1e6))
