@@ -21,7 +21,7 @@ from esml_engine.costs import records as costs
 from esml_engine.door import audit
 from esml_engine.door.facts import Act, Actor, Call, Draft, draft_of
 from esml_engine.door.site import Site
-from esml_engine.errors import CancelledError, ConflictError, EsmlError, FailedError, LostError
+from esml_engine.errors import CancelledError, EsmlError, FailedError, LostError
 from esml_engine.faults import point
 from esml_engine.lake.replay import catch_up
 from esml_engine.processes import ProcessTable
@@ -304,8 +304,6 @@ class Worker:
             point("job:after")
             try:
                 return act.record(call, draft, desk.result, desk)
-            except ConflictError:
-                raise
             finally:
                 point("record:after")
 

@@ -90,16 +90,6 @@ def month_end(spent_so_far: float) -> float:
     return round(spent_so_far / gone * days, 6)
 
 
-def by_run(store: Store, run: str) -> float:
-    """What one run cost, all attempts."""
-    with store.read() as c:
-        return float(
-            c.execute(
-                sa.select(sa.func.coalesce(sa.func.sum(t.meter.c.cost), 0.0)).where(t.meter.c.run == run)
-            ).scalar_one()
-        )
-
-
 def price_of(prices: dict[str, Any], platform: dict[str, float], node: str) -> float:
     """Price per hour of a node type: the platform's, else the estate's list; an unknown type costs nothing but says so."""
     value = platform.get(node, prices.get(node, 0.0))

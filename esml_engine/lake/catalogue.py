@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Generator
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import sqlalchemy as sa
@@ -179,8 +178,3 @@ def table_in(
         return TableIn(name, uri, None)
     files = files_of(uri, found.delta_version, site.platform(env).storage_options())
     return TableIn(name, uri, found.version, files, found.schema, found.rows)
-
-
-def lake_folder(site: Site, ref: ModelRef, env: str) -> Path:
-    """The model's folder in a lake on disk."""
-    return Path(site.platform(env).lake_root()) / model_folder(ref)

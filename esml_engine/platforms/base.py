@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -121,9 +120,6 @@ class Platform(Protocol):
     def close(self) -> None:
         """End what this process started."""
         ...
-
-
-OnState = Callable[[JobState], None]
 
 
 def open_platform(root: Path, env: str, settings: Any) -> Platform:
