@@ -1,0 +1,82 @@
+"""What a model said about rows whose truth is known: the one thing that metrics, gates and comparisons are made from."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from esml_engine.errors import NotYetError
+from esml_engine.training.metrics import Metrics, regression_metrics
+from esml_engine.training.portfolio import labels
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+    from esml_engine.training.model import Predictor
+
+Floats = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Answers:
+    """Truth and answer of n rows, as arrays.
+
+    Args:
+        task: the model's task.
+        truth: (n,) the label's values; for classification the place of the true class in `classes`, -1 for a class
+            that the model does not know.
+        prediction: (n,) the predicted values; for classification the place of the predicted class.
+        probability: (n, k) for classification, else None.
+        classes: names of the k classes.
+        block: (n,) rows that stand or fall together (windows of a back-test); a bootstrap draws whole blocks. None:
+            each row for itself.
+        low, high: (n,) the prediction interval, where the model gives one.
+        more: further arrays (n,) or numbers that the task's metrics need (forecasting: the scale of MASE).
+    """
+
+    task: str
+    truth: NDArray[Any]
+    prediction: NDArray[Any]
+    probability: Floats | None = None
+    classes: tuple[str, ...] = ()
+    block: NDArray[Any] | None = None
+    low: Floats | None = None
+    high: Floats | None = None
+    more: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def rows(self) -> int:
+        """How many rows were judged."""
+        return len(self.truth)
+
+
+def answers_of(model: Predictor, test: pa.Table, train: pa.Table | None = None) -> Answers:
+    """Ask a model about every row of `test` that has a label.
+
+    Args:
+        test: rows with the model's features and its label.
+        train: the rows that lie before them, for tasks that need a history (forecasting).
+
+    Raises:
+        UsageError: a feature or the label is missing or of another type.
+        NotYetError: a task whose answers are not built yet.
+    """
+    if model.task == "regression":
+        rows, truth = labels(test, model.label)
+        return Answers(model.task, truth, np.asarray(model.predict(rows), dtype=np.float64))
+    raise NotYetError(f"answers for task '{model.task}' are not built yet")
+
+
+def metrics_of(answers: Answers) -> Metrics:
+    """All metrics of the task; undefined ones are None.
+
+    Raises:
+        UsageError: there is no row, or a value is not finite.
+    """
+    if answers.task == "regression":
+        return regression_metrics(answers.truth, answers.prediction)
+    raise NotYetError(f"metrics of task '{answers.task}' are not built yet")
