@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from esml_engine import bindings
+from esml_engine.door import requests
 from esml_engine.door.facts import Act, Actor, Call, Plan
 from esml_engine.door.site import Site
 from esml_engine.door.start import AtOnceDesk, make_plan, start
@@ -91,7 +92,7 @@ class Hand:
                 if self.on_progress and now != said:
                     said = now
                     self.on_progress(row)
-                if row["state"] in records.ENDED and not (own and self._open(left)):
+                if row["state"] in (*records.ENDED, "waiting") and not (own and self._open(left)):
                     break
                 if own is None and self._worker is None and not _worker_lives(self.site):
                     left = [r["run"] for r in records.open_runs(self.site.store)]
@@ -100,9 +101,17 @@ class Hand:
         finally:
             if own is not None:
                 own.stop()
+        if row["state"] == "waiting":
+            return self._waits(row)
         if row["state"] != "done":
             raise RunFailedError(row)
         return dict(row["result"] or {"run": run})
+
+    def _waits(self, row: dict[str, Any]) -> dict[str, Any]:
+        asked = requests.of_run(self.site.store, row["run"])
+        assert asked is not None
+        keys = ("request", "kind", "object", "env", "expires")
+        return {"run": row["run"], **{k: asked[k] for k in keys}, **asked["detail"], "state": "waiting"}
 
     def _open(self, wanted: list[str]) -> bool:
         return any(r["run"] in wanted for r in records.open_runs(self.site.store))

@@ -11,14 +11,14 @@ import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import sqlalchemy as sa
 
 from esml_engine import bindings
 from esml_engine.clock import now
 from esml_engine.costs import records as costs
-from esml_engine.door import audit
+from esml_engine.door import audit, requests
 from esml_engine.door.facts import Act, Actor, Call, Draft, draft_of
 from esml_engine.door.site import Site
 from esml_engine.errors import CancelledError, EsmlError, FailedError, LostError
@@ -29,15 +29,20 @@ from esml_engine.refs import ModelRef
 from esml_engine.runs import leases, records
 from esml_engine.runs.durable import Durable
 from esml_engine.runs.execution import MAX_ATTEMPTS, document, earlier_result, run_job
-from esml_engine.runs.facts import JobResult, JobSpec
+from esml_engine.runs.facts import JobResult, JobSpec, step_env
 from esml_engine.store import schema as t
 
 log = logging.getLogger("esml.worker")
 _BEAT = 0.1
+_SWEEP = 5.0
 
 
 class _StoppedError(Exception):
     """This worker is ending while a run is under way."""
+
+
+class _ParkedError(Exception):
+    """The run waits for somebody's decision."""
 
 
 @contextmanager
@@ -87,6 +92,29 @@ class StepDesk:
                     size=size,
                 )
         return answer
+
+    def park(self, **request: Any) -> NoReturn:
+        """The request, the waiting run and its released locks: one transaction."""
+        run, s = self.run, t.run_steps
+        with self.site.store.write() as c:
+            asked = requests.ask(c, run=run, actor=self.actor, **request)
+            c.execute(
+                s.update()
+                .where(s.c.run == run, s.c.step == self.step)
+                .values(state="waiting", attempt=self.attempt - 1)
+            )
+            c.execute(
+                t.runs.update()
+                .where(t.runs.c.run == run)
+                .values(state="waiting", message=f"waits for a decision on {asked}")
+            )
+            c.execute(t.locks.delete().where(t.locks.c.run == run))
+            audit.append(
+                c, self.actor, self.row["act"], self.row["object"], self.row["env"], "waiting",
+                run=run, detail={"request": asked, "step": self.step},
+            )  # fmt: skip
+        audit.anchor(self.site.store, self.site.state)
+        raise _ParkedError(run)
 
     def want_endpoint(self, name: str) -> None:
         """Have this worker keep the endpoint up."""
@@ -175,11 +203,15 @@ class Worker:
                     self.stopping.set()
 
     def _dispatch(self) -> None:
-        """Enqueue each open intent under its run's id; repeating that is harmless."""
+        """Enqueue each open intent under its run's id (repeating that is harmless); end requests past their time."""
+        swept = -_SWEEP
         while not self.stopping.is_set():
             with _outlives("dispatch"):
                 for row in records.open_runs(self.site.store):
                     self._hand_out(row)
+                if time.monotonic() > swept + _SWEEP:
+                    swept = time.monotonic()
+                    requests.expire(self.site.store)
             self.stopping.wait(_BEAT)
 
     def _hand_out(self, row: dict[str, Any]) -> None:
@@ -209,23 +241,17 @@ class Worker:
         row = records.get(store, run)
         if row["state"] not in records.OPEN:
             return
-        lock = f"{row['env']}:{row['object']}"
         try:
             self.site.reload()
-            while not leases.lock(store, lock, run, self._name()):
-                if records.cancelled(store, run):
-                    raise CancelledError("cancelled while it waited", hint="start it again when you want")
-                if self.stopping.wait(0.2):
-                    return  # the next worker takes it up
-            if "/" in row["object"]:
-                catch_up(self.site, ModelRef.parse(row["object"]), row["env"])
+            if not self._lock(row, row["env"]):
+                return  # the next worker takes it up
             point("run:locked")
             records.set_run(
                 store, run, state="running", started=row["started"] or now(), executor=self._name()
             )
             answer = self._steps(row)
-        except _StoppedError:
-            return  # the run stays open; the next worker takes it up
+        except (_StoppedError, _ParkedError):
+            return  # the run stays open; the next worker, or an approval, takes it up
         except CancelledError as e:
             self._end(row, "cancelled", None, document(e))
         except EsmlError as e:
@@ -236,15 +262,37 @@ class Worker:
         else:
             self._end(row, "done", answer, None)
 
+    def _lock(self, row: dict[str, Any], env: str) -> bool:
+        """Take the lock of the model in `env` for this run; False when this worker ends meanwhile.
+
+        Runs over several environments take them in the order of promotion, so that two never wait for each other.
+        """
+        store, run = self.site.store, row["run"]
+        while not leases.lock(store, f"{env}:{row['object']}", run, self._name()):
+            if records.cancelled(store, run):
+                raise CancelledError("cancelled while it waited", hint="start it again when you want")
+            if self.stopping.wait(0.2):
+                return False
+        if "/" in row["object"]:
+            catch_up(self.site, ModelRef.parse(row["object"]), env)
+        return True
+
     def _steps(self, row: dict[str, Any]) -> dict[str, Any]:
         act = bindings.act(row["act"])
         call = Call(row["act"], row["object"], row["env"], row["params"])
         draft = draft_of(row["plan"])
         answer: dict[str, Any] = {"run": row["run"], **draft.answer}
         names = [s["step"] for s in records.steps(self.site.store, row["run"])]
+        env = row["env"]
         for n, step in enumerate(names):
+            if step_env(step, env) != env:
+                env = step_env(step, env)
+                if not self._lock(row, env):
+                    raise _StoppedError(row["run"])
             got = self._step(act, call, draft, row, step, n, len(names))
             answer = merge(answer, got)
+            if answer.pop("ends_run", False):
+                break
         return answer
 
     def _step(
@@ -261,7 +309,8 @@ class Worker:
             if records.cancelled(store, run):
                 raise CancelledError(f"cancelled before {step}", hint="what the run had finished stays")
             attempt = int(found["attempt"]) + 1
-            platform = self.platform(call.env) if call.env else None
+            env = step_env(step, call.env)
+            platform = self.platform(env) if env else None
             before = (
                 earlier_result(Path(platform.work_folder(run, step, attempt)).parent)
                 if platform and attempt > 1

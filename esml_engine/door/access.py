@@ -54,10 +54,18 @@ RULES: dict[str, frozenset[str]] = {
     "score_batch": frozenset({_AN, _DS}),
     "new_model": frozenset({_DE, _DS, _PM}),
     "pipeline": frozenset({_DS}),
+    "compare": frozenset({_DS}),
+    "promote": frozenset({_DS}),
+    "approve": frozenset({_AP}),
+    "approve_exception": frozenset({_AP, _PM}),
+    "read_evidence": frozenset({_AP, _DS, _PM}),
     "budget": frozenset({_PM}),
     "member_add": frozenset({_PM}),
     "member_remove": frozenset({_PM}),
 }
+
+# decisions on other people's requests: not even an admin takes them without the role
+STRICT = frozenset({"approve", "approve_exception"})
 
 
 @dataclass(frozen=True)
@@ -78,6 +86,8 @@ def rule_name(call: Call) -> str:
         return "budget"
     if call.act in ("member_add", "member_remove") and call.object == "estate":
         return "estate_people"
+    if call.act in ("approve", "refuse"):
+        return "approve_exception" if call.params.get("kind") == "exception" else "approve"
     if call.act in ("cancel", "retry"):
         return str(call.params.get("rule", call.act))
     return call.act
@@ -103,7 +113,11 @@ def may_each(
 ) -> dict[str, Verdict]:
     """Judge one act on each of some projects, with at most one query."""
     who = actor.rights
-    roles = {} if {actor.name, who} == {local_admin} else roles_of(store, frozenset({actor.name, who}))
+    roles = (
+        {}
+        if {actor.name, who} == {local_admin} and rule not in STRICT
+        else roles_of(store, frozenset({actor.name, who}))
+    )
     nobody: frozenset[str] = frozenset()
     if (
         actor.acting_as
@@ -115,9 +129,9 @@ def may_each(
             False, f"{actor.name} may not act as {actor.acting_as}: the right to impersonate is the admin's"
         )
         return dict.fromkeys(projects, no)
-    if who == local_admin:
+    if who == local_admin and rule not in STRICT:
         return dict.fromkeys(projects, Verdict(True))
-    allowed = RULES.get(rule, nobody) | {"admin"}
+    allowed = RULES.get(rule, nobody) | (nobody if rule in STRICT else {"admin"})
     everywhere = roles.get((who, "estate"), nobody)
     return {p: _verdict(who, rule, p, everywhere | roles.get((who, p), nobody), allowed) for p in projects}
 

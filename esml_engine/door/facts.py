@@ -6,7 +6,7 @@ import hashlib
 import json
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, NoReturn, Protocol
 
 if TYPE_CHECKING:
     import sqlalchemy as sa
@@ -140,6 +140,13 @@ class Desk(Protocol):
         """One store transaction: the change, the step's end, its cost and the audit event together."""
         ...
 
+    def park(self, **request: Any) -> NoReturn:
+        """Let the run wait for a request (the arguments of `requests.ask` beside the run's own), in one transaction.
+
+        Never returns. When the request is approved the same step runs again and finds it by `requests.of_run`.
+        """
+        ...
+
     def want_endpoint(self, name: str) -> None:
         """Have the worker keep this endpoint up while it lives."""
         ...
@@ -164,5 +171,8 @@ class Act(Protocol):
         ...
 
     def record(self, call: Call, draft: Draft, result: JobResult | None, desk: Desk) -> dict[str, Any]:
-        """Make the step's result a fact; ends in exactly one `desk.commit`."""
+        """Make the step's result a fact; ends in exactly one `desk.commit` (or `desk.park`).
+
+        An answer with `ends_run` ends the run with this step: what was planned after it is skipped.
+        """
         ...

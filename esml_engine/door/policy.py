@@ -6,6 +6,26 @@ from typing import Any
 
 from esml_engine.settings import PolicySettings
 
+MONEY = ("max_cost_run", "max_cost_month", "budget.month")
+"""Limits that an approved exception may lift."""
+
+
+def within_budget(
+    judged: dict[str, Any], over: str, budget: float, spent: float, predicted: dict[str, Any]
+) -> dict[str, Any]:
+    """The verdict, with the project's budget of the month held against what was spent and the predicted p90."""
+    cost, currency = predicted["cost"]["p90"], predicted["cost"]["currency"]
+    if judged["verdict"] != "ok" or cost <= 0 or spent + cost <= budget:
+        return judged
+    said = f"{spent:.2f} spent this month + predicted {cost:.6g} {currency} is over the project's budget of {budget:g} {currency}"
+    return {
+        **judged,
+        "verdict": over,
+        "origin": "the project's budget",
+        "key": "budget.month",
+        "reason": said,
+    }
+
 
 def verdict(
     policy: PolicySettings,

@@ -5,23 +5,22 @@ from __future__ import annotations
 import getpass
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NoReturn
 
 import sqlalchemy as sa
 
 from esml_engine.clock import new_id, now
 from esml_engine.costs import records as costs
 from esml_engine.costs.prediction import money, predict_seconds
-from esml_engine.door import access, audit
+from esml_engine.door import access, audit, requests
 from esml_engine.door.facts import Act, Actor, Call, Plan, draft_json, fingerprint
-from esml_engine.door.policy import verdict
+from esml_engine.door.policy import MONEY, verdict, within_budget
 from esml_engine.door.site import Site
 from esml_engine.errors import (
     EsmlError,
     NotAllowedError,
     PolicyError,
     StalePlanError,
-    WaitingError,
     disk_full,
 )
 from esml_engine.faults import point
@@ -87,6 +86,9 @@ def make_plan(site: Site, act: Act, actor: Actor, call: Call) -> Plan:
         budget = settings.project(ref.project).budget.month
         all_envs = costs.spent(site.store, project=ref.project, since=costs.month_start())
         budget_left = round(budget - all_envs - predicted["cost"]["p50"], 6)
+        judged = _with_exception(
+            site, call, within_budget(judged, policy.over, budget, all_envs, predicted), predicted
+        )
     may = access.may(site.store, actor, access.rule_name(call), call.project, local_admin=local_admin())
     return Plan(
         call,
@@ -98,6 +100,19 @@ def make_plan(site: Site, act: Act, actor: Actor, call: Call) -> Plan:
         may.reason,
         fingerprint(call, draft, in_force),
     )
+
+
+def _with_exception(
+    site: Site, call: Call, judged: dict[str, Any], predicted: dict[str, Any]
+) -> dict[str, Any]:
+    """The verdict, lifted where an approved exception covers the predicted money."""
+    if judged["verdict"] == "ok" or judged["key"] not in MONEY:
+        return judged
+    found = requests.exception_for(site.store, call.object, call.env, predicted["cost"]["p90"])
+    if found is None:
+        return judged
+    origin = f"exception {found['request']} of {found['amount']:g} until {found['until'][:10]}, approved by {found['approved_by']}"
+    return {**judged, "verdict": "ok", "origin": origin}
 
 
 def start(
@@ -115,7 +130,7 @@ def start(
     `at_once` executes an act that is not durable, here; its answer comes back in `Started.answer`.
 
     Raises:
-        NotAllowedError, PolicyError, StalePlanError, WaitingError: each leaves an audit event.
+        NotAllowedError, PolicyError, StalePlanError: each leaves an audit event.
     """
     if key:
         found = records.by_key(site.store, key)
@@ -139,11 +154,6 @@ def start(
                 hint="make the run smaller, or ask the policy's owner",
                 plan=plan.document(),
             )
-        if plan.policy["verdict"] == "ask":
-            raise WaitingError(
-                f"{plan.policy['reason']} ({plan.policy['origin']}); it needs approval, and approvals come with the next version",
-                hint='set over = "refuse" or raise the limit', plan=plan.document(),
-            )  # fmt: skip
     except EsmlError as e:
         if e.exit_code >= 3:
             _audit_alone(site, actor, call, e)
@@ -174,6 +184,9 @@ def _intent(site: Site, actor: Actor, call: Call, plan: Plan, key: str) -> Start
         "plan_hash": plan.hash, "plan": draft_json(plan.draft), "params": call.params, "idempotency_key": key or None, "created": now(), "predicted": plan.predicted,
         "node": plan.predicted.get("node", ""),
     }  # fmt: skip
+    held = plan.policy["verdict"] == "ask"
+    if held:
+        row["state"] = "waiting"
     with site.store.write() as c:
         open_run = records.same_open(c, plan.hash)
         if open_run is not None:
@@ -196,13 +209,23 @@ def _intent(site: Site, actor: Actor, call: Call, plan: Plan, key: str) -> Start
                 call.act,
                 call.object,
                 call.env,
-                "started",
+                "waiting" if held else "started",
                 run=row["run"],
                 detail={"plan": plan.hash, "predicted": plan.predicted["cost"]},
             )
+            if held:
+                _ask_exception(c, row, actor, plan)
     point("start:intent")
     audit.anchor(site.store, site.state)
     return Started(open_run or row["run"], open_run is not None, plan)
+
+
+def _ask_exception(c: sa.Connection, row: dict[str, Any], actor: Actor, plan: Plan) -> None:
+    cost = plan.predicted["cost"]
+    requests.ask(
+        c, kind=requests.EXCEPTION, object_=row["object"], env=row["env"], run=row["run"], actor=actor, needed=1, facts=plan.hash,
+        detail={"act": row["act"], "amount": cost["p90"], "currency": cost["currency"], "reason": plan.policy["reason"], "origin": plan.policy["origin"], "will": list(plan.draft.will)},
+    )  # fmt: skip
 
 
 def _audit_alone(site: Site, actor: Actor, call: Call, error: EsmlError) -> None:
@@ -227,6 +250,10 @@ class AtOnceDesk:
     attempt = 1
     run = ""
     spec: JobSpec | None = None
+
+    def park(self, **request: Any) -> NoReturn:
+        """Direct acts don't wait."""
+        raise EsmlError(f"{self.call.act} happens at once and can't wait for an approval")
 
     def __init__(self, site: Site, actor: Actor, call: Call) -> None:
         self.site, self.actor, self.call = site, actor, call

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from esml_engine.clock import now
+from esml_engine.door import requests
 from esml_engine.door.facts import Call, Desk, Draft
 from esml_engine.door.site import Site
 from esml_engine.errors import UsageError
@@ -38,10 +39,14 @@ class Cancel:
         return None
 
     def record(self, call: Call, draft: Draft, result: JobResult | None, desk: Desk) -> dict[str, Any]:
-        """Ask; the worker ends the job. A run that no worker has taken ends at once."""
+        """Ask; the worker ends the job. A run that waits for a decision ends at once, with its request."""
         run = call.params["run"]
+        waits = requests.of_run(desk.site.store, run)
 
         def change(c: Any) -> dict[str, Any]:
+            if waits and waits["state"] == requests.WAITING:
+                requests.settle(c, waits, "withdrawn", reason=f"withdrawn by {desk.actor.rights}")
+                return {"run": run, "state": "cancelled"}
             c.execute(t.runs.update().where(t.runs.c.run == run).values(cancel=True))
             return {"run": run, "state": "cancelling"}
 

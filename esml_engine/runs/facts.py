@@ -7,6 +7,12 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 
+def step_env(step: str, env: str) -> str:
+    """The environment of a step: its run's, unless the step is named `<env>@<name>`."""
+    other, at, _ = step.partition("@")
+    return other if at else env
+
+
 @dataclass(frozen=True)
 class FileOut:
     """One parquet file that a job wrote into a table's folder (not yet a fact: the worker commits it)."""

@@ -194,5 +194,5 @@ def end(
             .where(s.c.run == run, s.c.state == "running")
             .values(state=left, ended=now(), error=error)
         )
-        c.execute(s.update().where(s.c.run == run, s.c.state == "queued").values(state="skipped"))
+    c.execute(s.update().where(s.c.run == run, s.c.state.in_(("queued", "waiting"))).values(state="skipped"))
     c.execute(t.locks.delete().where(t.locks.c.run == run))

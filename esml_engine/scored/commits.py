@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import sqlalchemy as sa
 
@@ -43,6 +43,10 @@ class _DrainDesk:
         """The catalogue row."""
         with self.site.store.write() as c:
             return change(c)
+
+    def park(self, **request: Any) -> NoReturn:
+        """Not here."""
+        raise RuntimeError("a drain asks nobody")
 
     def want_endpoint(self, name: str) -> None:
         """Not here."""

@@ -12,7 +12,7 @@ import sqlalchemy as sa
 
 from esml_engine.errors import PlatformError
 
-HEAD = "0001"
+HEAD = "0002"
 
 
 class Store:

@@ -62,6 +62,47 @@ audit = _table(
     _str("hash"),
 )
 
+requests = _table(
+    "requests",
+    _str("request", primary_key=True),
+    _str("kind"),
+    _str("object"),
+    _str("env"),
+    Column("run", String(64)),
+    _str("by"),
+    _str("person"),
+    _str("at"),
+    _str("expires"),
+    _str("state"),
+    Column("needed", Integer, nullable=False),
+    _str("facts"),
+    Column("detail", JSON, nullable=False),
+    Column("decided", String(40)),
+    Index("requests_state", "state", "env"),
+    Index("requests_run", "run"),
+)
+decisions = _table(
+    "decisions",
+    _str("request", primary_key=True),
+    Column("n", Integer, primary_key=True),
+    _str("by"),
+    _str("person"),
+    _str("verdict"),
+    Column("reason", Text),
+    _str("at"),
+)
+exceptions = _table(
+    "exceptions",
+    _str("request", primary_key=True),
+    _str("object"),
+    _str("env"),
+    Column("amount", Float, nullable=False),
+    _str("until"),
+    _str("by"),
+    _str("approved_by"),
+    Index("exceptions_object", "object", "env"),
+)
+
 # runs
 runs = _table(
     "runs",
@@ -282,4 +323,31 @@ deployments = _table(
     _str("at"),
     _str("by"),
     _str("run"),
+)
+
+# promotion
+comparisons = _table(
+    "comparisons",
+    _str("comparison", primary_key=True),
+    _str("object"),
+    Column("version", Integer, nullable=False),
+    _str("source"),
+    _str("target"),
+    _str("facts"),
+    _str("verdict"),
+    Column("document", JSON, nullable=False),
+    _str("run"),
+    _str("at"),
+    Index("comparisons_object", "object", "version", "source", "target"),
+)
+evidence = _table(
+    "evidence",
+    _str("evidence", primary_key=True),
+    _str("object"),
+    _str("env"),
+    _str("run"),
+    _str("sha256"),
+    Column("document", JSON, nullable=False),
+    _str("at"),
+    Index("evidence_object", "object", "env"),
 )

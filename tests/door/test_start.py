@@ -10,7 +10,7 @@ import sqlalchemy as sa
 
 from esml_engine.door import audit
 from esml_engine.door.facts import Actor
-from esml_engine.errors import PolicyError, StalePlanError, WaitingError
+from esml_engine.errors import PolicyError, StalePlanError
 from esml_engine.estate import Estate, open_estate
 from esml_engine.runs import records
 from esml_engine.store import schema as t
@@ -75,8 +75,10 @@ def test_a_policy_below_the_prediction_refuses_before_any_process(empty: Estate,
     assert not empty.runs() and not (empty.site.state / "runs").exists()
     assert empty.audit()[0]["result"] == "refused"
     empty.set("p1/m1", "policy.over", "ask")
-    with pytest.raises(WaitingError):
-        empty.model("p1/m1").refine()
+    held = empty.model("p1/m1").refine()
+    assert held["state"] == "waiting" and held["kind"] == "exception" and held["request"]
+    assert not (empty.site.state / "runs").exists()
+    assert empty.cancel(held["run"])["state"] == "cancelled"
     empty.set("p1/m1", "policy.max_cost_run", "5")
     assert empty.model("p1/m1").refine()["run"]
 

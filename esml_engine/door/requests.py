@@ -1,0 +1,199 @@
+"""Requests for another person's decision: a run that waits, who decided what, and exceptions from a policy.
+
+A waiting run does nothing and costs nothing. Its request ends as approved (the run is open again, under its next
+attempt), refused, expired or stale (the run ends with that reason).
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+from typing import Any
+
+import sqlalchemy as sa
+
+from esml_engine.clock import new_id, now
+from esml_engine.door import audit
+from esml_engine.door.facts import Actor
+from esml_engine.errors import NotFoundError
+from esml_engine.runs import records
+from esml_engine.store import schema as t
+from esml_engine.store.database import Store, upsert
+
+DAYS = 7
+WAITING = "waiting"
+PROMOTION, EXCEPTION = "promotion", "exception"
+
+
+def ask(
+    c: sa.Connection,
+    *,
+    kind: str,
+    object_: str,
+    env: str,
+    run: str,
+    actor: Actor,
+    needed: int,
+    facts: str,
+    detail: dict[str, Any],
+    days: float = DAYS,
+) -> str:
+    """Write a request; `facts` is the hash of what it asks about, `needed` how many other people must approve."""
+    at = dt.datetime.now(dt.UTC)
+    row = {
+        "request": new_id("q-"),
+        "kind": kind,
+        "object": object_,
+        "env": env,
+        "run": run,
+        "by": actor.rights,
+        "person": actor.name,
+        "at": at.isoformat(timespec="microseconds"),
+        "expires": (at + dt.timedelta(days=days)).isoformat(timespec="microseconds"),
+        "state": WAITING,
+        "needed": needed,
+        "facts": facts,
+        "detail": detail,
+        "decided": None,
+    }
+    c.execute(t.requests.insert().values(**row))
+    return str(row["request"])
+
+
+def get(store: Store, request: str) -> dict[str, Any]:
+    """One request with its decisions.
+
+    Raises:
+        NotFoundError: there is none.
+    """
+    found = listing(store, request=request)
+    if not found:
+        raise NotFoundError(f"no request {request}", hint="list them: esml requests")
+    return found[0]
+
+
+def of_run(store: Store, run: str) -> dict[str, Any] | None:
+    """The newest request of a run."""
+    found = listing(store, run=run)
+    return found[0] if found else None
+
+
+def listing(
+    store: Store, *, state: str = "", request: str = "", run: str = "", objects: list[str] | None = None
+) -> list[dict[str, Any]]:
+    """Requests, newest first. `state`: waiting, decided, or one state; one past its time is shown as expired."""
+    q = t.requests.select().order_by(t.requests.c.request.desc())
+    if request:
+        q = q.where(t.requests.c.request == request)
+    if run:
+        q = q.where(t.requests.c.run == run)
+    if objects is not None:
+        q = q.where(t.requests.c.object.in_(objects))
+    rows = store.rows(q)
+    d = t.decisions
+    said = store.rows(d.select().where(d.c.request.in_([r["request"] for r in rows])).order_by(d.c.n))
+    at = now()
+    for r in rows:
+        if r["state"] == WAITING and r["expires"] < at:
+            r["state"] = "expired"
+        r["decisions"] = [
+            {k: x[k] for k in ("by", "person", "verdict", "reason", "at")}
+            for x in said
+            if x["request"] == r["request"]
+        ]
+    if state == "decided":
+        return [r for r in rows if r["state"] != WAITING]
+    return [r for r in rows if state in ("", r["state"])]
+
+
+def decide(c: sa.Connection, row: dict[str, Any], actor: Actor, verdict: str, reason: str) -> str:
+    """Write one decision (`approve` or `refuse`); returns the request's state, and settles it where that ends it."""
+    d, at = t.decisions, now()
+    n = c.execute(sa.select(sa.func.count()).where(d.c.request == row["request"])).scalar_one()
+    c.execute(
+        d.insert().values(
+            request=row["request"],
+            n=n,
+            by=actor.rights,
+            person=actor.name,
+            verdict=verdict,
+            reason=reason,
+            at=at,
+        )
+    )
+    if verdict == "refuse":
+        return settle(c, row, "refused", reason=f"refused by {actor.rights}: {reason}")
+    yes = c.execute(
+        sa.select(sa.func.count(sa.distinct(d.c.by))).where(
+            d.c.request == row["request"], d.c.verdict == "approve"
+        )
+    ).scalar_one()
+    if yes < row["needed"]:
+        return WAITING
+    if row["kind"] == EXCEPTION:
+        upsert(
+            c,
+            t.exceptions,
+            {
+                "request": row["request"],
+                "object": row["object"],
+                "env": row["env"],
+                "amount": float(row["detail"]["amount"]),
+                "until": row["detail"].get("until") or row["expires"],
+                "by": row["by"],
+                "approved_by": actor.rights,
+            },
+        )
+    return settle(c, row, "approved")
+
+
+def settle(c: sa.Connection, row: dict[str, Any], state: str, *, reason: str = "") -> str:
+    """End a request: approved opens its run again, anything else ends the run with the reason."""
+    q, r = t.requests, t.runs
+    done = c.execute(
+        q.update()
+        .where(q.c.request == row["request"], q.c.state == WAITING)
+        .values(state=state, decided=now())
+    )
+    if done.rowcount != 1 or not row["run"]:
+        return state
+    run = c.execute(r.select().where(r.c.run == row["run"])).mappings().one()
+    if run["state"] != WAITING:
+        return state
+    if state == "approved":
+        c.execute(
+            r.update()
+            .where(r.c.run == row["run"])
+            .values(state="queued", attempt=run["attempt"] + 1, message=f"request {row['request']} approved")
+        )
+        return state
+    error = {
+        "code": state,
+        "message": reason or f"its request {state}",
+        "hint": "ask again when it is due",
+        "id": "",
+    }
+    result = {**(run["result"] or {}), "request": row["request"], "state": state}
+    records.end(c, dict(run), "cancelled", result=result, error=error)
+    actor = Actor(run["actor"], run["as_actor"])
+    audit.append(c, actor, run["act"], run["object"], run["env"], state, run=row["run"], detail=error)
+    return state
+
+
+def expire(store: Store) -> int:
+    """Settle every request whose time is over; returns how many."""
+    late = store.rows(t.requests.select().where(t.requests.c.state == WAITING, t.requests.c.expires < now()))
+    for row in late:
+        with store.write() as c:
+            settle(
+                c, row, "expired", reason=f"nobody decided on {row['request']} until {row['expires'][:16]}"
+            )
+    return len(late)
+
+
+def exception_for(store: Store, object_: str, env: str, cost: float) -> dict[str, Any] | None:
+    """An exception in force that covers a predicted cost."""
+    e = t.exceptions
+    rows = store.rows(
+        e.select().where(e.c.object == object_, e.c.env == env, e.c.until >= now(), e.c.amount >= cost)
+    )
+    return max(rows, key=lambda x: x["amount"]) if rows else None
