@@ -22,7 +22,7 @@ from esml_engine.lake import deliveries as d
 from esml_engine.lake.catalogue import put, table_uri
 from esml_engine.lake.commit import make_versions
 from esml_engine.lake.files import schema_text
-from esml_engine.refining.acts import layer_code
+from esml_engine.refining.staleness import layer_code
 from esml_engine.refs import ModelRef
 from esml_engine.runs.facts import TableOut
 from esml_engine.scored.commits import _DrainDesk

@@ -10,7 +10,7 @@ from cockpit.words import ago, plural
 from esml_engine.door.site import Site
 from esml_engine.lake.catalogue import Version, all_latest
 from esml_engine.lake.deliveries import InFile, delivered
-from esml_engine.refining.acts import goal_table, input_version, stale
+from esml_engine.refining.staleness import goal_table, input_version, stale
 from esml_engine.refs import ModelRef, Purpose, TableName
 
 

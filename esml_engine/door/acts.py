@@ -10,27 +10,17 @@ from typing import Any
 from esml_engine import templates
 from esml_engine.clock import now
 from esml_engine.door.access import ROLES
-from esml_engine.door.facts import Call, Desk, Draft
+from esml_engine.door.facts import AtOnce, Call, Desk, Draft
 from esml_engine.door.site import Site
 from esml_engine.errors import ConflictError, NotFoundError, UsageError
 from esml_engine.refs import ModelRef, check_name, model_folder
-from esml_engine.runs.facts import JobResult, JobSpec
+from esml_engine.runs.facts import JobResult
 from esml_engine.settings import KINDS, validate
 from esml_engine.store import schema as t
 from esml_engine.store.database import upsert
 
 
-class _AtOnce:
-    """Acts that need no job."""
-
-    durable = False
-
-    def jobs(self, call: Call, draft: Draft, desk: Desk) -> JobSpec | None:
-        """None: nothing to run."""
-        return None
-
-
-class Set(_AtOnce):
+class Set(AtOnce):
     """An override of a setting. Object: estate, project or model. `params`: key, value (text)."""
 
     name = "set"
@@ -65,7 +55,7 @@ class Set(_AtOnce):
         return desk.commit(change)
 
 
-class MemberAdd(_AtOnce):
+class MemberAdd(AtOnce):
     """A role for a person on the estate or a project. `params`: actor, role."""
 
     name = "member_add"
@@ -106,7 +96,7 @@ class MemberAdd(_AtOnce):
         return desk.commit(change)
 
 
-class MemberRemove(_AtOnce):
+class MemberRemove(AtOnce):
     """Take a role away. `params`: actor, role ('' all)."""
 
     name = "member_remove"
@@ -142,7 +132,7 @@ class MemberRemove(_AtOnce):
         return desk.commit(change)
 
 
-class NewProject(_AtOnce):
+class NewProject(AtOnce):
     """A project's folder and settings. Object: estate. `params`: name, team, owner, contact, risk."""
 
     name = "new_project"
@@ -171,7 +161,7 @@ class NewProject(_AtOnce):
         return desk.commit(lambda c: {"project": p["name"], "files": [str(path.relative_to(desk.site.root))]})
 
 
-class NewModel(_AtOnce):
+class NewModel(AtOnce):
     """A model's folder, settings and lake skeleton. `params`: task, datasets, label, key, and forecasting's."""
 
     name = "new_model"

@@ -176,3 +176,17 @@ class Act(Protocol):
         An answer with `ends_run` ends the run with this step: what was planned after it is skipped.
         """
         ...
+
+
+class NoJobs:
+    """Acts for which the worker, or the asking process, does everything itself."""
+
+    def jobs(self, call: Call, draft: Draft, desk: Desk) -> JobSpec | None:
+        """None: nothing to run."""
+        return None
+
+
+class AtOnce(NoJobs):
+    """Acts that happen in the asking process."""
+
+    durable = False

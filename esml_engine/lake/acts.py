@@ -7,22 +7,21 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from esml_engine.door.facts import Call, Desk, Draft
+from esml_engine.door.facts import AtOnce, Call, Desk, Draft
 from esml_engine.door.site import Site
 from esml_engine.errors import NotFoundError, UsageError
 from esml_engine.lake import deliveries as d
 from esml_engine.lake import replay
 from esml_engine.refs import ModelRef, Purpose
-from esml_engine.runs.facts import JobResult, JobSpec
+from esml_engine.runs.facts import JobResult
 from esml_engine.store import schema as t
 from esml_engine.store.database import upsert
 
 
-class Ingest:
+class Ingest(AtOnce):
     """Deliver files into a dataset's IN folder. `params`: dataset, files (paths), date, purpose."""
 
     name = "ingest"
-    durable = False
 
     def plan(self, call: Call, site: Site) -> Draft:
         """Read each file's hash; say what is new, unchanged, replaced or refused."""
@@ -82,10 +81,6 @@ class Ingest:
             answer={"files": [_shown(r) for r in rows]},
         )
 
-    def jobs(self, call: Call, draft: Draft, desk: Desk) -> JobSpec | None:
-        """None: copying a file needs no job."""
-        return None
-
     def record(self, call: Call, draft: Draft, result: JobResult | None, desk: Desk) -> dict[str, Any]:
         """Copy each file under a name that holds its hash (so doing it twice is harmless), then note them."""
         ref = ModelRef.parse(call.object)
@@ -127,19 +122,14 @@ def _shown(r: dict[str, Any]) -> dict[str, Any]:
     return {k: r[k] for k in ("path", "sha256", "status", "reason")}
 
 
-class CatalogueRebuild:
+class CatalogueRebuild(AtOnce):
     """Make the catalogue anew from the lakes alone."""
 
     name = "catalogue_rebuild"
-    durable = False
 
     def plan(self, call: Call, site: Site) -> Draft:
         """Always possible."""
         return Draft(will=("read every table's log in every lake", "replace the catalogue by what they say"))
-
-    def jobs(self, call: Call, draft: Draft, desk: Desk) -> JobSpec | None:
-        """None: reads only."""
-        return None
 
     def record(self, call: Call, draft: Draft, result: JobResult | None, desk: Desk) -> dict[str, Any]:
         """One transaction replaces the catalogue."""

@@ -6,19 +6,18 @@ from typing import Any
 
 from esml_engine.clock import now
 from esml_engine.door import requests
-from esml_engine.door.facts import Call, Desk, Draft
+from esml_engine.door.facts import AtOnce, Call, Desk, Draft
 from esml_engine.door.site import Site
 from esml_engine.errors import UsageError
 from esml_engine.runs import records
-from esml_engine.runs.facts import JobResult, JobSpec
+from esml_engine.runs.facts import JobResult
 from esml_engine.store import schema as t
 
 
-class Cancel:
+class Cancel(AtOnce):
     """End an open run. `params`: run, rule (the act's own rule)."""
 
     name = "cancel"
-    durable = False
 
     def plan(self, call: Call, site: Site) -> Draft:
         """Only an open run can be cancelled."""
@@ -33,10 +32,6 @@ class Cancel:
             will=(f"cancel {row['act']} of {row['object']}; what it finished stays",),
             inputs=({"run": row["run"], "state": row["state"]},),
         )
-
-    def jobs(self, call: Call, draft: Draft, desk: Desk) -> JobSpec | None:
-        """None."""
-        return None
 
     def record(self, call: Call, draft: Draft, result: JobResult | None, desk: Desk) -> dict[str, Any]:
         """Ask; the worker ends the job. A run that waits for a decision ends at once, with its request."""
@@ -53,11 +48,10 @@ class Cancel:
         return desk.commit(change)
 
 
-class Retry:
+class Retry(AtOnce):
     """Run a failed or cancelled run again from where it stopped. `params`: run, rule."""
 
     name = "retry"
-    durable = False
 
     def plan(self, call: Call, site: Site) -> Draft:
         """Only an ended run that is not done."""
@@ -70,10 +64,6 @@ class Retry:
         return Draft(
             will=(f"run {', '.join(left)} again",), inputs=({"run": row["run"], "attempt": row["attempt"]},)
         )
-
-    def jobs(self, call: Call, draft: Draft, desk: Desk) -> JobSpec | None:
-        """None."""
-        return None
 
     def record(self, call: Call, draft: Draft, result: JobResult | None, desk: Desk) -> dict[str, Any]:
         """The intent is open again, under the next attempt; steps that are done stay done."""

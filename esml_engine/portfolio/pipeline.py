@@ -9,10 +9,11 @@ from esml_engine.door.facts import Act, Call, Desk, Draft
 from esml_engine.door.site import Site
 from esml_engine.errors import NotYetError, UsageError
 from esml_engine.lake.catalogue import all_latest
-from esml_engine.refining.acts import Refine, Split
+from esml_engine.refining.acts import Refine
+from esml_engine.refining.split_act import Split
 from esml_engine.refs import ModelRef
 from esml_engine.runs.facts import JobResult, JobSpec
-from esml_engine.serving.acts import ScoreBatch
+from esml_engine.serving.scoring import ScoreBatch
 from esml_engine.training import records as models
 from esml_engine.training.acts import OVERHEAD_SECONDS, Train, profile_of
 

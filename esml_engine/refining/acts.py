@@ -1,11 +1,8 @@
-"""Refine: IN -> bronze -> silver -> gold, only what is stale. Split: gold -> train, validate, test."""
+"""Refine: IN -> bronze -> silver -> gold, only what is stale."""
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -16,100 +13,13 @@ from esml_engine.faults import point
 from esml_engine.lake import deliveries as d
 from esml_engine.lake.catalogue import Version, all_latest, latest, put, table_in
 from esml_engine.lake.commit import expected_versions, make_versions
-from esml_engine.lake.files import columns_of
-from esml_engine.lake.specs import archive, code_hash, job_spec, step_file
+from esml_engine.lake.specs import archive, job_spec, step_file
+from esml_engine.refining.staleness import goal_table, input_version, layer_code, stale, table_name
 from esml_engine.refs import ModelRef, Purpose, TableName
 from esml_engine.runs.facts import JobResult, JobSpec, TableIn
 from esml_engine.settings import ModelSettings
 from esml_engine.store import schema as t
 from esml_engine.store.database import upsert
-
-_DEFAULT = "default-1"
-
-
-def _table(layer: str, dataset: str | None, purpose: Purpose) -> str:
-    return str(TableName(layer, dataset, purpose))
-
-
-def goal_table(purpose: Purpose) -> str:
-    """Where a purpose's way ends."""
-    return "gold" if purpose == "train" else "to_score"
-
-
-def layer_code(site: Site, ref: ModelRef, settings: ModelSettings, layer: str, dataset: str = "") -> str:
-    """Hash of all that shapes a layer besides its input: step code, expectations, row-by-row or not."""
-    expect = [
-        e.model_dump()
-        for e in (settings.datasets[dataset].expect if dataset else settings.expect)
-        if e.on == layer or (layer == "gold" and not dataset)
-    ]
-    if layer == "silver":
-        code = code_hash(step_file(site.root, ref, dataset), _DEFAULT)
-    else:
-        code = code_hash(step_file(site.root, ref, "gold"), _DEFAULT)
-    shape = [
-        code,
-        expect,
-        settings.key if layer == "gold" else "",
-        list(settings.datasets) if layer == "gold" else settings.datasets[dataset].rows,
-    ]
-    return hashlib.sha256(json.dumps(shape, sort_keys=True, default=str).encode()).hexdigest()[:16]
-
-
-def input_version(v: Version | None, table: str) -> int | None:
-    """Which version of `table` stands behind `v`."""
-    for i in v.inputs if v else ():
-        if i.get("table") == table:
-            return int(i["version"])
-    return None
-
-
-@dataclass(frozen=True)
-class _Stale:
-    """What a refinement has to do for one purpose."""
-
-    files: dict[str, list[d.InFile]]
-    bronze: list[str]
-    silver: list[str]
-    gold: bool
-    blocked: list[str]
-
-
-def stale(
-    site: Site, ref: ModelRef, env: str, purpose: Purpose, layer: str = "", dataset: str = ""
-) -> _Stale:
-    """Compare IN, bronze, silver and gold; nothing is read but listings and the catalogue."""
-    settings = site.settings.model(ref)
-    have = all_latest(site.store, ref, env)
-    sets = [dataset] if dataset else list(settings.datasets)
-    files = {ds: d.waiting(site, ref, env, ds, purpose) for ds in sets}
-    bronze = [ds for ds in sets if files[ds]] if layer in ("", "bronze") else []
-    silver = []
-    if layer in ("", "silver"):
-        for ds in sets:
-            b, s = have.get(_table("bronze", ds, purpose)), have.get(_table("silver", ds, purpose))
-            if ds in bronze or (
-                b
-                and (
-                    s is None
-                    or input_version(s, b.name) != b.version
-                    or s.code != layer_code(site, ref, settings, "silver", ds)
-                )
-            ):
-                silver.append(ds)
-    blocked = [
-        ds for ds in settings.datasets if ds not in silver and _table("silver", ds, purpose) not in have
-    ]
-    gold = False
-    if layer in ("", "gold") and not blocked:
-        g = have.get(goal_table(purpose))
-        moved = any(
-            input_version(g, n) != have[n].version
-            for n in (_table("silver", ds, purpose) for ds in settings.datasets)
-            if n in have
-        )
-        gold = bool(silver) or g is None or moved or g.code != layer_code(site, ref, settings, "gold")
-    return _Stale(files, bronze, silver, gold, blocked)
 
 
 class Refine:
@@ -138,15 +48,15 @@ class Refine:
             *(("gold",) if s.gold else ()),
         )
         todo = {
-            *(_table("bronze", x, purpose) for x in s.bronze),
-            *(_table("silver", x, purpose) for x in s.silver),
+            *(table_name("bronze", x, purpose) for x in s.bronze),
+            *(table_name("silver", x, purpose) for x in s.silver),
             *((goal,) if s.gold else ()),
         }
         waiting = [f for ds in s.bronze for f in s.files[ds]]
         nothing = ""
         if not steps:
             nothing = "no new IN file; every layer is current"
-            if not any(_table("bronze", ds, purpose) in have for ds in settings.datasets):
+            if not any(table_name("bronze", ds, purpose) in have for ds in settings.datasets):
                 nothing = f"no IN file was delivered for {purpose} in {call.env}: deliver with esml ingest"
             elif s.blocked and layer in ("", "gold"):
                 nothing = f"nothing new; {goal} waits for {', '.join(s.blocked)}, which has no IN file"
@@ -155,7 +65,9 @@ class Refine:
                 f"{goal} needs a silver table of {', '.join(s.blocked)}",
                 hint=f"deliver and refine {s.blocked[0]} first",
             )
-        names = [_table(x, ds, purpose) for ds in settings.datasets for x in ("bronze", "silver")] + [goal]
+        names = [table_name(x, ds, purpose) for ds in settings.datasets for x in ("bronze", "silver")] + [
+            goal
+        ]
         unchanged = [_layer(have[n], 0, changed=False) for n in names if n in have and n not in todo]
         standing = [
             {"file": f.shown, "reason": reason}
@@ -202,7 +114,10 @@ class Refine:
     ) -> JobSpec | None:
         site, env = desk.site, call.env
         ds = settings.datasets[dataset]
-        bronze, quarantine = _table("bronze", dataset, purpose), _table("quarantine", dataset, purpose)
+        bronze, quarantine = (
+            table_name("bronze", dataset, purpose),
+            table_name("quarantine", dataset, purpose),
+        )
         files = d.waiting(site, ref, env, dataset, purpose)
         if not files:
             return None
@@ -253,7 +168,7 @@ class Refine:
         self, call: Call, ref: ModelRef, settings: ModelSettings, purpose: Purpose, dataset: str, desk: Desk
     ) -> JobSpec | None:
         site, env = desk.site, call.env
-        bronze, silver = _table("bronze", dataset, purpose), _table("silver", dataset, purpose)
+        bronze, silver = table_name("bronze", dataset, purpose), table_name("silver", dataset, purpose)
         now_bronze, now_silver = latest(site.store, ref, env, bronze), latest(site.store, ref, env, silver)
         if now_bronze is None:
             return None
@@ -281,7 +196,7 @@ class Refine:
     ) -> JobSpec | None:
         site, env = desk.site, call.env
         goal = goal_table(purpose)
-        silvers = {ds: _table("silver", ds, purpose) for ds in settings.datasets}
+        silvers = {ds: table_name("silver", ds, purpose) for ds in settings.datasets}
         inputs = {ds: table_in(site, ref, env, n) for ds, n in silvers.items()}
         now_gold = latest(site.store, ref, env, goal)
         code = layer_code(site, ref, settings, "gold")
@@ -391,7 +306,7 @@ class Refine:
 
 
 def _fixed_types(site: Site, ref: ModelRef, env: str, dataset: str, purpose: Purpose) -> dict[str, str]:
-    found = latest(site.store, ref, env, _table("bronze", dataset, purpose))
+    found = latest(site.store, ref, env, table_name("bronze", dataset, purpose))
     return dict(found.facts.get("types", {})) if found else {}
 
 
@@ -414,136 +329,3 @@ def _layer(
         "changed": changed,
         "warnings": warn,
     }
-
-
-class Split:
-    """Gold into gold_train, gold_validate, gold_test. `params` override `[split]` of model.toml."""
-
-    name = "split"
-    durable = True
-
-    def plan(self, call: Call, site: Site) -> Draft:
-        """On the current gold; nothing to do when that gold is split so already."""
-        ref = ModelRef.parse(call.object)
-        site.settings.check_env(call.env)
-        settings = site.settings.model(ref)
-        wanted = split_params(settings, call.params)
-        have = all_latest(site.store, ref, call.env)
-        gold = have.get("gold")
-        if gold is None:
-            raise NotFoundError(
-                f"{ref} has no gold in {call.env} yet", hint=f"esml refine {ref} --env {call.env}"
-            )
-        columns = [c["name"] for c in columns_of(gold.schema)]
-        needed = {
-            "group": wanted["group"] if wanted["by"] == "group" else None,
-            "stratify": wanted["stratify"],
-            "key": wanted["key"] if wanted["by"] == "key" else None,
-        }
-        for what, column in needed.items():
-            if column and column not in columns:
-                raise UsageError(
-                    f"gold has no column {column!r} to split by ({what})", hint=f"it has {', '.join(columns)}"
-                )
-        if wanted["by"] == "group" and not wanted["group"]:
-            raise UsageError(
-                "a split by group needs the group's column",
-                hint="--group COLUMN, or split.group in model.toml",
-            )
-        head = have.get("gold_train")
-        names = ("gold_train", "gold_validate", "gold_test")
-        same = (
-            head is not None
-            and input_version(head, "gold") == gold.version
-            and head.facts.get("split") == wanted
-        )
-        tables = {n: {"version": have[n].version, "rows": have[n].rows} for n in names if n in have}
-        return Draft(
-            will=(
-                f"split gold v{gold.version} ({gold.rows} rows) into {wanted['train']:g} / {wanted['validate']:g} / {wanted['test']:g} by {wanted['by']}",
-            ),
-            inputs=({"table": "gold", "version": gold.version},),
-            makes=tuple(f"{n} v{(have[n].version if n in have else 0) + 1}" for n in names),
-            steps=("split",),
-            params={"split": wanted},
-            nothing_to_do=f"gold v{gold.version} is split so already" if same else "",
-            answer={"gold": gold.version, "tables": tables} if same else {},
-            size=float(gold.bytes),
-            bound_seconds=site.settings.estate.worker.max_step_seconds,
-        )
-
-    def jobs(self, call: Call, draft: Draft, desk: Desk) -> JobSpec | None:
-        """One specification."""
-        ref = ModelRef.parse(call.object)
-        settings = desk.site.settings.model(ref)
-        names = ["gold_validate", "gold_test", "gold_train"]
-        gold = table_in(desk.site, ref, call.env, "gold")
-        wanted = draft.params.get("split") or split_params(settings, {})
-        inputs = {"gold": gold, **{n: table_in(desk.site, ref, call.env, n, missing_ok=True) for n in names}}
-        previous = latest(desk.site.store, ref, call.env, "gold_train")
-        params = {
-            **wanted, "label": settings.label, "tables": {n: n for n in names}, "expected": expected_versions(desk, ref, call.env, names),
-            "previous": previous.facts.get("split") if previous else None, "made_from": [{"table": "gold", "version": gold.version}], "split": wanted,
-        }  # fmt: skip
-        return job_spec(
-            desk, ref, call.env, "refining.split", inputs=inputs, outputs={n: n for n in names}, params=params
-        )
-
-    def record(self, call: Call, draft: Draft, result: JobResult | None, desk: Desk) -> dict[str, Any]:
-        """Validate and test first, train last: readers reach them through it."""
-        ref = ModelRef.parse(call.object)
-        assert result is not None and desk.spec is not None
-        p = desk.spec.params
-        outs = {o.table: o for o in result.tables}
-        order = [outs["gold_validate"], outs["gold_test"], outs["gold_train"]]
-        made = make_versions(
-            desk,
-            ref,
-            call.env,
-            order,
-            expected=p["expected"],
-            inputs=p["made_from"],
-            facts={"split": p["split"]},
-        )
-        point("store:before")
-
-        def change(c: Any) -> dict[str, Any]:
-            for v in made:
-                put(c, v)
-            return {
-                "gold": p["made_from"][0]["version"],
-                "tables": {v.name: {"version": v.version, "rows": v.rows} for v in made},
-            }
-
-        return desk.commit(change)
-
-
-def split_params(settings: ModelSettings, asked: dict[str, Any]) -> dict[str, Any]:
-    """Effective split: the call's values over model.toml's, checked."""
-    base = settings.split.model_dump(by_alias=True)
-    given = {k: v for k, v in asked.items() if v is not None and k in base}
-    sides = ("train", "validate", "test")
-    open_sides = [k for k in sides if k not in given]
-    if len(open_sides) < 3:  # what is not said shares the rest in the model's own proportions
-        rest = 1 - sum(given[k] for k in sides if k in given)
-        weight = sum(base[k] for k in open_sides)
-        given.update({k: round(rest * base[k] / weight, 9) if weight else 0.0 for k in open_sides})
-    merged = {**base, **given}
-    if asked.get("group"):
-        merged["by"] = "group"
-    total = merged["train"] + merged["validate"] + merged["test"]
-    if abs(total - 1) > 1e-9 or any(not 0 <= merged[k] <= 1 for k in sides):
-        raise UsageError(
-            f"train, validate and test are {merged['train']:g}, {merged['validate']:g} and {merged['test']:g}",
-            hint="give fractions from 0 to 1 that add up to 1",
-        )
-    if merged["by"] == "time" and not settings.forecast.time_column:
-        raise UsageError(
-            "a split by time needs the time column", hint="set forecast.time_column in model.toml"
-        )
-    if merged["stratify"] and not settings.label:
-        raise UsageError("a stratified split needs a label", hint="set label in model.toml")
-    return {
-        **{k: merged[k] for k in ("train", "validate", "test", "seed", "by")}, "group": merged["group"] or None, "stratify": settings.label if merged["stratify"] else None,
-        "key": settings.key or None, "time_column": settings.forecast.time_column or None,
-    }  # fmt: skip

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from esml_engine.clock import now
-from esml_engine.door.facts import Call, Desk, Draft
+from esml_engine.door.facts import Call, Desk, Draft, NoJobs
 from esml_engine.door.site import Site
 from esml_engine.errors import NotFoundError, NotYetError, UsageError
 from esml_engine.faults import point
@@ -271,7 +271,7 @@ def write_aliases(call: Call, desk: Desk) -> dict[str, Any]:
     return desk.commit(change)
 
 
-class Register:
+class Register(NoJobs):
     """A past run's model as a version. `params`: run."""
 
     name = "register"
@@ -293,10 +293,6 @@ class Register:
             will=(f"register the model of run {row['run']}",), inputs=({"run": row["run"]},), makes=(f"a model version of {ref}",), steps=("register", "alias"), params={"run": row["run"]},
             nothing_to_do=f"run {row['run']} is version {done[0]} already" if done else "", answer={"model_version": done[0]} if done else {}, bound_seconds=60.0,
         )  # fmt: skip
-
-    def jobs(self, call: Call, draft: Draft, desk: Desk) -> JobSpec | None:
-        """None: the worker registers."""
-        return None
 
     def record(self, call: Call, draft: Draft, result: JobResult | None, desk: Desk) -> dict[str, Any]:
         """As after a training."""

@@ -1,0 +1,84 @@
+"""Rollback: the champion before takes its place again, in one act."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from esml_engine.clock import now
+from esml_engine.door.facts import Call, Desk, Draft, NoJobs
+from esml_engine.door.site import Site
+from esml_engine.errors import NotFoundError
+from esml_engine.refs import ModelRef
+from esml_engine.runs.facts import JobResult
+from esml_engine.serving import records
+from esml_engine.training import records as models
+from esml_engine.training.acts import write_aliases
+
+
+class Rollback(NoJobs):
+    """Champion and previous change places; a deployment that still holds the previous version answers with it again."""
+
+    name = "rollback"
+    durable = True
+
+    def plan(self, call: Call, site: Site) -> Draft:
+        """Needs a previous champion."""
+        ref = ModelRef.parse(call.object)
+        site.settings.check_env(call.env)
+        row = models.champion(site.store, ref, call.env)
+        if row is None or row["previous"] is None:
+            raise NotFoundError(
+                f"{ref} has no earlier champion in {call.env}",
+                hint="a rollback goes back to the champion before",
+            )
+        deployment = records.get(site.store, ref, call.env)
+        slot = _slot_of(deployment, row["previous"])
+        will = [f"make v{row['previous']} the champion of {call.env} again, v{row['version']} its previous"]
+        if slot and deployment and deployment["live"] != slot:
+            will.append(f"shift all traffic of {deployment['endpoint']} back to v{row['previous']}")
+        return Draft(
+            will=tuple(will),
+            inputs=({"champion": row["version"], "revision": row["revision"]},),
+            makes=(f"champion v{row['previous']}",),
+            steps=("swap", "alias"),
+            params={"revision": row["revision"], "to": row["previous"]},
+        )
+
+    def record(self, call: Call, draft: Draft, result: JobResult | None, desk: Desk) -> dict[str, Any]:
+        """One transaction: champion, history, traffic; then MLflow's aliases."""
+        if desk.step == "alias":
+            return write_aliases(call, desk)
+        ref, to = ModelRef.parse(call.object), draft.params["to"]
+        deployment = records.get(desk.site.store, ref, call.env)
+        slot = _slot_of(deployment, to)
+        before = models.champion(desk.site.store, ref, call.env)
+
+        def change(c: Any) -> dict[str, Any]:
+            models.crown(
+                c,
+                ref,
+                call.env,
+                to,
+                run=desk.run,
+                by=desk.actor.rights,
+                why="rollback",
+                expected=draft.params["revision"],
+            )
+            if slot and deployment and deployment["live"] != slot:
+                records.put(
+                    c,
+                    {
+                        **{k: v for k, v in deployment.items() if k != "revision"},
+                        "live": slot,
+                        "at": now(),
+                        "by": desk.actor.rights,
+                        "run": desk.run,
+                    },
+                )
+            return {"champion": to, "previous": before["version"] if before else None}
+
+        return desk.commit(change)
+
+
+def _slot_of(row: dict[str, Any] | None, version: int) -> str | None:
+    return next((s for s, v in row["slots"].items() if v["model_version"] == version), None) if row else None

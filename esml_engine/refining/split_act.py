@@ -1,0 +1,151 @@
+"""Split: gold -> gold_train, gold_validate, gold_test."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from esml_engine.door.facts import Call, Desk, Draft
+from esml_engine.door.site import Site
+from esml_engine.errors import NotFoundError, UsageError
+from esml_engine.faults import point
+from esml_engine.lake.catalogue import all_latest, latest, put, table_in
+from esml_engine.lake.commit import expected_versions, make_versions
+from esml_engine.lake.files import columns_of
+from esml_engine.lake.specs import job_spec
+from esml_engine.refining.staleness import input_version
+from esml_engine.refs import ModelRef
+from esml_engine.runs.facts import JobResult, JobSpec
+from esml_engine.settings import ModelSettings
+
+
+class Split:
+    """Gold into gold_train, gold_validate, gold_test. `params` override `[split]` of model.toml."""
+
+    name = "split"
+    durable = True
+
+    def plan(self, call: Call, site: Site) -> Draft:
+        """On the current gold; nothing to do when that gold is split so already."""
+        ref = ModelRef.parse(call.object)
+        site.settings.check_env(call.env)
+        settings = site.settings.model(ref)
+        wanted = split_params(settings, call.params)
+        have = all_latest(site.store, ref, call.env)
+        gold = have.get("gold")
+        if gold is None:
+            raise NotFoundError(
+                f"{ref} has no gold in {call.env} yet", hint=f"esml refine {ref} --env {call.env}"
+            )
+        columns = [c["name"] for c in columns_of(gold.schema)]
+        needed = {
+            "group": wanted["group"] if wanted["by"] == "group" else None,
+            "stratify": wanted["stratify"],
+            "key": wanted["key"] if wanted["by"] == "key" else None,
+        }
+        for what, column in needed.items():
+            if column and column not in columns:
+                raise UsageError(
+                    f"gold has no column {column!r} to split by ({what})", hint=f"it has {', '.join(columns)}"
+                )
+        if wanted["by"] == "group" and not wanted["group"]:
+            raise UsageError(
+                "a split by group needs the group's column",
+                hint="--group COLUMN, or split.group in model.toml",
+            )
+        head = have.get("gold_train")
+        names = ("gold_train", "gold_validate", "gold_test")
+        same = (
+            head is not None
+            and input_version(head, "gold") == gold.version
+            and head.facts.get("split") == wanted
+        )
+        tables = {n: {"version": have[n].version, "rows": have[n].rows} for n in names if n in have}
+        return Draft(
+            will=(
+                f"split gold v{gold.version} ({gold.rows} rows) into {wanted['train']:g} / {wanted['validate']:g} / {wanted['test']:g} by {wanted['by']}",
+            ),
+            inputs=({"table": "gold", "version": gold.version},),
+            makes=tuple(f"{n} v{(have[n].version if n in have else 0) + 1}" for n in names),
+            steps=("split",),
+            params={"split": wanted},
+            nothing_to_do=f"gold v{gold.version} is split so already" if same else "",
+            answer={"gold": gold.version, "tables": tables} if same else {},
+            size=float(gold.bytes),
+            bound_seconds=site.settings.estate.worker.max_step_seconds,
+        )
+
+    def jobs(self, call: Call, draft: Draft, desk: Desk) -> JobSpec | None:
+        """One specification."""
+        ref = ModelRef.parse(call.object)
+        settings = desk.site.settings.model(ref)
+        names = ["gold_validate", "gold_test", "gold_train"]
+        gold = table_in(desk.site, ref, call.env, "gold")
+        wanted = draft.params.get("split") or split_params(settings, {})
+        inputs = {"gold": gold, **{n: table_in(desk.site, ref, call.env, n, missing_ok=True) for n in names}}
+        previous = latest(desk.site.store, ref, call.env, "gold_train")
+        params = {
+            **wanted, "label": settings.label, "tables": {n: n for n in names}, "expected": expected_versions(desk, ref, call.env, names),
+            "previous": previous.facts.get("split") if previous else None, "made_from": [{"table": "gold", "version": gold.version}], "split": wanted,
+        }  # fmt: skip
+        return job_spec(
+            desk, ref, call.env, "refining.split", inputs=inputs, outputs={n: n for n in names}, params=params
+        )
+
+    def record(self, call: Call, draft: Draft, result: JobResult | None, desk: Desk) -> dict[str, Any]:
+        """Validate and test first, train last: readers reach them through it."""
+        ref = ModelRef.parse(call.object)
+        assert result is not None and desk.spec is not None
+        p = desk.spec.params
+        outs = {o.table: o for o in result.tables}
+        order = [outs["gold_validate"], outs["gold_test"], outs["gold_train"]]
+        made = make_versions(
+            desk,
+            ref,
+            call.env,
+            order,
+            expected=p["expected"],
+            inputs=p["made_from"],
+            facts={"split": p["split"]},
+        )
+        point("store:before")
+
+        def change(c: Any) -> dict[str, Any]:
+            for v in made:
+                put(c, v)
+            return {
+                "gold": p["made_from"][0]["version"],
+                "tables": {v.name: {"version": v.version, "rows": v.rows} for v in made},
+            }
+
+        return desk.commit(change)
+
+
+def split_params(settings: ModelSettings, asked: dict[str, Any]) -> dict[str, Any]:
+    """Effective split: the call's values over model.toml's, checked."""
+    base = settings.split.model_dump(by_alias=True)
+    given = {k: v for k, v in asked.items() if v is not None and k in base}
+    sides = ("train", "validate", "test")
+    open_sides = [k for k in sides if k not in given]
+    if len(open_sides) < 3:  # what is not said shares the rest in the model's own proportions
+        rest = 1 - sum(given[k] for k in sides if k in given)
+        weight = sum(base[k] for k in open_sides)
+        given.update({k: round(rest * base[k] / weight, 9) if weight else 0.0 for k in open_sides})
+    merged = {**base, **given}
+    if asked.get("group"):
+        merged["by"] = "group"
+    total = merged["train"] + merged["validate"] + merged["test"]
+    if abs(total - 1) > 1e-9 or any(not 0 <= merged[k] <= 1 for k in sides):
+        raise UsageError(
+            f"train, validate and test are {merged['train']:g}, {merged['validate']:g} and {merged['test']:g}",
+            hint="give fractions from 0 to 1 that add up to 1",
+        )
+    if merged["by"] == "time" and not settings.forecast.time_column:
+        raise UsageError(
+            "a split by time needs the time column", hint="set forecast.time_column in model.toml"
+        )
+    if merged["stratify"] and not settings.label:
+        raise UsageError("a stratified split needs a label", hint="set label in model.toml")
+    return {
+        **{k: merged[k] for k in ("train", "validate", "test", "seed", "by")}, "group": merged["group"] or None, "stratify": settings.label if merged["stratify"] else None,
+        "key": settings.key or None, "time_column": settings.forecast.time_column or None,
+    }  # fmt: skip

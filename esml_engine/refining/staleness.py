@@ -1,0 +1,100 @@
+"""What of a model's tables is stale: IN, bronze, silver and gold compared by the catalogue alone."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass
+
+from esml_engine.door.site import Site
+from esml_engine.lake import deliveries as d
+from esml_engine.lake.catalogue import Version, all_latest
+from esml_engine.lake.specs import code_hash, step_file
+from esml_engine.refs import ModelRef, Purpose, TableName
+from esml_engine.settings import ModelSettings
+
+_DEFAULT = "default-1"
+
+
+def table_name(layer: str, dataset: str | None, purpose: Purpose) -> str:
+    """A table's contract name."""
+    return str(TableName(layer, dataset, purpose))
+
+
+def goal_table(purpose: Purpose) -> str:
+    """Where a purpose's way ends."""
+    return "gold" if purpose == "train" else "to_score"
+
+
+def layer_code(site: Site, ref: ModelRef, settings: ModelSettings, layer: str, dataset: str = "") -> str:
+    """Hash of all that shapes a layer besides its input: step code, expectations, row-by-row or not."""
+    expect = [
+        e.model_dump()
+        for e in (settings.datasets[dataset].expect if dataset else settings.expect)
+        if e.on == layer or (layer == "gold" and not dataset)
+    ]
+    if layer == "silver":
+        code = code_hash(step_file(site.root, ref, dataset), _DEFAULT)
+    else:
+        code = code_hash(step_file(site.root, ref, "gold"), _DEFAULT)
+    shape = [
+        code,
+        expect,
+        settings.key if layer == "gold" else "",
+        list(settings.datasets) if layer == "gold" else settings.datasets[dataset].rows,
+    ]
+    return hashlib.sha256(json.dumps(shape, sort_keys=True, default=str).encode()).hexdigest()[:16]
+
+
+def input_version(v: Version | None, table: str) -> int | None:
+    """Which version of `table` stands behind `v`."""
+    for i in v.inputs if v else ():
+        if i.get("table") == table:
+            return int(i["version"])
+    return None
+
+
+@dataclass(frozen=True)
+class Stale:
+    """What a refinement has to do for one purpose."""
+
+    files: dict[str, list[d.InFile]]
+    bronze: list[str]
+    silver: list[str]
+    gold: bool
+    blocked: list[str]
+
+
+def stale(site: Site, ref: ModelRef, env: str, purpose: Purpose, layer: str = "", dataset: str = "") -> Stale:
+    """Compare IN, bronze, silver and gold; nothing is read but listings and the catalogue."""
+    settings = site.settings.model(ref)
+    have = all_latest(site.store, ref, env)
+    sets = [dataset] if dataset else list(settings.datasets)
+    files = {ds: d.waiting(site, ref, env, ds, purpose) for ds in sets}
+    bronze = [ds for ds in sets if files[ds]] if layer in ("", "bronze") else []
+    silver = []
+    if layer in ("", "silver"):
+        for ds in sets:
+            b, s = have.get(table_name("bronze", ds, purpose)), have.get(table_name("silver", ds, purpose))
+            if ds in bronze or (
+                b
+                and (
+                    s is None
+                    or input_version(s, b.name) != b.version
+                    or s.code != layer_code(site, ref, settings, "silver", ds)
+                )
+            ):
+                silver.append(ds)
+    blocked = [
+        ds for ds in settings.datasets if ds not in silver and table_name("silver", ds, purpose) not in have
+    ]
+    gold = False
+    if layer in ("", "gold") and not blocked:
+        g = have.get(goal_table(purpose))
+        moved = any(
+            input_version(g, n) != have[n].version
+            for n in (table_name("silver", ds, purpose) for ds in settings.datasets)
+            if n in have
+        )
+        gold = bool(silver) or g is None or moved or g.code != layer_code(site, ref, settings, "gold")
+    return Stale(files, bronze, silver, gold, blocked)
