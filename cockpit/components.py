@@ -21,7 +21,7 @@ from esml_engine.errors import (
     WaitingError,
 )
 from esml_engine.estate import Estate
-from esml_engine.estate import Model as EngineModel
+from esml_engine.model import Model as EngineModel
 from esml_engine.refs import ModelRef
 
 

@@ -13,7 +13,7 @@ from cockpit.components import Choice, nothing_yet, when
 from cockpit.places import page as page_file
 from cockpit.views import model as view
 from cockpit.words import metric, money
-from esml_engine.estate import Model
+from esml_engine.model import Model
 from esml_engine.serving import records as serving_records
 from esml_engine.training import records as training
 

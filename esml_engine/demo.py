@@ -16,8 +16,9 @@ from pathlib import Path
 from typing import Any
 
 from esml_engine.errors import EsmlError, UsageError
-from esml_engine.estate import Estate, Model, init_estate, open_estate
+from esml_engine.estate import Estate, init_estate, open_estate
 from esml_engine.handing import OnProgress
+from esml_engine.model import Model
 
 log = logging.getLogger("esml.demo")
 NAME = "demo"

@@ -11,9 +11,9 @@ from cockpit.words import NOT_MEASURED, NOT_SET_UP, ago, metric, money, plural, 
 from esml_engine.door.facts import Plan
 from esml_engine.door.site import Site
 from esml_engine.errors import NotFoundError, NotYetError, UsageError
-from esml_engine.estate import Model
 from esml_engine.lake.catalogue import Version, all_latest
 from esml_engine.lake.deliveries import delivered, waiting
+from esml_engine.model import Model
 from esml_engine.refs import ModelRef, TableName
 from esml_engine.serving import records as serving
 from esml_engine.training import records as training

@@ -13,7 +13,8 @@ from esml_engine.door import access
 from esml_engine.door.facts import Actor, Call
 from esml_engine.door.start import local_admin
 from esml_engine.errors import NotAllowedError
-from esml_engine.estate import Estate, Model, open_estate
+from esml_engine.estate import Estate, open_estate
+from esml_engine.model import Model
 from esml_engine.store import schema as t
 
 ROOT = Path(__file__).parents[2]

@@ -15,7 +15,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from esml_engine.errors import EsmlError, UsageError
-from esml_engine.estate import Estate, Model, open_estate
+from esml_engine.estate import Estate, open_estate
+from esml_engine.model import Model
 from tests.conftest import MODEL, esml
 from tests.invariants import violations
 from tests.working import until, worker

@@ -13,7 +13,8 @@ from pathlib import Path
 import psutil
 import pytest
 
-from esml_engine.estate import Estate, Model, open_estate
+from esml_engine.estate import Estate, open_estate
+from esml_engine.model import Model
 from esml_engine.processes import ProcessTable
 from esml_engine.runs import leases, records
 from esml_engine.store import schema as t

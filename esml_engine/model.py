@@ -1,0 +1,221 @@
+"""The SDK's model: one use case in one environment, its acts and its reads."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from esml_engine.door.facts import Call, Plan
+from esml_engine.errors import NotFoundError, NotYetError, UsageError
+from esml_engine.refs import ModelRef, Purpose, TableName
+from esml_engine.tables import Dataset, Scored, Table
+
+if TYPE_CHECKING:
+    from esml_engine.estate import Estate
+
+
+class Cost(dict):
+    """A model's costs; the contract's dictionary with a shortcut."""
+
+    def predicted(self, act: str) -> dict[str, Any]:
+        """`{"p50", "p90", "currency", "basis"}` of an act's next run."""
+        return dict(self["predicted"][act])
+
+
+class Model:
+    """One use case in one environment."""
+
+    def __init__(self, estate: Estate, ref: ModelRef, env: str) -> None:
+        self.estate, self.site, self.ref, self.env_name = estate, estate.site, ref, env
+        self.site.settings.check_env(env)
+
+    def env(self, name: str) -> Model:
+        """The same model in another environment."""
+        return Model(self.estate, self.ref, name)
+
+    def dataset(self, name: str) -> Dataset:
+        """One of its datasets."""
+        if name not in self.site.settings.model(self.ref).datasets:
+            raise NotFoundError(
+                f"{self.ref} has no dataset {name!r}",
+                hint=f"it has {', '.join(self.site.settings.model(self.ref).datasets)}",
+            )
+        return Dataset(self, name)
+
+    def table(self, name: str) -> Table:
+        """A table by its contract name."""
+        return Table(self, str(TableName.parse(name)))
+
+    def __getattr__(self, name: str) -> Any:
+        if name in ("gold", "gold_train", "gold_validate", "gold_test", "to_score"):
+            return self.table(name)
+        raise AttributeError(f"a model has no attribute {name!r}")
+
+    def _call(self, act: str, **params: Any) -> Call:
+        return Call(act, str(self.ref), self.env_name, params)
+
+    def _do(self, act: str, params: dict[str, Any], how: dict[str, Any]) -> Any:
+        return self.estate._do(self._call(act, **params), **how)
+
+    # acts
+    def ingest(
+        self, dataset: str, files: list[str | Path], date: str, purpose: Purpose = "train", **how: Any
+    ) -> Any:
+        """Deliver files into a dataset's IN folder."""
+        return self._do(
+            "ingest",
+            {"dataset": dataset, "files": [str(f) for f in files], "date": date, "purpose": purpose},
+            how,
+        )
+
+    def refine(self, layer: str = "", dataset: str = "", purpose: Purpose = "train", **how: Any) -> Any:
+        """IN -> bronze -> silver -> gold, only what is stale."""
+        if layer not in ("", "bronze", "silver", "gold"):
+            raise UsageError(f"no layer {layer!r}", hint="bronze, silver or gold")
+        return self._do("refine", {"purpose": purpose, "layer": layer, "dataset": dataset}, how)
+
+    def split(self, **params: Any) -> Any:
+        """Gold into train, validate, test: train, validate, test, stratify, group, seed, by."""
+        how: dict[str, Any] = {k: params.pop(k) for k in ("dry_run", "plan", "key", "detach") if k in params}
+        return self._do("split", {k: v for k, v in params.items() if v is not None}, how)
+
+    def train(self, profile: str = "", budget: float | None = None, **how: Any) -> Any:
+        """Train with the environment's profile."""
+        params: dict[str, Any] = {k: v for k, v in (("profile", profile), ("budget", budget)) if v}
+        return self._do("train", params, how)
+
+    def register(self, run: str, **how: Any) -> Any:
+        """A past run's model as a version."""
+        return self._do("register", {"run": run}, how)
+
+    def deploy(self, version: int | None = None, traffic: int | None = None, **how: Any) -> Any:
+        """Blue/green with a smoke test."""
+        return self._do("deploy", {"version": version, "traffic": traffic}, how)
+
+    def rollback(self, **how: Any) -> Any:
+        """Champion and previous change places."""
+        return self._do("rollback", {}, how)
+
+    def keys(self, rotate: bool = False, **how: Any) -> Any:
+        """The endpoint's address and key; audited."""
+        return self._do("keys", {"rotate": rotate}, how)
+
+    def pipeline(self, until: str = "trained", purpose: Purpose = "train", **how: Any) -> Any:
+        """The chain as one run."""
+        return self._do("pipeline", {"until": until, "purpose": purpose}, how)
+
+    def score(
+        self, rows: Any = None, caller: str = "", request_id: str | None = None, parallel: int = 1, **how: Any
+    ) -> Any:
+        """Online: a data frame, a list of dictionaries, columns by name, or a csv, parquet or json file."""
+        from esml_engine.serving.rows import columns_of
+
+        return self._do(
+            "score",
+            {"columns": columns_of(rows), "caller": caller, "request_id": request_id, "parallel": parallel},
+            how,
+        )
+
+    def score_batch(
+        self, file: str | Path | None = None, caller: str = "batch", request_id: str | None = None, **how: Any
+    ) -> Any:
+        """Batch: a file, or all of to_score that is not scored yet."""
+        params: dict[str, Any] = {"caller": caller, "request_id": request_id}
+        if file is not None:
+            path = Path(file).resolve()
+            if not path.is_file():
+                raise UsageError(f"there is no file {file}", hint="name a csv or parquet file")
+            params |= {"file": str(path), "sha256": hashlib.sha256(path.read_bytes()).hexdigest()}
+        return self._do("score_batch", params, how)
+
+    def compare(self, to: str, **_: Any) -> Any:
+        """Not in this version."""
+        raise NotYetError(
+            "comparing between environments comes with the next version",
+            hint="the leaderboard shows gates within an environment",
+        )
+
+    def promote(self, to: str, **_: Any) -> Any:
+        """Not in this version."""
+        raise NotYetError(
+            "promotion comes with the next version", hint="train in the target environment meanwhile"
+        )
+
+    def plan_refine(self, **params: Any) -> Plan:
+        """The plan of `refine`."""
+        return self.refine(**params, dry_run=True)  # type: ignore[no-any-return]
+
+    def plan_split(self, **params: Any) -> Plan:
+        """The plan of `split`."""
+        return self.split(**params, dry_run=True)  # type: ignore[no-any-return]
+
+    def plan_train(self, **params: Any) -> Plan:
+        """The plan of `train`."""
+        return self.train(**params, dry_run=True)  # type: ignore[no-any-return]
+
+    def plan_deploy(self, **params: Any) -> Plan:
+        """The plan of `deploy`."""
+        return self.deploy(**params, dry_run=True)  # type: ignore[no-any-return]
+
+    def plan_pipeline(self, **params: Any) -> Plan:
+        """The plan of `pipeline`."""
+        return self.pipeline(**params, dry_run=True)  # type: ignore[no-any-return]
+
+    def plan_score_batch(self, **params: Any) -> Plan:
+        """The plan of `score_batch`."""
+        return self.score_batch(**params, dry_run=True)  # type: ignore[no-any-return]
+
+    # reads
+    def scored(
+        self,
+        since: str = "",
+        until: str = "",
+        caller: str | list[str] = "",
+        model_version: int | list[int] | None = None,
+        **more: Any,
+    ) -> Scored:
+        """Scored rows, filtered; with no match the result is empty."""
+        self.estate.require("read_scored", self.ref.project)
+        callers = (caller,) if isinstance(caller, str) and caller else tuple(caller or ())
+        numbers = (model_version,) if isinstance(model_version, int) else tuple(model_version or ())
+        return Scored(
+            self, {"since": since, "until": until, "callers": callers, "model_versions": numbers, **more}
+        )
+
+    def leaderboard(self, env: str = "all") -> list[dict[str, Any]]:
+        """Candidates, best first."""
+        from esml_engine.training.reads import leaderboard
+
+        self.estate.require("read_status", self.ref.project)
+        return leaderboard(self.site, self.ref, env)
+
+    def lineage(
+        self,
+        table: str = "",
+        version: int | None = None,
+        request_id: str = "",
+        row: int = 0,
+        file: str = "",
+        forward: bool = False,
+    ) -> dict[str, Any]:
+        """Recorded lineage of a table version or of one scored row."""
+        from esml_engine.portfolio import lineage as l
+
+        self.estate.require("read_status", self.ref.project)
+        if request_id:
+            values = self.estate.may("read_scored", self.ref.project).allowed
+            return l.of_request(self.site, self.ref, self.env_name, request_id, row, values=values)
+        if forward or file:
+            return l.forward()
+        if not table:
+            raise UsageError("lineage of what?", hint="--table T, or --request-id ID")
+        return l.of_table(self.site, self.ref, self.env_name, table, version)
+
+    def cost(self) -> Cost:
+        """Predicted, spent, budget, policy."""
+        return Cost(self.estate.cost(str(self.ref), self.env_name))
+
+    def status(self) -> dict[str, Any]:
+        """How far it is."""
+        return self.estate.status(str(self.ref))[0]

@@ -1,0 +1,180 @@
+"""Effective settings with the origin of every value.
+
+Effective value: built-in < estate < project < model < override. An override remembers the file's value
+that it replaced; when the file changes afterwards, the file wins and the override is shown as superseded.
+"""
+
+from __future__ import annotations
+
+import tomllib
+from dataclasses import dataclass
+from typing import Any
+
+from esml_engine.errors import NotFoundError
+from esml_engine.refs import ENVIRONMENTS, ModelRef
+from esml_engine.settings.files import Files
+from esml_engine.settings.keys import (
+    BUILT_IN_PRICES,
+    EstateSettings,
+    ModelSettings,
+    PolicySettings,
+    ProjectSettings,
+    TrainSettings,
+)
+from esml_engine.settings.validation import KINDS, dig, flatten, kind_of, put, validate
+
+
+@dataclass(frozen=True)
+class Override:
+    """A value set in the cockpit or by `esml set`; wins over the files until the file changes."""
+
+    scope: str  # estate | project | project/model
+    key: str
+    value: Any
+    replaced: Any  # what the file said then (None: nothing)
+    by: str
+    at: str
+
+
+@dataclass(frozen=True)
+class Effective:
+    """One effective value and where it comes from."""
+
+    key: str
+    value: Any
+    origin: str
+    by: str = ""
+    at: str = ""
+    superseded: dict[str, Any] | None = None
+
+    def row(self) -> dict[str, Any]:
+        """As the contract's row."""
+        return {
+            "key": self.key,
+            "value": self.value,
+            "origin": self.origin,
+            "by": self.by or None,
+            "at": self.at or None,
+            "superseded": self.superseded,
+        }
+
+
+class Settings:
+    """All effective settings of an estate: files with overrides laid over them."""
+
+    def __init__(self, files: Files, overrides: tuple[Override, ...] = ()) -> None:
+        self.files = files
+        self.overrides = overrides
+        self._overridden: dict[str, Any] = {}
+
+    @property
+    def estate(self) -> EstateSettings:
+        """The estate's own settings."""
+        return self._typed("estate")  # type: ignore[no-any-return]
+
+    @property
+    def environments(self) -> tuple[str, ...]:
+        """Environments that the estate has, in the order of promotion."""
+        have = self.estate.environments
+        return tuple(e for e in ENVIRONMENTS if e in have)
+
+    def project(self, name: str) -> ProjectSettings:
+        """A project's own settings."""
+        return self._typed(name)  # type: ignore[no-any-return]
+
+    def model(self, ref: ModelRef) -> ModelSettings:
+        """A model's own settings."""
+        return self._typed(str(ref))  # type: ignore[no-any-return]
+
+    def models(self) -> list[ModelRef]:
+        """All models."""
+        return sorted(self.files.models)
+
+    def check_env(self, env: str) -> str:
+        """Return `env` when the estate has it, else raise with the ones it has."""
+        if env not in self.environments:
+            raise NotFoundError(
+                f"the estate has no environment {env!r}", hint=f"it has {', '.join(self.environments)}"
+            )
+        return env
+
+    def policy(self, ref: ModelRef, env: str) -> tuple[PolicySettings, dict[str, str]]:
+        """The policy in force for a model in an environment, and the origin of each value."""
+        value: dict[str, Any] = {}
+        origin = dict.fromkeys(PolicySettings.model_fields, "built-in")
+        for scope in ("estate", ref.project, str(ref)):
+            tables = self.files.raw(scope).get("policy", {})
+            for table, label in ((tables, scope), (tables.get(env, {}), f"{scope} [{env}]")):
+                for k, v in table.items():
+                    if k not in ENVIRONMENTS:
+                        value[k], origin[k] = v, label
+        for scope in ("estate", ref.project, str(ref)):
+            for o in self._live(scope):
+                for prefix in ("policy.", f"policy.{env}."):
+                    k = o.key.removeprefix(prefix)
+                    if o.key.startswith(prefix) and k in PolicySettings.model_fields:
+                        value[k], origin[k] = o.value, f"override on {scope} by {o.by}"
+        return validate(value, PolicySettings, "policy"), origin
+
+    def profile(self, ref: ModelRef, env: str) -> TrainSettings:
+        """The training profile of an environment."""
+        return self.model(ref).train.get(env) or TrainSettings()  # type: ignore[call-overload]
+
+    def prices(self) -> dict[str, float | str]:
+        """Price list: built-in, then the estate's."""
+        return {**BUILT_IN_PRICES, **self.estate.prices}
+
+    def rows(self, scope: str) -> list[Effective]:
+        """Every effective value of a scope with its origin, superseded overrides shown."""
+        raw = self.files.raw(scope)
+        kind = kind_of(scope)
+        typed = self._typed(scope).model_dump(by_alias=True, mode="json")
+        live = {o.key: o for o in self._live(scope)}
+        dead = {o.key: o for o in self.overrides if o.scope == scope and o.key not in live}
+        out = []
+        for key, value in flatten(typed):
+            over = live.get(key)
+            gone = dead.get(key)
+            shown = {"value": gone.value, "by": gone.by, "at": gone.at} if gone else None
+            if over:
+                out.append(Effective(key, value, "override", over.by, over.at))
+            else:
+                origin = f"{kind}.toml" if dig(raw, key) is not None else "built-in"
+                out.append(Effective(key, value, origin, superseded=shown))
+        if kind == "model":
+            ref = ModelRef.parse(scope)
+            for env in self.environments:
+                policy, origins = self.policy(ref, env)
+                for k, v in policy.model_dump(mode="json").items():
+                    out.append(Effective(f"policy.{env}.{k} (in force)", v, origins[k]))
+        return out
+
+    def check_override(self, scope: str, key: str, text: str) -> tuple[Any, Any]:
+        """Parse `text` for `key` of a scope and validate the whole; returns (value, the file's value).
+
+        Raises:
+            SettingsError: unknown key (with the nearest) or a value that the key does not take.
+        """
+        raw = self.files.raw(scope)
+        try:
+            value = tomllib.loads(f"v = {text}")["v"]
+        except tomllib.TOMLDecodeError:
+            value = text
+        validate(put(raw, key, value), KINDS[kind_of(scope)], f"{scope} {key}")
+        return value, dig(raw, key)
+
+    def _live(self, scope: str) -> list[Override]:
+        mine = [o for o in self.overrides if o.scope == scope]
+        raw = self.files.raw(scope) if mine else {}
+        return [o for o in mine if dig(raw, o.key) == o.replaced]
+
+    def _typed(self, scope: str) -> Any:
+        if scope not in self._overridden:
+            live = self._live(scope)
+            if not live:
+                return self.files.typed(scope)
+            raw = self.files.raw(scope)
+            for o in live:
+                raw = put(raw, o.key, o.value)
+            self._overridden[scope] = validate(raw, KINDS[kind_of(scope)], f"{kind_of(scope)}.toml")
+        return self._overridden[scope]

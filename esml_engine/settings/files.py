@@ -1,0 +1,87 @@
+"""The settings files of an estate's repository, read once; unchanged ones are remembered."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pydantic
+
+from esml_engine import refs
+from esml_engine.errors import NotFoundError
+from esml_engine.refs import ModelRef, check_name
+from esml_engine.remembered import Remembered
+from esml_engine.settings import keys, validation
+from esml_engine.settings.keys import EstateSettings, ModelSettings, ProjectSettings
+from esml_engine.settings.validation import KINDS, kind_of, load
+
+
+@dataclass(frozen=True)
+class Files:
+    """The settings files of an estate, read once."""
+
+    root: Path
+    estate: dict[str, Any]
+    projects: dict[str, dict[str, Any]] = field(default_factory=dict)
+    models: dict[ModelRef, dict[str, Any]] = field(default_factory=dict)
+    _typed: dict[str, Any] = field(default_factory=dict, repr=False, compare=False)
+
+    def typed(self, scope: str) -> Any:
+        """A scope's settings as its file alone says; valid, since the file was when it was read."""
+        if scope not in self._typed:
+            self._typed[scope] = KINDS[kind_of(scope)].model_validate(self.raw(scope))
+        return self._typed[scope]
+
+    def raw(self, scope: str) -> dict[str, Any]:
+        """Raw tables of a scope (`estate`, `project`, `project/model`)."""
+        if scope == "estate":
+            return self.estate
+        if "/" in scope:
+            ref = ModelRef.parse(scope)
+            if ref in self.models:
+                return self.models[ref]
+            known = ", ".join(sorted(str(m) for m in self.models)) or "none yet"
+            raise NotFoundError(f"no model {scope}", hint=f"models: {known}")
+        if scope in self.projects:
+            return self.projects[scope]
+        known = ", ".join(sorted(self.projects)) or "none yet"
+        raise NotFoundError(f"no project {scope}", hint=f"projects: {known}")
+
+
+def read_files(root: Path) -> Files:
+    """Read and validate all settings files of an estate; unchanged ones are remembered in its cache.
+
+    Raises:
+        NotFoundError: no estate there. SettingsError: a file is wrong.
+    """
+    path = root / "estate.toml"
+    if not path.is_file():
+        raise NotFoundError(f"no estate at {root}", hint=f"make one: esml init {root}")
+    memory = Remembered(root / ".esml" / "cache" / "settings.json", _rules())
+    estate = memory.get(path, lambda p: load(p, EstateSettings)[1])
+    projects: dict[str, dict[str, Any]] = {}
+    models: dict[ModelRef, dict[str, Any]] = {}
+    for p in sorted((root / "projects").glob("*/project.toml")):
+        name = check_name(p.parent.name, "project")
+        projects[name] = memory.get(p, lambda p: load(p, ProjectSettings)[1])
+        for m in sorted(p.parent.glob("*/model.toml")):
+            models[ModelRef(name, check_name(m.parent.name, "model"))] = memory.get(m, _load_model)
+    memory.save()
+    return Files(root, estate, projects, models)
+
+
+def _load_model(path: Path) -> dict[str, Any]:
+    typed, raw = load(path, ModelSettings)
+    for ds in typed.datasets:
+        check_name(ds, "dataset")
+    return raw
+
+
+def _rules() -> str:
+    """What decides whether a settings file is valid: this code, and the validator."""
+    code = b"".join(
+        Path(f).read_bytes() for f in (__file__, keys.__file__, validation.__file__, refs.__file__)
+    )
+    return f"{hashlib.sha256(code).hexdigest()} {pydantic.VERSION}"

@@ -1,0 +1,208 @@
+"""The keys of estate.toml, project.toml and model.toml: types, limits, defaults."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+Env = Literal["dev", "test", "prod"]
+Task = Literal["regression", "classification", "forecasting", "analytics"]
+
+
+ESTIMATORS = ("lightgbm", "xgboost", "extra_trees", "linear", "perpetual")
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, defer_build=True)
+
+
+class EnvironmentSettings(_Strict):
+    """Where an environment lives."""
+
+    platform: Literal["local", "azure"] = "local"
+    subscription: str = ""
+    resource_group: str = ""
+    workspace: str = ""
+    storage_account: str = ""
+    file_system: str = ""
+    key_vault: str = ""
+    region: str = ""
+    compute: str = ""
+
+
+class PolicySettings(_Strict):
+    """What an environment allows."""
+
+    nodes: list[str] = Field(default_factory=lambda: ["local.small"])
+    max_nodes: int = Field(default=1, ge=1)
+    max_cost_run: float = Field(default=5.0, ge=0)
+    max_cost_month: float = Field(default=200.0, ge=0)
+    max_train_seconds: float = Field(default=600, ge=0)
+    over: Literal["refuse", "ask"] = "refuse"
+    approvals: int = Field(default=0, ge=0)
+    evidence: Literal["target", "source"] = "target"
+
+
+class ServingSettings(_Strict):
+    """How a model is served in one environment."""
+
+    instances: int = Field(default=1, ge=1)
+    save: bool = True
+
+
+class Expectation(_Strict):
+    """A condition on a layer."""
+
+    on: Literal["bronze", "silver", "gold"] = "gold"
+    check: Literal["not_null", "unique", "in_range", "in_set", "regex", "row_count", "fresh", "custom"]
+    column: str = ""
+    level: Literal["error", "warn"] = "error"
+    min: float | None = None
+    max: float | None = None
+    values: list[Any] = Field(default_factory=list)
+    pattern: str = ""
+    within: str = ""
+
+
+class DatasetSettings(_Strict):
+    """One input of a model."""
+
+    format: Literal["csv", "parquet"] = "csv"
+    delimiter: str = ","
+    encoding: str = "utf-8"
+    null: str = ""
+    types: dict[str, str] = Field(default_factory=dict)
+    arrives: str = ""
+    drift: Literal["evolve", "warn", "fail"] = "warn"
+    rows: bool = False
+    expect: list[Expectation] = Field(default_factory=list)
+
+
+class SplitSettings(_Strict):
+    """How gold is split; fractions add up to 1."""
+
+    train: float = Field(default=0.6, ge=0, le=1)
+    validate_: float = Field(default=0.2, ge=0, le=1, alias="validate")
+    test: float = Field(default=0.2, ge=0, le=1)
+    seed: int = 1
+    by: Literal["key", "group", "time"] = "key"
+    stratify: bool = False
+    group: str = ""
+
+    @model_validator(mode="after")
+    def _sum(self) -> SplitSettings:
+        if abs(self.train + self.validate_ + self.test - 1) > 1e-9:
+            raise ValueError("train, validate and test must add up to 1")
+        return self
+
+
+class TrainSettings(_Strict):
+    """A training profile."""
+
+    seconds: float = Field(default=60, gt=0)
+    trials: int = Field(default=40, ge=1)
+    folds: int = Field(default=5, ge=2)
+    search: Literal["portfolio", "flaml"] = "portfolio"
+    estimators: list[str] = Field(default_factory=lambda: list(ESTIMATORS))
+    metric: str = "rmse"
+    seed: int = 1
+    mode: Literal["automl", "custom"] = "automl"
+
+
+class GateSettings(_Strict):
+    """When a challenger takes the champion's place."""
+
+    min_gain: dict[str, float] = Field(default_factory=dict)
+    floor: dict[str, float] = Field(default_factory=dict)
+    ceiling: dict[str, float] = Field(default_factory=dict)
+    interval: list[str] = Field(default_factory=list)
+    weights: dict[str, float] = Field(default_factory=dict)
+    max_cost_1000_rows: float = 0.5
+
+
+class ForecastSettings(_Strict):
+    """What a time series is."""
+
+    time_column: str = ""
+    series: list[str] = Field(default_factory=list)
+    horizon: int = Field(default=1, ge=1)
+    frequency: str = ""
+    known: list[str] = Field(default_factory=list)
+
+
+class EndpointSettings(_Strict):
+    """Where local endpoints listen."""
+
+    ports: str = "8600-8699"
+
+    @model_validator(mode="after")
+    def _range(self) -> EndpointSettings:
+        low, _, high = self.ports.partition("-")
+        if not (low.isdigit() and high.isdigit() and 1024 <= int(low) <= int(high) <= 65535):
+            raise ValueError("ports is a range such as 8600-8699")
+        return self
+
+
+class WorkerSettings(_Strict):
+    """How much the worker does side by side, and how long one step may take."""
+
+    jobs: int = Field(default=2, ge=1)
+    max_step_seconds: float = Field(default=900, gt=0)
+
+
+class WithPolicy(_Strict):
+    """`[policy]` with `[policy.prod]` inside it, kept as raw tables: layering happens key by key."""
+
+    policy: dict[str, Any] = Field(default_factory=dict)
+
+
+class EstateSettings(WithPolicy):
+    """estate.toml."""
+
+    name: str
+    currency: str = "EUR"
+    environments: dict[Env, EnvironmentSettings]
+    prices: dict[str, float | str] = Field(default_factory=dict)
+    serving: EndpointSettings = Field(default_factory=EndpointSettings)
+    worker: WorkerSettings = Field(default_factory=WorkerSettings)
+
+
+class BudgetSettings(_Strict):
+    """Money a month, in the estate's currency."""
+
+    month: float = Field(default=100.0, ge=0)
+
+
+class ProjectSettings(WithPolicy):
+    """project.toml."""
+
+    team: str
+    owner: str = ""
+    contact: str = ""
+    risk: Literal["low", "medium", "high"] = "medium"
+    budget: BudgetSettings = Field(default_factory=BudgetSettings)
+
+
+class ModelSettings(WithPolicy):
+    """model.toml."""
+
+    task: Task
+    label: str = ""
+    key: str = ""
+    datasets: Annotated[dict[str, DatasetSettings], Field(min_length=1)]
+    expect: list[Expectation] = Field(default_factory=list)
+    split: SplitSettings = Field(default_factory=lambda: SplitSettings.model_validate({}))
+    train: dict[Env, TrainSettings] = Field(default_factory=dict)
+    gates: GateSettings = Field(default_factory=GateSettings)
+    serving: dict[Env, ServingSettings] = Field(default_factory=dict)
+    rnd: dict[Env, bool] = Field(default_factory=dict)
+    forecast: ForecastSettings = Field(default_factory=ForecastSettings)
+
+
+BUILT_IN_PRICES: dict[str, float | str] = {
+    "local.small": 0.10,
+    "local.large": 0.40,
+    "storage_gb_month": 0.02,
+    "as_of": "2026-11-01",
+}

@@ -1,0 +1,132 @@
+"""Settings checked against their keys: an error names the file, the key and the nearest valid key."""
+
+from __future__ import annotations
+
+import difflib
+import tomllib
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, get_args, get_origin
+
+from pydantic import BaseModel, ValidationError
+
+from esml_engine.errors import SettingsError
+from esml_engine.refs import ENVIRONMENTS
+from esml_engine.settings.keys import (
+    EstateSettings,
+    ModelSettings,
+    PolicySettings,
+    ProjectSettings,
+    WithPolicy,
+)
+
+KINDS: dict[str, type[BaseModel]] = {
+    "estate": EstateSettings,
+    "project": ProjectSettings,
+    "model": ModelSettings,
+}
+
+
+def kind_of(scope: str) -> str:
+    """The settings file that a scope has: estate, project or model."""
+    return "estate" if scope == "estate" else "model" if "/" in scope else "project"
+
+
+def load(path: Path, kind: type[BaseModel]) -> tuple[Any, dict[str, Any]]:
+    """Read and validate one settings file; returns (typed, raw).
+
+    Raises:
+        SettingsError: names the file, the key and, for an unknown key, the nearest valid one.
+    """
+    try:
+        raw = tomllib.loads(path.read_text(encoding="utf-8"))
+    except tomllib.TOMLDecodeError as e:
+        raise SettingsError(f"{path.name}: not valid TOML: {e}", hint=f"correct {path}") from e
+    return validate(raw, kind, path.name), raw
+
+
+def validate(raw: Mapping[str, Any], kind: type[BaseModel], where: str) -> Any:
+    """Validate raw settings; errors name key, file and the nearest valid key.
+
+    Raises:
+        SettingsError: unknown key, or a value that the key does not take.
+    """
+    typed = _checked(raw, kind, where, "")
+    if isinstance(typed, WithPolicy):
+        flat = {k: v for k, v in typed.policy.items() if k not in ENVIRONMENTS}
+        _checked(flat, PolicySettings, where, "policy.")
+        for env in ENVIRONMENTS:
+            _checked(typed.policy.get(env, {}), PolicySettings, where, f"policy.{env}.")
+    return typed
+
+
+def _checked(raw: Mapping[str, Any], kind: type[BaseModel], where: str, prefix: str) -> Any:
+    try:
+        return kind.model_validate(raw)
+    except ValidationError as e:
+        first = e.errors()[0]
+        key = prefix + ".".join(str(p) for p in first["loc"])
+        if first["type"] == "extra_forbidden":
+            near = _nearest(kind, first["loc"])
+            hint = f"did you mean {prefix + near!r}?" if near else f"remove it from {where}"
+            raise SettingsError(f"{where}: unknown key {key!r}", hint=hint) from e
+        message = first["msg"].removeprefix("Value error, ")
+        raise SettingsError(f"{where}: {key or 'file'}: {message}", hint=f"correct {key!r} in {where}") from e
+
+
+def _nearest(kind: Any, loc: tuple[int | str, ...]) -> str:
+    here: Any = kind
+    for part in loc[:-1]:
+        here = _child(here, part)
+        if here is None:
+            return ""
+    if not (isinstance(here, type) and issubclass(here, BaseModel)):
+        return ""
+    names = [f.alias or n for n, f in here.model_fields.items()]
+    found = difflib.get_close_matches(str(loc[-1]), names, 1, 0.0)
+    return ".".join([*[str(p) for p in loc[:-1]], found[0]]) if found else ""
+
+
+def _child(kind: Any, part: int | str) -> Any:
+    if isinstance(kind, type) and issubclass(kind, BaseModel):
+        for name, f in kind.model_fields.items():
+            if part in (name, f.alias):
+                return f.annotation
+        return None
+    args = get_args(kind)
+    return args[-1] if get_origin(kind) in (dict, list) and args else None
+
+
+def flatten(raw: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """Dotted keys and leaf values of nested tables."""
+    for k, v in raw.items():
+        key = f"{prefix}.{k}" if prefix else str(k)
+        if isinstance(v, Mapping) and v:
+            yield from flatten(v, key)
+        else:
+            yield key, v
+
+
+def dig(raw: Mapping[str, Any], key: str) -> Any:
+    """The value under a dotted key, or None (price names themselves hold dots: the longest match wins)."""
+    if key in raw:
+        return raw[key]
+    head, _, tail = key.partition(".")
+    while tail:
+        if isinstance(raw.get(head), Mapping):
+            found = dig(raw[head], tail)
+            if found is not None:
+                return found
+        more, _, tail = tail.partition(".")
+        head = f"{head}.{more}"
+    return None
+
+
+def put(raw: dict[str, Any], key: str, value: Any) -> dict[str, Any]:
+    parts = key.split(".", 1)
+    if parts[0] == "prices" and len(parts) == 2:
+        return {**raw, "prices": {**raw.get("prices", {}), parts[1]: value}}
+    if len(parts) == 1:
+        return {**raw, key: value}
+    inner = raw.get(parts[0])
+    return {**raw, parts[0]: put(dict(inner) if isinstance(inner, Mapping) else {}, parts[1], value)}

@@ -1,0 +1,167 @@
+"""The SDK's data: a model's datasets, versioned tables and scored rows."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from esml_engine.refs import Purpose, TableName
+
+if TYPE_CHECKING:
+    import duckdb
+    import pandas as pd
+    import polars as pl
+    import pyarrow as pa
+
+    from esml_engine.model import Model
+    from esml_engine.runs.facts import TableIn
+
+
+class Dataset:
+    """An input of a model."""
+
+    def __init__(self, model: Model, name: str) -> None:
+        self.model, self.name = model, name
+
+    def ingest(self, *files: str | Path, date: str, purpose: Purpose = "train", **how: Any) -> Any:
+        """Deliver files."""
+        return self.model.ingest(self.name, list(files), date, purpose, **how)
+
+    @property
+    def bronze(self) -> Table:
+        """Typed, nothing lost."""
+        return self.model.table(f"{self.name}/bronze")
+
+    @property
+    def silver(self) -> Table:
+        """Cleaned and checked."""
+        return self.model.table(f"{self.name}/silver")
+
+    def quarantine(self, purpose: Purpose = "train") -> list[dict[str, Any]]:
+        """`[{"file", "line", "reason", "raw"}]`."""
+        prefix = "inference/" if purpose == "inference" else ""
+        table = self.model.table(f"{prefix}{self.name}/quarantine")
+        self.model.estate.require("read_tables", self.model.ref.project)
+        return [
+            {k: r[k] for k in ("file", "line", "reason", "raw")}
+            for r in table._arrow(missing_ok=True).to_pylist()
+        ]
+
+
+class Table:
+    """A versioned table. `read()` gives pandas; `.arrow()`, `.polars()`, `.duckdb()` too."""
+
+    def __init__(self, model: Model, name: str) -> None:
+        self.model, self.name = model, name
+
+    def _rule(self) -> str:
+        if self.name == "scored":
+            return "read_scored"
+        return "read_gold" if TableName.parse(self.name).dataset is None else "read_tables"
+
+    def _in(self, version: int | None, *, missing_ok: bool = False) -> TableIn:
+        from esml_engine.lake.catalogue import table_in
+
+        self.model.estate.require(self._rule(), self.model.ref.project)
+        return table_in(
+            self.model.site, self.model.ref, self.model.env_name, self.name, version, missing_ok=missing_ok
+        )
+
+    def _arrow(self, version: int | None = None, *, missing_ok: bool = False) -> pa.Table:
+        from esml_engine.lake.files import arrow
+
+        return arrow(self._in(version, missing_ok=missing_ok))
+
+    def arrow(self, version: int | None = None) -> pa.Table:
+        """As one Arrow table."""
+        return self._arrow(version)
+
+    def read(self, version: int | None = None) -> pd.DataFrame:
+        """As a pandas data frame; `version` None is the current one."""
+        frame: pd.DataFrame = self._arrow(version).to_pandas()
+        return frame
+
+    def polars(self, version: int | None = None) -> pl.DataFrame:
+        """As a polars data frame."""
+        import polars as pl
+
+        return pl.from_arrow(self._arrow(version))  # type: ignore[return-value]
+
+    def duckdb(self, version: int | None = None) -> duckdb.DuckDBPyRelation:
+        """As a DuckDB relation over the version's files."""
+        import duckdb
+
+        from esml_engine.lake.files import relation
+
+        return relation(duckdb.connect(), self._in(version))
+
+    def versions(self) -> list[dict[str, Any]]:
+        """Newest first: `[{"version", "delta_version", "rows", "at", "run", "inputs", "note", "origin"}]`."""
+        from esml_engine.lake.catalogue import listing
+
+        self.model.estate.require("read_status", self.model.ref.project)
+        found = listing(self.model.site.store, self.model.ref, self.model.env_name, self.name)
+        keys = ("version", "delta_version", "rows", "at", "run", "note", "origin", "by", "bytes")
+        return [
+            {**{k: getattr(v, k) for k in keys}, "inputs": list(v.inputs), "quality": list(v.quality)}
+            for v in found
+        ]
+
+    def show(self, version: int | None = None, limit: int = 20) -> dict[str, Any]:
+        """First rows: `{"version", "columns", "rows"}`."""
+        from esml_engine.lake.files import columns_of
+        from esml_engine.lake.preview import first_rows
+
+        table = self._in(version)
+        return {
+            "version": table.version,
+            "columns": columns_of(table.schema),
+            "rows": first_rows(table, limit),
+        }
+
+    def diff(self, a: int, b: int) -> dict[str, Any]:
+        """What changed from version a to b, by counts."""
+        from esml_engine.lake.preview import diff
+
+        key = self.model.site.settings.model(self.model.ref).key
+        return diff(self._in(a), self._in(b), key)
+
+
+class Scored:
+    """A filtered view of scored data; nothing is read before it is asked for."""
+
+    def __init__(self, model: Model, wanted: dict[str, Any]) -> None:
+        self.model, self.wanted = model, wanted
+
+    def _filter(self, **over: Any) -> Any:
+        from esml_engine.scored.facts import ScoredFilter
+        from esml_engine.scored.reads import moment
+
+        w = {**self.wanted, **over}
+        return ScoredFilter(
+            **{
+                **w,
+                "since": moment(w.get("since")),
+                "until": moment(w.get("until")),
+                "where": tuple(w.get("where") or ()),
+            }
+        )
+
+    def document(self, out: str = "") -> dict[str, Any]:
+        """The contract's answer."""
+        from esml_engine.scored.reads import scored
+
+        return scored(self.model.site, self.model.ref, self.model.env_name, self._filter(), out)
+
+    def to_pandas(self) -> pd.DataFrame:
+        """All matching rows."""
+        import pandas as pd
+
+        from esml_engine.scored.reads import scored
+
+        said = scored(self.model.site, self.model.ref, self.model.env_name, self._filter(limit=None))
+        return pd.DataFrame(said["rows"], columns=[c["name"] for c in said["columns"]])
+
+    def export(self, path: str | Path) -> dict[str, Any]:
+        """The whole filtered result as csv or parquet."""
+        return self.document(str(path))
