@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from esml_engine import templates
-from esml_engine.door import access, audit
+from esml_engine.door import access, audit, requests
 from esml_engine.door.facts import Actor, Call, Plan
 from esml_engine.door.site import Site
 from esml_engine.door.start import local_admin
@@ -112,10 +112,10 @@ class Estate:
         return sorted(self._projects_for("read_status"))
 
     def model(self, name: str, env: str = "dev") -> Model:
-        """A model by `project/model`."""
+        """A model by `project/model`; no environment: the first that the estate has."""
         ref = ModelRef.parse(name)
         self.site.files.raw(str(ref))
-        return Model(self, ref, env)
+        return Model(self, ref, env or self.environments[0])
 
     # acts
     def new_project(
@@ -133,20 +133,21 @@ class Estate:
         )
 
     def new_model(
-        self, model: str, task: str, datasets: list[str], label: str = "", key: str = "", **more: Any
+        self,
+        model: str,
+        task: str,
+        datasets: list[str],
+        label: str = "",
+        key: str = "",
+        *,
+        forecast: dict[str, Any] | None = None,
+        idempotency_key: str = "",
+        **how: Any,
     ) -> Any:
-        """Write a model's settings file and its lake skeleton."""
-        how = {k: more.pop(k) for k in ("dry_run", "plan", "key_", "detach") if k in more}
-        ref = ModelRef.parse(model)
-        return self._do(
-            Call(
-                "new_model",
-                str(ref),
-                "",
-                {"task": task, "datasets": datasets, "label": label, "key": key, **more},
-            ),
-            **how,
-        )
+        """Write a model's settings file and its lake skeleton. `forecast`: the keys of `[forecast]`."""
+        params = {"task": task, "datasets": datasets, "label": label, "key": key, **(forecast or {})}
+        call = Call("new_model", str(ModelRef.parse(model)), "", params)
+        return self._do(call, key=idempotency_key, **how)
 
     def member_add(self, on: str, actor: str, role: str, **how: Any) -> Any:
         """Give a role on `estate` or a project."""
@@ -174,6 +175,27 @@ class Estate:
         if isinstance(answer, Plan) or how.get("detach"):
             return answer
         return self.hand.follow(run)
+
+    def approve(self, request: str, reason: str = "", **how: Any) -> Any:
+        """Approve somebody else's request; waits until what it released has ended."""
+        return self._decide("approve", request, reason, how)
+
+    def refuse(self, request: str, reason: str = "", **how: Any) -> Any:
+        """Refuse somebody else's request; the run that waited for it ends."""
+        return self._decide("refuse", request, reason, how)
+
+    def _decide(self, act: str, request: str, reason: str, how: dict[str, Any]) -> Any:
+        row = requests.get(self.site.store, request)
+        params = {"request": request, "reason": reason, "kind": row["kind"]}
+        if act == "approve":
+            answer = self._do(Call("approve", row["object"], row["env"], params), **how)
+        else:
+            answer = self._do(Call("refuse", row["object"], row["env"], params), **how)
+        if isinstance(answer, Plan):
+            return answer
+        if answer["state"] == "approved" and row["run"] and not how.get("detach"):
+            answer["released"] = self.hand.follow(row["run"])
+        return {**self._request(requests.get(self.site.store, request)), **answer}
 
     def _on_run(self, act: str, run: str) -> Call:
         row = runs.get(self.site.store, run)
@@ -217,6 +239,19 @@ class Estate:
             self.require("read_status", scope.split("/")[0])
             self.site.files.raw(scope)
         return status(self.site, [r for r in self.visible() if scope in ("", r.project, str(r))])
+
+    def requests(self, state: str = "waiting") -> list[dict[str, Any]]:
+        """Requests on what the actor may see, newest first."""
+        if state not in ("", "waiting", "decided", "approved", "refused", "expired", "stale", "withdrawn"):
+            raise UsageError(f"no state {state!r}", hint="waiting or decided")
+        seen = None if self.actor.rights == local_admin() else [str(r) for r in self.visible()]
+        return [self._request(r) for r in requests.listing(self.site.store, state=state, objects=seen)]
+
+    @staticmethod
+    def _request(row: dict[str, Any]) -> dict[str, Any]:
+        keys = ("request", "kind", "object", "env", "by", "at", "expires", "state")
+        more = ("person", "run", "needed", "decided", "decisions", "detail")
+        return {k: row[k] for k in (*keys, *more)}
 
     def runs(self, run: str = "", **filters: Any) -> list[dict[str, Any]]:
         """Runs, newest first."""

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from esml_engine.door.facts import Call, Plan
-from esml_engine.errors import NotFoundError, NotYetError, UsageError
+from esml_engine.errors import NotFoundError, RefusedError, UsageError
 from esml_engine.refs import ModelRef, Purpose, TableName
 from esml_engine.tables import Dataset, Scored, Table
 
@@ -129,18 +129,18 @@ class Model:
             params |= {"file": str(path), "sha256": hashlib.sha256(path.read_bytes()).hexdigest()}
         return self._do("score_batch", params, how)
 
-    def compare(self, to: str, **_: Any) -> Any:
-        """Not in this version."""
-        raise NotYetError(
-            "comparing between environments comes with the next version",
-            hint="the leaderboard shows gates within an environment",
-        )
+    def compare(self, to: str, version: int | None = None, **how: Any) -> Any:
+        """The champion of `to` and this environment's champion (or `version`) on the same rows."""
+        return self.env(to)._do("compare", {"source": self.env_name, "version": version}, how)
 
-    def promote(self, to: str, **_: Any) -> Any:
-        """Not in this version."""
-        raise NotYetError(
-            "promotion comes with the next version", hint="train in the target environment meanwhile"
-        )
+    def promote(self, to: str, version: int | None = None, **how: Any) -> Any:
+        """This environment's champion (or `version`) to `to`; its answer may be `waiting`.
+
+        Raises:
+            RefusedError: by the gates, with each of them in its details.
+        """
+        answer = self.env(to)._do("promote", {"source": self.env_name, "version": version}, how)
+        return answer if isinstance(answer, Plan) else promoted(answer)
 
     def plan_refine(self, **params: Any) -> Plan:
         """The plan of `refine`."""
@@ -153,6 +153,14 @@ class Model:
     def plan_train(self, **params: Any) -> Plan:
         """The plan of `train`."""
         return self.train(**params, dry_run=True)  # type: ignore[no-any-return]
+
+    def plan_compare(self, to: str, version: int | None = None) -> Plan:
+        """The plan of `compare`."""
+        return self.compare(to, version, dry_run=True)  # type: ignore[no-any-return]
+
+    def plan_promote(self, to: str, version: int | None = None) -> Plan:
+        """The plan of `promote`."""
+        return self.promote(to, version, dry_run=True)  # type: ignore[no-any-return]
 
     def plan_deploy(self, **params: Any) -> Plan:
         """The plan of `deploy`."""
@@ -190,6 +198,20 @@ class Model:
         self.estate.require("read_status", self.ref.project)
         return leaderboard(self.site, self.ref, env)
 
+    def evidence(self, id_: str = "", out: str = "") -> dict[str, Any]:
+        """An evidence pack of this environment (the newest, or `id_`); `out`: written as .html or .json."""
+        from esml_engine.promotion import evidence
+
+        self.estate.require("read_evidence", self.ref.project)
+        return evidence.show(self.site, self.ref, self.env_name, id_, out)
+
+    def timeline(self) -> list[dict[str, Any]]:
+        """Who was champion here when, newest first."""
+        from esml_engine.promotion.reads import timeline
+
+        self.estate.require("read_status", self.ref.project)
+        return timeline(self.site, self.ref, self.env_name)
+
     def lineage(
         self,
         table: str = "",
@@ -219,3 +241,18 @@ class Model:
     def status(self) -> dict[str, Any]:
         """How far it is."""
         return self.estate.status(str(self.ref))[0]
+
+
+def promoted(answer: dict[str, Any]) -> dict[str, Any]:
+    """A promotion's answer, unless it was decided against.
+
+    Raises:
+        RefusedError: refused, expired or stale, with what was decided.
+    """
+    if answer.get("state") not in ("refused", "expired", "stale"):
+        return answer
+    failed = [g for g in answer.get("gates", []) if not g["passed"]]
+    why = "; ".join(f"{g['gate']}: {g['reason']}" for g in failed) or answer.get("reason") or answer["state"]
+    would = [g["would_pass_if"]["text"] for g in failed if g.get("would_pass_if")]
+    hint = f"it would pass with {would[0]}" if would else "see the gates; esml evidence shows the whole pack"
+    raise RefusedError(f"promotion {answer['state']}: {why}", hint=hint, **answer)

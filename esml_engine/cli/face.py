@@ -1,0 +1,139 @@
+"""What every command shares: the app, its options, how an answer is said, and how a command becomes an act's face."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import json
+from collections.abc import Callable
+from typing import Annotated, Any, get_type_hints
+
+import typer
+
+from esml_engine import __version__
+
+WAITING_EXIT = 4
+
+app = typer.Typer(
+    help="ESML: machine learning on a medallion lake, from IN files to scored rows.",
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+)
+
+
+class _State:
+    estate: str | None = None
+    json: bool = False
+    actor: str | None = None
+
+
+state = _State()
+
+Env = Annotated[str, typer.Option("--env", help="dev, test or prod")]
+ModelArg = Annotated[str, typer.Argument(metavar="MODEL", help="project/model")]
+PurposeOpt = Annotated[str, typer.Option("--purpose", help="train or inference")]
+VersionOpt = Annotated[int | None, typer.Option(help="a version of the model")]
+
+_HOW: dict[str, tuple[Any, Any]] = {
+    "dry_run": (
+        Annotated[bool, typer.Option("--dry-run", help="print the plan and do nothing")],
+        False,
+    ),
+    "plan": (
+        Annotated[
+            str, typer.Option("--plan", metavar="HASH", help="start only if the plan is still this one")
+        ],
+        "",
+    ),
+    "key": (
+        Annotated[str, typer.Option("--idempotency-key", metavar="K", help="same key, same run")],
+        "",
+    ),
+    "detach": (Annotated[bool, typer.Option("--detach", help="hand over and return")], False),
+}
+How = dict[str, Any]
+"""How an act is started: what `changes` adds to a command, under the parameter `how`."""
+
+
+def changes(command: Callable[..., None]) -> Callable[..., None]:
+    """Give a command that changes or spends its four options; it gets them as one dictionary `how`."""
+    hints = get_type_hints(command, include_extras=True)
+    given = [p for n, p in inspect.signature(command).parameters.items() if n != "how"]
+    parameters = [p.replace(annotation=hints[p.name]) for p in given]
+    parameters += [
+        inspect.Parameter(n, inspect.Parameter.POSITIONAL_OR_KEYWORD, default=default, annotation=kind)
+        for n, (kind, default) in _HOW.items()
+    ]
+
+    @functools.wraps(command)
+    def face(**values: Any) -> None:
+        how = {n: values.pop(n) for n in _HOW}
+        command(**values, how={**how, "plan": how["plan"] or None})
+
+    face.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+    face.__annotations__ = {p.name: p.annotation for p in parameters}
+    return face
+
+
+@app.callback()
+def main_options(
+    estate: Annotated[
+        str | None, typer.Option("--estate", metavar="DIR", help="default: ESML_ESTATE, else ./estate")
+    ] = None,
+    json_: Annotated[bool, typer.Option("--json", help="one JSON document on standard output")] = False,
+    as_: Annotated[
+        str | None, typer.Option("--as", metavar="ACTOR", help="act with the rights of ACTOR")
+    ] = None,
+    version: Annotated[bool, typer.Option("--version", help="show the version")] = False,
+) -> None:
+    """Options before the command."""
+    state.estate, state.json, state.actor = estate, json_, as_
+    if version:
+        typer.echo(__version__)
+        raise typer.Exit
+
+
+def open_() -> Any:
+    """The estate that the options name."""
+    from esml_engine.estate import open_estate
+
+    return open_estate(state.estate, act_as=state.actor, on_progress=progress)
+
+
+def model_(name: str, env: str) -> Any:
+    """A model of it."""
+    return open_().model(name, env)
+
+
+def progress(row: dict[str, Any]) -> None:
+    """One line on standard error when a run moved."""
+    if row["message"] or row["state"] in ("queued", "running"):
+        typer.echo(f"{row['run']} {row['state']} {row['progress']:.0%} {row['message'] or ''}", err=True)
+
+
+def say(value: Any) -> None:
+    """The answer: a document, or words for a person. One that waits for an approval ends with exit code 4."""
+    if hasattr(value, "draft") and hasattr(value, "document"):
+        value = {"plan": value.document()}
+    if state.json:
+        typer.echo(json.dumps(_public(value), default=str))
+    else:
+        from esml_engine.wording import words
+
+        typer.echo(words(value))
+    if isinstance(value, dict) and value.get("state") == "waiting" and value.get("request"):
+        raise typer.Exit(WAITING_EXIT)
+
+
+def _public(value: Any) -> Any:
+    """Without what only the engine needs."""
+    if isinstance(value, dict):
+        return {k: v for k, v in value.items() if k != "trained"}
+    return value
+
+
+def cut(text: str) -> list[str]:
+    """A comma-separated list."""
+    return [x.strip() for x in text.split(",") if x.strip()]

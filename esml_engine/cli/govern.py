@@ -1,0 +1,59 @@
+"""Commands that show how everything is: costs, status, runs, audit."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from esml_engine.cli.face import Env, How, app, changes, open_, say
+
+Scope = Annotated[str, typer.Argument(metavar="[PROJECT|MODEL]")]
+
+
+@app.command()
+def cost(scope: Scope = "estate", env: Env = "dev") -> None:
+    """Predicted, spent, budget, month end, policy."""
+    say(open_().cost(scope, env))
+
+
+@app.command()
+def status(scope: Scope = "") -> None:
+    """How far each model is, from evidence."""
+    say(open_().status(scope))
+
+
+@app.command()
+def runs(
+    run: Annotated[str, typer.Argument(metavar="[RUN]")] = "",
+    state_: Annotated[str, typer.Option("--state")] = "",
+    limit: Annotated[int, typer.Option()] = 200,
+) -> None:
+    """Runs, newest first."""
+    say(open_().runs(run, state=state_, limit=limit))
+
+
+@app.command()
+@changes
+def cancel(run: str, how: How) -> None:
+    """End an open run."""
+    say(open_().cancel(run, **how))
+
+
+@app.command()
+@changes
+def retry(run: str, how: How) -> None:
+    """Run a failed or cancelled run again from where it stopped."""
+    say(open_().retry(run, **how))
+
+
+@app.command()
+def audit(
+    verify: Annotated[bool, typer.Option("--verify")] = False,
+    actor: Annotated[str, typer.Option()] = "",
+    act: Annotated[str, typer.Option()] = "",
+    since: Annotated[str, typer.Option()] = "",
+    limit: Annotated[int, typer.Option()] = 1000,
+) -> None:
+    """Who did what; --verify walks the chain."""
+    say(open_().audit(verify=verify, actor=actor, act=act, since=since, limit=limit))

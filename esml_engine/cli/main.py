@@ -1,0 +1,53 @@
+"""The command's boundary: errors become the contract's document and exit code."""
+
+from __future__ import annotations
+
+import json
+import sys
+import traceback
+
+import typer
+
+from esml_engine.cli.face import app, state
+from esml_engine.errors import EsmlError, UsageError
+
+
+def _keep_only(words: list[str]) -> None:
+    """Leave out commands that the line does not name: building all of them takes longer than running one."""
+    if "--help" in words:
+        return
+    commands = [c for c in app.registered_commands if c.callback and (c.name or c.callback.__name__) in words]
+    groups = [g for g in app.registered_groups if g.name in words]
+    if commands or groups:
+        app.registered_commands, app.registered_groups = commands, groups
+
+
+def main() -> None:
+    """Entry point: errors become the contract's document and exit code."""
+    _keep_only(sys.argv[1:])
+    try:
+        code = app(standalone_mode=False)
+    except EsmlError as e:
+        sys.exit(_fail(e))
+    except KeyboardInterrupt:
+        sys.exit(_fail(UsageError("interrupted", hint="a run that was handed over goes on: esml runs"), 1))
+    except Exception as e:  # noqa: BLE001 - the boundary of the process
+        if type(e).__module__.startswith(("click", "typer")) and hasattr(e, "format_message"):
+            error = UsageError(e.format_message(), hint="see --help")
+            sys.exit(_fail(error))
+        unforeseen = EsmlError(
+            f"{type(e).__name__}: {e}", hint="report this with its id and the trace on standard error"
+        )
+        traceback.print_exc()
+        sys.exit(_fail(unforeseen))
+    sys.exit(code if isinstance(code, int) else 0)
+
+
+def _fail(error: EsmlError, code: int | None = None) -> int:
+    if state.json or "--json" in sys.argv:
+        typer.echo(json.dumps(error.document(), default=str))
+    else:
+        typer.echo(
+            f"{error.message}\n{'→ ' + error.hint if error.hint else ''} [{error.code}, {error.id}]", err=True
+        )
+    return error.exit_code if code is None else code
