@@ -57,7 +57,14 @@ def version_of(row: dict[str, Any]) -> Version:
 
 
 def put(c: sa.Connection, v: Version) -> None:
-    """Note a version; saying it twice is harmless."""
+    """Note a version; saying it twice is harmless. An R&D version takes the place of the one before it."""
+    if v.rnd:
+        t_ = t.versions.c
+        c.execute(
+            t.versions.delete().where(
+                t_.object == v.object, t_.env == v.env, t_.name == v.name, t_.rnd, t_.version < v.version
+            )
+        )
     row = {k: getattr(v, k) for k in Version.__dataclass_fields__}
     upsert(c, t.versions, {**row, "inputs": list(v.inputs), "quality": list(v.quality)})
 

@@ -185,13 +185,18 @@ def kept_out(site: Site, ref: ModelRef, env: str, dataset: str, purpose: Purpose
     return [(f, refused[key]) for f in found if (key := (f.date, f.name, f.sha256)) in refused]
 
 
+def readable(site: Site, ref: ModelRef, env: str, dataset: str, purpose: Purpose) -> list[InFile]:
+    """Every delivered file that was not refused in its content."""
+    refused = _refused(site, ref, env, dataset, purpose)
+    found = delivered(site, ref, env, dataset, purpose)
+    return [f for f in found if (f.date, f.name, f.sha256) not in refused]
+
+
 def waiting(site: Site, ref: ModelRef, env: str, dataset: str, purpose: Purpose) -> list[InFile]:
     """Delivered files that bronze does not hold in this content and that were not refused in it."""
     have = loaded(site.store, ref, env, dataset, purpose)
-    refused = _refused(site, ref, env, dataset, purpose)
     return [
         f
-        for f in delivered(site, ref, env, dataset, purpose)
-        if ((f.date, f.name) not in have or have[(f.date, f.name)].sha256 != f.sha256)
-        and (f.date, f.name, f.sha256) not in refused
+        for f in readable(site, ref, env, dataset, purpose)
+        if (f.date, f.name) not in have or have[(f.date, f.name)].sha256 != f.sha256
     ]

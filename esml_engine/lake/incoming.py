@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -51,7 +52,7 @@ def csv_header(source: Source, work: Path) -> tuple[Source, list[str], int]:
                 raise UnreadableError(f"{source.name} is not {source.dialect.encoding}: {e}") from e
         else:
             dialect = Dialect(source.dialect.delimiter, "utf-8", source.dialect.null)
-            source = Source(copy, source.name, source.sha256, dialect, source.sample)
+            source = replace(source, path=copy, dialect=dialect)
     names, line = header(source.path, source.dialect, source.name)
     return source, names, line
 
@@ -261,12 +262,13 @@ def line_of(
     *,
     sample: bool = False,
     sha256: str = "",
+    key: str = "",
 ) -> int:
     """The physical line on which the accepted record at `position` (from 0) of an IN file starts.
 
     Args:
         quarantined_lines: lines of the file's records that went to quarantine.
-        sample: the file was read in R&D mode; parquet files then need their `sha256`.
+        sample: the file was read in R&D mode; parquet files then need their `sha256`, and both the model's `key`.
 
     Raises:
         UnreadableError: the file has no such record (any more).
@@ -274,11 +276,17 @@ def line_of(
     accepted: Iterator[int]
     if path.suffix == ".parquet":
         numbers = range(1, pq.read_metadata(path).num_rows + 1)
+        texts: list[str] | None = None
+        if sample and key in pq.read_schema(path).names:
+            texts = [str(v) for v in pq.read_table(path, columns=[key]).column(key).to_pylist()]
         accepted = (
-            n for n in numbers if n not in quarantined_lines and (not sample or sampled(f"{sha256}:{n}"))
+            n
+            for n in numbers
+            if n not in quarantined_lines
+            and (not sample or sampled(texts[n - 1] if texts else f"{sha256}:{n}"))
         )
     else:
-        found = data_records(Source(path, path.name, "", dialect, sample))
+        found = data_records(Source(path, path.name, "", dialect, sample, key))
         accepted = (r.line for r in found if r.line not in quarantined_lines)
     line = next(islice(accepted, position, None), None)
     if line is None:

@@ -58,11 +58,12 @@ def read_parquet(
     pick = ", ".join(f"{ident(n)} AS c{i}" for i, n in enumerate(names))
     fields = ", ".join(f"{ident(n)} := {ident(n)}" for n in names)
     raw = f"CAST(to_json(struct_pack({fields})) AS VARCHAR)"
-    keep = (
-        f"WHERE md5({literal(source.sha256)} || ':' || (file_row_number + 1)) < {literal(RND_BELOW)}"
-        if source.sample
-        else ""
+    decides = (
+        f"CAST({ident(source.key)} AS VARCHAR)"
+        if source.key in names
+        else f"{literal(source.sha256)} || ':' || (file_row_number + 1)"
     )
+    keep = f"WHERE md5({decides}) < {literal(RND_BELOW)}" if source.sample else ""
     con.execute(
         f"CREATE OR REPLACE TEMP VIEW delivered AS SELECT {pick}, file_row_number + 1 AS line, {raw} AS raw "
         f"FROM read_parquet({literal(str(source.path))}, file_row_number=true, hive_partitioning=false) {keep}"

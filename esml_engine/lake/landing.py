@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from itertools import islice
 from pathlib import Path
 
 import duckdb
@@ -38,6 +37,7 @@ class Source:
     sha256: str
     dialect: Dialect = field(default_factory=Dialect)
     sample: bool = False  # R&D: a deterministic fifth of the records
+    key: str = ""  # the column whose value decides what is in the sample, so that datasets still join
 
 
 @dataclass(frozen=True)
@@ -107,11 +107,24 @@ def _add_raw(con: duckdb.DuckDBPyConnection, source: Source) -> None:
 
 
 def sampled(raw: str) -> bool:
-    """Whether a record belongs to the deterministic R&D sample, by the hash of its text (csv) or of file and row number (parquet)."""
+    """Whether a record belongs to the deterministic R&D sample, by the hash of its key.
+
+    Without a key: of its text (csv), or of file and row number (parquet).
+    """
     return hashlib.md5(raw.encode("utf-8", "surrogatepass"), usedforsecurity=False).hexdigest() < RND_BELOW
 
 
 def data_records(source: Source) -> Iterator[Record]:
     """The records below the header (of the sample)."""
-    found = islice(records(source.path, source.dialect), 1, None)
-    return (r for r in found if sampled(r.raw)) if source.sample else found
+    found = records(source.path, source.dialect)
+    first = next(found, None)
+    if not source.sample:
+        return found
+    names = [n.strip() for n in (first.fields or [])] if first else []
+    at = names.index(source.key) if source.key in names else None
+    return (r for r in found if sampled(_decides(r, at)))
+
+
+def _decides(record: Record, at: int | None) -> str:
+    fields = record.fields
+    return record.raw if at is None or fields is None or at >= len(fields) else fields[at].strip()

@@ -40,7 +40,7 @@ def bronze(job: JobContext) -> tuple[dict[str, Any], list[TableOut]]:
     """Read IN files into bronze and quarantine (kind `lake.bronze`).
 
     Params: `dataset`, `purpose`, `format` (csv | parquet), `dialect`, `types` {column: type}, `drift` (evolve | warn |
-    fail), `label`, `expect`, `rnd`, `tables` {"bronze", "quarantine": contract names} and `files`, each
+    fail), `label`, `expect`, `rnd` (a fifth of the records, by `key` where a file has it), `tables` {"bronze", "quarantine": contract names} and `files`, each
     {"path", "name", "sha256", "replaces": {"bronze": [...], "quarantine": [...]}}.
     Inputs `bronze` and `quarantine` (current versions); outputs under the same keys.
 
@@ -102,7 +102,8 @@ def _read(job: JobContext, con: duckdb.DuckDBPyConnection, state: _State, entry:
     rnd, name, sha256 = bool(params.get("rnd")), str(entry["name"]), str(entry["sha256"])
     targets = {t: new_name(spec.run, spec.attempt) for t in ("bronze", "quarantine")}
     paths = {t: Path(spec.outputs[t]) / targets[t] for t in targets}
-    source = Source(Path(entry["path"]), name, sha256, Dialect.of(params.get("dialect")), rnd)
+    dialect, key = Dialect.of(params.get("dialect")), str(params.get("key") or "")
+    source = Source(Path(entry["path"]), name, sha256, dialect, rnd, key)
     try:
         if params.get("format", "csv") == "parquet":
             schema = incoming_parquet.parquet_columns(source)
@@ -159,7 +160,10 @@ def _tables(job: JobContext, con: duckdb.DuckDBPyConnection, state: _State) -> l
     if state.quarantine or gone or rejected.version is None:
         rows = rejected.rows - _rows_of(rejected, gone) + total_rows(state.quarantine)
         text = schema_text(QUARANTINE)
-        out.append(TableOut(names["quarantine"], text, tuple(state.quarantine), gone, rows=rows))
+        anew = rejected.version is None
+        out.append(
+            TableOut(names["quarantine"], text, tuple(state.quarantine), gone, remove_all=anew, rows=rows)
+        )
     left = tuple(dict.fromkeys(state.gone["bronze"]))
     rows = before.rows - _rows_of(before, left) + total_rows(state.bronze)
     facts = {
@@ -173,6 +177,7 @@ def _tables(job: JobContext, con: duckdb.DuckDBPyConnection, state: _State) -> l
             schema_text(schema),
             tuple(state.bronze),
             left,
+            remove_all=before.version is None,
             rows=rows,
             quality=quality,
             facts=facts,

@@ -267,6 +267,7 @@ def _line(
                     lines,
                     sample=v.rnd,
                     sha256=f["sha256"],
+                    key=site.settings.model(ref).key,
                 )
                 return {"file": f["path"], "line": line, "sha256": f["sha256"]}
     return None

@@ -13,8 +13,19 @@ from esml_engine.faults import point
 from esml_engine.lake import deliveries as d
 from esml_engine.lake.catalogue import Version, all_latest, latest, put, table_in
 from esml_engine.lake.commit import expected_versions, make_versions
+from esml_engine.lake.retention import keep_one
 from esml_engine.lake.specs import archive, job_spec, step_file
-from esml_engine.refining.staleness import goal_table, input_version, layer_code, stale, table_name
+from esml_engine.refining.staleness import (
+    files_to_read,
+    goal_table,
+    input_version,
+    layer_code,
+    reads_anew,
+    rnd_mode,
+    rnd_version,
+    stale,
+    table_name,
+)
 from esml_engine.refs import ModelRef, Purpose, TableName
 from esml_engine.runs.facts import JobResult, JobSpec, TableIn
 from esml_engine.settings import ModelSettings
@@ -118,10 +129,11 @@ class Refine:
             table_name("bronze", dataset, purpose),
             table_name("quarantine", dataset, purpose),
         )
-        files = d.waiting(site, ref, env, dataset, purpose)
+        anew = reads_anew(site, ref, env, dataset, purpose)
+        files = files_to_read(site, ref, env, dataset, purpose)
         if not files:
             return None
-        have = d.loaded(site.store, ref, env, dataset, purpose)
+        have = {} if anew else d.loaded(site.store, ref, env, dataset, purpose)
         root = Path(site.platform(env).lake_root())
         other: Purpose = "inference" if purpose == "train" else "train"
         types = _fixed_types(site, ref, env, dataset, purpose) or _fixed_types(site, ref, env, dataset, other)
@@ -147,13 +159,15 @@ class Refine:
         params = {
             "dataset": dataset, "purpose": purpose, "format": ds.format, "dialect": {"delimiter": ds.delimiter, "encoding": ds.encoding, "null": ds.null},
             "types": {**types, **ds.types}, "drift": ds.drift, "label": settings.label, "expect": [e.model_dump() for e in ds.expect if e.on == "bronze"],
-            "rnd": settings.rnd.get(env, False), "how": d.reading(ds), "files": todo, "tables": {"bronze": bronze, "quarantine": quarantine},  # type: ignore[call-overload]
+            "rnd": rnd_mode(site, ref, env), "key": settings.key, "how": d.reading(ds), "files": todo, "tables": {"bronze": bronze, "quarantine": quarantine},
             "expected": expected_versions(desk, ref, env, [quarantine, bronze]),
         }  # fmt: skip
         inputs = {
-            "bronze": table_in(site, ref, env, bronze, missing_ok=True),
-            "quarantine": table_in(site, ref, env, quarantine, missing_ok=True),
+            k: table_in(site, ref, env, n, missing_ok=True)
+            for k, n in (("bronze", bronze), ("quarantine", quarantine))
         }
+        if anew:  # a version of its own: no row of what was there stays
+            inputs = {k: TableIn(i.table, i.uri, None) for k, i in inputs.items()}
         return job_spec(
             desk,
             ref,
@@ -176,12 +190,13 @@ class Refine:
         same_code = now_silver is not None and now_silver.code == code
         if same_code and input_version(now_silver, bronze) == now_bronze.version:
             return None
-        before = input_version(now_silver, bronze) if same_code else None
+        same_mode = now_silver is not None and now_silver.rnd == now_bronze.rnd and not now_bronze.rnd
+        before = input_version(now_silver, bronze) if same_code and same_mode else None
         path = step_file(site.root, ref, dataset)
         params = {
             "dataset": dataset, "purpose": purpose, "env": env, "version": (now_silver.version if now_silver else 0) + 1, "step": archive(desk, path), "rows": settings.datasets[dataset].rows,
             "label": settings.label, "expect": [e.model_dump() for e in settings.datasets[dataset].expect if e.on == "silver"], "params": {}, "table": silver,
-            "code": code, "made_from": [{"table": bronze, "version": now_bronze.version}], "expected": expected_versions(desk, ref, env, [silver]),
+            "rnd": now_bronze.rnd, "code": code, "made_from": [{"table": bronze, "version": now_bronze.version}], "expected": expected_versions(desk, ref, env, [silver]),
         }  # fmt: skip
         inputs = {
             "bronze": table_in(site, ref, env, bronze), "silver": table_in(site, ref, env, silver, missing_ok=True),
@@ -209,7 +224,7 @@ class Refine:
         params = {
             "datasets": list(settings.datasets), "key": settings.key, "purpose": purpose, "env": env, "version": (now_gold.version if now_gold else 0) + 1,
             "step": archive(desk, step_file(site.root, ref, "gold")), "label": settings.label, "expect": [e.model_dump() for e in settings.expect], "params": {}, "table": goal,
-            "code": code, "made_from": [{"table": n, "version": inputs[ds].version} for ds, n in silvers.items()], "expected": expected_versions(desk, ref, env, [goal]),
+            "rnd": any(rnd_version(site, ref, env, n) for n in silvers.values()), "code": code, "made_from": [{"table": n, "version": inputs[ds].version} for ds, n in silvers.items()], "expected": expected_versions(desk, ref, env, [goal]),
         }  # fmt: skip
         return job_spec(desk, ref, env, "refining.gold", inputs=inputs, outputs={"gold": goal}, params=params)
 
@@ -240,7 +255,7 @@ class Refine:
                 put(c, v)
             return {"layers": [_layer(made[-1], 0, changed=True)]}
 
-        return desk.commit(change)
+        return keep_one(desk, ref, call.env, made, lambda: desk.commit(change))
 
     def _record_bronze(
         self, call: Call, ref: ModelRef, p: dict[str, Any], result: JobResult, desk: Desk
@@ -302,7 +317,7 @@ class Refine:
                 upsert(c, t.in_files, row, ("path", "stat"))  # when it was delivered stays
             return {"layers": [_layer(made[-1], quarantined, changed=True, drift=drift)], "refused": refused}
 
-        return desk.commit(change)
+        return keep_one(desk, ref, call.env, made, lambda: desk.commit(change))
 
 
 def _fixed_types(site: Site, ref: ModelRef, env: str, dataset: str, purpose: Purpose) -> dict[str, str]:

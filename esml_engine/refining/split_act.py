@@ -11,8 +11,9 @@ from esml_engine.faults import point
 from esml_engine.lake.catalogue import all_latest, latest, put, table_in
 from esml_engine.lake.commit import expected_versions, make_versions
 from esml_engine.lake.files import columns_of
+from esml_engine.lake.retention import keep_one
 from esml_engine.lake.specs import job_spec
-from esml_engine.refining.staleness import input_version
+from esml_engine.refining.staleness import input_version, rnd_version
 from esml_engine.refs import ModelRef
 from esml_engine.runs.facts import JobResult, JobSpec
 from esml_engine.settings import ModelSettings
@@ -85,7 +86,7 @@ class Split:
         previous = latest(desk.site.store, ref, call.env, "gold_train")
         params = {
             **wanted, "label": settings.label, "tables": {n: n for n in names}, "expected": expected_versions(desk, ref, call.env, names),
-            "previous": previous.facts.get("split") if previous else None, "made_from": [{"table": "gold", "version": gold.version}], "split": wanted,
+            "previous": previous.facts.get("split") if previous else None, "made_from": [{"table": "gold", "version": gold.version}], "split": wanted, "rnd": rnd_version(desk.site, ref, call.env, "gold"),
         }  # fmt: skip
         return job_spec(
             desk, ref, call.env, "refining.split", inputs=inputs, outputs={n: n for n in names}, params=params
@@ -106,6 +107,7 @@ class Split:
             expected=p["expected"],
             inputs=p["made_from"],
             facts={"split": p["split"]},
+            rnd=p["rnd"],
         )
         point("store:before")
 
@@ -117,7 +119,7 @@ class Split:
                 "tables": {v.name: {"version": v.version, "rows": v.rows} for v in made},
             }
 
-        return desk.commit(change)
+        return keep_one(desk, ref, call.env, made, lambda: desk.commit(change))
 
 
 def split_params(settings: ModelSettings, asked: dict[str, Any]) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from esml_engine.door.site import Site
 from esml_engine.lake import deliveries as d
-from esml_engine.lake.catalogue import Version, all_latest
+from esml_engine.lake.catalogue import Version, all_latest, latest
 from esml_engine.lake.specs import code_hash, step_file
 from esml_engine.refs import ModelRef, Purpose, TableName
 from esml_engine.settings import ModelSettings
@@ -70,7 +70,7 @@ def stale(site: Site, ref: ModelRef, env: str, purpose: Purpose, layer: str = ""
     settings = site.settings.model(ref)
     have = all_latest(site.store, ref, env)
     sets = [dataset] if dataset else list(settings.datasets)
-    files = {ds: d.waiting(site, ref, env, ds, purpose) for ds in sets}
+    files = {ds: files_to_read(site, ref, env, ds, purpose) for ds in sets}
     bronze = [ds for ds in sets if files[ds]] if layer in ("", "bronze") else []
     silver = []
     if layer in ("", "silver"):
@@ -98,3 +98,34 @@ def stale(site: Site, ref: ModelRef, env: str, purpose: Purpose, layer: str = ""
         )
         gold = bool(silver) or g is None or moved or g.code != layer_code(site, ref, settings, "gold")
     return Stale(files, bronze, silver, gold, blocked)
+
+
+def rnd_mode(site: Site, ref: ModelRef, env: str) -> bool:
+    """Whether the model is in R&D mode there."""
+    return bool(site.settings.model(ref).rnd.get(env, False))  # type: ignore[call-overload]
+
+
+def reads_anew(site: Site, ref: ModelRef, env: str, dataset: str, purpose: Purpose) -> bool:
+    """Whether bronze is read from all files: always in R&D mode (one version is kept), and after it was switched."""
+    return rnd_mode(site, ref, env) or switched(site, ref, env, dataset, purpose)
+
+
+def files_to_read(site: Site, ref: ModelRef, env: str, dataset: str, purpose: Purpose) -> list[d.InFile]:
+    """The IN files that the next bronze reads; none where it is current."""
+    new = d.waiting(site, ref, env, dataset, purpose)
+    if not reads_anew(site, ref, env, dataset, purpose):
+        return new
+    due = new or switched(site, ref, env, dataset, purpose)
+    return d.readable(site, ref, env, dataset, purpose) if due else []
+
+
+def switched(site: Site, ref: ModelRef, env: str, dataset: str, purpose: Purpose) -> bool:
+    """Whether R&D mode was switched since bronze was made: then it is read anew, whole or as a sample."""
+    bronze = latest(site.store, ref, env, table_name("bronze", dataset, purpose))
+    return bronze is not None and bronze.rnd != rnd_mode(site, ref, env)
+
+
+def rnd_version(site: Site, ref: ModelRef, env: str, name: str) -> bool:
+    """Whether the current version of a table comes from R&D mode."""
+    found = latest(site.store, ref, env, name)
+    return found is not None and found.rnd

@@ -11,6 +11,7 @@ from esml_engine.door.site import Site
 from esml_engine.errors import FailedError, NotYetError
 from esml_engine.faults import point
 from esml_engine.lake.specs import job_spec
+from esml_engine.refining.staleness import rnd_mode
 from esml_engine.refs import ModelRef
 from esml_engine.runs.facts import JobResult, JobSpec
 from esml_engine.scored.commits import endpoint_name
@@ -51,6 +52,8 @@ class Deploy:
         ]
         if old:
             will.append(f"keep v{old} for rollback")
+        if rnd_mode(site, ref, call.env):
+            will.append("keep no scored rows: R&D mode")
         serving = site.settings.model(ref).serving.get(call.env, ServingSettings())  # type: ignore[call-overload]
         return Draft(
             will=tuple(will),
@@ -58,7 +61,7 @@ class Deploy:
             makes=(f"endpoint {endpoint_name(ref, call.env)}",),
             steps=("smoke", "slot", "shift"),
             params={"version": model["version"]},
-            settings=serving.model_dump(),
+            settings={**serving.model_dump(), "save": _saves(site, ref, call.env)},
             nothing_to_do=f"v{old} is deployed already" if same else "",
             answer=answer(site, ref, call.env, row) if same and row else {},
             size=1.0,
@@ -106,7 +109,7 @@ class Deploy:
             "model_version": model["version"],
             "deployment": f"v{model['version']}",
         }
-        save = site.settings.model(ref).serving.get(env, ServingSettings()).save  # type: ignore[call-overload]
+        save = _saves(site, ref, env)
         point("deploy:slot")
 
         def change(c: Any) -> dict[str, Any]:
@@ -173,6 +176,12 @@ class Deploy:
         with site.store.write() as c:
             slots = {k: v for k, v in row["slots"].items() if k != slot}
             records.put(c, {**{k: v for k, v in row.items() if k != "revision"}, "slots": slots})
+
+
+def _saves(site: Site, ref: ModelRef, env: str) -> bool:
+    """Whether answered requests are kept: as the settings say, and never in R&D mode."""
+    serving = site.settings.model(ref).serving.get(env, ServingSettings())  # type: ignore[call-overload]
+    return serving.save and not rnd_mode(site, ref, env)
 
 
 def _ready(state: Any, revision: int, slot: str) -> bool:

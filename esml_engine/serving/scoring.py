@@ -11,6 +11,7 @@ from esml_engine.door.site import Site
 from esml_engine.errors import NotFoundError, UsageError
 from esml_engine.lake.catalogue import latest, listing, table_in
 from esml_engine.lake.specs import job_spec
+from esml_engine.refining.staleness import rnd_mode
 from esml_engine.refs import ModelRef
 from esml_engine.runs.facts import JobResult, JobSpec
 from esml_engine.scored.commits import append_batch, scored_to
@@ -69,6 +70,11 @@ class ScoreBatch:
         """By the environment's champion."""
         ref = ModelRef.parse(call.object)
         site.settings.check_env(call.env)
+        if rnd_mode(site, ref, call.env):
+            raise UsageError(
+                f"{ref} is in R&D mode in {call.env}, which keeps no scored rows",
+                hint=f"score online, or switch it off: esml set {ref} rnd.{call.env} false",
+            )
         model = models.get_version(site.store, ref, call.env)
         caller = call.params.get("caller") or "batch"
         base: dict[str, Any] = {"inputs": [{"model_version": model["version"], "sha256": model["sha256"]}]}
