@@ -15,8 +15,8 @@ _ICON = """<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 32 32"><rect wid
 
 
 def home() -> None:
-    """`/` has no address of its own: on to the estate."""
-    st.switch_page(places.page("estate"))
+    """`/` has no address of its own: on to what is mine today."""
+    st.switch_page(places.page("work"))
 
 
 def acting() -> None:
@@ -52,11 +52,15 @@ def main() -> None:
         {
             "": [
                 st.Page(home, title="Home", url_path="home", default=True, visibility="hidden"),
+                st.Page(places.page("work"), title="My work", icon=":material/inbox:"),
                 st.Page(places.page("run"), title="Run", icon=":material/list:", visibility="hidden"),
             ],
             "Govern": [st.Page(places.page("estate"), title="Estate", icon=":material/dashboard:")],
             "Refine": [st.Page(places.page("lake"), title="Lake", icon=":material/waves:")],
-            "Model": [st.Page(places.page("model"), title="Model", icon=":material/account_tree:")],
+            "Model": [
+                st.Page(places.page("model"), title="Model", icon=":material/account_tree:"),
+                st.Page(places.page("promotion"), title="Promotion", icon=":material/upgrade:"),
+            ],
             "Operate": [st.Page(places.page("runs"), title="Runs", icon=":material/play_circle:")],
         },
         expanded=True,

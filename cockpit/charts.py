@@ -23,3 +23,22 @@ def over_versions(rows: list[dict[str, Any]], metric: str) -> Any:
         .encode(x=x, y=alt.Y("baseline:Q", scale=scale))
     )
     return (base + line).properties(height=230)
+
+
+def distribution(bars: list[dict[str, Any]], metric: str, resamples: int) -> Any:
+    """The bootstrap's differences as bars, coloured by who is better there; the dashed line is no difference."""
+    frame = pd.DataFrame(bars)
+    colors = alt.Scale(domain=["challenger better", "champion better"], range=["#0f6cbd", "#8a94a3"])
+    shape = (
+        alt.Chart(frame)
+        .mark_bar()
+        .encode(
+            x=alt.X("left:Q", bin="binned", title=f"gain in {metric}, {resamples:,} resamples"),
+            x2="right:Q",
+            y=alt.Y("count:Q", title=None, axis=None),
+            color=alt.Color("side:N", scale=colors, legend=alt.Legend(orient="top", title=None)),
+            tooltip=[alt.Tooltip("left:Q", format=".4g"), alt.Tooltip("right:Q", format=".4g"), "count:Q"],
+        )
+    )
+    zero = alt.Chart(pd.DataFrame({"x": [0.0]})).mark_rule(strokeDash=[4, 3]).encode(x="x:Q")
+    return (shape + zero).properties(height=230)

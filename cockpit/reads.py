@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 from collections import defaultdict
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from esml_engine.costs.prediction import HISTORY, Past, money, predict_seconds
 from esml_engine.costs.records import month_end, price_of
 from esml_engine.door import access
 from esml_engine.door.site import Site
+from esml_engine.door.start import local_admin
 from esml_engine.estate import Estate
 from esml_engine.refs import ModelRef
 from esml_engine.runs import leases, records
@@ -232,7 +234,7 @@ def who_can(site: Site, rule: str, project: str, limit: int = 3) -> str:
     """People whose roles permit it: `engineer@demo (Data engineer)`; '' when nobody was given such a role."""
     from cockpit.words import role
 
-    roles = access.RULES.get(rule, frozenset()) | {"admin"}
+    roles = access.RULES.get(rule, frozenset()) | (frozenset() if rule in access.STRICT else {"admin"})
     m = t.members
     rows = site.store.rows(
         sa.select(m.c.actor, m.c.role)
@@ -250,6 +252,34 @@ def people(site: Site) -> list[str]:
             str(a)
             for a in c.execute(sa.select(t.members.c.actor).distinct().order_by(t.members.c.actor)).scalars()
         ]
+
+
+def roles_on(estate: Estate) -> Callable[[str], frozenset[str]]:
+    """The actor's roles on each project; on a laptop the operating system's user is administrator everywhere."""
+    who = estate.actor.rights
+    if who == local_admin():
+        return lambda project: frozenset({"admin"})
+    found = access.roles_of(estate.site.store, frozenset({who}))
+    nobody: frozenset[str] = frozenset()
+    return lambda project: found.get((who, project), nobody) | found.get((who, "estate"), nobody)
+
+
+def waiting_files(site: Site, names: list[str]) -> dict[str, int]:
+    """IN files that bronze does not hold, by model."""
+    out = Evidence()
+    if names:
+        with site.store.read() as c:
+            _count_waiting(c, names, out)
+    return dict(out.waiting)
+
+
+def crowned(estate: Estate, limit: int = 50) -> list[dict[str, Any]]:
+    """Champions of the models that the actor may see, newest first."""
+    h = t.champion_history
+    names = [str(r) for r in estate.visible()]
+    return estate.site.store.rows(
+        h.select().where(h.c.object.in_(names)).order_by(h.c.at.desc()).limit(limit)
+    )
 
 
 def runs_of(estate: Estate, ref: ModelRef, env: str = "", limit: int = 50) -> list[dict[str, Any]]:

@@ -1,27 +1,62 @@
-"""Pipeline: one act, one plan, one run over the chain; its steps are those of the acts it is made of."""
+"""Pipeline: one act, one plan, one run over the chain; its steps are those of the acts that it is made of.
+
+A step is named `<act>/<step>` in the run's own environment and `<env>@<act>/<step>` in one further on the way.
+"""
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from esml_engine.door.facts import Act, Call, Desk, Draft
 from esml_engine.door.site import Site
-from esml_engine.errors import NotYetError, UsageError
+from esml_engine.errors import NotFoundError, UsageError
 from esml_engine.lake.catalogue import all_latest
+from esml_engine.promotion.acts import Promote
+from esml_engine.promotion.records import step_result
 from esml_engine.refining.acts import Refine
 from esml_engine.refining.split_act import Split
 from esml_engine.refs import ModelRef
-from esml_engine.runs.facts import JobResult, JobSpec
+from esml_engine.runs.facts import JobResult, JobSpec, step_env
 from esml_engine.serving.scoring import ScoreBatch
 from esml_engine.training import records as models
 from esml_engine.training.acts import OVERHEAD_SECONDS, Train, profile_of
 
-_PARTS: dict[str, type[Act]] = {"refine": Refine, "split": Split, "train": Train, "score": ScoreBatch}
+_PARTS: dict[str, type[Act]] = {
+    "refine": Refine,
+    "split": Split,
+    "train": Train,
+    "promote": Promote,
+    "score": ScoreBatch,
+}
+UNTIL = ("gold", "trained", "test", "prod")
+_STANDS = "stands"  # a promotion with nothing to promote: the source's champion is the target's already
+
+
+@dataclass
+class _Chain:
+    """What a plan gathers along the way."""
+
+    steps: list[str] = field(default_factory=list)
+    will: list[str] = field(default_factory=list)
+    inputs: list[dict[str, Any]] = field(default_factory=list)
+    makes: list[str] = field(default_factory=list)
+    code: str = ""
+    bound: float = 0.0
+    size: float = 0.0
+
+    def add(
+        self, home: str, env: str, act: str, steps: tuple[str, ...], will: list[str], bound: float
+    ) -> None:
+        """An act's steps in one environment."""
+        at = "" if env == home else f"{env}@"
+        self.steps += [f"{at}{act}/{s}" for s in steps]
+        self.will += [f"in {env}: {w}" if at else w for w in will]
+        self.bound += bound
 
 
 class Pipeline:
-    """`params`: until (gold | trained), purpose (train | inference)."""
+    """`params`: until (gold | trained | test | prod), purpose (train | inference)."""
 
     name = "pipeline"
     durable = True
@@ -31,50 +66,96 @@ class Pipeline:
         ref = ModelRef.parse(call.object)
         site.settings.check_env(call.env)
         purpose, until = call.params.get("purpose", "train"), call.params.get("until") or "trained"
-        if until in ("test", "prod"):
-            raise NotYetError(
-                f"a pipeline to {until} needs promotion, which comes with the next version",
-                hint="--until trained works now",
-            )
-        if until not in ("gold", "trained"):
-            raise UsageError(f"--until {until} is no stage of a pipeline", hint="gold, trained, test or prod")
-        refine = Refine().plan(Call("refine", call.object, call.env, {"purpose": purpose}), site)
-        steps = [f"refine/{s}" for s in refine.steps]
-        will, inputs, makes = (
-            list(refine.will) if refine.steps else [],
-            list(refine.inputs),
-            list(refine.makes),
-        )
-        bound, size = refine.bound_seconds, refine.size
-        has_goal = "gold" in all_latest(site.store, ref, call.env) or "refine/gold" in steps
-        if purpose == "inference":
-            if (
-                "refine/gold" in steps
-                or not ScoreBatch().plan(Call("score_batch", call.object, call.env, {}), site).nothing_to_do
-            ):
-                steps.append("score/score")
-                will.append("score what is new in to_score")
-                bound += site.settings.estate.worker.max_step_seconds
-        elif until == "trained" and has_goal:
-            fresh_gold = "refine/gold" in steps
-            split_stale = (
-                fresh_gold or not Split().plan(Call("split", call.object, call.env, {}), site).nothing_to_do
-            )
-            if split_stale:
-                steps.append("split/split")
-                will.append("split gold")
-                bound += site.settings.estate.worker.max_step_seconds
-            if split_stale or not self._trained(site, ref, call.env):
-                steps += ["train/train", "train/register", "train/alias"]
-                profile = profile_of(site, ref, call.env, {})
-                will.append(f"train at most {profile.seconds:g} s and register")
-                bound += profile.seconds + OVERHEAD_SECONDS
+        if until not in UNTIL:
+            raise UsageError(f"--until {until} is no stage of a pipeline", hint=", ".join(UNTIL))
         settings = site.settings.model(ref)
-        nothing = "" if steps else (refine.nothing_to_do or "everything up to there is current")
+        if settings.task == "analytics" and until != "gold" and purpose == "train":
+            raise UsageError(
+                f"{ref} is an analytics model: its way ends at gold", hint=f"esml pipeline {ref} --until gold"
+            )
+        chain = _Chain()
+        refine = self._refine(chain, site, ref, call.env, call.env, purpose)
+        train_seconds = 0.0
+        if purpose == "inference":
+            self._score(chain, site, ref, call.env)
+        elif until != "gold":
+            train_seconds = self._train(chain, site, ref, call.env)
+            if until != "trained":
+                self._promotions(chain, site, ref, call.env, until)
+        nothing = "" if chain.steps else (refine.nothing_to_do or "everything up to there is current")
         return Draft(
-            will=tuple(will), inputs=tuple(inputs), makes=tuple(makes), steps=tuple(steps), params={"purpose": purpose, "until": until, "train_seconds": profile_of(site, ref, call.env, {}).seconds if "train/train" in steps else 0},
-            code=refine.code, settings=settings.model_dump(mode="json"), nothing_to_do=nothing, answer={"steps": [], "stage": self._stage(site, ref, call.env)}, size=size, bound_seconds=bound,
+            will=tuple(chain.will), inputs=tuple(chain.inputs), makes=tuple(chain.makes), steps=tuple(chain.steps), params={"purpose": purpose, "until": until, "train_seconds": train_seconds},
+            code=chain.code, settings=settings.model_dump(mode="json"), nothing_to_do=nothing, answer={"steps": [], "stage": stage_of(site, ref, call.env)}, size=chain.size, bound_seconds=chain.bound,
         )  # fmt: skip
+
+    def _refine(self, chain: _Chain, site: Site, ref: ModelRef, home: str, env: str, purpose: str) -> Draft:
+        refine = Refine().plan(Call("refine", str(ref), env, {"purpose": purpose}), site)
+        will = list(refine.will) if refine.steps else []
+        chain.add(home, env, "refine", refine.steps, will, refine.bound_seconds)
+        chain.inputs += [i if env == home else {**i, "env": env} for i in refine.inputs]
+        chain.makes += refine.makes
+        chain.code += refine.code
+        chain.size += refine.size
+        return refine
+
+    def _split(self, chain: _Chain, site: Site, ref: ModelRef, home: str, env: str) -> bool:
+        """Whether the split is stale; its step is added when it is."""
+        fresh = any(s.endswith("refine/gold") and step_env(s, home) == env for s in chain.steps)
+        if not fresh and "gold" not in all_latest(site.store, ref, env):
+            return False
+        if not fresh and Split().plan(Call("split", str(ref), env, {}), site).nothing_to_do:
+            return False
+        chain.add(
+            home, env, "split", ("split",), ["split gold"], site.settings.estate.worker.max_step_seconds
+        )
+        return True
+
+    def _train(self, chain: _Chain, site: Site, ref: ModelRef, env: str) -> float:
+        if not any(s.endswith("refine/gold") for s in chain.steps) and "gold" not in all_latest(
+            site.store, ref, env
+        ):
+            return 0.0
+        if not self._split(chain, site, ref, env, env) and self._trained(site, ref, env):
+            return 0.0
+        profile = profile_of(site, ref, env, {})
+        will = [f"train at most {profile.seconds:g} s and register"]
+        chain.add(env, env, "train", Train.steps, will, profile.seconds + OVERHEAD_SECONDS)
+        return float(profile.seconds)
+
+    def _promotions(self, chain: _Chain, site: Site, ref: ModelRef, home: str, until: str) -> None:
+        """Refine and split each environment on the way, then promote into it."""
+        way = site.settings.environments
+        site.settings.check_env(until)
+        first, last = way.index(home), way.index(until)
+        if last <= first:
+            raise UsageError(
+                f"{until} does not come after {home}", hint=f"the way is {' → '.join(way)}; start with --env"
+            )
+        for source, target in zip(way[first:last], way[first + 1 : last + 1], strict=True):
+            self._refine(chain, site, ref, home, target, "train")
+            self._split(chain, site, ref, home, target)
+            champions = [models.champion(site.store, ref, e) for e in (source, target)]
+            moving = any(s.rpartition("@")[2].startswith(("train/", "promote/")) for s in chain.steps)
+            stands = champions[0] and champions[1] and champions[0]["version"] == champions[1]["version"]
+            if not moving and (stands or champions[0] is None):
+                continue
+            policy, _ = site.settings.policy(ref, target)
+            asks = f", with the approval of {policy.approvals} other people" if policy.approvals else ""
+            will = [f"promote the champion of {source}{asks}"]
+            chain.add(
+                home, target, "promote", Promote.steps, will, site.settings.estate.worker.max_step_seconds
+            )
+            chain.makes.append(f"champion of {target}")
+
+    def _score(self, chain: _Chain, site: Site, ref: ModelRef, env: str) -> None:
+        try:
+            stale = not ScoreBatch().plan(Call("score_batch", str(ref), env, {}), site).nothing_to_do
+        except NotFoundError:
+            models.get_version(site.store, ref, env)  # without a champion nothing can be scored: said now
+            stale = False
+        if stale or any(s.endswith("refine/gold") for s in chain.steps):
+            bound = site.settings.estate.worker.max_step_seconds
+            chain.add(env, env, "score", ("score",), ["score what is new in to_score"], bound)
 
     def _trained(self, site: Site, ref: ModelRef, env: str) -> bool:
         head = all_latest(site.store, ref, env).get("gold_train")
@@ -83,29 +164,52 @@ class Pipeline:
             for v in models.versions(site.store, ref, env)
         )
 
-    def _stage(self, site: Site, ref: ModelRef, env: str) -> str:
-        if models.versions(site.store, ref, env):
-            return "trained"
-        have = all_latest(site.store, ref, env)
-        return next((s for s in ("gold", "silver", "bronze") if any(n.endswith(s) for n in have)), "new")
-
     def _part(self, call: Call, draft: Draft, desk: Desk) -> tuple[Act, Call, Draft]:
-        name = desk.step.split("/")[0]
-        params: dict[str, Any] = {"purpose": draft.params["purpose"]} if name == "refine" else {}
-        return (
-            _PARTS[name](),
-            Call("score_batch" if name == "score" else name, call.object, call.env, params),
-            replace(draft, params={}),
-        )
+        env, name = step_env(desk.step, call.env), desk.step.rpartition("@")[2].split("/")[0]
+        params: dict[str, Any] = {}
+        if name == "refine":
+            params = {"purpose": draft.params["purpose"]}
+        elif name == "promote":
+            way = desk.site.settings.environments
+            params = {"source": way[way.index(env) - 1]}
+        its_call = Call("score_batch" if name == "score" else name, call.object, env, params)
+        return _PARTS[name](), its_call, replace(draft, params={})
 
     def jobs(self, call: Call, draft: Draft, desk: Desk) -> JobSpec | None:
         """The part's own."""
         part, its_call, its_draft = self._part(call, draft, desk)
+        if its_call.act == "promote" and _stands(its_call, desk):
+            return None
         return part.jobs(its_call, its_draft, desk)
 
     def record(self, call: Call, draft: Draft, result: JobResult | None, desk: Desk) -> dict[str, Any]:
         """The part's own, and where the model stands now."""
         part, its_call, its_draft = self._part(call, draft, desk)
-        got = part.record(its_call, its_draft, result, desk)
-        stage = self._stage(desk.site, ModelRef.parse(call.object), call.env)
+        if its_call.act == "promote" and result is None and (version := _stands(its_call, desk)):
+            got = desk.commit(lambda c: {_STANDS: version})
+        else:
+            got = part.record(its_call, its_draft, result, desk)
+        stage = stage_of(desk.site, ModelRef.parse(call.object), call.env)
         return {**got, "steps": [desk.step], "stage": stage}
+
+
+def _stands(call: Call, desk: Desk) -> int | None:
+    """The version that is champion of source and target alike, as it was when the promotion's first step looked."""
+    ref, store = ModelRef.parse(call.object), desk.site.store
+    if not desk.step.endswith("/compare"):
+        found = step_result(store, desk.run, "compare", call.env, "")
+        return found.get(_STANDS)
+    source = models.champion(store, ref, call.params["source"])
+    target = models.champion(store, ref, call.env)
+    return int(target["version"]) if source and target and source["version"] == target["version"] else None
+
+
+def stage_of(site: Site, ref: ModelRef, env: str) -> str:
+    """How far a model is, as the pipeline's answer says it."""
+    for stage in ("prod", "test"):
+        if stage in site.settings.environments and models.champion(site.store, ref, stage):
+            return stage
+    if models.versions(site.store, ref, env):
+        return "trained"
+    have = all_latest(site.store, ref, env)
+    return next((s for s in ("gold", "silver", "bronze") if any(n.endswith(s) for n in have)), "new")

@@ -49,6 +49,7 @@ class Train:
 
     name = "train"
     durable = True
+    steps = ("train", "register", "alias")
 
     def plan(self, call: Call, site: Site) -> Draft:
         """On the current split."""
@@ -85,7 +86,7 @@ class Train:
             ),
             inputs=tuple({"table": n, "version": have[n].version} for n in _SIDES),
             makes=(f"a model version of {ref}",),
-            steps=("train", "register", "alias"),
+            steps=self.steps,
             params={"profile": profile.model_dump(), "train_seconds": profile.seconds},
             code=code_hash(custom, "automl-1"),
             settings={

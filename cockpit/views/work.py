@@ -1,0 +1,112 @@
+"""My work: what waits for this person, from requests, status, runs and IN files."""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from cockpit.words import ago, plural, role
+
+
+@dataclass(frozen=True)
+class Item:
+    """One thing to do, and the page that it is done on."""
+
+    kind: str  # blocked | next | failed | files
+    text: str
+    note: str
+    label: str
+    page: str
+    query: Mapping[str, str]
+
+
+def mine(
+    requests: list[dict[str, Any]], may: Callable[[dict[str, Any]], bool], me: str
+) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+    """Waiting requests: those that this person may decide on, and those that they asked for themselves."""
+    decide = [r for r in requests if r["by"] != me and may(r) and me not in {d["by"] for d in r["decisions"]}]
+    return decide, [r for r in requests if r["by"] == me]
+
+
+def turns(
+    statuses: list[dict[str, Any]], roles: Callable[[str], frozenset[str]], now: dt.datetime
+) -> tuple[list[Item], list[Item]]:
+    """Models that are blocked and whose turn is mine, and models whose next step is mine."""
+    blocked, next_ = [], []
+    for s in statuses:
+        project, model = s["model"].split("/")
+        if not s["turn"] or not {s["turn"], "admin"} & roles(project):
+            continue
+        query = {"project": project, "model": model}
+        since = f"{s['stage']} since {ago(s['since'], now)}" if s["since"] else "new"
+        if s["blocked_by"]:
+            blocked.append(Item("blocked", f"**{model}**: {s['blocked_by']}", f"{since} · {role(s['turn'])}", "Open", "model", query))  # fmt: skip
+        elif s["next"]:
+            step = s["next"].replace("_", " ")
+            next_.append(Item("next", f"**{model}**: {step}", f"{since} · {role(s['turn'])}", f"{step.capitalize()}", "model", query))  # fmt: skip
+    return blocked, next_
+
+
+def failed(runs: list[dict[str, Any]], now: dt.datetime, days: int = 7) -> list[Item]:
+    """Runs of the last days that failed and that no later run of the same act made good."""
+    since = (now - dt.timedelta(days=days)).isoformat()
+    good: set[tuple[str, str, str]] = set()
+    out = []
+    for r in runs:  # newest first
+        key = (r["object"], r["env"], r["act"])
+        if r["state"] == "done":
+            good.add(key)
+        elif r["state"] == "failed" and key not in good and (r["ended"] or "") >= since:
+            good.add(key)
+            why = (r["error"] or {}).get("message", "no reason was recorded")
+            text = f"**{r['act'].replace('_', ' ')}** of {r['object'].split('/')[-1]} in {r['env']} failed"
+            out.append(Item("failed", text, f"{ago(r['ended'], now)} · {why}", "Log", "run", {"run": r["run"]}))  # fmt: skip
+    return out
+
+
+def files(waiting: Mapping[str, int], roles: Callable[[str], frozenset[str]]) -> list[Item]:
+    """IN files that wait to be refined, for people who refine."""
+    out = []
+    for name, n in waiting.items():
+        project, model = name.split("/")
+        if n and {"data_engineer", "steward", "admin"} & roles(project):
+            out.append(Item("files", f"**{model}**: {plural(n, 'IN file')} not refined yet", "delivered, newer than bronze", "Lake", "lake", {"project": project, "model": model}))  # fmt: skip
+    return out
+
+
+@dataclass(frozen=True)
+class Change:
+    """One thing that happened."""
+
+    icon: str
+    text: str
+    at: str
+
+
+def changes(
+    crowned: list[dict[str, Any]], runs: list[dict[str, Any]], now: dt.datetime, days: int = 7, most: int = 8
+) -> list[Change]:
+    """What happened in the last days: champions first, then counts of runs."""
+    since = (now - dt.timedelta(days=days)).isoformat()
+    out = [
+        Change(
+            "upgrade",
+            f"v{k['version']} of **{k['object'].split('/')[-1]}** became champion in {k['env']}",
+            k["at"],
+        )
+        for k in crowned
+        if k["at"] >= since
+    ][:most]
+    recent = [r for r in runs if (r["ended"] or "") >= since]
+    bad = sum(r["state"] == "failed" for r in recent)
+    good = sum(r["state"] == "done" for r in recent)
+    if good:
+        out.append(Change("check_circle", f"{plural(good, 'run')} done", ""))
+    out.append(
+        Change(
+            "error" if bad else "check_circle", f"{plural(bad, 'failed run')}" if bad else "No failed run", ""
+        )
+    )
+    return out

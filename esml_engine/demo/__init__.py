@@ -1,0 +1,56 @@
+"""The demo: four models of two teams on their way through three environments, with real data, as ordinary runs."""
+
+from __future__ import annotations
+
+import logging
+import time
+from pathlib import Path
+from typing import Any
+
+from esml_engine.demo.setting_up import DIABETES, MEMBERS, MODELS, NAME, PROJECTS, make
+from esml_engine.demo.story import tell
+from esml_engine.errors import EsmlError
+from esml_engine.estate import Estate
+from esml_engine.handing import OnProgress
+from esml_engine.serving import records as deployments
+
+__all__ = ["DIABETES", "MEMBERS", "MODELS", "NAME", "PROJECTS", "drive", "make", "run_demo", "summary"]
+log = logging.getLogger("esml.demo")
+
+
+def run_demo(root: Path, *, on_progress: OnProgress | None = None) -> dict[str, Any]:
+    """`esml demo`: the whole cycle; `{"models", "seconds"}`. An interrupted one goes on.
+
+    Raises:
+        UsageError: another estate is there.
+    """
+    began = time.monotonic()
+    estate = make(root)
+    with estate.hand.holding(warm=True) as worker:
+        if worker is not None:
+            worker.wanted |= {d["endpoint"] for d in deployments.listing(estate.site.store)}
+        tell(root, on_progress)
+    return {"models": summary(estate), "seconds": round(time.monotonic() - began, 1)}
+
+
+def summary(estate: Estate) -> list[dict[str, Any]]:
+    """Stage, metric and value of each model."""
+    out = []
+    for s in estate.status():
+        best = next(
+            (e for e in reversed(list(s["environments"].values())) if e["champion"] is not None), None
+        )
+        measured = (
+            {"metric": best["metric"], "value": best["value"]} if best else {"metric": None, "value": None}
+        )
+        out.append({"model": s["model"], "stage": s["stage"], **measured})
+    return out
+
+
+def drive(root: Path) -> None:
+    """The demo's cycle beside a worker that is up: a person watches its runs."""
+    try:
+        make(root)
+        tell(root)
+    except EsmlError as e:
+        log.error("the demo stopped: %s (%s)", e.message, e.hint)
