@@ -121,7 +121,7 @@ def decide(estate: Estate, request: dict[str, Any]) -> None:
                 label,
                 key=f"{act}:{key}",
                 icon=f":material/{icon}:",
-                type=kind,  # type: ignore[arg-type]
+                type=kind,
                 disabled=blocked or not (reason or "").strip() or (act == "approve" and not read),
                 on_click=_pressed,
                 args=(estate, act, key, reason),

@@ -18,6 +18,8 @@ JOBS = {
     "training.train": "esml_engine.training.steps:train",
     "serving.smoke": "esml_engine.serving.steps:smoke",
     "serving.batch": "esml_engine.serving.steps:batch",
+    "promotion.compare": "esml_engine.promotion.steps:compare",
+    "promotion.copy": "esml_engine.promotion.steps:copy",
 }
 
 ACTS = {
@@ -37,6 +39,10 @@ ACTS = {
     "keys": "esml_engine.serving.acts:Keys",
     "score": "esml_engine.serving.scoring:Score",
     "score_batch": "esml_engine.serving.scoring:ScoreBatch",
+    "compare": "esml_engine.promotion.acts:Compare",
+    "promote": "esml_engine.promotion.acts:Promote",
+    "approve": "esml_engine.promotion.deciding:Approve",
+    "refuse": "esml_engine.promotion.deciding:Refuse",
     "pipeline": "esml_engine.portfolio.pipeline:Pipeline",
     "cancel": "esml_engine.portfolio.acts:Cancel",
     "retry": "esml_engine.portfolio.acts:Retry",

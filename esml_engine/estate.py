@@ -12,7 +12,7 @@ from esml_engine.door import access, audit, requests
 from esml_engine.door.facts import Actor, Call, Plan
 from esml_engine.door.site import Site
 from esml_engine.door.start import local_admin
-from esml_engine.errors import NotFoundError, UsageError
+from esml_engine.errors import NotFoundError, RefusedError, UsageError
 from esml_engine.handing import Hand, OnProgress
 from esml_engine.model import Model
 from esml_engine.refs import ENVIRONMENTS, ModelRef, check_name
@@ -193,6 +193,12 @@ class Estate:
             answer = self._do(Call("refuse", row["object"], row["env"], params), **how)
         if isinstance(answer, Plan):
             return answer
+        if answer["state"] == "stale":
+            raise RefusedError(
+                f"request {request} is stale: {answer['reason']}",
+                hint="the requester may ask again",
+                **answer,
+            )
         if answer["state"] == "approved" and row["run"] and not how.get("detach"):
             answer["released"] = self.hand.follow(row["run"])
         return {**self._request(requests.get(self.site.store, request)), **answer}

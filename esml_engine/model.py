@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -103,7 +104,8 @@ class Model:
 
     def pipeline(self, until: str = "trained", purpose: Purpose = "train", **how: Any) -> Any:
         """The chain as one run."""
-        return self._do("pipeline", {"until": until, "purpose": purpose}, how)
+        answer = self._do("pipeline", {"until": until, "purpose": purpose}, how)
+        return answer if isinstance(answer, Plan) else promoted(answer)
 
     def score(
         self, rows: Any = None, caller: str = "", request_id: str | None = None, parallel: int = 1, **how: Any
@@ -193,17 +195,31 @@ class Model:
 
     def leaderboard(self, env: str = "all") -> list[dict[str, Any]]:
         """Candidates, best first."""
-        from esml_engine.training.reads import leaderboard
+        from esml_engine.promotion.reads import leaderboard
 
         self.estate.require("read_status", self.ref.project)
         return leaderboard(self.site, self.ref, env)
 
     def evidence(self, id_: str = "", out: str = "") -> dict[str, Any]:
         """An evidence pack of this environment (the newest, or `id_`); `out`: written as .html or .json."""
-        from esml_engine.promotion import evidence
+        from esml_engine.promotion import evidence, records
 
         self.estate.require("read_evidence", self.ref.project)
-        return evidence.show(self.site, self.ref, self.env_name, id_, out)
+        have = [e["evidence"] for e in records.evidence_of(self.site.store, self.ref, self.env_name)]
+        if not have or (id_ and id_ not in have):
+            raise NotFoundError(
+                f"{self.ref} has no evidence {id_ or ''} in {self.env_name}".replace("  ", " "),
+                hint=f"it has {', '.join(have)}" if have else "a promotion, or its refusal, leaves one",
+            )
+        document = evidence.pack(self.site, id_ or have[0])
+        if not out:
+            return document
+        path = Path(out)
+        if path.suffix not in (".html", ".json"):
+            raise UsageError(f"{out} is neither .html nor .json", hint="--out evidence.html")
+        text = evidence.html(document) if path.suffix == ".html" else json.dumps(document, indent=1)
+        path.write_text(text, encoding="utf-8")
+        return {"evidence": document["evidence"], "file": str(path), "sha256": document["sha256"]}
 
     def timeline(self) -> list[dict[str, Any]]:
         """Who was champion here when, newest first."""

@@ -55,9 +55,11 @@ def show() -> None:
     )
     st.caption(f"{source} → {choice.env} · v{version} · " + (f"evidence of {when(found[0]['at'])} · " if found else "") + as_of())  # fmt: skip
     if found and not found[0]["current"]:
-        st.warning(f"**Compare again.** {found[0]['changed']}.", icon=":material/sync_problem:")
+        st.warning(
+            "**Compare again.** What this comparison rested on changed since.", icon=":material/sync_problem:"
+        )
     if found:
-        comparison(found[0]["document"], rows)
+        comparison(found[0], rows)
     else:
         nothing_yet(f"v{version} was not compared with {choice.env} yet.", "Comparing scores both models afresh on the same rows.")  # fmt: skip
     for request in waits:
@@ -137,7 +139,7 @@ def _history(choice: Choice) -> None:
         if pack and choice.estate.may("read_evidence", choice.ref.project).allowed:
             st.download_button(
                 "Evidence pack",
-                data=lambda: evidence.html_of(choice.estate.site, pack),
+                data=lambda: evidence.html(evidence.pack(choice.estate.site, pack)),
                 file_name=f"evidence-{choice.ref.model}-{choice.env}-{pack}.html",
                 mime="text/html",
                 icon=":material/download:",

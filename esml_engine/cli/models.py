@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -95,9 +96,12 @@ def evidence(
 @app.command()
 def verify(file: Annotated[str, typer.Argument(metavar="F.html|F.json")]) -> None:
     """Check the hashes of an evidence pack; needs no estate."""
-    from esml_engine.promotion.evidence import verify_file
+    from esml_engine.promotion import evidence
 
-    say(verify_file(file))
+    checked = evidence.verify(Path(file))
+    say(checked)
+    if not checked["ok"]:
+        raise typer.Exit(1)
 
 
 @app.command()

@@ -179,6 +179,14 @@ def settle(c: sa.Connection, row: dict[str, Any], state: str, *, reason: str = "
     return state
 
 
+def outdated(c: sa.Connection, request: str) -> None:
+    """An approved request whose facts changed before its run could act on it."""
+    q = t.requests
+    c.execute(
+        q.update().where(q.c.request == request, q.c.state.in_((WAITING, "approved"))).values(state="stale")
+    )
+
+
 def expire(store: Store) -> int:
     """Settle every request whose time is over; returns how many."""
     late = store.rows(t.requests.select().where(t.requests.c.state == WAITING, t.requests.c.expires < now()))

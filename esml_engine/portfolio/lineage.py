@@ -86,10 +86,19 @@ class _Graph:
         row = models.get_version(self.site.store, self.ref, self.env, version)
         id_ = f"{self.env}/model@{version}"
         if self.node(id_, "model", str(self.ref), version, None, row["at"]):
+            there = self._there((row["detail"] or {}).get("trained_in") or self.env)
             for i in row["inputs"]:
                 if i["table"] != "gold":
-                    self.edge(self.table(i["table"], i["version"]), id_, row["run"])
+                    self.edge(there.table(i["table"], i["version"]), id_, row["run"])
         return id_
+
+    def _there(self, env: str) -> _Graph:
+        """The same graph, seen from another environment: a promoted version was trained on that one's tables."""
+        if env == self.env:
+            return self
+        other = _Graph(self.site, self.ref, env)
+        other.nodes, other.edges = self.nodes, self.edges
+        return other
 
     def document(self, **more: Any) -> dict[str, Any]:
         """The contract's JSON."""

@@ -134,7 +134,10 @@ def _environment(
         found = next((row for row in facts["trained"] if row[1] == env and row[2] == champion), None)
         if found is not None:
             value = found[3].get(metric)
-            gold = next((i["version"] for i in found[4] if i.get("table") == "gold"), None)
+            gold = next(
+                (i["version"] for i in found[4] if i.get("table") == "gold" and i.get("env", env) == env),
+                None,
+            )
     if gold is None:
         gold = next((row[3] for row in facts["tables"] if row[1] == env and row[2] == "gold"), None)
     return {

@@ -7,7 +7,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from esml_engine.clock import now
-from esml_engine.errors import NotFoundError
+from esml_engine.errors import ConflictError, NotFoundError
 from esml_engine.refs import ModelRef
 from esml_engine.store import schema as t
 from esml_engine.store.database import Store, upsert
@@ -28,7 +28,7 @@ def reserve(store: Store, ref: ModelRef, env: str, run: str) -> int:
 
 
 def put_version(c: sa.Connection, row: dict[str, Any], pins: list[dict[str, Any]]) -> None:
-    """A registered version and the table versions that it stands on."""
+    """A registered version and the table versions that it stands on (a pin's `env`: where the table is, if elsewhere)."""
     upsert(c, t.model_versions, row)
     for p in pins:
         upsert(
@@ -36,7 +36,7 @@ def put_version(c: sa.Connection, row: dict[str, Any], pins: list[dict[str, Any]
             t.pins,
             {
                 "object": row["object"],
-                "env": row["env"],
+                "env": p.get("env", row["env"]),
                 "name": p["table"],
                 "version": p["version"],
                 "model_version": row["version"],
@@ -67,7 +67,13 @@ def crown(
     why: str,
     expected: int | None = None,
 ) -> int:
-    """Make `version` the champion, in one statement that fails when somebody else was first; returns the revision."""
+    """Make `version` the champion, in one statement that fails when somebody else was first; returns the revision.
+
+    `expected` is the revision of the champion that it was decided against (0: there was none).
+
+    Raises:
+        ConflictError: another champion stands there by now.
+    """
     k = t.champions
     row = c.execute(k.select().where(k.c.object == str(ref), k.c.env == env)).mappings().first()
     at = now()
@@ -89,7 +95,7 @@ def crown(
             .values(version=version, previous=row["version"], revision=revision, at=at, by=by)
         )
         if done.rowcount != 1:
-            raise NotFoundError(f"the champion of {ref} in {env} changed meanwhile", hint="look again")
+            raise ConflictError(f"the champion of {ref} in {env} changed meanwhile", hint="look again")
     c.execute(
         t.champion_history.insert().values(
             object=str(ref), env=env, revision=revision, version=version, at=at, by=by, run=run, why=why

@@ -1,0 +1,128 @@
+"""Compare versions of two environments, and promote one from an environment to the next."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from esml_engine.door.facts import Call, Desk, Draft
+from esml_engine.door.site import Site
+from esml_engine.errors import UsageError
+from esml_engine.faults import point
+from esml_engine.promotion import records
+from esml_engine.promotion.cases import case_of, check_pair, check_way
+from esml_engine.promotion.comparing import KEPT, compare_job, compared, measured_document
+from esml_engine.promotion.facts import Case
+from esml_engine.promotion.promoting import copied, copy_job, crown, decide, standing_answer
+from esml_engine.refs import ModelRef
+from esml_engine.runs.facts import JobResult, JobSpec
+from esml_engine.training.acts import write_aliases
+
+_ANSWER = (*KEPT, "distribution", "bootstrap", "direction", "primary", "expectations", "rnd", "seconds")
+
+
+class Compare:
+    """Env is the target. `params`: source, version (None: the source's champion)."""
+
+    name = "compare"
+    durable = True
+
+    def plan(self, call: Call, site: Site) -> Draft:
+        """Between any two environments."""
+        ref = ModelRef.parse(call.object)
+        source = str(call.params.get("source") or "")
+        check_pair(site, source, call.env)
+        case = case_of(site, ref, source, call.env, call.params.get("version"))
+        return _draft(case, site, call, ("compare",), (), ())
+
+    def jobs(self, call: Call, draft: Draft, desk: Desk) -> JobSpec | None:
+        """Both models, asked afresh."""
+        return compare_job(call, draft.params.get("version"), desk)
+
+    def record(self, call: Call, draft: Draft, result: JobResult | None, desk: Desk) -> dict[str, Any]:
+        """The verdict, kept for readers."""
+        said = measured_document(call, draft.params.get("version"), result, desk)
+        ref = ModelRef.parse(call.object)
+
+        def change(c: Any) -> dict[str, Any]:
+            made = records.put_comparison(c, ref, desk.run, said)
+            return {"comparison": made, "evidence": None, **{k: said[k] for k in _ANSWER}}
+
+        return desk.commit(change)
+
+
+class Promote:
+    """Env is the target. `params`: source, version (None: the source's champion).
+
+    compare: on the same rows · decide: gates, then people · copy: the folder, its hash checked · crown: the facts
+    looked at again, then one transaction, which is the promotion · alias: MLflow told.
+    """
+
+    name = "promote"
+    durable = True
+    steps = ("compare", "decide", "copy", "crown", "alias")
+
+    def plan(self, call: Call, site: Site) -> Draft:
+        """To the next environment on the way, never past one."""
+        ref = ModelRef.parse(call.object)
+        source = str(call.params.get("source") or "")
+        if not source:
+            raise UsageError("promote from where?", hint="name the source: --from dev")
+        check_way(site, source, call.env)
+        case = case_of(site, ref, source, call.env, call.params.get("version"))
+        needed = int(case.policy["approvals"])
+        will = (
+            f"then ask {needed} other people to approve" if needed else "no approval needed by policy",
+            f"copy v{case.challenger.version} to {call.env}, its hash checked, and make it the champion",
+        )
+        nothing = ""
+        answer: dict[str, Any] = {}
+        if case.champion is not None and case.champion.version == case.challenger.version:
+            nothing = f"v{case.champion.version} is the champion of {call.env} already"
+            answer = standing_answer(site, ref, call.env)
+        makes = (f"v{case.challenger.version} of {ref} in {call.env}", "an evidence pack")
+        return _draft(case, site, call, self.steps, will, makes, nothing, answer)
+
+    def jobs(self, call: Call, draft: Draft, desk: Desk) -> JobSpec | None:
+        """Comparing and copying are jobs; deciding is not."""
+        step = records.step_name(desk.step)
+        if step == "compare":
+            return compare_job(call, draft.params.get("version"), desk)
+        return copy_job(call, desk) if step == "copy" else None
+
+    def record(self, call: Call, draft: Draft, result: JobResult | None, desk: Desk) -> dict[str, Any]:
+        """See the class."""
+        step = records.step_name(desk.step)
+        if step == "compare":
+            return compared(call, draft.params.get("version"), result, desk)
+        if step == "decide":
+            return decide(call, desk)
+        if step == "copy":
+            assert result is not None
+            return copied(call, result, desk)
+        if step == "crown":
+            return crown(call, desk)
+        point("promote:alias")
+        return write_aliases(call, desk)
+
+
+def _draft(
+    case: Case, site: Site, call: Call, steps: tuple[str, ...], will: tuple[str, ...], makes: tuple[str, ...], nothing: str = "", answer: dict[str, Any] | None = None
+) -> Draft:  # fmt: skip
+    new, old, test = case.challenger, case.champion, case.test
+    against = (
+        f"champion v{old.version}" if old else "floors and the trivial baseline (no champion stands there)"
+    )
+    rows = (
+        f"the {test['rows']} rows of gold_test v{test['version']} of {test['env']}"
+        if test
+        else "no rows: there is no gold_test"
+    )
+    return Draft(
+        will=(f"compare v{new.version} of {case.source} with {against} of {case.target} on {rows}", *will),
+        inputs=(
+            {"model_version": new.version, "env": new.env, "sha256": new.sha256}, {"champion": old.version if old else None, "env": case.target, "sha256": old.sha256 if old else None, "revision": case.revision},
+            {"table": "gold_test", **(test or {"version": None})},
+        ),
+        makes=(*makes, "a comparison"), steps=steps, params={"version": new.version, "facts": case.facts}, settings={"gates": case.thresholds, "primary": case.primary},
+        nothing_to_do=nothing, answer=answer or {}, size=float(test["rows"]) if test else 0.0, bound_seconds=site.settings.estate.worker.max_step_seconds,
+    )  # fmt: skip

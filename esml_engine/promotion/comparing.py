@@ -1,0 +1,129 @@
+"""The comparison of a promotion: its job, its verdict, and whether it is still current."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from esml_engine.costs import records as costs
+from esml_engine.door.facts import Call, Desk
+from esml_engine.door.site import Site
+from esml_engine.errors import NotFoundError
+from esml_engine.faults import point
+from esml_engine.lake.catalogue import table_in
+from esml_engine.lake.specs import job_spec
+from esml_engine.promotion import records
+from esml_engine.promotion.cases import SIDES, case_of, expectations_of, rnd_of
+from esml_engine.promotion.facts import RESAMPLES, Side, case_from
+from esml_engine.promotion.judging import document, judged
+from esml_engine.refs import ModelRef
+from esml_engine.runs.facts import JobResult, JobSpec, TableIn
+
+KEPT = ("from", "to", "verdict", "rows", "gates", "challenger", "champion", "metrics", "baseline", "intervals", "data", "cost_1000_rows", "evidence_from")  # fmt: skip
+
+
+def compare_job(call: Call, version: int | None, desk: Desk) -> JobSpec | None:
+    """The comparison's specification; None where there are no rows to compare on."""
+    ref, site = ModelRef.parse(call.object), desk.site
+    case = case_of(site, ref, call.params["source"], call.env, version or call.params.get("version"))
+    if case.test is None:
+        return None
+    inputs = {"gold_test": table_in(site, ref, case.test["env"], "gold_test", case.test["version"])}
+    if case.train is not None:
+        inputs["gold_train"] = table_in(site, ref, case.train["env"], "gold_train", case.train["version"])
+        if case.train["validate"] is not None:
+            inputs["gold_validate"] = table_in(
+                site, ref, case.train["env"], "gold_validate", case.train["validate"]
+            )
+    for who, side in (("challenger", case.challenger), ("champion", case.champion)):
+        if side is not None:
+            inputs |= _behind(site, ref, who, side)
+    forecast = site.settings.model(ref).forecast
+    key = [forecast.time_column, *forecast.series] if case.task == "forecasting" else [case.key]
+    params = {
+        "task": case.task, "label": case.label, "key": [k for k in key if k], "primary": case.primary, "resamples": RESAMPLES, "case": case.document(),
+        "challenger": _model(site, case.challenger), "champion": _model(site, case.champion) if case.champion else None,
+    }  # fmt: skip
+    return job_spec(desk, ref, case.target, "promotion.compare", inputs=inputs, outputs={}, params=params)
+
+
+def _behind(site: Site, ref: ModelRef, who: str, side: Side) -> dict[str, TableIn]:
+    """What a model was trained on; a version that is not to be found is left out, and the gate `rows` refuses by it."""
+    found = {}
+    for name in SIDES:
+        number = side.data_version(name)
+        if number is None:
+            continue
+        try:
+            found[f"{who}/{name}"] = table_in(site, ref, side.trained_in, name, number)
+        except NotFoundError:
+            continue
+    return found
+
+
+def _model(site: Site, side: Side) -> dict[str, Any]:
+    signature = list(side.signature) if side.signature is not None else None
+    return {"folder": site.outside(side.folder), "sha256": side.sha256, "version": side.version, "task": side.task, "signature": signature}  # fmt: skip
+
+
+def measured_document(
+    call: Call, version: int | None, result: JobResult | None, desk: Desk
+) -> dict[str, Any]:
+    """The comparison as it is kept: the case as it was when the job began, and the verdict on what it measured."""
+    ref, site = ModelRef.parse(call.object), desk.site
+    value: dict[str, Any] | None = None
+    seconds = 0.0
+    if result is not None and desk.spec is not None:
+        case, value, seconds = case_from(desk.spec.params["case"]), dict(result.value), result.seconds
+        for who in ("challenger", "champion"):
+            missing = [n for n in SIDES if value.get(who) and f"{who}/{n}" not in desk.spec.inputs]
+            if missing:
+                value["trained_on"][who] = {"rows": None, "examples": [], "by": "", "error": f"{missing[0]} behind it is not recorded or no longer there"}  # fmt: skip
+    else:
+        case = case_of(site, ref, call.params["source"], call.env, version or call.params.get("version"))
+    passed, rnd = expectations_of(site, ref, case.challenger), rnd_of(site, ref, case.challenger)
+    nodes = case.policy["nodes"]
+    prices, platform = dict(site.settings.prices()), site.platform(case.target).prices()
+    known = bool(nodes) and (nodes[0] in prices or nodes[0] in platform)
+    price = costs.price_of(prices, platform, nodes[0]) if known else None
+    verdict = judged(case, value, expectations=passed, rnd=rnd, price=price)
+    return document(case, value, verdict, expectations=passed, rnd=rnd, price=price, seconds=seconds)
+
+
+def compared(call: Call, version: int | None, result: JobResult | None, desk: Desk) -> dict[str, Any]:
+    """Keep a promotion's comparison."""
+    said = measured_document(call, version, result, desk)
+    ref = ModelRef.parse(call.object)
+    point("promote:compared")
+
+    def change(c: Any) -> dict[str, Any]:
+        made = records.put_comparison(c, ref, desk.run, said)
+        return {"comparison": made, "verdict": said["verdict"], "rows": said["rows"]}
+
+    return desk.commit(change)
+
+
+def outdated(site: Site, row: dict[str, Any]) -> str:
+    """What changed since a comparison was made, in words; empty when it is still current."""
+    old = case_from(row["document"]["case"])
+    ref = ModelRef.parse(old.object)
+    try:
+        new = case_of(site, ref, old.source, old.target, old.challenger.version)
+    except NotFoundError as e:
+        return e.message
+    if new.facts == row["facts"]:
+        return ""
+    for name, a, b in (
+        ("champion", (old.champion and old.champion.version, old.revision), (new.champion and new.champion.version, new.revision)),
+        ("gold_test", old.test, new.test), ("gates", old.thresholds, new.thresholds), ("policy", old.policy, new.policy),
+        ("model", old.challenger.sha256, new.challenger.sha256),
+    ):  # fmt: skip
+        if a != b:
+            return (
+                f"the {name} of {old.target} changed since the comparison: {_short(a)} then, {_short(b)} now"
+            )
+    return "what the comparison rested on changed since"
+
+
+def _short(value: Any) -> str:
+    text = str(value)
+    return text if len(text) <= 120 else f"{text[:117]}…"

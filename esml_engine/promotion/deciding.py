@@ -1,0 +1,202 @@
+"""Approve or refuse another person's request: a promotion, or an exception from a policy."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import sqlalchemy as sa
+
+from esml_engine.clock import now
+from esml_engine.costs import records as costs
+from esml_engine.door import access, requests
+from esml_engine.door.facts import Call, Desk, Draft
+from esml_engine.door.site import Site
+from esml_engine.errors import NotAllowedError, RefusedError, UsageError
+from esml_engine.promotion import evidence, records
+from esml_engine.promotion.comparing import outdated
+from esml_engine.promotion.facts import REFUSED, STALE
+from esml_engine.refs import ModelRef
+from esml_engine.runs.facts import JobResult, JobSpec
+from esml_engine.store import schema as t
+
+
+class _Decide:
+    """`params`: request, reason, kind (the request's own: the role table asks for it). Object and env: the request's."""
+
+    name = ""
+    durable = False
+
+    def plan(self, call: Call, site: Site) -> Draft:
+        """What the decision sets going."""
+        row = asked(call, site)
+        what = f"{self.name} {row['kind']} {row['request']} of {row['by']}: {_subject(row)}"
+        return Draft(
+            will=(what,),
+            inputs=({"request": row["request"], "facts": row["facts"]},),
+            params={"request": row["request"]},
+        )
+
+    def jobs(self, call: Call, draft: Draft, desk: Desk) -> JobSpec | None:
+        """None: a decision, not work."""
+        return None
+
+    def record(self, call: Call, draft: Draft, result: JobResult | None, desk: Desk) -> dict[str, Any]:
+        """The decision, what follows from it for the run, and the audit event: one transaction.
+
+        Returns:
+            `{"request", "kind", "object", "env", "state", "run", "reason", "decisions", "needed"}`; state: waiting
+            (more approvals are needed), approved (its run goes on), refused or stale (its run has ended).
+        """
+        site = desk.site
+        row = asked(call, site)
+        may_decide(site, row, desk)
+        reason = call.params["reason"].strip()
+        promotion = row["kind"] == requests.PROMOTION
+        comparison = _comparison(site, row) if promotion else None
+        changed = outdated(site, comparison) if comparison else ""
+        said = {
+            "by": desk.actor.rights,
+            "person": desk.actor.name,
+            "verdict": self.name,
+            "reason": reason,
+            "at": now(),
+        }
+        pack = None
+        if comparison is not None and (changed or self.name == "refuse"):
+            state, why = (STALE, changed) if changed else (REFUSED, f"refused by {said['by']}: {reason}")
+            decided = "gates" if changed else said["by"]
+            pack = evidence.made(
+                site, comparison, run=row["run"], state=state, decided_by=decided, reason=why, decision=None if changed else said
+            )  # fmt: skip
+
+        def change(c: sa.Connection) -> dict[str, Any]:
+            still_open(c, row, desk)
+            if changed:
+                state = requests.settle(c, row, STALE, reason=changed)
+            else:
+                state = requests.decide(c, row, desk.actor, self.name, reason)
+            detail: dict[str, Any] = {"request": row["request"], "state": state, "facts": row["facts"]}
+            if pack is not None:
+                ref = ModelRef.parse(row["object"])
+                records.put_evidence(c, pack["evidence"], ref, row["env"], row["run"], pack)
+                detail |= {"evidence": pack["evidence"], "sha256": pack["sha256"]}
+            given = [*row["decisions"], *(() if changed else (said,))]
+            return {
+                "request": row["request"], "kind": row["kind"], "object": row["object"], "env": row["env"], "run": row["run"], "state": state, "needed": row["needed"],
+                "reason": changed or reason, "decisions": given, "evidence": pack["evidence"] if pack else row["detail"].get("evidence"), "_audit": detail,
+            }  # fmt: skip
+
+        return desk.commit(change)
+
+
+class Approve(_Decide):
+    """Say yes; the last one that policy asks for lets the run go on."""
+
+    name = "approve"
+
+
+class Refuse(_Decide):
+    """Say no; one is enough, and the run ends."""
+
+    name = "refuse"
+
+
+def asked(call: Call, site: Site) -> dict[str, Any]:
+    """The request that a call names, if it still can be decided.
+
+    Raises:
+        UsageError: no reason is given, or the call names another object, environment or kind than the request.
+        RefusedError: it is decided, expired or stale.
+    """
+    if not str(call.params.get("reason") or "").strip():
+        raise UsageError(f"why {call.act}?", hint='give a reason: --reason "…"; the evidence keeps it')
+    row = requests.get(site.store, str(call.params.get("request") or ""))
+    kind = call.params.get("kind") or requests.PROMOTION
+    if (row["object"], row["env"], row["kind"]) != (call.object, call.env, kind):
+        raise UsageError(
+            f"request {row['request']} is about a {row['kind']} of {row['object']} in {row['env']}",
+            hint="name its own object, environment and kind",
+        )
+    if row["state"] != requests.WAITING:
+        said = {
+            "expired": f"expired at {row['expires'][:16]}: nobody decided in time",
+            "stale": "is stale: what it asked about has changed",
+        }
+        raise RefusedError(
+            f"request {row['request']} {said.get(row['state'], 'is ' + row['state'] + ' already')}",
+            hint="the requester may ask again",
+            request=row["request"],
+            state=row["state"],
+        )
+    return row
+
+
+def may_decide(site: Site, row: dict[str, Any], desk: Desk) -> None:
+    """Raise unless this actor may decide on this request, beyond what the role table says.
+
+    Raises:
+        NotAllowedError: it is the actor's own, the actor decided already, or an exception is above a project
+            manager's budget.
+    """
+    who = desk.actor.rights
+    if who == row["by"]:
+        raise NotAllowedError(
+            f"{who} asked for {row['request']}: nobody decides on a request of their own",
+            hint="another person with the role approver decides",
+        )
+    if who in {d["by"] for d in row["decisions"]}:
+        raise NotAllowedError(
+            f"{who} has decided on {row['request']} already",
+            hint=f"{row['needed']} different people are needed",
+        )
+    if row["kind"] == requests.EXCEPTION:
+        _within_budget(site, row, desk)
+
+
+def _within_budget(site: Site, row: dict[str, Any], desk: Desk) -> None:
+    """An approver decides on any exception, a project manager on what the project's budget of the month still holds."""
+    who, project = desk.actor.rights, row["object"].split("/")[0]
+    have = access.roles_of(site.store, frozenset({who}))
+    mine = have.get((who, "estate"), frozenset()) | have.get((who, project), frozenset())
+    if "approver" in mine:
+        return
+    budget = site.settings.project(project).budget.month
+    left = budget - costs.spent(site.store, project=project, since=costs.month_start())
+    amount = float(row["detail"]["amount"])
+    if amount > left:
+        currency = site.settings.estate.currency
+        raise NotAllowedError(
+            f"{amount:g} {currency} is more than the {left:.2f} {currency} that the budget of {project} still holds this month",
+            hint="an approver decides on exceptions above the budget",
+        )
+
+
+def still_open(c: sa.Connection, row: dict[str, Any], desk: Desk) -> None:
+    """Inside the transaction: nobody else ended it meanwhile, and this actor said nothing yet.
+
+    Raises:
+        RefusedError: it is decided by now.
+    """
+    q, d = t.requests, t.decisions
+    state = c.execute(sa.select(q.c.state).where(q.c.request == row["request"])).scalar()
+    mine = c.execute(
+        sa.select(d.c.n).where(d.c.request == row["request"], d.c.by == desk.actor.rights)
+    ).first()
+    if state != requests.WAITING or mine is not None:
+        raise RefusedError(f"request {row['request']} was decided a moment ago", hint="look at it again")
+
+
+def _comparison(site: Site, row: dict[str, Any]) -> dict[str, Any]:
+    found = records.comparison(site.store, records.comparison_id(row["run"], row["env"]))
+    if found is None or found["facts"] != row["facts"]:
+        raise RefusedError(
+            f"request {row['request']} has no comparison that it rests on", hint="the requester may ask again"
+        )
+    return found
+
+
+def _subject(row: dict[str, Any]) -> str:
+    d = row["detail"]
+    if row["kind"] == requests.EXCEPTION:
+        return f"{d.get('act')} of {row['object']} in {row['env']} for up to {d.get('amount'):g} {d.get('currency')}"
+    return f"v{d.get('challenger')} of {row['object']} from {d.get('from')} to {d.get('to')}"
