@@ -27,6 +27,8 @@ Task = Literal["regression", "classification", "forecasting", "analytics"]
 
 
 ESTIMATORS = ("lightgbm", "xgboost", "extra_trees", "linear", "perpetual")
+# what a training profile that names no metric is judged by
+PRIMARY_METRIC: dict[str, str] = {"regression": "rmse", "classification": "auc", "forecasting": "mase"}
 
 
 class _Strict(BaseModel):
@@ -121,7 +123,7 @@ class TrainSettings(_Strict):
     folds: int = Field(default=5, ge=2)
     search: Literal["portfolio", "flaml"] = "portfolio"
     estimators: list[str] = Field(default_factory=lambda: list(ESTIMATORS))
-    metric: str = "rmse"
+    metric: str = ""  # empty: the task's primary metric
     seed: int = 1
     mode: Literal["automl", "custom"] = "automl"
 
@@ -491,8 +493,10 @@ class Settings:
         return validate(value, PolicySettings, "policy"), origin
 
     def profile(self, ref: ModelRef, env: str) -> TrainSettings:
-        """The training profile of an environment."""
-        return self.model(ref).train.get(env) or TrainSettings()  # type: ignore[call-overload]
+        """The training profile of an environment, with the task's primary metric where it names none."""
+        model = self.model(ref)
+        found: TrainSettings = model.train.get(env) or TrainSettings()  # type: ignore[call-overload]
+        return found.model_copy(update={"metric": found.metric or PRIMARY_METRIC.get(model.task, "")})
 
     def prices(self) -> dict[str, float | str]:
         """Price list: built-in, then the estate's."""
