@@ -1,6 +1,6 @@
-"""The portfolio against plain FLAML at equal seconds: RMSE on held-out test rows, 60/20/20, one JSON line a table.
+"""The portfolio against plain FLAML at equal seconds: RMSE or log loss on held-out test rows, 60/20/20, one JSON line a table.
 
-python benchmarks/automl.py [--data FOLDER] [--seconds 15] [--seeds 3] [--only NAME] [--validate choose|learn]
+python benchmarks/automl.py [--data FOLDER] [--seconds 15] [--seeds 3] [--only NAME] [--task TASK] [--validate choose|learn]
 
 Without a folder, tables that scikit-learn bundles. FLAML is given train and validate together, as it splits by
 itself; `ratio` below 1 means that the portfolio was better. Needs the extra `flaml`.
@@ -21,8 +21,9 @@ import pandas as pd
 import pyarrow as pa
 
 from esml_engine.training import metrics
+from esml_engine.training.answers import answers_of, metrics_of
 from esml_engine.training.facts import Profile
-from esml_engine.training.portfolio import labels, search
+from esml_engine.training.portfolio import search
 
 # file below the data folder, label, columns left out
 TABLES = {
@@ -32,6 +33,33 @@ TABLES = {
     "penguins_mass": ("penguins/penguins.csv", "body_mass_g", ()),
     "titanic_fare": ("titanic/titanic.csv", "Fare", ("PassengerId",)),
 }
+
+CLASSES = {
+    "titanic": ("titanic/titanic.csv", "Survived", ("PassengerId", "Name", "Ticket")),
+    "penguins": ("penguins/penguins.csv", "species", ()),
+    "cancer": ("sklearn-small/breast_cancer.csv", "target", ()),
+    "wine": ("sklearn-small/wine_data.csv", "target", ()),
+}
+METRIC = {"regression": "rmse", "classification": "log_loss"}
+
+
+def bundled_classes() -> dict[str, tuple[pd.DataFrame, str]]:
+    """Tables with classes that come with scikit-learn, the last made from a formula, with few of one class."""
+    from sklearn import datasets
+
+    known = {"cancer": datasets.load_breast_cancer, "wine": datasets.load_wine, "iris": datasets.load_iris}
+    tables = {name: (load(as_frame=True).frame, "target") for name, load in known.items()}
+    x, y = datasets.make_classification(
+        2_000, 12, n_informative=6, weights=[0.95], flip_y=0.02, random_state=0
+    )
+    tables["rare"] = (pd.DataFrame(x, columns=[f"x{i}" for i in range(12)]).assign(y=y), "y")
+    return tables
+
+
+def sklearn_csv(path: Path) -> pd.DataFrame:
+    """scikit-learn's bundled files: a first line `rows,features,class names…`, then the numbers, the class last."""
+    rows = pd.read_csv(path, header=None, skiprows=1)
+    return rows.set_axis([*(f"x{i}" for i in range(rows.shape[1] - 1)), "target"], axis=1)
 
 
 def bundled() -> dict[str, tuple[pd.DataFrame, str]]:
@@ -50,12 +78,13 @@ def bundled() -> dict[str, tuple[pd.DataFrame, str]]:
     return tables
 
 
-def from_folder(folder: Path) -> dict[str, tuple[pd.DataFrame, str]]:
-    """The known tables that stand in the folder."""
+def from_folder(folder: Path, task: str) -> dict[str, tuple[pd.DataFrame, str]]:
+    """The known tables of a task that stand in the folder."""
     found = {}
-    for name, (file, label, out) in TABLES.items():
+    for name, (file, label, out) in (TABLES if task == "regression" else CLASSES).items():
         if (folder / file).exists():
-            frame = pd.read_csv(folder / file).drop(columns=list(out))
+            read = sklearn_csv if file.startswith("sklearn-small") else pd.read_csv
+            frame = read(folder / file).drop(columns=list(out))
             found[name] = (frame.dropna(subset=[label]).reset_index(drop=True), label)
     return found
 
@@ -68,18 +97,20 @@ def split(frame: pd.DataFrame, seed: int) -> tuple[pd.DataFrame, pd.DataFrame, p
 
 
 def ours(
-    parts: tuple[pd.DataFrame, ...], label: str, seconds: float, seed: int, learn: bool
+    parts: tuple[pd.DataFrame, ...], label: str, seconds: float, seed: int, learn: bool, task: str
 ) -> tuple[float, float]:
-    """Test RMSE and seconds used of the portfolio."""
+    """Test loss and seconds used of the portfolio."""
     train, validate, test = (pa.Table.from_pandas(p, preserve_index=False) for p in parts)
-    profile = Profile(seconds=seconds, trials=60, seed=seed, learn_from_validate=learn)
-    found = search(train, validate, label=label, profile=profile)
-    known, y = labels(test, label)
-    return float(metrics.rmse(y, found.model().predict(known)) or 0.0), found.seconds
+    profile = Profile(seconds=seconds, trials=60, seed=seed, learn_from_validate=learn, metric=METRIC[task])
+    found = search(train, validate, label=label, profile=profile, task=task)
+    value = metrics_of(answers_of(found.model(), test))[METRIC[task]]
+    return float(value or 0.0), found.seconds
 
 
-def reference(parts: tuple[pd.DataFrame, ...], label: str, seconds: float, seed: int) -> tuple[float, float]:
-    """Test RMSE and seconds used of plain FLAML."""
+def reference(
+    parts: tuple[pd.DataFrame, ...], label: str, seconds: float, seed: int, task: str
+) -> tuple[float, float]:
+    """Test loss and seconds used of plain FLAML."""
     from flaml import AutoML
 
     train, validate, test = parts
@@ -91,15 +122,21 @@ def reference(parts: tuple[pd.DataFrame, ...], label: str, seconds: float, seed:
     automl.fit(
         X_train=both.drop(columns=[label]),
         y_train=both[label],
-        task="regression",
-        metric="rmse",
+        task=task,
+        metric=METRIC[task],
         time_budget=seconds,
         seed=seed,
         verbose=0,
     )
     used = time.monotonic() - at
-    pred = np.asarray(automl.predict(test.drop(columns=[label])), dtype=np.float64)
-    return float(metrics.rmse(test[label].to_numpy(np.float64), pred) or 0.0), used
+    x = test.drop(columns=[label])
+    if task == "classification":
+        places = test[label].map({c: i for i, c in enumerate(automl.classes_)}).fillna(-1)
+        value = metrics.metric("log_loss", places.to_numpy(np.int64), automl.predict_proba(x))
+    else:
+        pred = np.asarray(automl.predict(x), dtype=np.float64)
+        value = metrics.rmse(test[label].to_numpy(np.float64), pred)
+    return float(value or 0.0), used
 
 
 def main() -> None:
@@ -109,20 +146,24 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=15)
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--only", default="")
+    parser.add_argument("--task", choices=list(METRIC), default="regression")
     parser.add_argument("--validate", choices=["choose", "learn"], default="choose")
     given = parser.parse_args()
     warnings.filterwarnings("ignore")
-    tables = from_folder(given.data) if given.data else bundled()
+    if given.data:
+        tables = from_folder(given.data, given.task)
+    else:
+        tables = bundled() if given.task == "regression" else bundled_classes()
     for name, (frame, label) in tables.items():
         if given.only and name not in given.only.split(","):
             continue
         mine, theirs, used, used_theirs = [], [], [], []
         for seed in range(1, given.seeds + 1):
             parts = split(frame, seed)
-            value, spent = ours(parts, label, given.seconds, seed, given.validate == "learn")
+            value, spent = ours(parts, label, given.seconds, seed, given.validate == "learn", given.task)
             mine.append(value)
             used.append(spent)
-            value, spent = reference(parts, label, given.seconds, seed)
+            value, spent = reference(parts, label, given.seconds, seed, given.task)
             theirs.append(value)
             used_theirs.append(spent)
         line = {

@@ -7,6 +7,14 @@ from typing import Any
 GITIGNORE = ".esml/\nlake/\ntracking/\n"
 
 
+# a task's primary metric, and a limit as an example
+_METRICS = {
+    "regression": ("rmse", "floor = { r2 = 0.3 }"),
+    "classification": ("auc", "floor = { auc = 0.7 }"),
+    "forecasting": ("mase", "ceiling = { mase = 1.0 }"),
+}
+
+
 def estate_toml(name: str, environments: list[str]) -> str:
     """estate.toml."""
     envs = "".join(
@@ -60,6 +68,7 @@ risk = "{risk}"               # low | medium | high
 def model_toml(params: dict[str, Any], environments: list[str]) -> str:
     """model.toml."""
     task, label, key = params["task"], params.get("label") or "", params.get("key") or ""
+    primary, floor = _METRICS.get(task, _METRICS["regression"])
     must = "" if label or task == "analytics" else "                    # FILL IN: the column to predict"
     datasets = "".join(
         f"""[datasets.{d}]
@@ -87,7 +96,7 @@ trials = 20
 folds = 5
 # search = "portfolio"        # portfolio | flaml
 # estimators = ["lightgbm", "xgboost", "extra_trees", "linear", "perpetual"]
-metric = "{ {"regression": "rmse", "classification": "auc", "forecasting": "mase"}.get(task, "rmse") }"
+metric = "{primary}"
 # seed = 1
 # mode = "automl"             # automl | custom (steps/train.py)
 
@@ -117,12 +126,12 @@ validate = 0.2
 test = 0.2
 # seed = 1
 # by = "key"                  # key | group | time
-# stratify = false
+# stratify = false            # true: the label's shares are equal on all sides, but a row's side then depends on the rows before it; by key alone it is the same in every environment
 # group = ""
 
 {profiles if task != "analytics" else ""}[gates]
-# min_gain = {{ rmse = 0.0 }}   # in the metric's unit; positive = better, also where lower is better
-# floor = {{ r2 = 0.3 }}        # for errors: ceiling = {{ … }}
+# min_gain = {{ {primary} = 0.0 }}   # in the metric's unit; positive = better, also where lower is better
+# {floor}        # for scores; for errors: ceiling = {{ … }}
 # interval = []
 # weights = {{}}
 # max_cost_1000_rows = 0.5

@@ -15,6 +15,7 @@ from esml_engine.refs import ENVIRONMENTS, ModelRef
 from esml_engine.settings.files import Files
 from esml_engine.settings.keys import (
     BUILT_IN_PRICES,
+    PRIMARY_METRIC,
     EstateSettings,
     ModelSettings,
     PolicySettings,
@@ -117,8 +118,10 @@ class Settings:
         return validate(value, PolicySettings, "policy"), origin
 
     def profile(self, ref: ModelRef, env: str) -> TrainSettings:
-        """The training profile of an environment."""
-        return self.model(ref).train.get(env) or TrainSettings()  # type: ignore[call-overload]
+        """The training profile of an environment, with the task's primary metric where it names none."""
+        model = self.model(ref)
+        found: TrainSettings = model.train.get(env) or TrainSettings()  # type: ignore[call-overload]
+        return found.model_copy(update={"metric": found.metric or PRIMARY_METRIC.get(model.task, "")})
 
     def prices(self) -> dict[str, float | str]:
         """Price list: built-in, then the estate's."""

@@ -11,6 +11,8 @@ Task = Literal["regression", "classification", "forecasting", "analytics"]
 
 
 ESTIMATORS = ("lightgbm", "xgboost", "extra_trees", "linear", "perpetual")
+# what a training profile that names no metric is judged by
+PRIMARY_METRIC: dict[str, str] = {"regression": "rmse", "classification": "auc", "forecasting": "mase"}
 
 
 class _Strict(BaseModel):
@@ -105,7 +107,7 @@ class TrainSettings(_Strict):
     folds: int = Field(default=5, ge=2)
     search: Literal["portfolio", "flaml"] = "portfolio"
     estimators: list[str] = Field(default_factory=lambda: list(ESTIMATORS))
-    metric: str = "rmse"
+    metric: str = ""  # empty: the task's primary metric
     seed: int = 1
     mode: Literal["automl", "custom"] = "automl"
 

@@ -19,6 +19,7 @@ from esml_engine.runs.facts import JobResult, JobSpec
 from esml_engine.settings import TrainSettings
 from esml_engine.store import schema as t
 from esml_engine.training import records
+from esml_engine.training.facts import Profile
 from esml_engine.training.gates import Evidence, Verdict, judge
 
 OVERHEAD_SECONDS = (
@@ -28,7 +29,11 @@ _SIDES = ("gold_train", "gold_validate", "gold_test")
 
 
 def profile_of(site: Site, ref: ModelRef, env: str, asked: dict[str, Any]) -> TrainSettings:
-    """The environment's profile, or the named one, with the asked budget."""
+    """The environment's profile, or the named one, with the asked budget.
+
+    Raises:
+        SettingsError: an estimator, a number or the metric does not suit the model's task.
+    """
     settings = site.settings
     name = asked.get("profile") or env
     if asked.get("profile") and name not in settings.model(ref).train:
@@ -41,6 +46,7 @@ def profile_of(site: Site, ref: ModelRef, env: str, asked: dict[str, Any]) -> Tr
         if float(asked["budget"]) <= 0:
             raise UsageError("a budget is a number of seconds above 0")
         profile = profile.model_copy(update={"seconds": float(asked["budget"])})
+    Profile.parse(profile.model_dump(exclude={"mode"}), settings.model(ref).task)
     return profile
 
 
@@ -58,9 +64,10 @@ class Train:
         settings = site.settings.model(ref)
         if settings.task == "analytics":
             raise UsageError(f"{ref} is an analytics model: its way ends at gold", hint=f"esml refine {ref}")
-        if settings.task != "regression":
+        if settings.task not in ("regression", "classification"):
             raise NotYetError(
-                f"training for {settings.task} comes with the next version", hint="regression works now"
+                f"training for {settings.task} comes with the next version",
+                hint="regression and classification work now",
             )
         if not settings.label:
             raise UsageError(f"{ref} has no label", hint="set label in model.toml")
@@ -196,7 +203,7 @@ def register(call: Call, training_run: str, desk: Desk) -> dict[str, Any]:
         "object": str(ref), "version": version, "env": env, "registry_version": registry, "run": training_run, "mlflow_run": value["mlflow_run"], "task": site.settings.model(ref).task,
         "estimator": value["estimator"], "metrics": value["metrics"], "baseline": value["baseline"], "sha256": value["sha256"], "folder": site.inside(value["model_folder"]),
         "inputs": pins, "at": now(), "by": desk.actor.rights, "rnd": False,
-        "detail": {k: value.get(k) for k in ("trials", "importance", "importance_sampled_rows", "signature", "example", "leakage", "packages", "seconds_used", "artifact_uri")},
+        "detail": {k: value.get(k) for k in ("trials", "importance", "importance_sampled_rows", "signature", "example", "leakage", "packages", "seconds_used", "artifact_uri", "classes", "confusion")},
     }  # fmt: skip
     gates = [asdict(g) for g in verdict.gates]
 
@@ -237,7 +244,7 @@ def verdict_of(site: Site, ref: ModelRef, env: str, value: dict[str, Any]) -> Ve
     evidence = Evidence(
         task=settings.task, challenger=value["metrics"], baseline=value["baseline"], has_champion=old is not None, champion=value.get("champion_metrics"), champion_task=old["task"] if old else None,
         challenger_signature=value.get("signature"), champion_signature=old["detail"]["signature"] if old else None,
-        expectations=all(q["passed"] or q["level"] == "warn" for q in quality), rnd=False, primary=settings.train.get(env, TrainSettings()).metric,  # type: ignore[call-overload]
+        expectations=all(q["passed"] or q["level"] == "warn" for q in quality), rnd=False, primary=site.settings.profile(ref, env).metric,
     )  # fmt: skip
     wanted = settings.gates.model_dump()
     thresholds = {k: v for k, v in wanted.items() if k != "max_cost_1000_rows" and v}

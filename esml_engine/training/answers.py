@@ -10,7 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from esml_engine.errors import NotYetError
-from esml_engine.training.metrics import Metrics, regression_metrics
+from esml_engine.training.class_model import EnsembleClassifier, EstimatorClassifier
+from esml_engine.training.classes import places_of
+from esml_engine.training.metrics import Metrics, classification_metrics, regression_metrics
 from esml_engine.training.portfolio import labels
 
 if TYPE_CHECKING:
@@ -68,6 +70,10 @@ def answers_of(model: Predictor, test: pa.Table, train: pa.Table | None = None) 
     if model.task == "regression":
         rows, truth = labels(test, model.label)
         return Answers(model.task, truth, np.asarray(model.predict(rows), dtype=np.float64))
+    if isinstance(model, EnsembleClassifier | EstimatorClassifier):
+        rows, places = places_of(test, model.label, model.classes)
+        said = model.decide(rows)
+        return Answers(model.task, places, said.places, said.probability, model.classes.names)
     raise NotYetError(f"answers for task '{model.task}' are not built yet")
 
 
@@ -79,4 +85,6 @@ def metrics_of(answers: Answers) -> Metrics:
     """
     if answers.task == "regression":
         return regression_metrics(answers.truth, answers.prediction)
+    if answers.task == "classification" and answers.probability is not None:
+        return classification_metrics(answers.truth, answers.prediction, answers.probability)
     raise NotYetError(f"metrics of task '{answers.task}' are not built yet")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,7 +13,7 @@ from esml_engine.training import metrics
 from esml_engine.training.facts import loss_of
 
 Floats = NDArray[np.float64]
-Loss = Callable[[Floats, Floats], float]
+Loss = Callable[[NDArray[Any], Floats], float]
 
 _ROUNDS = 40
 _LEAST_WEIGHT = 0.05
@@ -21,16 +22,19 @@ _MOST_ROWS = 20_000
 
 
 def loss_function(metric: str) -> Loss:
-    """A regression metric as a loss (lower is better); infinite where the metric is undefined."""
+    """A metric as a loss (lower is better); infinite where the metric is undefined.
 
-    def loss(y: Floats, pred: Floats) -> float:
+    It takes what `metrics.metric` takes: numbers, or places of classes and their probabilities.
+    """
+
+    def loss(y: NDArray[Any], pred: Floats) -> float:
         value = loss_of(metric, metrics.metric(metric, y, pred))
         return math.inf if value is None else value
 
     return loss
 
 
-def greedy_weights(predictions: Floats, y: Floats, loss: Loss, seed: int = 0) -> Floats:
+def greedy_weights(predictions: Floats, y: NDArray[Any], loss: Loss, seed: int = 0) -> Floats:
     """Weights (m,) that sum to 1, by greedy forward selection with replacement.
 
     Source: Caruana, Niculescu-Mizil, Crew, Ksikes 2004, "Ensemble selection from libraries of models": begin with
@@ -38,10 +42,10 @@ def greedy_weights(predictions: Floats, y: Floats, loss: Loss, seed: int = 0) ->
     Members that end below 5 % are dropped, since each costs time at every prediction.
 
     Args:
-        predictions: held-out predictions (m, n).
-        y: labels (n,). Above 20,000 rows a sample (by `seed`) decides.
+        predictions: held-out predictions (m, n), or probabilities (m, n, k).
+        y: labels (n,), or places of classes. Above 20,000 rows a sample (by `seed`) decides.
     """
-    count, rows = predictions.shape
+    count, rows = predictions.shape[:2]
     if rows > _MOST_ROWS:
         some = np.sort(np.random.default_rng(seed).choice(rows, _MOST_ROWS, replace=False))
         predictions, y = predictions[:, some], y[some]

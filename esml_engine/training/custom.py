@@ -10,9 +10,12 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 
 from esml_engine.errors import EsmlError, StepError
+from esml_engine.training.class_model import EstimatorClassifier
+from esml_engine.training.classes import Classes, Label
 from esml_engine.training.custom_model import EstimatorModel, library_of
 from esml_engine.training.portfolio import example_of_columns
 from esml_engine.training.preparing import type_name
@@ -20,7 +23,11 @@ from esml_engine.training.preparing import type_name
 
 @dataclass(frozen=True)
 class TrainContext:
-    """What a step function is told: the model's settings, and which columns are label, key and features."""
+    """What a step function is told: the model's settings, and which columns are label, key and features.
+
+    `classes`: for classification the distinct labels of gold_train, sorted. An estimator that takes numbers only
+    (XGBoost) is fitted on their places in it, 0 … k - 1, which predictions are then turned back from.
+    """
 
     env: str
     task: str
@@ -32,6 +39,7 @@ class TrainContext:
     dataset: str = ""
     version: int | None = None
     params: Mapping[str, Any] = field(default_factory=dict)
+    classes: tuple[Label, ...] = ()
 
 
 def train_custom(code: str | Path, train: pa.Table, validate: pa.Table, ctx: TrainContext) -> EstimatorModel:
@@ -58,9 +66,45 @@ def train_custom(code: str | Path, train: pa.Table, validate: pa.Table, ctx: Tra
         )
     signature = [{"name": f, "type": type_name(train.schema.field(f).type)} for f in features]
     name = f"{type(estimator).__module__}.{type(estimator).__qualname__}"
-    return EstimatorModel(
-        estimator, library, name, signature, ctx.label, example_of_columns(train, features), ctx.task
+    given = (estimator, library, name, signature, ctx.label, example_of_columns(train, features))
+    if ctx.task == "classification":
+        classes = _classes_of(path, estimator, ctx.classes)
+        model = EstimatorClassifier(*given, classes)
+        _guard(path, lambda: model.predict(train.slice(0, 2)))
+        return model
+    return EstimatorModel(*given, ctx.task)
+
+
+def _classes_of(path: Path, estimator: Any, labels: tuple[Label, ...]) -> Classes:
+    """The classes in the order of the estimator's probabilities.
+
+    Raises:
+        StepError: it gives no probabilities, or knows classes that are not the label's.
+    """
+    said = type(estimator).__name__
+    bare = said == "Booster"
+    if not bare and not callable(getattr(estimator, "predict_proba", None)):
+        raise StepError(
+            f"{path.name}: {said} gives no probabilities (predict_proba)",
+            hint="classification needs them; CalibratedClassifierCV adds them to an estimator without",
+        )
+    known = None if bare else getattr(estimator, "classes_", None)
+    if known is None:
+        return Classes(labels)
+    found = tuple(np.asarray(known).tolist())
+    if set(map(_typed, found)) <= set(map(_typed, labels)) and list(found) == sorted(found):
+        return Classes(found)
+    if found == tuple(range(len(labels))):
+        return Classes(labels)
+    raise StepError(
+        f"{path.name}: the estimator knows the classes {', '.join(map(repr, found[:5]))}, the label has {', '.join(map(repr, labels[:5]))}",
+        hint="fit on train[ctx.label], or on places in ctx.classes: train[ctx.label].map({c: i for i, c in enumerate(ctx.classes)})",
     )
+
+
+def _typed(label: Label) -> tuple[str, Label]:
+    """1 and True are equal to Python, not to us."""
+    return type(label).__name__, label
 
 
 def _load(path: Path) -> Callable[..., Any]:

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from esml_engine.errors import UsageError
+from esml_engine.training.classes import Classes
 from esml_engine.training.preparing import as_table, kind_of, type_name
 from esml_engine.training.signature import Columns, coerce
 
@@ -44,10 +45,11 @@ class EstimatorModel:
         signature: the feature columns in the order in which the estimator was fitted.
         label: name of the label.
         example: one row, by feature.
-        task: `regression` (others follow).
+        task: `regression`; `class_model.EstimatorClassifier` is the one for classes.
     """
 
     kind = "estimator"
+    classes = Classes()
 
     def __init__(
         self,
@@ -75,12 +77,16 @@ class EstimatorModel:
         self.features = [c["name"] for c in self.signature]
         self.label, self.task, self.example = label, task, dict(example)
 
-    def predict(self, frame: pa.Table | pd.DataFrame) -> Floats:
+    def predict(self, frame: pa.Table | pd.DataFrame) -> NDArray[Any]:
         """Predictions (n,) for a table that holds the features; further columns are passed over.
 
         Raises:
             UsageError: a feature is missing or of another kind than at training.
         """
+        return self._predict(self._frame(frame))
+
+    def _frame(self, frame: pa.Table | pd.DataFrame) -> pd.DataFrame:
+        """The features of a table, checked, in the order in which the estimator was fitted."""
         table = as_table(frame)
         for c in self.signature:
             if c["name"] not in table.column_names:
@@ -88,26 +94,32 @@ class EstimatorModel:
             given = type_name(table.schema.field(c["name"]).type)
             if kind_of(given) not in (kind_of(c["type"]), "empty"):
                 raise UsageError(f"column '{c['name']}' is {given}, the model takes {c['type']}")
-        return self._predict(table.select(self.features).to_pandas())
+        made: pd.DataFrame = table.select(self.features).to_pandas()
+        return made
 
     def _predict(self, frame: pd.DataFrame) -> Floats:
         if not len(frame):
             return np.zeros(0)
-        if self.library == "xgboost":
-            import xgboost as xgb
-
-            raw = self.estimator.predict(xgb.DMatrix(frame, enable_categorical=True))
-        else:
-            raw = self.estimator.predict(frame)
-        out = np.asarray(raw, dtype=np.float64)
+        out = np.asarray(self._raw(frame), dtype=np.float64)
         if out.size != len(frame):
             raise UsageError(
                 f"the estimator answered {out.shape} for {len(frame)} rows, one number a row is needed"
             )
         return out.reshape(-1)
 
-    def predict_columns(self, columns: Mapping[str, Sequence[Any]]) -> Floats:
+    def _raw(self, frame: pd.DataFrame) -> Any:
+        """What the library answers."""
+        if self.library == "xgboost":
+            import xgboost as xgb
+
+            return self.estimator.predict(xgb.DMatrix(frame, enable_categorical=True))
+        return self.estimator.predict(frame)
+
+    def predict_columns(self, columns: Mapping[str, Sequence[Any]]) -> NDArray[Any]:
         """Predictions (n,) for lists of values by column; errors as `coerce`."""
+        return self._predict(self._frame_of_columns(columns))
+
+    def _frame_of_columns(self, columns: Mapping[str, Sequence[Any]]) -> pd.DataFrame:
         import pandas as pd
 
         plain = self.coerce(columns)
@@ -116,7 +128,7 @@ class EstimatorModel:
             kind = kind_of(c["type"])
             dtype = {"number": "float64", "category": "str", "date": "datetime64[us]"}.get(kind, "object")
             made[c["name"]] = pd.Series(plain[c["name"]], dtype=dtype)
-        return self._predict(pd.DataFrame(made))
+        return pd.DataFrame(made)
 
     def coerce(self, columns: Mapping[str, Sequence[Any]]) -> Columns:
         """Values checked against the signature, as plain Python values; errors as `signature.coerce`."""

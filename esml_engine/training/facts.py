@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, fields
 from typing import Any
 
 from esml_engine.errors import SettingsError
+from esml_engine.settings import PRIMARY_METRIC as PRIMARY_METRIC  # for the room's other files
 
 # +1: higher is better, -1: lower is better; every metric key of the product
 DIRECTION: dict[str, int] = {
@@ -34,8 +35,6 @@ TASK_METRICS: dict[str, tuple[str, ...]] = {
     "forecasting": ("mae", "rmse", "mase", "smape"),
 }
 
-PRIMARY_METRIC: dict[str, str] = {"regression": "rmse", "classification": "auc", "forecasting": "mase"}
-
 Value = float | None
 
 ESTIMATORS: tuple[str, ...] = ("lightgbm", "xgboost", "extra_trees", "linear", "perpetual")
@@ -50,6 +49,7 @@ class Profile:
     When `trials` ends the search before `seconds` does, the result depends on `seed` and the rows alone.
     `learn_from_validate`: fold over gold_train *and* gold_validate (more rows, each still predicted only by
     members that did not see it) instead of keeping gold_validate for choosing alone.
+    `metric`: one of the task's; empty means its primary one (`metric_for`).
     """
 
     seconds: float = 15.0
@@ -57,13 +57,13 @@ class Profile:
     folds: int = 5
     search: str = "portfolio"
     estimators: tuple[str, ...] = ESTIMATORS
-    metric: str = "rmse"
+    metric: str = ""
     seed: int = 1
     learn_from_validate: bool = False
 
     @classmethod
     def parse(cls, raw: Mapping[str, Any], task: str = "regression") -> Profile:
-        """A profile from its settings table; missing keys take the defaults.
+        """A profile from its settings table; missing keys take the defaults, the metric that of the task.
 
         Raises:
             SettingsError: a key, an estimator, the search or the metric is unknown, or a number is out of range.
@@ -74,12 +74,25 @@ class Profile:
             raise SettingsError(
                 f"unknown training setting '{unknown[0]}'", hint=f"known: {', '.join(sorted(known))}"
             )
-        values = {"metric": PRIMARY_METRIC.get(task, "rmse"), **raw}
+        values = {**raw, "metric": raw.get("metric") or PRIMARY_METRIC.get(task, "")}
         if "estimators" in values:
             values["estimators"] = tuple(values["estimators"])
         profile = cls(**values)
         profile._check(task)
         return profile
+
+    def metric_for(self, task: str) -> str:
+        """The profile's metric, or the task's primary one.
+
+        Raises:
+            SettingsError: it is a metric of another task; the hint names the valid ones.
+        """
+        metric, known = self.metric or PRIMARY_METRIC.get(task, ""), TASK_METRICS.get(task, ())
+        if metric not in known:
+            raise SettingsError(
+                f"metric '{metric}' does not belong to task '{task}'", hint=f"one of: {', '.join(known)}"
+            )
+        return metric
 
     def _check(self, task: str) -> None:
         if not (math.isfinite(self.seconds) and self.seconds > 0):
@@ -94,11 +107,7 @@ class Profile:
         if wrong or not self.estimators:
             said = f"unknown estimator '{wrong[0]}'" if wrong else "no estimator is allowed"
             raise SettingsError(said, hint=f"known: {', '.join(ESTIMATORS)}")
-        if self.metric not in TASK_METRICS.get(task, ()):
-            raise SettingsError(
-                f"metric '{self.metric}' does not belong to task '{task}'",
-                hint=f"one of: {', '.join(TASK_METRICS.get(task, ()))}",
-            )
+        self.metric_for(task)
 
 
 @dataclass(frozen=True)

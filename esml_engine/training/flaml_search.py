@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -15,13 +16,24 @@ import pyarrow as pa
 from esml_engine.errors import FailedError, NotYetError, UsageError
 from esml_engine.training import learners
 from esml_engine.training.blending import loss_function
+from esml_engine.training.classes import Classes, classes_of
 from esml_engine.training.facts import Profile, Trial
 from esml_engine.training.model import Matrices, Member
-from esml_engine.training.portfolio import OnTrial, Progress, Search, example_of_columns, labels
+from esml_engine.training.portfolio import (
+    OnTrial,
+    Progress,
+    Search,
+    example_of_columns,
+    known_rows,
+    ordering,
+)
 from esml_engine.training.preparing import Encoder, fit_preparing
 
 _NAMES = {"lightgbm": "lgbm", "xgboost": "xgboost", "extra_trees": "extra_tree"}
 _METRICS = {"rmse": "rmse", "nrmse": "rmse", "mae": "mae", "mape": "mape", "r2": "r2", "spearman": "rmse"}
+_CLASS_METRICS = {
+    "auc": "roc_auc", "accuracy": "accuracy", "precision": "log_loss", "recall": "log_loss", "f1": "f1", "log_loss": "log_loss", "mcc": "log_loss",
+}  # fmt: skip
 _SEARCH_SHARE = 0.8
 
 
@@ -42,10 +54,10 @@ def search_flaml(
 
     Raises:
         UsageError: FLAML is not installed, no allowed estimator is one of its own, or gold_validate is empty.
-        NotYetError: another task than regression.
+        NotYetError: another task than regression and classification.
         FailedError: FLAML found nothing in the time given.
     """
-    if task != "regression":
+    if task not in ("regression", "classification"):
         raise NotYetError(f"automl for task '{task}' is not built yet")
     try:
         from flaml import AutoML
@@ -62,9 +74,14 @@ def search_flaml(
     if not validate.num_rows:
         raise UsageError("the search 'flaml' needs rows in gold_validate")
     begun = time.monotonic()
-    train, y = labels(train, label)
-    validate, y_validate = labels(validate, label)
-    preparing = fit_preparing(train, y, leave_out={label, *leave_out})
+    classes = classes_of([train], label) if task == "classification" else Classes()
+    train, y = known_rows(train, label, classes)
+    validate, y_validate = known_rows(validate, label, classes)
+    if (y_validate < 0).any() and classes:
+        # FLAML takes no row of a class that it did not learn
+        validate, y_validate = validate.filter(pa.array(y_validate >= 0)), y_validate[y_validate >= 0]
+    metric = profile.metric_for(task)
+    preparing = fit_preparing(train, ordering(y, classes), leave_out={label, *leave_out})
     encoder = Encoder(preparing)
     rows, held = Matrices(encoder, encoder.codes(train)), Matrices(encoder, encoder.codes(validate))
     threads = learners.threads_for(len(y))
@@ -75,8 +92,8 @@ def search_flaml(
         y_train=y,
         X_val=held.filled,
         y_val=y_validate,
-        task="regression",
-        metric=_METRICS[profile.metric],
+        task=task,
+        metric=_flaml_metric(metric, len(classes)),
         time_budget=profile.seconds * _SEARCH_SHARE,
         max_iter=profile.trials,
         estimator_list=[_NAMES[k] for k in allowed],
@@ -85,14 +102,14 @@ def search_flaml(
         n_jobs=threads,
         verbose=0,
     )
-    loss = loss_function(profile.metric)
+    loss = loss_function(metric)
     trials: list[Trial] = []
     members: list[Member] = []
     for kind in allowed:
         if not automl.best_config_per_estimator.get(_NAMES[kind]):
             continue
         at = time.monotonic()
-        member = _refit(kind, automl.best_model_for_estimator(_NAMES[kind]), rows.filled, y)
+        member = _refit(kind, automl.best_model_for_estimator(_NAMES[kind]), rows.filled, y, len(classes))
         value = loss(y_validate, member.predict(held, threads))
         trials.append(Trial(kind, member.params, value, time.monotonic() - at, 1))
         members.append(member)
@@ -100,13 +117,22 @@ def search_flaml(
     if not members:
         raise FailedError("FLAML found no setting in the time given", hint="give it more seconds")
     best = int(np.argmin([np.inf if t.loss is None else t.loss for t in trials]))
-    weighted = tuple(Member(m.kind, m.params, m.parts, float(i == best)) for i, m in enumerate(members))
+    weighted = tuple(replace(m, weight=float(i == best)) for i, m in enumerate(members))
     progress(1.0, f"{len(trials)} families")
     example = example_of_columns(train, [c.name for c in preparing.columns])
-    return Search(tuple(trials), weighted, preparing, label, example, time.monotonic() - begun)
+    spent = time.monotonic() - begun
+    return Search(tuple(trials), weighted, preparing, label, example, spent, classes=classes)
 
 
-def _refit(kind: str, wrapper: Any, x: Any, y: Any) -> Member:
+def _flaml_metric(metric: str, classes: int) -> str:
+    """FLAML's name of a metric, or of what stands in for one that it has not."""
+    if not classes:
+        return _METRICS[metric]
+    many = {"auc": "roc_auc_ovr_weighted", "f1": "macro_f1"}
+    return many.get(metric, _CLASS_METRICS[metric]) if classes > 2 else _CLASS_METRICS[metric]
+
+
+def _refit(kind: str, wrapper: Any, x: Any, y: Any, classes: int) -> Member:
     """The bare estimator of FLAML's best setting of a family, fitted anew on all training rows.
 
     FLAML searched on matrices without gaps, and so it is fitted; a booster then never meets NaN but by its default.
@@ -123,4 +149,4 @@ def _refit(kind: str, wrapper: Any, x: Any, y: Any) -> Member:
     else:
         part = estimator.set_params(n_jobs=1)
     plain = {k: v for k, v in params.items() if isinstance(v, bool | int | float | str)}
-    return Member(kind, plain, (part,))
+    return Member(kind, plain, (part,), classes=classes)

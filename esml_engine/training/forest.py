@@ -20,7 +20,7 @@ Ints = NDArray[np.intp]
 
 @dataclass(frozen=True)
 class Tree:
-    """One tree as arrays over its nodes; a leaf's children are -1."""
+    """One tree as arrays over its nodes; a leaf's children are -1. `value` is (nodes,), or (nodes, k) of k classes."""
 
     feature: NDArray[Any]
     threshold: NDArray[Any]
@@ -54,7 +54,8 @@ class Forest:
             self.missing_right = np.concatenate([g for g in gaps if g is not None]).astype(bool)
         self.roots: Ints = start
         self.right_when_equal = right_when_equal
-        self.groups = [len(g) for g in groups]
+        self.groups = np.array([len(g) for g in groups])
+        self._first = np.cumsum(self.groups) - self.groups
         self.depth = self._depth(leaf, left, right)
 
     def _depth(self, leaf: NDArray[np.bool_], left: Ints, right: Ints) -> int:
@@ -66,7 +67,7 @@ class Forest:
             level, depth = np.concatenate([left[level], right[level]]), depth + 1
 
     def leaves(self, row: NDArray[Any]) -> NDArray[Any]:
-        """Value of the leaf that `row` (f,) reaches in each tree, in tree order."""
+        """Value of the leaf that `row` (f,) reaches in each tree, in tree order: (trees,) or (trees, k)."""
         node = self.roots
         gap = np.isnan(row)
         holes = bool(gap.any()) and self.missing_right is not None
@@ -78,23 +79,35 @@ class Forest:
             if holes and self.missing_right is not None:
                 right = np.where(gap.take(at), self.missing_right.take(node), right)
             node = self.child.take(2 * node + right)
-        return self.value.take(node)
+        return self.value.take(node, axis=0)
+
+    def sums(self, row: NDArray[Any]) -> NDArray[Any]:
+        """The leaves' sum in each group, none of which is empty: (groups,) or (groups, k)."""
+        total: NDArray[Any] = np.add.reduceat(self.leaves(row), self._first, axis=0)
+        return total
 
 
 def extra_trees_forest(models: Sequence[Any]) -> Forest:
-    """The forest of fitted scikit-learn ensembles of regression trees; scikit-learn goes left where x <= threshold."""
+    """The forest of fitted scikit-learn ensembles; scikit-learn goes left where x <= threshold.
+
+    Regression trees have one value a leaf, classification trees the shares of the classes that the ensemble knows.
+    """
     groups = []
     for model in models:
         trees = []
+        many = hasattr(model, "classes_")
         for one in model.estimators_:
             t = one.tree_
-            trees.append(Tree(t.feature, t.threshold, t.children_left, t.children_right, t.value[:, 0, 0]))
+            value = t.value[:, 0, :] if many else t.value[:, 0, 0]
+            trees.append(Tree(t.feature, t.threshold, t.children_left, t.children_right, value))
         groups.append(trees)
     return Forest(groups, right_when_equal=False)
 
 
-def lightgbm_forest(boosters: Sequence[Any]) -> Forest:
-    """The forest of LightGBM regression boosters without categories; LightGBM goes left where x <= threshold.
+def lightgbm_forest(boosters: Sequence[Any], scores: int = 1) -> Forest:
+    """The forest of LightGBM boosters without categories; LightGBM goes left where x <= threshold.
+
+    A group is one score of one booster: with many classes there are `scores` a booster, its trees in turn.
 
     Read from the model's text (LightGBM's documented format, version v4). Where training saw no gap in a feature,
     LightGBM takes 0 for NaN.
@@ -102,7 +115,8 @@ def lightgbm_forest(boosters: Sequence[Any]) -> Forest:
     groups = []
     for booster in boosters:
         blocks = booster.model_to_string(num_iteration=-1).split("\nTree=")[1:]
-        groups.append([_lightgbm_tree(dict(_pairs(b))) for b in blocks])
+        trees = [_lightgbm_tree(dict(_pairs(b))) for b in blocks]
+        groups += [trees[i::scores] for i in range(scores)]
     return Forest(groups, right_when_equal=False)
 
 
@@ -139,15 +153,28 @@ def _lightgbm_tree(raw: dict[str, str]) -> Tree:
 
 
 class XgboostForest:
-    """The forest of XGBoost regression boosters; XGBoost goes left where x < threshold, all in 32 bits."""
+    """The forest of XGBoost boosters; XGBoost goes left where x < threshold, all in 32 bits.
 
-    def __init__(self, boosters: Sequence[Any]) -> None:
-        groups, base = [], []
+    Args:
+        scores: scores a booster: 1, or the number of classes where there are more than two.
+        logistic: two classes; the base score is a probability then.
+    """
+
+    def __init__(self, boosters: Sequence[Any], scores: int = 1, logistic: bool = False) -> None:
+        groups: list[list[Tree]] = []
+        base: list[float] = []
         for booster in boosters:
             learner = json.loads(bytes(booster.save_raw("json")))["learner"]
-            base.append(float(learner["learner_model_param"]["base_score"].strip("[]")))
-            groups.append([_xgboost_tree(t) for t in learner["gradient_booster"]["model"]["trees"]])
+            base += json.loads(learner["learner_model_param"]["base_score"])
+            model = learner["gradient_booster"]["model"]
+            trees = [_xgboost_tree(t) for t in model["trees"]]
+            groups += [
+                [t for t, own in zip(trees, model["tree_info"], strict=True) if own == i]
+                for i in range(scores)
+            ]
         self.base = np.array(base, dtype=np.float32)
+        if logistic:
+            self.base = -np.log(1 / self.base - 1)
         self.forest = Forest([g for g in groups if g], right_when_equal=True)
         sizes = [len(g) for g in groups]
         # leaf values are added in tree order and in 32 bits, as XGBoost does: one padded line a booster
@@ -158,11 +185,15 @@ class XgboostForest:
 
     def mean(self, row: NDArray[np.float32]) -> float:
         """Mean over the boosters of their prediction for `row` (f,)."""
+        return float(self.sums(row).astype(np.float64).mean())
+
+    def sums(self, row: NDArray[np.float32]) -> NDArray[np.float32]:
+        """The scores (boosters × scores,) of `row` (f,)."""
         lines = self._sums.copy()
         lines[:, 0] = self.base
         lines.ravel()[self._places] = self.forest.leaves(row)
-        totals = np.add.accumulate(lines, axis=1)[:, -1]
-        return float(totals.astype(np.float64).mean())
+        totals: NDArray[np.float32] = np.add.accumulate(lines, axis=1)[:, -1]
+        return totals
 
 
 def _xgboost_tree(raw: dict[str, Any]) -> Tree:

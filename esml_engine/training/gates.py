@@ -198,11 +198,17 @@ def weights(table: Any, evidence: Evidence) -> Gate:
 
 
 def baseline(evidence: Evidence) -> Gate:
-    """Challenger must be strictly better than the trivial baseline in the primary metric."""
+    """Challenger must be strictly better than the trivial baseline in the primary metric.
+
+    Where the baseline has no value in the chosen metric (a constant answer has no correlation), the task's own
+    primary metric stands in.
+    """
     metric = evidence.primary or PRIMARY_METRIC.get(evidence.task, "")
     wrong = _unsuited(metric, evidence)
     if wrong:
         return Gate("baseline", False, reason=wrong)
+    if evidence.baseline is not None and _value(evidence.baseline, metric) is None:
+        metric = PRIMARY_METRIC.get(evidence.task, metric)
     mine, trivial = _value(evidence.challenger, metric), _value(evidence.baseline, metric)
     if mine is None:
         return _undefined("baseline", "challenger", metric, None, None)

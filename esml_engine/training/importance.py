@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
 from esml_engine.training.blending import loss_function
+from esml_engine.training.class_model import EnsembleClassifier, EstimatorClassifier
 from esml_engine.training.model import Predictor
 
 Floats = NDArray[np.float64]
@@ -30,7 +32,7 @@ class Importance:
 def permutation_importance(
     model: Predictor,
     table: pa.Table,
-    y: Floats,
+    y: NDArray[Any],
     *,
     metric: str,
     seed: int,
@@ -42,6 +44,7 @@ def permutation_importance(
     Source: Breiman 2001, "Random forests", in the model-agnostic form of Fisher, Rudin, Dominici 2019.
 
     Args:
+        y: labels (n,), or places among the model's classes (-1: unknown).
         table: test rows; at most 2,000, drawn by `seed`, are used, fewer where prediction is slow.
         seconds: about how long it may take; whole repeats are left out, never single columns.
     """
@@ -49,13 +52,13 @@ def permutation_importance(
     loss = loss_function(metric)
     sample = np.sort(rng.permutation(len(y))[:MOST_ROWS])
     begun = time.monotonic()
-    model.predict(table.take(pa.array(sample)))
+    _said(model, table.take(pa.array(sample)))
     one = (time.monotonic() - begun) * len(model.features)
     if one > seconds:
         keep = max(_FEWEST_ROWS, int(len(sample) * seconds / one))
         sample = np.sort(rng.permutation(sample)[:keep])
     rows, truth = table.take(pa.array(sample)).select(model.features), y[sample]
-    base = loss(truth, model.predict(rows))
+    base = loss(truth, _said(model, rows))
     begun = time.monotonic()
     rounds: list[list[float]] = []
     for done in range(repeats):
@@ -64,7 +67,7 @@ def permutation_importance(
         order = pa.array(rng.permutation(len(sample)))
         rounds.append(
             [
-                loss(truth, model.predict(rows.set_column(i, n, rows.column(i).take(order)))) - base
+                loss(truth, _said(model, rows.set_column(i, n, rows.column(i).take(order)))) - base
                 for i, n in enumerate(model.features)
             ]
         )
@@ -75,3 +78,10 @@ def permutation_importance(
         if np.isfinite(m)
     ]
     return sorted(found, key=lambda i: -i.importance), len(sample)
+
+
+def _said(model: Predictor, rows: pa.Table) -> Floats:
+    """What the loss is made from: predictions (n,), or probabilities (n, k)."""
+    if isinstance(model, EnsembleClassifier | EstimatorClassifier):
+        return model.predict_proba(rows)
+    return model.predict(rows)

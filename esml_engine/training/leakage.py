@@ -16,13 +16,15 @@ Floats = NDArray[np.float64]
 _LINE = 1 - 1e-9
 _DETERMINES = 0.999
 _FEWEST = 20
+_FEWEST_OTHERS = 10
 
 
 @dataclass(frozen=True)
 class Leak:
     """One suspicious column. `kind`: equal, scaled (a straight line of the label), determines.
 
-    `strength`: the share of the label's variance that the column explains by itself (0 to 1).
+    `strength`: the share of the label's variance that the column explains by itself (0 to 1); for classes the share
+    of the rows outside the most frequent class that it tells.
     """
 
     column: str
@@ -31,21 +33,25 @@ class Leak:
     message: str
 
 
-def leaks(table: pa.Table, y: Floats, *, leave_out: Iterable[str] = ()) -> list[Leak]:
+def leaks(table: pa.Table, y: Floats, *, leave_out: Iterable[str] = (), classes: bool = False) -> list[Leak]:
     """Suspicious feature columns of the training rows, in column order.
 
     A numeric column determines the label when each row's label is the mean of those of its two neighbours in the
     column's order (R² above 0.999, each row left out of its own guess); a column with repeating values when rows
     that share a value share the label. Columns with fewer than 20 known values are passed over.
+
+    Args:
+        y: labels (n,), or with `classes` their places. A numeric column determines those when in its order each class
+            is one unbroken stretch, with at least ten rows outside the most frequent class.
     """
     out = set(leave_out)
     if len(y) < _FEWEST or np.ptp(y) == 0:
         return []
-    found = [_leak(n, table.column(n), y) for n in table.column_names if n not in out]
+    found = [_leak(n, table.column(n), y, classes) for n in table.column_names if n not in out]
     return [leak for leak in found if leak is not None]
 
 
-def _leak(name: str, column: pa.ChunkedArray, y: Floats) -> Leak | None:
+def _leak(name: str, column: pa.ChunkedArray, y: Floats, classes: bool) -> Leak | None:
     kind = kind_of(type_name(column.type))
     if kind == "category":
         index, _ = factors_of(column)
@@ -67,23 +73,36 @@ def _leak(name: str, column: pa.ChunkedArray, y: Floats) -> Leak | None:
         line = float(np.corrcoef(values, truth)[0, 1]) ** 2
         if line > _LINE:
             return Leak(name, "scaled", line, f"column '{name}' is the label on another scale")
-        strength = _by_neighbours(values, truth)
+        strength = (_by_stretches if classes else _by_neighbours)(values, truth)
         if strength > _DETERMINES:
-            return Leak(
-                name,
-                "determines",
-                strength,
-                f"column '{name}' determines the label alone (R² {strength:.4f})",
-            )
+            said = f"column '{name}' determines the label alone ({_by(classes)} {strength:.4f})"
+            return Leak(name, "determines", strength, said)
     strength = _by_group(values, truth)
     if strength > _DETERMINES:
-        return Leak(
-            name,
-            "determines",
-            strength,
-            f"the values of column '{name}' determine the label alone (R² {strength:.4f})",
-        )
+        said = f"the values of column '{name}' determine the label alone ({_by(classes)} {strength:.4f})"
+        return Leak(name, "determines", strength, said)
     return None
+
+
+def _by(classes: bool) -> str:
+    return "share told" if classes else "R²"
+
+
+def _by_stretches(values: Floats, y: Floats) -> float:
+    """Share of the rows outside the most frequent class that are told when every class is one stretch of the values.
+
+    0 where fewer than ten rows are outside: so few lie side by side by chance.
+    """
+    _, place = np.unique(y, return_inverse=True)
+    distinct, index = np.unique(values, return_inverse=True)
+    counts = np.zeros((len(distinct), int(place.max()) + 1))
+    np.add.at(counts, (index, place), 1)
+    others = len(y) - counts.sum(axis=0).max()
+    if others < _FEWEST_OTHERS:
+        return 0.0
+    mixed = len(y) - counts.max(axis=1).sum()
+    breaks = np.count_nonzero(np.diff(counts.argmax(axis=1))) - (counts.shape[1] - 1)
+    return float(1 - (mixed + max(0, breaks)) / others)
 
 
 def _by_neighbours(values: Floats, y: Floats) -> float:

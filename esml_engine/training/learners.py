@@ -1,4 +1,7 @@
-"""The estimators of the portfolio: how each is fitted within a deadline, predicts, and which matrix it reads."""
+"""The estimators of the portfolio: how each is fitted within a deadline, predicts, and which matrix it reads.
+
+Regression here; how the same kinds classify stands in `class_learners`.
+"""
 
 from __future__ import annotations
 
@@ -37,12 +40,16 @@ _MANY_ROWS = 20_000
 
 @dataclass(frozen=True)
 class Fold:
-    """The rows of one fit: learned from, and held out (for early stopping and out-of-fold predictions)."""
+    """The rows of one fit: learned from, and held out (for early stopping and out-of-fold predictions).
+
+    `classes`: how many there are, `y` being places among them; 0 for regression.
+    """
 
     x: NDArray[Any]
-    y: Floats
+    y: NDArray[Any]
     x_out: NDArray[Any]
-    y_out: Floats
+    y_out: NDArray[Any]
+    classes: int = 0
 
 
 @dataclass(frozen=True)
@@ -67,16 +74,29 @@ def threads_for(rows: int) -> int:
 
 def fit(kind: str, params: dict[str, Any], fold: Fold, limits: Limits) -> Any:
     """Fit one estimator on one fold; the answer is the library's own model object, read by `predict`."""
+    if fold.classes:
+        from esml_engine.training import class_learners
+
+        return class_learners.FIT[kind](params, fold, limits)
     return _FIT[kind](params, fold, limits)
 
 
-def predict(kind: str, model: Any, x: NDArray[Any], threads: int = 1) -> Floats:
-    """Predictions (n,) of a model from `fit` on the matrix of its kind."""
-    raw = _PREDICT[kind](model, x, threads)
+def predict(kind: str, model: Any, x: NDArray[Any], threads: int = 1, classes: int = 0) -> Floats:
+    """Predictions (n,) of a model from `fit` on the matrix of its kind; probabilities (n, k) of `classes` > 0."""
+    if classes:
+        from esml_engine.training import class_learners
+
+        return class_learners.predict(kind, model, x, threads, classes)
+    raw = PREDICT[kind](model, x, threads)
     return np.asarray(raw, dtype=np.float64)
 
 
 def _fit_lightgbm(params: dict[str, Any], fold: Fold, limits: Limits) -> Any:
+    return train_lightgbm({"objective": "regression", "metric": "l2", **params}, fold, limits)
+
+
+def train_lightgbm(params: dict[str, Any], fold: Fold, limits: Limits) -> Any:
+    """A booster of the rounds that were best on the held-out rows, whatever the objective in `params`."""
     import lightgbm as lgb
 
     def deadline(env: Any) -> None:
@@ -84,8 +104,6 @@ def _fit_lightgbm(params: dict[str, Any], fold: Fold, limits: Limits) -> Any:
             raise lgb.callback.EarlyStopException(env.iteration, env.evaluation_result_list)
 
     settings = {
-        "objective": "regression",
-        "metric": "l2",
         "verbose": -1,
         "deterministic": True,
         "force_row_wise": True,
@@ -102,6 +120,11 @@ def _fit_lightgbm(params: dict[str, Any], fold: Fold, limits: Limits) -> Any:
 
 
 def _fit_xgboost(params: dict[str, Any], fold: Fold, limits: Limits) -> Any:
+    return train_xgboost({"objective": "reg:squarederror", **params}, fold, limits)
+
+
+def train_xgboost(params: dict[str, Any], fold: Fold, limits: Limits) -> Any:
+    """As `train_lightgbm`."""
     import xgboost as xgb
 
     class Deadline(xgb.callback.TrainingCallback):  # type: ignore[misc]
@@ -109,7 +132,6 @@ def _fit_xgboost(params: dict[str, Any], fold: Fold, limits: Limits) -> Any:
             return time.monotonic() > limits.until
 
     settings = {
-        "objective": "reg:squarederror",
         "tree_method": "hist",
         "nthread": limits.threads,
         "seed": limits.seed,
@@ -131,11 +153,15 @@ def _fit_xgboost(params: dict[str, Any], fold: Fold, limits: Limits) -> Any:
 
 
 def _fit_perpetual(params: dict[str, Any], fold: Fold, limits: Limits) -> Any:
+    return train_perpetual({"objective": "SquaredLoss", **params}, fold, limits)
+
+
+def train_perpetual(params: dict[str, Any], fold: Fold, limits: Limits) -> Any:
+    """Perpetual sizes itself by `budget`; it takes no held-out rows."""
     from perpetual import PerpetualBooster
 
     left = max(0.1, limits.until - time.monotonic())
     model = PerpetualBooster(
-        objective="SquaredLoss",
         num_threads=limits.threads,
         seed=limits.seed,
         timeout=left,
@@ -149,9 +175,14 @@ def _fit_perpetual(params: dict[str, Any], fold: Fold, limits: Limits) -> Any:
 def _fit_extra_trees(params: dict[str, Any], fold: Fold, limits: Limits) -> Any:
     from sklearn.ensemble import ExtraTreesRegressor
 
+    return grow_trees(ExtraTreesRegressor, params, fold, limits)
+
+
+def grow_trees(forest: Callable[..., Any], params: dict[str, Any], fold: Fold, limits: Limits) -> Any:
+    """A scikit-learn forest, grown in steps until it is complete or the time is up."""
     trees, step = (100, 25) if len(fold.y) <= _MANY_ROWS else (60, 10)
     cap = None if len(fold.y) <= _MANY_ROWS else 4_096
-    model = ExtraTreesRegressor(
+    model = forest(
         step, max_leaf_nodes=cap, n_jobs=limits.threads, random_state=limits.seed, warm_start=True, **params
     )
     model.fit(fold.x, fold.y)
@@ -193,7 +224,7 @@ _FIT: dict[str, Callable[[dict[str, Any], Fold, Limits], Any]] = {
     "extra_trees": _fit_extra_trees,
     "linear": _fit_linear,
 }
-_PREDICT: dict[str, Callable[[Any, NDArray[Any], int], Any]] = {
+PREDICT: dict[str, Callable[[Any, NDArray[Any], int], Any]] = {
     "lightgbm": _predict_lightgbm,
     "xgboost": _predict_xgboost,
     "perpetual": _predict_perpetual,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Protocol
@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from esml_engine.training import learners
+from esml_engine.training.classes import Classes
 from esml_engine.training.forest import Forest, XgboostForest, extra_trees_forest, lightgbm_forest
 from esml_engine.training.preparing import Encoder, Preparing
 from esml_engine.training.signature import Columns, coerce
@@ -32,11 +33,12 @@ class Predictor(Protocol):
     signature: list[dict[str, str]]
     features: list[str]
     example: dict[str, Any]
+    classes: Classes
 
-    def predict(self, frame: pa.Table | pd.DataFrame) -> Floats:
-        """Predictions (n,) for a table that holds the features; further columns are passed over."""
+    def predict(self, frame: pa.Table | pd.DataFrame) -> NDArray[Any]:
+        """Predictions (n,), numbers or class labels, for a table that holds the features; more columns are passed over."""
 
-    def predict_columns(self, columns: Mapping[str, Sequence[Any]]) -> Floats:
+    def predict_columns(self, columns: Mapping[str, Sequence[Any]]) -> NDArray[Any]:
         """Predictions (n,) for lists of values by column, checked as by `coerce`."""
 
     def coerce(self, columns: Mapping[str, Sequence[Any]]) -> Columns:
@@ -67,26 +69,34 @@ class Matrices:
 
 @dataclass(frozen=True)
 class Member:
-    """One estimator and setting: the models of its folds, whose predictions are averaged."""
+    """One estimator and setting: the models of its folds, whose predictions are averaged.
+
+    `classes`: how many there are; 0 for regression.
+    """
 
     kind: str
     params: dict[str, Any]
     parts: tuple[Any, ...]
     weight: float = 1.0
+    classes: int = 0
 
     def predict(self, matrices: Matrices, threads: int = 1) -> Floats:
-        """Mean prediction (n,) of the parts."""
+        """Mean prediction (n,) of the parts; of classes their mean probabilities (n, k)."""
         x = matrices.of(self.kind)
-        total = np.zeros(len(x))
+        total = np.zeros((len(x), self.classes) if self.classes else len(x))
         for part in self.parts:
-            total += learners.predict(self.kind, part, x, threads)
+            total += learners.predict(self.kind, part, x, threads, self.classes)
         return total / len(self.parts)
 
     def predict_few(self, matrices: Matrices) -> Floats:
         """As `predict`, by the quickest way for a few rows."""
+        if self.classes:
+            few = self._few_classes
+            return self.predict(matrices) if few is None else few(matrices)
         if self.kind == "extra_trees":
             rows = matrices.filled.astype(np.float32)
-            return np.array([float(self._extra_trees.leaves(r).mean()) for r in rows])
+            forest = self._extra_trees
+            return np.array([float((forest.sums(r) / forest.groups).mean()) for r in rows])
         if self.kind == "lightgbm":
             return np.array([float(self._lightgbm.leaves(r).sum()) for r in matrices.codes]) / len(self.parts)
         if self.kind == "xgboost":
@@ -95,6 +105,12 @@ class Member:
             weights, constant = self._linear
             return np.asarray(matrices.scaled @ weights + constant)
         return self.predict(matrices)
+
+    @cached_property
+    def _few_classes(self) -> Callable[[Matrices], Floats] | None:
+        from esml_engine.training.class_few import few_rows
+
+        return few_rows(self.kind, self.parts, self.classes)
 
     @cached_property
     def _extra_trees(self) -> Forest:
@@ -122,10 +138,11 @@ class EnsembleModel:
         preparing: how the features are read.
         label: name of the label.
         example: one row, by feature.
-        task: `regression` (others follow).
+        task: `regression`; `class_model.EnsembleClassifier` is the one for classes.
     """
 
     kind = "ensemble"
+    classes = Classes()
 
     def __init__(
         self,
@@ -147,7 +164,7 @@ class EnsembleModel:
         """A short name: the member's kind, or `ensemble`."""
         return self.members[0].kind if len(self.members) == 1 else "ensemble"
 
-    def predict(self, frame: pa.Table | pd.DataFrame) -> Floats:
+    def predict(self, frame: pa.Table | pd.DataFrame) -> NDArray[Any]:
         """Predictions (n,) for a table that holds the features; further columns are passed over.
 
         Raises:
@@ -156,19 +173,23 @@ class EnsembleModel:
         return self.predict_codes(self.encoder.codes(frame))
 
     def predict_codes(self, codes: Floats, threads: int | None = None) -> Floats:
-        """Predictions (n,) for a codes matrix (n, f) of this model's encoder."""
+        """Predictions (n,), of classes probabilities (n, k), for a codes matrix (n, f) of this model's encoder."""
         if not len(codes):
-            return np.zeros(0)
+            return np.zeros((0, len(self.classes)) if self.classes else 0)
         matrices = Matrices(self.encoder, codes)
         many = learners.threads_for(len(codes)) if threads is None else threads
         return np.asarray(sum(m.weight * m.predict(matrices, many) for m in self.members))
 
-    def predict_columns(self, columns: Mapping[str, Sequence[Any]]) -> Floats:
+    def predict_columns(self, columns: Mapping[str, Sequence[Any]]) -> NDArray[Any]:
         """Predictions (n,) for lists of values by column; made for few rows and one thread.
 
         Raises:
             UsageError: as `coerce`.
         """
+        return self._of_columns(columns)
+
+    def _of_columns(self, columns: Mapping[str, Sequence[Any]]) -> Floats:
+        """As `predict_codes`, for lists of values by column."""
         plain = self.coerce(columns)
         rows = len(next(iter(plain.values())))
         codes = self.encoder.codes_of_rows(plain, rows)

@@ -23,6 +23,8 @@ from numpy.typing import NDArray
 from esml_engine.errors import FailedError, NotYetError, UsageError
 from esml_engine.training import learners
 from esml_engine.training.blending import greedy_weights, loss_function
+from esml_engine.training.class_model import EnsembleClassifier
+from esml_engine.training.classes import Classes, classes_of, places_of
 from esml_engine.training.facts import Profile, Trial
 from esml_engine.training.model import EnsembleModel, Matrices, Member
 from esml_engine.training.plan import plan_for
@@ -55,6 +57,7 @@ class Search:
     example: dict[str, Any]
     seconds: float
     failures: tuple[dict[str, str], ...] = ()
+    classes: Classes = field(default_factory=Classes)
 
     def model(self) -> EnsembleModel:
         """The blend: members with a weight above zero."""
@@ -72,6 +75,8 @@ class Search:
         return {kind: self._model([replace(m, weight=1.0)]) for kind, (_, m) in best.items()}
 
     def _model(self, members: list[Member]) -> EnsembleModel:
+        if self.classes:
+            return EnsembleClassifier(members, self.preparing, self.label, self.example, self.classes)
         return EnsembleModel(members, self.preparing, self.label, self.example)
 
 
@@ -105,6 +110,20 @@ def labels(table: pa.Table, label: str) -> tuple[pa.Table, Floats]:
     return (table if known.all() else table.filter(pa.array(known))), y[known]
 
 
+def known_rows(table: pa.Table, label: str, classes: Classes) -> tuple[pa.Table, NDArray[Any]]:
+    """Rows whose label is known, with their labels (n,): numbers, or places among the classes where there are any.
+
+    Raises:
+        UsageError: as `labels` and `places_of`.
+    """
+    return places_of(table, label, classes) if classes else labels(table, label)
+
+
+def ordering(y: NDArray[Any], classes: Classes) -> Floats:
+    """Labels as what orders categories: numbers, the place of one of two classes, indicators (n, k) of more."""
+    return np.eye(len(classes))[y] if len(classes) > 2 else y.astype(np.float64)
+
+
 def search(
     train: pa.Table,
     validate: pa.Table | None,
@@ -128,20 +147,22 @@ def search(
         on_trial: called once a trial, when it is over.
 
     Raises:
-        NotYetError: another task than regression.
+        NotYetError: another task than regression and classification.
         UsageError: the label or the features can't be used.
         FailedError: no estimator could be fitted.
     """
-    if task != "regression":
+    if task not in ("regression", "classification"):
         raise NotYetError(f"automl for task '{task}' is not built yet")
     learners.load_libraries()
     begun = time.monotonic()
-    train, y = labels(train, label)
+    both = [train, validate] if validate is not None and profile.learn_from_validate else [train]
+    classes = classes_of(both, label) if task == "classification" else Classes()
+    train, y = known_rows(train, label, classes)
     if len(y) < 4:
         raise UsageError(f"{len(y)} training rows are too few to learn from")
-    held: tuple[pa.Table, Floats] | None = None
+    held: tuple[pa.Table, NDArray[Any]] | None = None
     if validate is not None and validate.num_rows:
-        held = labels(validate, label)
+        held = known_rows(validate, label, classes)
     own = np.zeros(len(y), dtype=bool)  # rows of gold_validate that take part in the folds
     if held is not None and profile.learn_from_validate:
         train = pa.concat_tables(
@@ -150,8 +171,8 @@ def search(
         )
         own = np.concatenate([own, np.ones(len(held[1]), dtype=bool)])
         y, held = np.concatenate([y, held[1]]), None
-    preparing = fit_preparing(train, y, leave_out={label, *leave_out})
-    run = _Run(train, y, held, own, preparing, profile, begun, progress, on_trial)
+    preparing = fit_preparing(train, ordering(y, classes), leave_out={label, *leave_out})
+    run = _Run(train, y, held, own, preparing, profile, begun, progress, on_trial, classes)
     run.go()
     return run.result(label, example_of_columns(train, [c.name for c in preparing.columns]))
 
@@ -170,21 +191,34 @@ def _plain(v: Any) -> Any:
     return v
 
 
+def folds_of(places: NDArray[Any] | None, rows: int, folds: int, seed: int) -> NDArray[np.int64]:
+    """The fold (n,) of each row, at random; each class, where places are given, spread over all folds evenly."""
+    order = np.random.default_rng(seed).permutation(rows)
+    if places is None:
+        return order % folds
+    order = order[np.argsort(places[order], kind="stable")]
+    fold_of = np.empty(rows, dtype=np.int64)
+    fold_of[order] = np.arange(rows) % folds
+    return fold_of
+
+
 class _Run:
     """One search's state."""
 
     def __init__(
         self,
         train: pa.Table,
-        y: Floats,
-        held: tuple[pa.Table, Floats] | None,
+        y: NDArray[Any],
+        held: tuple[pa.Table, NDArray[Any]] | None,
         own: NDArray[np.bool_],
         preparing: Preparing,
         profile: Profile,
         begun: float,
         progress: Progress,
         on_trial: OnTrial,
+        classes: Classes,
     ) -> None:
+        self.classes = classes
         self.y, self.own, self.preparing, self.profile = y, own, preparing, profile
         self.begun, self.progress, self.on_trial = begun, progress, on_trial
         self.stop = begun + profile.seconds * (1 - _RESERVE)
@@ -192,15 +226,25 @@ class _Run:
         self.rows = Matrices(encoder, encoder.codes(train))
         self.held = None if held is None else (Matrices(encoder, encoder.codes(held[0])), held[1])
         self.folds = min(profile.folds, len(y))
-        self.fold_of = np.random.default_rng(profile.seed).permutation(len(y)) % self.folds
+        self.fold_of = folds_of(y if classes else None, len(y), self.folds, profile.seed)
         self.threads = learners.threads_for(len(y))
-        self.loss = loss_function(profile.metric)
-        plan = [(k, p) for k, p in plan_for(len(y)) if k in profile.estimators][: profile.trials]
+        task = "classification" if classes else "regression"
+        self.loss = loss_function(profile.metric_for(task))
+        # steps (accuracy) and ranks (AUC) are coarse on few rows: classes are screened and weighed by log loss
+        self.guide = loss_function("log_loss") if classes else self.loss
+        plan = [(k, p) for k, p in plan_for(len(y), len(classes)) if k in profile.estimators]
+        plan = plan[: profile.trials]
+        if not plan:
+            raise UsageError(
+                f"{', '.join(profile.estimators)} can't learn {len(y)} rows of {len(classes)} classes",
+                hint="allow lightgbm, xgboost, extra_trees or linear",
+            )
         self.candidates = [self._new(k, p) for k, p in plan]
         self.fits = 0
 
     def _new(self, kind: str, params: dict[str, Any]) -> _Candidate:
-        return _Candidate(kind, params, np.full(len(self.y), np.nan))
+        k = len(self.classes)
+        return _Candidate(kind, params, np.full((len(self.y), k) if k else len(self.y), np.nan))
 
     def go(self) -> None:
         """Screen, go on with what fits, then look further while trials and time are left."""
@@ -270,12 +314,13 @@ class _Run:
     def _fit(self, c: _Candidate, fold: int, until: float) -> None:
         out = self.fold_of == fold
         x = self.rows.of(c.kind)
-        rows = learners.Fold(x[~out], self.y[~out], x[out], self.y[out])
+        k = len(self.classes)
+        rows = learners.Fold(x[~out], self.y[~out], x[out], self.y[out], k)
         limits = learners.Limits(until, self.threads, self.profile.seed * 1_000 + fold)
         at = time.monotonic()
         try:
             part = learners.fit(c.kind, c.params, rows, limits)
-            predicted = learners.predict(c.kind, part, rows.x_out, self.threads)
+            predicted = learners.predict(c.kind, part, rows.x_out, self.threads, k)
             if not np.isfinite(predicted).all():
                 raise FailedError("its predictions are not finite")
         except Exception as e:  # noqa: BLE001 - one estimator that can't cope must not end the search; its reason is reported
@@ -296,7 +341,7 @@ class _Run:
         if c.failure:
             return float("inf")
         out = self.fold_of == fold
-        return self.loss(self.y[out], c.held_out[out])
+        return self.guide(self.y[out], c.held_out[out])
 
     def result(self, label: str, example: dict[str, Any]) -> Search:
         """Weigh the candidates and report every trial."""
@@ -307,7 +352,7 @@ class _Run:
                 "; ".join(f"{f['estimator']}: {f['reason']}" for f in failures) or "no time for a single fit"
             )
             raise FailedError(f"no estimator could be fitted ({said})")
-        members = [Member(c.kind, c.params, tuple(c.parts)) for c in tried]
+        members = [Member(c.kind, c.params, tuple(c.parts), classes=len(self.classes)) for c in tried]
         on_held = [] if self.held is None else [m.predict(self.held[0], self.threads) for m in members]
         most = max(len(c.parts) for c in tried if c.active) if any(c.active for c in tried) else 1
         # a candidate that stands one fold behind when the clock ran out still counts
@@ -318,9 +363,9 @@ class _Run:
         seen = self.fold_of < common
         predictions, y = np.array([tried[i].held_out[seen] for i in voters]), self.y[seen]
         if self.held is not None:
-            predictions = np.hstack([predictions, np.array([on_held[i] for i in voters])])
+            predictions = np.concatenate([predictions, np.array([on_held[i] for i in voters])], axis=1)
             y = np.concatenate([y, self.held[1]])
-        given = greedy_weights(predictions, y, self.loss, self.profile.seed)
+        given = greedy_weights(predictions, y, self.guide, self.profile.seed)
         weights = dict(zip(voters, given.tolist(), strict=True))
         trials = []
         for i, c in enumerate(tried):
@@ -336,12 +381,13 @@ class _Run:
         weighted = tuple(replace(m, weight=weights.get(i, 0.0)) for i, m in enumerate(members))
         spent = time.monotonic() - self.begun
         self.progress(1.0, f"{len(trials)} trials")
-        return Search(tuple(trials), weighted, self.preparing, label, example, spent, failures)
+        return Search(tuple(trials), weighted, self.preparing, label, example, spent, failures, self.classes)
 
     def _validation_loss(self, c: _Candidate, on_held: Floats | None) -> float | None:
         if self.held is not None and on_held is not None:
             value = self.loss(self.held[1], on_held)
         else:
-            rows = np.isfinite(c.held_out) & (self.own if self.own.any() else True)
+            fitted = np.isfinite(c.held_out if not self.classes else c.held_out[:, 0])
+            rows = fitted & (self.own if self.own.any() else True)
             value = self.loss(self.y[rows], c.held_out[rows]) if rows.any() else float("inf")
         return value if np.isfinite(value) else None

@@ -6,8 +6,9 @@ where training saw nulls, else the training median. *filled* (n, f): codes witho
 standardised, categories one-hot, one indicator a column that had nulls: for linear models.
 
 Categories are ordered by the label's mean, shrunken towards the overall mean (Fisher 1958: for squared error the
-best binary split of k categories is then a cut of that order; shrinkage after Micci-Barreca 2001). Categories with
-too few rows share the code of the unseen, so that the order can't carry single labels.
+best binary split of k categories is then a cut of that order; shrinkage after Micci-Barreca 2001). For many classes
+they are ordered by the first principal component of their class shares (Coppersmith, Hong, Hosking 1999). Categories
+with too few rows share the code of the unseen, so that the order can't carry single labels.
 """
 
 from __future__ import annotations
@@ -125,7 +126,7 @@ def fit_preparing(frame: pa.Table | pd.DataFrame, y: Floats, *, leave_out: Itera
 
     Args:
         frame: training rows.
-        y: their labels (n,), which order the categories.
+        y: their labels (n,), or indicators of their classes (n, k), which order the categories.
         leave_out: names of columns that are no features.
 
     Raises:
@@ -163,6 +164,8 @@ def _fit_category(name: str, type_: str, values: pa.ChunkedArray, y: Floats) -> 
     index, labels = factors_of(values)
     known = index >= 0
     count = np.bincount(index[known], minlength=len(labels)).astype(np.float64)
+    if y.ndim == 2:
+        y = _along_main_axis(y, index, count)
     total = np.bincount(index[known], weights=y[known], minlength=len(labels))
     overall = float(y.mean())
     least = min(10, max(2, len(y) // 20))
@@ -190,6 +193,17 @@ def _fit_category(name: str, type_: str, values: pa.ChunkedArray, y: Floats) -> 
         mean,
         scale,
     )
+
+
+def _along_main_axis(y: Floats, index: NDArray[np.int64], count: Floats) -> Floats:
+    """Class indicators (n, k) as one number a row, by which categories (of `index`) differ most in their classes."""
+    known = index >= 0
+    total = np.column_stack([np.bincount(index[known], weights=c[known], minlength=len(count)) for c in y.T])
+    apart = (total + _SHRINK * y.mean(axis=0)) / (count + _SHRINK)[:, None] - y.mean(axis=0)
+    _, axes = np.linalg.eigh((apart * count[:, None]).T @ apart)
+    axis = axes[:, -1]
+    # an axis has no direction of its own: the same one on every machine
+    return np.asarray(y @ (axis * np.sign(axis[np.argmax(np.abs(axis))])))
 
 
 def _moments(raw: Floats) -> tuple[tuple[float, ...], tuple[float, ...], tuple[float, ...]]:

@@ -9,24 +9,23 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-from numpy.typing import NDArray
 
 from esml_engine.errors import EsmlError, FailedError, NotYetError, UsageError
 from esml_engine.lake import files
 from esml_engine.runs.context import JobContext
 from esml_engine.runs.facts import TableOut
 from esml_engine.training import storage, tracking
+from esml_engine.training.answers import Answers, answers_of, metrics_of
 from esml_engine.training.baselines import baseline_metrics
+from esml_engine.training.classes import Classes, classes_of
 from esml_engine.training.custom import TrainContext, train_custom
 from esml_engine.training.facts import Profile, Trial, loss_of
 from esml_engine.training.flaml_search import search_flaml
 from esml_engine.training.importance import permutation_importance
 from esml_engine.training.leakage import leaks
-from esml_engine.training.metrics import Metrics, metric, metrics_for
+from esml_engine.training.metrics import Metrics, confusion
 from esml_engine.training.model import Predictor
-from esml_engine.training.portfolio import labels, search
-
-Floats = NDArray[np.float64]
+from esml_engine.training.portfolio import known_rows, search
 
 _DATA = ("gold_train", "gold_validate", "gold_test")
 
@@ -56,14 +55,14 @@ def train(job: JobContext) -> tuple[dict[str, Any], list[TableOut]]:
 
     Raises:
         UsageError: settings, label or features can't be used.
-        NotYetError: another task than regression.
+        NotYetError: another task than regression and classification.
         StepError: the user's train.py raised.
         FailedError: nothing could be fitted, or a leaking label is to stop the run.
     """
     begun = time.monotonic()
     p = job.params
     task, label = p.get("task", "regression"), p["label"]
-    if task != "regression":
+    if task not in ("regression", "classification"):
         raise NotYetError(f"training for task '{task}' is not built yet")
     profile = Profile.parse(p.get("profile") or {}, task)
     uri = job.spec.tracking
@@ -93,9 +92,11 @@ def _train(
 ) -> dict[str, Any]:
     p = job.params
     leave_out = {label, *([p["key"]] if p.get("key") else []), *(p.get("ignore") or [])}
-    known, y_train = labels(tables["gold_train"], label)
-    test, y_test = labels(tables["gold_test"], label)
-    found = [asdict(leak) for leak in leaks(known, y_train, leave_out=leave_out)]
+    classes = classes_of([tables["gold_train"]], label) if task == "classification" else Classes()
+    known, y_train = known_rows(tables["gold_train"], label, classes)
+    test, y_test = known_rows(tables["gold_test"], label, classes)
+    numbers = y_train.astype(np.float64)
+    found = [asdict(leak) for leak in leaks(known, numbers, leave_out=leave_out, classes=bool(classes))]
     for leak in found:
         job.log(f"warning: {leak['message']}")
     if found and p.get("leakage") == "stop":
@@ -111,30 +112,36 @@ def _train(
     fitted = (_custom if mode == "custom" else _automl)(job, profile, tables, task, label, leave_out)
 
     job.progress(0.85, "scores on gold_test", now=True)
-    score = metrics_for(task)
     folder = job.work / "model"
     sha256 = storage.save(fitted.model, folder)
     # what is scored is what was stored
     model = storage.load(folder, sha256)
     if model.features:
         model.predict_columns({k: [v] for k, v in model.example.items()})
+    answers = answers_of(model, test, known)
     importance, sampled = permutation_importance(
-        model, test, y_test, metric=profile.metric, seed=profile.seed, seconds=max(1.0, 0.2 * profile.seconds)
+        model,
+        test,
+        answers.truth,
+        metric=profile.metric_for(task),
+        seed=profile.seed,
+        seconds=max(1.0, 0.2 * profile.seconds),
     )
-    champion_metrics, champion_error = _champion(p.get("champion"), task, test, y_test)
+    champion_metrics, champion_error = _champion(p.get("champion"), task, test, known)
     if champion_error:
         job.log(f"warning: the champion could not be scored: {champion_error}")
     return {
         "task": task,
         "label": label,
-        "metrics": score(y_test, model.predict(test)),
+        "metrics": metrics_of(answers),
         "baseline": baseline_metrics(task, y_train, y_test),
         "estimator": fitted.estimator,
         "champion_metrics": champion_metrics,
         "champion_error": champion_error,
         "trials": [asdict(t) for t in fitted.trials],
         "families": [
-            {"estimator": k, "metrics": score(y_test, m.predict(test))} for k, m in fitted.families.items()
+            {"estimator": k, "metrics": metrics_of(answers_of(m, test, known))}
+            for k, m in fitted.families.items()
         ],
         "failures": list(fitted.failures),
         "importance": [asdict(i) for i in importance],
@@ -145,7 +152,16 @@ def _train(
         "example": model.example,
         "leakage": found,
         "packages": storage.versions(),
+        **_of_classes(model, answers),
     }
+
+
+def _of_classes(model: Predictor, answers: Answers) -> dict[str, Any]:
+    """What only classification leaves: the classes as labels, and the confusion matrix on gold_test."""
+    if not model.classes:
+        return {}
+    matrix = confusion(answers.truth, answers.prediction, answers.classes)
+    return {"classes": list(model.classes.values), "confusion": matrix}
 
 
 def _automl(
@@ -198,20 +214,22 @@ def _custom(
         seed=profile.seed,
         version=job.input("gold_train").version,
         params=job.params.get("params") or {},
+        classes=classes_of([source], label).values if task == "classification" else (),
     )
     at = time.monotonic()
     model = train_custom(code, source, tables["gold_validate"], ctx)
     name = model.class_name.rsplit(".", 1)[-1]
     loss: float | None = None
     if tables["gold_validate"].num_rows:
-        held, y_held = labels(tables["gold_validate"], label)
-        loss = loss_of(profile.metric, metric(profile.metric, y_held, model.predict(held)))
+        held = answers_of(model, tables["gold_validate"], source)
+        metric = profile.metric_for(task)
+        loss = loss_of(metric, metrics_of(held)[metric])
     trial = Trial(name, {}, loss, time.monotonic() - at, 1)
     return _Outcome(model, name, (trial,), {name: model})
 
 
 def _champion(
-    champion: Mapping[str, Any] | None, task: str, test: pa.Table, y_test: Floats
+    champion: Mapping[str, Any] | None, task: str, test: pa.Table, train: pa.Table
 ) -> tuple[Metrics | None, str]:
     """The champion's metrics on the same test rows, and why there are none though one stands."""
     if champion is None:
@@ -220,7 +238,7 @@ def _champion(
         model = storage.load(champion["folder"], champion["sha256"])
         if model.task != task:
             return None, f"the champion's task is {model.task}, this model's {task}"
-        return metrics_for(task)(y_test, model.predict(test)), ""
+        return metrics_of(answers_of(model, test, train)), ""
     except EsmlError as e:
         # the new model is not lost by it: the gates refuse where a champion stands without metrics
         return None, e.message

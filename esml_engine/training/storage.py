@@ -15,6 +15,8 @@ from pathlib import Path
 from typing import Any
 
 from esml_engine.errors import EsmlError, FailedError, UsageError
+from esml_engine.training.class_model import EnsembleClassifier, EstimatorClassifier
+from esml_engine.training.classes import Classes
 from esml_engine.training.custom_model import EstimatorModel
 from esml_engine.training.model import EnsembleModel, Member, Predictor
 from esml_engine.training.preparing import Preparing
@@ -28,8 +30,14 @@ TRUSTED_TYPES: tuple[str, ...] = (
     "sklearn.tree._tree.Tree",
     "sklearn._loss.link.IdentityLink",
     "sklearn._loss.link.Interval",
+    "sklearn._loss.link.LogitLink",
+    "sklearn._loss.link.MultinomialLogit",
     "sklearn._loss.loss.HalfSquaredError",
+    "sklearn._loss.loss.HalfBinomialLoss",
+    "sklearn._loss.loss.HalfMultinomialLoss",
     "sklearn._loss._loss.CyHalfSquaredError",
+    "sklearn._loss._loss.CyHalfBinomialLoss",
+    "sklearn._loss._loss.CyHalfMultinomialLoss",
     "sklearn.ensemble._hist_gradient_boosting.binning._BinMapper",
     "sklearn.ensemble._hist_gradient_boosting.predictor.TreePredictor",
     "sklearn.compose._column_transformer._RemainderColsList",
@@ -98,6 +106,8 @@ def save(model: Predictor, folder: str | Path) -> str:
         "example": model.example,
         "packages": versions(),
     }
+    if model.classes:
+        document["classes"] = list(model.classes.values)
     if isinstance(model, EnsembleModel):
         document |= {
             "kind": "ensemble",
@@ -145,22 +155,20 @@ def load(folder: str | Path, sha256: str | None = None) -> Predictor:
 
 
 def _build(root: Path, raw: Mapping[str, Any]) -> Predictor:
+    classes = Classes(tuple(raw.get("classes", ())))
+    label, example, task = raw["label"], raw["example"], raw["task"]
     if raw["kind"] == "ensemble":
-        members = [_load_member(root, m) for m in raw["members"]]
-        return EnsembleModel(
-            members, Preparing.from_json(raw["preparing"]), raw["label"], raw["example"], raw["task"]
-        )
+        members = [_load_member(root, m, len(classes)) for m in raw["members"]]
+        preparing = Preparing.from_json(raw["preparing"])
+        if classes:
+            return EnsembleClassifier(members, preparing, label, example, classes)
+        return EnsembleModel(members, preparing, label, example, task)
     if raw["kind"] == "estimator":
         estimator = _READ[raw["library"]](_inside(root, raw["file"]))
-        return EstimatorModel(
-            estimator,
-            raw["library"],
-            raw["class"],
-            raw["signature"],
-            raw["label"],
-            raw["example"],
-            raw["task"],
-        )
+        given = (estimator, raw["library"], raw["class"], raw["signature"], label, example)
+        if classes:
+            return EstimatorClassifier(*given, classes)
+        return EstimatorModel(*given, task)
     raise FailedError(f"the model is of unknown kind {raw['kind']!r}")
 
 
@@ -184,11 +192,10 @@ def _save_members(model: EnsembleModel, root: Path) -> list[dict[str, Any]]:
     return described
 
 
-def _load_member(root: Path, raw: Mapping[str, Any]) -> Member:
+def _load_member(root: Path, raw: Mapping[str, Any], classes: int) -> Member:
     read = _READ[_LIBRARY[raw["kind"]]]
-    return Member(
-        raw["kind"], raw["params"], tuple(read(_inside(root, f)) for f in raw["files"]), raw["weight"]
-    )
+    parts = tuple(read(_inside(root, f)) for f in raw["files"])
+    return Member(raw["kind"], raw["params"], parts, raw["weight"], classes)
 
 
 def _write_lightgbm(part: Any, path: Path) -> None:

@@ -69,7 +69,7 @@ def test_the_baseline_is_the_training_mean() -> None:
     got = baseline_metrics("regression", np.array([1.0, 3.0]), np.array([2.0, 4.0]))
     assert got["mae"] == 1.0 and got["spearman"] is None
     with pytest.raises(NotYetError):
-        baseline_metrics("classification", np.ones(1), np.ones(1))
+        baseline_metrics("forecasting", np.ones(1), np.ones(1))
 
 
 def test_flaml_is_named_with_its_install_command_when_missing(

@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 from scipy.stats import spearmanr
 from sklearn import metrics as sk
 
-from esml_engine.errors import NotYetError, UsageError
+from esml_engine.errors import UsageError
 from esml_engine.training.facts import DIRECTION, TASK_METRICS
-from esml_engine.training.metrics import metric, metrics_for, regression_metrics
+from esml_engine.training.metrics import metric, regression_metrics
 
 NUMBER = st.floats(-1e6, 1e6, allow_nan=False).map(lambda v: round(v, 3))
 PAIRS = st.lists(st.tuples(NUMBER, NUMBER), min_size=2, max_size=40)
@@ -63,7 +63,5 @@ def test_what_can_not_be_scored_is_refused(y: list[float], pred: list[float]) ->
 def test_every_task_metric_has_a_direction() -> None:
     assert {m for names in TASK_METRICS.values() for m in names} == set(DIRECTION)
     assert set(regression_metrics([1.0, 2.0], [1.0, 2.0])) == set(TASK_METRICS["regression"])
-    with pytest.raises(NotYetError):
-        metrics_for("classification")
     with pytest.raises(UsageError):
         metric("auc", [1.0], [1.0])

@@ -121,7 +121,7 @@ def test_rows_without_a_label_are_left_out() -> None:
 
 def test_what_can_not_be_learned_is_refused(diabetes: dict[str, pa.Table]) -> None:
     with pytest.raises(NotYetError):
-        search(diabetes["gold_train"], None, label="target", profile=Profile(), task="classification")
+        search(diabetes["gold_train"], None, label="target", profile=Profile(), task="forecasting")
     with pytest.raises(UsageError, match="no column"):
         search(diabetes["gold_train"], None, label="goal", profile=Profile())
     with pytest.raises(UsageError, match="regression needs numbers"):
@@ -150,7 +150,12 @@ def test_wrong_settings_are_refused(raw: dict[str, Any]) -> None:
 
 
 def test_settings_have_defaults() -> None:
-    assert Profile.parse({}) == Profile()
+    assert Profile.parse({}) == Profile(metric="rmse")
+    assert Profile.parse({"metric": ""}, "classification") == Profile(metric="auc")
+    assert Profile().metric_for("classification") == "auc"
+    with pytest.raises(SettingsError, match="rmse") as e:
+        Profile.parse({"metric": "rmse"}, "classification")
+    assert "log_loss" in e.value.hint
     assert Profile.parse({"estimators": ["linear"]}).estimators == ("linear",)
 
 

@@ -63,7 +63,7 @@ def test_an_earlier_attempt_is_closed_as_killed(make_job: Any) -> None:
 
 def test_other_tasks_and_modes_are_refused(make_job: Any) -> None:
     with pytest.raises(NotYetError):
-        train(make_job(task="classification"))
+        train(make_job(task="forecasting"))
     with pytest.raises(UsageError, match="mode"):
         train(make_job(run="r2", mode="magic"))
 

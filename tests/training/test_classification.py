@@ -1,0 +1,422 @@
+"""Classification from rows to answers: classes, metrics beside scikit-learn's, search, storage, single rows."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from sklearn import datasets
+from sklearn import metrics as sk
+
+from esml_engine.errors import UsageError
+from esml_engine.training import storage
+from esml_engine.training.answers import Answers, answers_of, metrics_of
+from esml_engine.training.baselines import baseline_metrics
+from esml_engine.training.class_model import EnsembleClassifier
+from esml_engine.training.classes import Classes, classes_of, places_of
+from esml_engine.training.facts import TASK_METRICS, Profile
+from esml_engine.training.importance import permutation_importance
+from esml_engine.training.leakage import leaks
+from esml_engine.training.metrics import classification_metrics, confusion, metric
+from esml_engine.training.plan import LARGE_ROWS, plan_for
+from esml_engine.training.portfolio import Search, folds_of, search
+
+Tables = Mapping[str, pa.Table]
+
+
+def parts_of(load: Any, label: Any) -> Tables:
+    """60/20/20 of a bundled table, its classes through `label`, with a gap and a category."""
+    data = load(as_frame=True)
+    frame = data.frame.sample(frac=1, random_state=1).reset_index(drop=True)
+    frame["target"] = [label(data, t) for t in frame["target"]]
+    first = frame.columns[0]
+    frame["size"] = np.where(frame[first] > frame[first].median(), "large", "small")
+    frame.loc[::11, first] = np.nan
+    table = pa.Table.from_pandas(frame, preserve_index=False)
+    a, b = int(0.6 * len(frame)), int(0.8 * len(frame))
+    return {"train": table.slice(0, a), "validate": table.slice(a, b - a), "test": table.slice(b)}
+
+
+def found_in(tables: Tables, **profile: Any) -> Search:
+    settings = {"seconds": 600, "trials": 5, "folds": 3, **profile}
+    return search(
+        tables["train"],
+        tables["validate"],
+        label="target",
+        task="classification",
+        profile=Profile(**settings),
+    )
+
+
+@pytest.fixture(scope="module")
+def cancer() -> tuple[Tables, Search]:
+    """Two classes, as texts."""
+    tables = parts_of(datasets.load_breast_cancer, lambda d, t: str(d.target_names[t]))
+    return tables, found_in(tables)
+
+
+@pytest.fixture(scope="module")
+def wine() -> tuple[Tables, Search]:
+    """Three classes, as numbers that do not begin at 0."""
+    tables = parts_of(datasets.load_wine, lambda d, t: 10 * (int(t) + 1))
+    return tables, found_in(tables)
+
+
+# metrics
+
+
+def judged(rows: list[tuple[int, list[float]]]) -> tuple[Any, Any, Any]:
+    truth = np.array([t for t, _ in rows])
+    raw = np.array([p for _, p in rows]) + 0.01
+    probability = raw / raw.sum(axis=1, keepdims=True)
+    return truth, probability.argmax(axis=1), probability
+
+
+SHARE = st.floats(0, 1).map(lambda v: round(v, 2))
+
+
+def rows_of(classes: int) -> Any:
+    row = st.tuples(st.integers(0, classes - 1), st.lists(SHARE, min_size=classes, max_size=classes))
+    return st.lists(row, min_size=2, max_size=40)
+
+
+@given(rows_of(2))
+def test_metrics_of_two_classes_are_those_of_scikit_learn(rows: list[tuple[int, list[float]]]) -> None:
+    truth, said, probability = judged(rows)
+    got = classification_metrics(truth, said, probability)
+    assert set(got) == set(TASK_METRICS["classification"])
+    for name, function in (
+        ("precision", sk.precision_score),
+        ("recall", sk.recall_score),
+        ("f1", sk.f1_score),
+    ):
+        value = function(truth, said, zero_division=np.nan)
+        assert got[name] == (None if np.isnan(value) else pytest.approx(value))
+    assert got["accuracy"] == pytest.approx(sk.accuracy_score(truth, said))
+    assert got["log_loss"] == pytest.approx(sk.log_loss(truth, probability, labels=[0, 1]))
+    if len(set(truth)) == 2:
+        assert got["auc"] == pytest.approx(sk.roc_auc_score(truth, probability[:, 1]))
+    else:
+        assert got["auc"] is None
+    if len(set(truth)) == 2 and len(set(said)) == 2:
+        assert got["mcc"] == pytest.approx(sk.matthews_corrcoef(truth, said))
+    else:
+        assert got["mcc"] is None
+
+
+@given(rows_of(4))
+def test_metrics_of_many_classes_are_those_of_scikit_learn(rows: list[tuple[int, list[float]]]) -> None:
+    truth, said, probability = judged(rows)
+    got = classification_metrics(truth, said, probability)
+    for name, function in (
+        ("precision", sk.precision_score),
+        ("recall", sk.recall_score),
+        ("f1", sk.f1_score),
+    ):
+        assert got[name] == pytest.approx(function(truth, said, average="weighted", zero_division=0))
+    assert got["log_loss"] == pytest.approx(sk.log_loss(truth, probability, labels=[0, 1, 2, 3]))
+    if len(set(truth)) > 1 and len(set(said)) > 1:
+        assert got["mcc"] == pytest.approx(sk.matthews_corrcoef(truth, said))
+    if len(set(truth)) == 4:
+        expected = sk.roc_auc_score(truth, probability, multi_class="ovr", average="weighted")
+        assert got["auc"] == pytest.approx(expected)
+
+
+def test_a_class_that_the_test_rows_lack_takes_no_part() -> None:
+    truth, probability = np.array([0, 0, 2]), np.array([[0.8, 0.1, 0.1], [0.5, 0.4, 0.1], [0.1, 0.3, 0.6]])
+    got = classification_metrics(truth, probability.argmax(axis=1), probability)
+    assert got["auc"] == 1.0 and got["accuracy"] == got["f1"] == got["mcc"] == 1.0
+
+
+def test_a_class_that_the_model_does_not_know_is_wrong_whatever_it_says() -> None:
+    probability = np.array([[0.9, 0.1], [0.2, 0.8], [0.7, 0.3], [0.4, 0.6]])
+    truth, said = np.array([0, 1, -1, 1]), probability.argmax(axis=1)
+    got = classification_metrics(truth, said, probability)
+    # as three classes of which the third is never predicted
+    three = np.column_stack([probability, np.zeros(4)])
+    truth_of_three = np.where(truth < 0, 2, truth)
+    assert got["accuracy"] == 0.75
+    assert got["recall"] == pytest.approx(0.75)
+    expected = sk.precision_score(truth_of_three, said, average="weighted", zero_division=0)
+    assert got["precision"] == pytest.approx(expected)
+    assert got["mcc"] == pytest.approx(sk.matthews_corrcoef(truth_of_three, said))
+    assert got["auc"] == pytest.approx(
+        sk.roc_auc_score(truth_of_three, three, multi_class="ovr", average="weighted")
+    )
+    assert got["log_loss"] == pytest.approx(sk.log_loss(truth_of_three, three, labels=[0, 1, 2]))
+    assert confusion(truth, said, ["a", "b"]) == {
+        "classes": ["a", "b"],
+        "matrix": [[1, 0], [0, 2]],
+        "unknown": [1, 0],
+    }
+
+
+@given(rows_of(3))
+def test_the_confusion_matrix_is_scikit_learn_s(rows: list[tuple[int, list[float]]]) -> None:
+    truth, said, _ = judged(rows)
+    got = confusion(truth, said, ["a", "b", "c"])
+    assert got["matrix"] == sk.confusion_matrix(truth, said, labels=[0, 1, 2]).tolist()
+    assert got["unknown"] == [0, 0, 0]
+
+
+def test_what_can_not_be_judged_is_refused() -> None:
+    good = np.array([[0.5, 0.5]])
+    for truth, said, probability in (
+        ([], [], np.zeros((0, 2))),
+        ([0, 1], [0, 1], good),
+        ([0], [0], np.array([[np.nan, 1]])),
+    ):
+        with pytest.raises(UsageError):
+            classification_metrics(truth, said, probability)
+    with pytest.raises(UsageError, match="probabilities"):
+        metric("auc", [1.0], [1.0])
+
+
+def test_the_baseline_is_the_majority_with_the_frequencies() -> None:
+    got = baseline_metrics("classification", np.array([1, 1, 1, 0]), np.array([0, 1]))
+    assert got["accuracy"] == 0.5 and got["auc"] == 0.5 and got["mcc"] is None
+    assert got["log_loss"] == pytest.approx(-(np.log(0.25) + np.log(0.75)) / 2)
+
+
+# classes
+
+
+@pytest.mark.parametrize(
+    ("column", "values", "names"),
+    [
+        (pa.array(["b", None, "a"]), ("a", "b"), ("a", "b")),
+        (pa.array(["b", "a"]).dictionary_encode(), ("a", "b"), ("a", "b")),
+        (pa.array([10, 9, 10], pa.int8()), (9, 10), ("9", "10")),
+        (pa.array([2.0, 1.0, None]), (1, 2), ("1", "2")),
+        (pa.array([True, False]), (False, True), ("false", "true")),
+    ],
+)
+def test_classes_keep_their_kind(column: Any, values: tuple[Any, ...], names: tuple[str, ...]) -> None:
+    table = pa.table({"y": column})
+    classes = classes_of([table], "y")
+    assert classes.values == values and [type(v) for v in classes.values] == [type(v) for v in values]
+    assert classes.names == names
+    rows, places = places_of(table, "y", classes)
+    assert rows.num_rows == len(places) == len(column) - column.null_count
+    assert classes.labels(places).tolist() == [v for v in column.to_pylist() if v is not None]
+    assert json.loads(json.dumps(values)) == list(values)
+
+
+@pytest.mark.parametrize(
+    ("column", "says"),
+    [
+        (pa.array([1.5, 2.0]), "double"),
+        (pa.array(["a", "a"]), "two classes"),
+        (pa.array([None, None], pa.string()), "no value"),
+        (pa.array(list(range(101))), "101 classes"),
+        (pa.array(["Yes", "yes"]), "case"),
+    ],
+)
+def test_labels_that_are_no_classes_are_refused(column: Any, says: str) -> None:
+    with pytest.raises(UsageError, match=says):
+        classes_of([pa.table({"y": column})], "y")
+
+
+def test_a_class_unknown_or_of_another_kind() -> None:
+    table = pa.table({"y": ["a", "z"]})
+    assert places_of(table, "y", Classes(("a", "b")))[1].tolist() == [0, -1]
+    with pytest.raises(UsageError, match="texts, the model's classes are whole numbers"):
+        places_of(table, "y", Classes((0, 1)))
+    with pytest.raises(UsageError, match="true and false"):
+        places_of(pa.table({"y": [True]}), "y", Classes((0, 1)))
+
+
+@given(st.integers(2, 6), st.lists(st.integers(0, 3), min_size=6, max_size=60), st.integers(0, 99))
+def test_each_class_is_spread_evenly_over_the_folds(folds: int, labels: list[int], seed: int) -> None:
+    places = np.array(labels)
+    fold_of = folds_of(places, len(places), folds, seed)
+    assert set(fold_of.tolist()) == set(range(folds))
+    for place in set(labels):
+        sizes = np.bincount(fold_of[places == place], minlength=folds)
+        assert np.ptp(sizes) <= 1
+
+
+def test_perpetual_classifies_only_many_rows_of_two_classes() -> None:
+    kinds = [{k for k, _ in plan_for(*n)} for n in ((300, 2), (LARGE_ROWS, 2), (LARGE_ROWS, 3))]
+    assert ["perpetual" in k for k in kinds] == [False, True, False]
+
+
+# search
+
+
+@pytest.mark.parametrize("name", ["cancer", "wine"])
+def test_it_learns_and_is_the_same_after_loading(
+    name: str, request: pytest.FixtureRequest, tmp_path: Path
+) -> None:
+    tables, found = request.getfixturevalue(name)
+    assert len(found.trials) == 5 and not found.failures
+    model = found.model()
+    got = metrics_of(answers_of(model, tables["test"]))
+    _, y_train = places_of(tables["train"], "target", model.classes)
+    _, y_test = places_of(tables["test"], "target", model.classes)
+    trivial = baseline_metrics("classification", y_train, y_test)
+    assert got["log_loss"] < 0.35 * trivial["log_loss"] and got["auc"] > 0.97 and got["accuracy"] > 0.9
+    every = EnsembleClassifier(
+        [replace(m, weight=1 / len(found.members)) for m in found.members],
+        found.preparing,
+        "target",
+        found.example,
+        found.classes,
+    )
+    loaded = storage.load(tmp_path / "m", storage.save(every, tmp_path / "m"))
+    assert isinstance(loaded, EnsembleClassifier) and loaded.task == "classification"
+    assert loaded.classes == found.classes and loaded.signature == every.signature
+    np.testing.assert_allclose(
+        loaded.predict_proba(tables["test"]), every.predict_proba(tables["test"]), rtol=1e-9
+    )
+    assert loaded.predict(tables["test"]).tolist() == every.predict(tables["test"]).tolist()
+    # single rows of each kind, strange ones too
+    test = tables["test"].select(loaded.features)
+    gap = {**loaded.example, "size": "huge", loaded.features[1]: None}
+    rows = pa.concat_tables([test, pa.Table.from_pylist([gap], schema=test.schema)])
+    columns = {n: rows.column(n).to_pylist() for n in loaded.features}
+    for member in loaded.members:
+        alone = EnsembleClassifier(
+            [replace(member, weight=1.0)], loaded.preparing, "target", loaded.example, loaded.classes
+        )
+        singly = [
+            alone.decide_columns({k: [v[i]] for k, v in columns.items()}).probability
+            for i in range(rows.num_rows)
+        ]
+        exact = 1e-6 if member.kind == "xgboost" else 1e-11
+        whole = alone.predict_proba(rows)
+        np.testing.assert_allclose(np.vstack(singly), whole, rtol=exact, atol=exact, err_msg=member.kind)
+        np.testing.assert_allclose(whole.sum(axis=1), 1)
+    said = loaded.predict_all({k: v[:2] for k, v in columns.items()})
+    assert said["prediction"] == loaded.predict(rows.slice(0, 2)).tolist()
+    assert list(said["probability"]) == list(loaded.classes.names)
+    assert type(said["prediction"][0]) is type(found.classes.values[0])
+    json.dumps(said, allow_nan=False)
+    nothing = loaded.predict_all({k: [] for k in loaded.features})
+    assert nothing["prediction"] == [] and loaded.predict(rows.slice(0, 0)).shape == (0,)
+
+
+def test_limited_by_trials_it_is_deterministic(wine: tuple[Tables, Search]) -> None:
+    tables, first = wine
+    again = found_in(tables)
+    assert [(t.estimator, t.loss) for t in first.trials] == [(t.estimator, t.loss) for t in again.trials]
+    np.testing.assert_array_equal(
+        first.model().predict_proba(tables["test"]), again.model().predict_proba(tables["test"])
+    )
+
+
+def test_a_trial_s_loss_is_the_profile_s_metric(cancer: tuple[Tables, Search]) -> None:
+    tables, found = cancer
+    best = found.best_of_families()["linear"]
+    trial = next(t for t in found.trials if t.estimator == "linear")
+    assert trial.loss == pytest.approx(-metrics_of(answers_of(best, tables["validate"]))["auc"])
+    by_loss = found_in(tables, metric="log_loss", trials=1)
+    best = by_loss.best_of_families()["lightgbm"]
+    assert by_loss.trials[0].loss == pytest.approx(
+        metrics_of(answers_of(best, tables["validate"]))["log_loss"]
+    )
+
+
+def test_rare_and_unknown_classes_end_in_an_answer() -> None:
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(300, 2))
+    label = np.where(x[:, 0] > 1.5, "rare", "common").astype(object)
+    label[7], label[250], label[251] = "once", "never seen", None
+    table = pa.table({"x": x[:, 0], "z": x[:, 1], "target": pa.array(label.tolist())})
+    tables = {"train": table.slice(0, 200), "validate": table.slice(200, 40), "test": table.slice(240)}
+    found = found_in(tables, trials=4, learn_from_validate=True)
+    assert found.classes.values == ("common", "once", "rare") and not found.failures
+    answers = answers_of(found.model(), tables["test"])
+    assert answers.rows == 59 and (answers.truth == -1).sum() == 1
+    got = metrics_of(answers)
+    assert got["accuracy"] > 0.9 and all(v is not None for v in got.values())
+    assert metrics_of(replace(answers, truth=np.full(59, -1)))["auc"] is None
+
+
+def test_imbalance_keeps_probabilities_honest() -> None:
+    x, y = datasets.make_classification(
+        1_500, 6, n_informative=4, weights=[0.96], flip_y=0.01, random_state=0
+    )
+    frame = {f"x{i}": x[:, i] for i in range(6)}
+    table = pa.table({**frame, "target": y.astype(bool)})
+    tables = {"train": table.slice(0, 900), "validate": table.slice(900, 300), "test": table.slice(1_200)}
+    model = found_in(tables, trials=3).model()
+    assert model.classes.values == (False, True)
+    said = model.predict_proba(tables["test"])[:, 1]
+    assert abs(said.mean() - y[1_200:].mean()) < 0.02
+    got = metrics_of(answers_of(model, tables["test"]))
+    trivial = baseline_metrics("classification", y[:900], y[1_200:])
+    assert got["auc"] > 0.8 and got["log_loss"] < trivial["log_loss"]
+
+
+# insight
+
+
+def test_importance_and_leaks() -> None:
+    rng = np.random.default_rng(0)
+    n = 400
+    strong, noise = rng.normal(size=n), rng.normal(size=n)
+    label = np.where(strong + 0.3 * rng.normal(size=n) > 0, "yes", "no")
+    table = pa.table({"strong": strong, "noise": noise, "target": label})
+    found = search(
+        table,
+        None,
+        label="target",
+        task="classification",
+        profile=Profile(seconds=60, trials=1, folds=2, estimators=("linear",)),
+    )
+    classes = classes_of([table], "target")
+    _, y = places_of(table, "target", classes)
+    ranked, _ = permutation_importance(found.model(), table, y, metric="auc", seed=1)
+    assert [i.column for i in ranked] == ["strong", "noise"] and ranked[0].importance > 0.2
+    apart = y + 0.9 * rng.random(n)
+    told = table.append_column("apart", pa.array(apart)).append_column("code", pa.array(10 - 3 * y))
+    told = told.append_column("word", pa.array(np.where(y > 0, "p", "q")))
+    told = told.append_column("half", pa.array(np.where(y > 0, rng.integers(0, 2, n), 0)))
+    got = leaks(told, y.astype(float), leave_out=["target"], classes=True)
+    assert [(k.column, k.kind) for k in got] == [
+        ("apart", "determines"),
+        ("code", "scaled"),
+        ("word", "determines"),
+    ]
+
+
+@pytest.mark.parametrize("load", [datasets.load_breast_cancer, datasets.load_wine, datasets.load_iris])
+def test_real_tables_do_not_leak(load: Any) -> None:
+    frame = load(as_frame=True).frame
+    table = pa.Table.from_pandas(frame, preserve_index=False)
+    assert leaks(table, frame["target"].to_numpy(float), leave_out=["target"], classes=True) == []
+
+
+def test_answers_hold_places_and_names(wine: tuple[Tables, Search]) -> None:
+    tables, found = wine
+    answers = answers_of(found.model(), tables["test"])
+    assert isinstance(answers, Answers) and answers.classes == ("10", "20", "30")
+    assert answers.probability is not None and answers.probability.shape == (answers.rows, 3)
+    assert set(answers.truth.tolist()) <= {0, 1, 2}
+
+
+def test_flaml_searches_classes(cancer: tuple[Tables, Search], tmp_path: Path) -> None:
+    pytest.importorskip("flaml")
+    from esml_engine.training.flaml_search import search_flaml
+
+    tables, _ = cancer
+    profile = Profile(seconds=3, trials=6, search="flaml")
+    found = search_flaml(
+        tables["train"], tables["validate"], label="target", task="classification", profile=profile
+    )
+    loaded = storage.load(tmp_path / "m", storage.save(found.model(), tmp_path / "m"))
+    assert isinstance(loaded, EnsembleClassifier)
+    got = metrics_of(answers_of(loaded, tables["test"]))
+    assert got["auc"] is not None and got["auc"] > 0.95
+    single = loaded.predict_all({k: [v] for k, v in loaded.example.items()})
+    whole = loaded.predict_proba(tables["train"].slice(0, 1))
+    np.testing.assert_allclose([p[0] for p in single["probability"].values()], whole[0], rtol=1e-5, atol=1e-6)
