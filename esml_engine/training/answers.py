@@ -68,6 +68,12 @@ def answers_of(model: Predictor, test: pa.Table, train: pa.Table | None = None) 
     if model.task == "regression":
         rows, truth = labels(test, model.label)
         return Answers(model.task, truth, np.asarray(model.predict(rows), dtype=np.float64))
+    if model.task == "forecasting":
+        from esml_engine.training.series.judging import answers_of_series
+        from esml_engine.training.series.model import SeriesModel
+
+        assert isinstance(model, SeriesModel)
+        return answers_of_series(model, test, train)
     raise NotYetError(f"answers for task '{model.task}' are not built yet")
 
 
@@ -79,4 +85,8 @@ def metrics_of(answers: Answers) -> Metrics:
     """
     if answers.task == "regression":
         return regression_metrics(answers.truth, answers.prediction)
+    if answers.task == "forecasting":
+        from esml_engine.training.series.measures import forecasting_metrics
+
+        return forecasting_metrics(answers)
     raise NotYetError(f"metrics of task '{answers.task}' are not built yet")

@@ -39,6 +39,7 @@ PRIMARY_METRIC: dict[str, str] = {"regression": "rmse", "classification": "auc",
 Value = float | None
 
 ESTIMATORS: tuple[str, ...] = ("lightgbm", "xgboost", "extra_trees", "linear", "perpetual")
+FORECASTERS: tuple[str, ...] = ("theta", "ets", "linear", "lightgbm", "mstl")
 SEARCHES: tuple[str, ...] = ("portfolio", "flaml")
 
 
@@ -90,10 +91,11 @@ class Profile:
             raise SettingsError(f"train folds must be 2 to 50, not {self.folds}")
         if self.search not in SEARCHES:
             raise SettingsError(f"unknown search '{self.search}'", hint=f"one of: {', '.join(SEARCHES)}")
-        wrong = [e for e in self.estimators if e not in ESTIMATORS]
+        known = dict.fromkeys((*ESTIMATORS, *(FORECASTERS if task == "forecasting" else ())))
+        wrong = [e for e in self.estimators if e not in known]
         if wrong or not self.estimators:
             said = f"unknown estimator '{wrong[0]}'" if wrong else "no estimator is allowed"
-            raise SettingsError(said, hint=f"known: {', '.join(ESTIMATORS)}")
+            raise SettingsError(said, hint=f"known: {', '.join(known)}")
         if self.metric not in TASK_METRICS.get(task, ()):
             raise SettingsError(
                 f"metric '{self.metric}' does not belong to task '{task}'",
