@@ -215,6 +215,19 @@ class ModelSettings(_WithPolicy):
     rnd: dict[Env, bool] = Field(default_factory=dict)
     forecast: ForecastSettings = Field(default_factory=ForecastSettings)
 
+    @model_validator(mode="before")
+    @classmethod
+    def _forecasts_by_time(cls, raw: Any) -> Any:
+        """A forecast is judged on later rows: its split goes by time, said or not."""
+        if not isinstance(raw, Mapping) or raw.get("task") != "forecasting":
+            return raw
+        split = raw.get("split") or {}
+        if not isinstance(split, Mapping):
+            return raw
+        if split.get("by", "time") != "time":
+            raise ValueError('split.by must be "time" for forecasting')
+        return {**raw, "split": {**split, "by": "time"}}
+
 
 BUILT_IN_PRICES: dict[str, float | str] = {
     "local.small": 0.10,

@@ -16,9 +16,10 @@ from esml_engine.lake.specs import archive, code_hash, job_spec, step_file
 from esml_engine.refs import ModelRef
 from esml_engine.runs import records as runs
 from esml_engine.runs.facts import JobResult, JobSpec
-from esml_engine.settings import TrainSettings
+from esml_engine.settings import ModelSettings, TrainSettings
 from esml_engine.store import schema as t
 from esml_engine.training import records
+from esml_engine.training.facts import allowed_forecasters
 from esml_engine.training.gates import Evidence, Verdict, judge
 
 OVERHEAD_SECONDS = (
@@ -44,6 +45,27 @@ def profile_of(site: Site, ref: ModelRef, env: str, asked: dict[str, Any]) -> Tr
     return profile
 
 
+def check_forecast(settings: ModelSettings, ref: ModelRef) -> None:
+    """What a forecasting model must say before it trains.
+
+    Raises:
+        UsageError: the time column is missing. NotYetError: several series, or custom training.
+    """
+    if not settings.forecast.time_column:
+        raise UsageError(f"{ref} has no time column", hint="set forecast.time_column in model.toml")
+    if settings.forecast.series:
+        raise NotYetError(
+            "many series come later", hint="leave forecast.series empty: one row per timestamp trains now"
+        )
+
+
+def members_of(settings: ModelSettings, profile: TrainSettings) -> tuple[str, ...]:
+    """Estimators that a training may use, for the plan."""
+    if settings.task == "forecasting":
+        return allowed_forecasters(profile.estimators)
+    return tuple(profile.estimators)
+
+
 class Train:
     """`params`: profile, budget (seconds)."""
 
@@ -57,9 +79,12 @@ class Train:
         settings = site.settings.model(ref)
         if settings.task == "analytics":
             raise UsageError(f"{ref} is an analytics model: its way ends at gold", hint=f"esml refine {ref}")
-        if settings.task != "regression":
+        if settings.task == "forecasting":
+            check_forecast(settings, ref)
+        elif settings.task != "regression":
             raise NotYetError(
-                f"training for {settings.task} comes with the next version", hint="regression works now"
+                f"training for {settings.task} comes with the next version",
+                hint="regression and forecasting work now",
             )
         if not settings.label:
             raise UsageError(f"{ref} has no label", hint="set label in model.toml")
@@ -69,6 +94,8 @@ class Train:
                 f"{ref} has no split in {call.env} yet", hint=f"esml split {ref} --env {call.env}"
             )
         profile = profile_of(site, ref, call.env, call.params)
+        if profile.mode == "custom" and settings.task == "forecasting":
+            raise NotYetError("a forecast by your own train.py comes later", hint='set mode = "automl"')
         custom = step_file(site.root, ref, "train") if profile.mode == "custom" else None
         if profile.mode == "custom" and custom is None:
             raise NotFoundError(
@@ -79,7 +106,7 @@ class Train:
         rows = have["gold_train"].rows
         return Draft(
             will=(
-                f"train {'steps/train.py' if custom else ', '.join(profile.estimators)} on gold_train v{have['gold_train'].version} ({rows} rows), at most {profile.seconds:g} s and {profile.trials} trials",
+                f"train {'steps/train.py' if custom else ', '.join(members_of(settings, profile))} on gold_train v{have['gold_train'].version} ({rows} rows), at most {profile.seconds:g} s and {profile.trials} trials",
                 f"score on gold_test v{have['gold_test'].version} ({have['gold_test'].rows} rows) beside the baseline",
                 "register the model; make it champion when it passes the gates",
             ),
@@ -93,6 +120,7 @@ class Train:
                 "label": settings.label,
                 "key": settings.key,
                 "task": settings.task,
+                **({"forecast": settings.forecast.model_dump()} if settings.task == "forecasting" else {}),
             },
             size=float(rows),
             bound_seconds=profile.seconds + OVERHEAD_SECONDS,
@@ -113,7 +141,7 @@ class Train:
         now_champion = records.champion(site.store, ref, env)
         old = records.get_version(site.store, ref, env, now_champion["version"]) if now_champion else None
         params = {
-            "task": settings.task, "label": settings.label, "key": settings.key, "ignore": [], "profile": {k: v for k, v in profile.items() if k != "mode"}, "gates": settings.gates.model_dump(),
+            "task": settings.task, "label": settings.label, "key": settings.key, "ignore": [], "forecast": settings.forecast.model_dump(), "profile": {k: v for k, v in profile.items() if k != "mode"}, "gates": settings.gates.model_dump(),
             "champion": {"folder": site.outside(old["folder"]), "sha256": old["sha256"], "version": old["version"]} if old else None,
             "experiment": f"{ref.project}-{ref.model}", "mode": profile.get("mode", "automl"),
             "code": (archive(desk, step_file(site.root, ref, "train")) or {}).get("path") if profile.get("mode") == "custom" else None,
@@ -195,7 +223,7 @@ def register(call: Call, training_run: str, desk: Desk) -> dict[str, Any]:
         "object": str(ref), "version": version, "env": env, "registry_version": registry, "run": training_run, "mlflow_run": value["mlflow_run"], "task": site.settings.model(ref).task,
         "estimator": value["estimator"], "metrics": value["metrics"], "baseline": value["baseline"], "sha256": value["sha256"], "folder": site.inside(value["model_folder"]),
         "inputs": pins, "at": now(), "by": desk.actor.rights, "rnd": False,
-        "detail": {k: value.get(k) for k in ("trials", "importance", "importance_sampled_rows", "signature", "example", "leakage", "packages", "seconds_used", "artifact_uri")},
+        "detail": {k: value.get(k) for k in ("trials", "importance", "importance_sampled_rows", "signature", "example", "leakage", "packages", "seconds_used", "artifact_uri", "backtest", "forecast", "importance_reason", "warnings")},
     }  # fmt: skip
     gates = [asdict(g) for g in verdict.gates]
 

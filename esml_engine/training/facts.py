@@ -175,6 +175,22 @@ class Evidence:
     primary: str | None = None
 
 
+def allowed_forecasters(estimators: Sequence[str]) -> tuple[str, ...]:
+    """Members of a forecast that a profile allows; the built-in list (which knows no forecasters) allows all.
+
+    Raises:
+        SettingsError: none is left.
+    """
+    if set(estimators) == set(ESTIMATORS):
+        return FORECASTERS
+    kept = tuple(f for f in FORECASTERS if f in estimators)
+    if not kept:
+        raise SettingsError(
+            f"none of {', '.join(estimators)} forecasts", hint=f"choose of {', '.join(FORECASTERS)}"
+        )
+    return kept
+
+
 def loss_of(metric: str, value: float | None) -> float | None:
     """A metric's value as a loss (lower is better); None stays None."""
     return None if value is None else -DIRECTION[metric] * value

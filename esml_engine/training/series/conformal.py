@@ -40,4 +40,4 @@ def width_at(known: Floats, steps: NDArray[np.int64]) -> Floats:
     """
     last = len(known)
     inside = known[np.minimum(steps, last) - 1]
-    return np.where(steps > last, inside * np.sqrt(steps / last), inside)
+    return np.asarray(np.where(steps > last, inside * np.sqrt(steps / last), inside), dtype=np.float64)

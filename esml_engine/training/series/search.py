@@ -15,8 +15,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from esml_engine.errors import EsmlError, SettingsError, UsageError
-from esml_engine.training.facts import ESTIMATORS, FORECASTERS, Profile, Trial, loss_of
+from esml_engine.errors import EsmlError, UsageError
+from esml_engine.training.facts import Profile, Trial, allowed_forecasters, loss_of
 from esml_engine.training.series import classic, lags, measures
 from esml_engine.training.series.frames import Frame, Member
 
@@ -127,22 +127,6 @@ def settings_for(
     return [(k, p) for k, p in found if k in allowed and (k != "mstl" or seasons != (1,))]
 
 
-def allowed_of(estimators: Sequence[str]) -> tuple[str, ...]:
-    """Members that a profile allows; the built-in list of estimators (which knows no forecasters) allows all.
-
-    Raises:
-        SettingsError: none is left.
-    """
-    if set(estimators) == set(ESTIMATORS):
-        return FORECASTERS
-    kept = tuple(f for f in FORECASTERS if f in estimators)
-    if not kept:
-        raise SettingsError(
-            f"none of {', '.join(estimators)} forecasts", hint=f"choose of {', '.join(FORECASTERS)}"
-        )
-    return kept
-
-
 def fit_member(
     kind: str, params: dict[str, Any], frame: Frame, end: int, seasons: tuple[int, ...], seed: int
 ) -> Member:
@@ -186,7 +170,7 @@ def search(
     begun = time.monotonic()
     test = backtest_of(frame, observed, begin, horizon, seasons[0], profile.metric)
     end = int(test.origins[0])
-    wanted = settings_for(frame.y[:end], seasons, allowed_of(profile.estimators))[: profile.trials]
+    wanted = settings_for(frame.y[:end], seasons, allowed_forecasters(profile.estimators))[: profile.trials]
     tried: list[Tried] = []
     failures: list[dict[str, str]] = []
     for n, (kind, params) in enumerate(wanted):
