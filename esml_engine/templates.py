@@ -89,13 +89,23 @@ def model_toml(params: dict[str, Any], environments: list[str]) -> str:
 """
         for d in params["datasets"]
     )
+    members = (
+        '["theta", "ets", "linear", "lightgbm", "mstl"]'
+        if task == "forecasting"
+        else '["lightgbm", "xgboost", "extra_trees", "linear", "perpetual"]'
+    )
+    search = "" if task == "forecasting" else '# search = "portfolio"        # portfolio | flaml\n'
+    by = (
+        'by = "time"                   # oldest rows train, newest test'
+        if task == "forecasting"
+        else '# by = "key"                  # key | group | time'
+    )
     profiles = "".join(
         f'''[train.{e}]
 seconds = {15 if e == "dev" else 60}
 trials = 20
 folds = 5
-# search = "portfolio"        # portfolio | flaml
-# estimators = ["lightgbm", "xgboost", "extra_trees", "linear", "perpetual"]
+{search}# estimators = {members}
 metric = "{primary}"
 # seed = 1
 # mode = "automl"             # automl | custom (steps/train.py)
@@ -107,13 +117,16 @@ metric = "{primary}"
     if task == "forecasting":
         series = ", ".join(f'"{s}"' for s in params.get("series") or [])
         known = ", ".join(f'"{s}"' for s in params.get("known") or [])
+        fill_in = (
+            "" if params.get("time_column") else "              # FILL IN: the column of dates or timestamps"
+        )
         forecast = f'''
 [forecast]
-time_column = "{params.get("time_column") or ""}"
-series = [{series}]
-horizon = {params.get("horizon") or 1}
-frequency = "{params.get("frequency") or ""}"
-known = [{known}]
+time_column = "{params.get("time_column") or ""}"{fill_in}
+series = [{series}]                   # many series come later
+horizon = {params.get("horizon") or 1}                   # steps of one forecast
+frequency = "{params.get("frequency") or ""}"               # pandas' alias: D, B, W, MS, QS, h, 15min …; empty: inferred from regular timestamps
+known = [{known}]                    # numbers whose future is known when a forecast is asked for
 '''
     return f'''# One use case. Values that stand commented out are the defaults.
 task = "{task}"
@@ -125,7 +138,7 @@ train = 0.6
 validate = 0.2
 test = 0.2
 # seed = 1
-# by = "key"                  # key | group | time
+{by}
 # stratify = false            # true: the label's shares are equal on all sides, but a row's side then depends on the rows before it; by key alone it is the same in every environment
 # group = ""
 

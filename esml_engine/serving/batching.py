@@ -96,7 +96,8 @@ def _predict(group: Sequence[_Asked]) -> list[Predicted | Exception]:
     """Answers of a group (one model); when the model refuses it as a whole, each request is judged alone."""
     started = time.thread_time()
     scorer = group[0].scorer
-    together = _together(scorer, group) if len(group) > 1 else None
+    joins = len(group) > 1 and scorer.joins_requests
+    together = _together(scorer, group) if joins else None
     said = together if together is not None else [_alone(one) for one in group]
     scorer.seconds = time.thread_time() - started
     return said

@@ -46,6 +46,7 @@ class Scored:
     Args:
         request_id: of the whole call; requests that it was cut into are `<request_id>-<n>`.
         model_versions: that answered, ascending; more than one when traffic shifted or is split.
+        stale: a forecast filled timestamps between its history and the first one asked, or between two.
     """
 
     request_id: str
@@ -54,6 +55,7 @@ class Scored:
     probabilities: dict[str, list[Any]] = field(default_factory=dict)
     low: list[Any] | None = None
     high: list[Any] | None = None
+    stale: bool = False
 
 
 def score(
@@ -190,4 +192,5 @@ def _joined(request_id: str, answers: Sequence[dict[str, Any]]) -> Scored:
         [v for answer in answers for v in answer[side]] if all(side in answer for answer in answers) else None
         for side in ("low", "high")
     )
-    return Scored(request_id, predictions, versions, probabilities, low, high)
+    stale = any(bool(answer.get("stale")) for answer in answers)
+    return Scored(request_id, predictions, versions, probabilities, low, high, stale)

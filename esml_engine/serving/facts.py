@@ -17,7 +17,9 @@ class Predictor(Protocol):
     """A loaded model, as `esml_engine.training.storage.load(folder, sha256)` gives it.
 
     A model with more to say than its prediction also has `predict_all(columns)`, which answers
-    `{"prediction": …, "probability": {class: …}, "low": …, "high": …}` (all but the first optional).
+    `{"prediction": …, "probability": {class: …}, "low": …, "high": …, "more": {…}}` (all but the first optional;
+    `more` goes into the answer as it is, such as `"stale": true`). One whose answer rests on all rows of a request says
+    `joins_requests = False`.
     """
 
     signature: Sequence[Mapping[str, str]]  # {"name", "type"}

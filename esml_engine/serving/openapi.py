@@ -53,6 +53,10 @@ def with_score(document: dict[str, Any], scorer: Scorer | None) -> dict[str, Any
             },
             "low": {"type": "array", "items": {"type": "number"}},
             "high": {"type": "array", "items": {"type": "number"}},
+            "stale": {
+                "type": "boolean",
+                "description": "a forecast filled timestamps that were not asked for",
+            },
             "model_version": {"type": "integer"},
             "request_id": {"type": "string"},
         },

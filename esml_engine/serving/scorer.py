@@ -23,6 +23,7 @@ class Predicted:
     probability: dict[str, list[Any]] = field(default_factory=dict)
     low: list[Any] | None = None
     high: list[Any] | None = None
+    more: Mapping[str, Any] = field(default_factory=dict)  # what the model says about the whole answer
 
     def part(self, start: int, stop: int) -> Predicted:
         """The rows [start, stop)."""
@@ -31,6 +32,7 @@ class Predicted:
             {name: values[start:stop] for name, values in self.probability.items()},
             None if self.low is None else self.low[start:stop],
             None if self.high is None else self.high[start:stop],
+            self.more,
         )
 
     def document(self) -> dict[str, Any]:
@@ -40,7 +42,7 @@ class Predicted:
             out["probabilities"] = self.probability
         if self.low is not None:
             out["low"], out["high"] = self.low, self.high
-        return out
+        return {**out, **self.more}
 
     def frame(self, features: Mapping[str, list[Any]]) -> dict[str, Any]:
         """The ledger's frame of these rows."""
@@ -61,6 +63,8 @@ class Scorer:
         self.features = [str(column["name"]) for column in model.signature]
         self.example: dict[str, Any] = dict(model.example)
         self.seconds = 0.0  # processor time of the last group: says whether the model is called in a thread
+        # False: an answer rests on all rows of its request, so those of several callers stay apart
+        self.joins_requests: bool = getattr(model, "joins_requests", True)
         self._all: Callable[[Columns], Mapping[str, Any]] | None = getattr(model, "predict_all", None)
 
     def coerce(self, columns: Mapping[str, list[Any]]) -> Columns:
@@ -83,7 +87,7 @@ class Scorer:
         )
         probability = {str(name): _json(values) for name, values in (said.get("probability") or {}).items()}
         low, high = (None if said.get(side) is None else _json(said[side]) for side in ("low", "high"))
-        predicted = Predicted(_json(said["prediction"]), probability, low, high)
+        predicted = Predicted(_json(said["prediction"]), probability, low, high, said.get("more") or {})
         rows = len(next(iter(columns.values())))
         lists = [
             predicted.prediction,

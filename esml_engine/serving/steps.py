@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -44,7 +44,7 @@ def batch(job: JobContext) -> tuple[dict[str, Any], list[TableOut]]:
     Rows are numbered from 0 in the order of the input. Memory holds one chunk; DuckDB spills to the job's folder.
 
     Returns:
-        `{"request_id", "rows", "model_version"}`, and the append (none where no row is new).
+        `{"request_id", "rows", "model_version"}` (with `"stale": True` where a forecast filled timestamps), and the append (none where no row is new).
     """
     import pyarrow.parquet as pq
 
@@ -66,11 +66,13 @@ def batch(job: JobContext) -> tuple[dict[str, Any], list[TableOut]]:
     )
     size = int(job.params.get("chunk_rows", CHUNK_ROWS))
     count = 0
+    stale: list[Mapping[str, Any]] = []
     writer: pq.ParquetWriter | None = None
     schema: pa.Schema | None = None
     try:
         for chunk, total in _chunks(job, scorer, size):
-            rows, schema = _scored(scorer, shape, said, chunk, count, str(job.params.get("key") or ""))
+            key = str(job.params.get("key") or "")
+            rows, schema = _scored(scorer, shape, said, chunk, count, key, stale)
             if writer is None:
                 target.parent.mkdir(parents=True, exist_ok=True)
                 writer = pq.ParquetWriter(target, rows.schema, compression="zstd", compression_level=1)
@@ -85,6 +87,9 @@ def batch(job: JobContext) -> tuple[dict[str, Any], list[TableOut]]:
         "rows": count,
         "model_version": scorer.model_version,
     }
+    if stale:
+        job.log(f"warning: the forecast filled timestamps that were not asked for: {dict(stale[0])}")
+        value |= stale[0]
     if schema is None:
         return value, []
     file: FileOut = describe(folder, name, partition={PARTITION: day})
@@ -109,7 +114,13 @@ def _micros(moment: dt.datetime) -> int:
 
 
 def _scored(
-    scorer: Scorer, shape: Shape, said: Request, chunk: pa.Table, first_row: int, key: str
+    scorer: Scorer,
+    shape: Shape,
+    said: Request,
+    chunk: pa.Table,
+    first_row: int,
+    key: str,
+    stale: list[Mapping[str, Any]],
 ) -> tuple[pa.Table, pa.Schema]:
     """One chunk's scored rows as they lie in the file, and the table's schema (with the partition's column)."""
     try:
@@ -117,7 +128,10 @@ def _scored(
     except UsageError as error:
         message = f"{error.message} (rows counted from {first_row:,})" if first_row else error.message
         raise UsageError(message, hint=error.hint) from error
-    frame = scorer.predict(features).frame(features)
+    predicted = scorer.predict(features)
+    if predicted.more.get("stale"):
+        stale.append(predicted.more)
+    frame = predicted.frame(features)
     if key and key not in features and key in chunk.column_names:
         shape = replace(
             shape, features={**shape.features, key: stored_type(str(chunk.schema.field(key).type))}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
@@ -200,6 +201,19 @@ class ModelSettings(WithPolicy):
     serving: dict[Env, ServingSettings] = Field(default_factory=dict)
     rnd: dict[Env, bool] = Field(default_factory=dict)
     forecast: ForecastSettings = Field(default_factory=ForecastSettings)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _forecasts_by_time(cls, raw: Any) -> Any:
+        """A forecast is judged on later rows: its split goes by time, said or not."""
+        if not isinstance(raw, Mapping) or raw.get("task") != "forecasting":
+            return raw
+        split = raw.get("split") or {}
+        if not isinstance(split, Mapping):
+            return raw
+        if split.get("by", "time") != "time":
+            raise ValueError('split.by must be "time" for forecasting')
+        return {**raw, "split": {**split, "by": "time"}}
 
 
 BUILT_IN_PRICES: dict[str, float | str] = {

@@ -16,15 +16,20 @@ from esml_engine.lake.specs import archive, code_hash, job_spec, step_file
 from esml_engine.refs import ModelRef
 from esml_engine.runs import records as runs
 from esml_engine.runs.facts import JobResult, JobSpec
-from esml_engine.settings import TrainSettings
+from esml_engine.settings import ModelSettings, TrainSettings
 from esml_engine.store import schema as t
 from esml_engine.training import records
-from esml_engine.training.facts import Profile
+from esml_engine.training.facts import Profile, allowed_forecasters
 from esml_engine.training.gates import Evidence, Verdict, judge
 
 OVERHEAD_SECONDS = (
     300.0  # importance, logging, the champion's rows: on top of the profile's seconds, enforced
 )
+# what a version keeps of its training beside metrics
+_DETAIL = (
+    "trials", "importance", "importance_sampled_rows", "importance_reason", "signature", "example", "leakage", "packages", "seconds_used", "artifact_uri",
+    "classes", "confusion", "backtest", "forecast", "warnings",
+)  # fmt: skip
 _SIDES = ("gold_train", "gold_validate", "gold_test")
 
 
@@ -50,6 +55,27 @@ def profile_of(site: Site, ref: ModelRef, env: str, asked: dict[str, Any]) -> Tr
     return profile
 
 
+def check_forecast(settings: ModelSettings, ref: ModelRef) -> None:
+    """What a forecasting model must say before it trains.
+
+    Raises:
+        UsageError: the time column is missing. NotYetError: several series, or custom training.
+    """
+    if not settings.forecast.time_column:
+        raise UsageError(f"{ref} has no time column", hint="set forecast.time_column in model.toml")
+    if settings.forecast.series:
+        raise NotYetError(
+            "many series come later", hint="leave forecast.series empty: one row per timestamp trains now"
+        )
+
+
+def members_of(settings: ModelSettings, profile: TrainSettings) -> tuple[str, ...]:
+    """Estimators that a training may use, for the plan."""
+    if settings.task == "forecasting":
+        return allowed_forecasters(profile.estimators)
+    return tuple(profile.estimators)
+
+
 class Train:
     """`params`: profile, budget (seconds)."""
 
@@ -64,10 +90,12 @@ class Train:
         settings = site.settings.model(ref)
         if settings.task == "analytics":
             raise UsageError(f"{ref} is an analytics model: its way ends at gold", hint=f"esml refine {ref}")
-        if settings.task not in ("regression", "classification"):
+        if settings.task == "forecasting":
+            check_forecast(settings, ref)
+        elif settings.task not in ("regression", "classification"):
             raise NotYetError(
-                f"training for {settings.task} comes with the next version",
-                hint="regression and classification work now",
+                f"training for {settings.task} is not built",
+                hint="regression, classification and forecasting are",
             )
         if not settings.label:
             raise UsageError(f"{ref} has no label", hint="set label in model.toml")
@@ -77,17 +105,17 @@ class Train:
                 f"{ref} has no split in {call.env} yet", hint=f"esml split {ref} --env {call.env}"
             )
         profile = profile_of(site, ref, call.env, call.params)
+        if profile.mode == "custom" and settings.task == "forecasting":
+            raise NotYetError("a forecast by your own train.py comes later", hint='set mode = "automl"')
         custom = step_file(site.root, ref, "train") if profile.mode == "custom" else None
         if profile.mode == "custom" and custom is None:
             raise NotFoundError(
                 f"mode is custom but {ref} has no steps/train.py", hint='write it, or set mode = "automl"'
             )
-        if settings.rnd.get(call.env, False):  # type: ignore[call-overload]
-            raise NotYetError("R&D mode comes with the next version", hint=f"set rnd.{call.env} = false")
         rows = have["gold_train"].rows
         return Draft(
             will=(
-                f"train {'steps/train.py' if custom else ', '.join(profile.estimators)} on gold_train v{have['gold_train'].version} ({rows} rows), at most {profile.seconds:g} s and {profile.trials} trials",
+                f"train {'steps/train.py' if custom else ', '.join(members_of(settings, profile))} on gold_train v{have['gold_train'].version} ({rows} rows), at most {profile.seconds:g} s and {profile.trials} trials",
                 f"score on gold_test v{have['gold_test'].version} ({have['gold_test'].rows} rows) beside the baseline",
                 "register the model; make it champion when it passes the gates",
             ),
@@ -101,6 +129,7 @@ class Train:
                 "label": settings.label,
                 "key": settings.key,
                 "task": settings.task,
+                **({"forecast": settings.forecast.model_dump()} if settings.task == "forecasting" else {}),
             },
             size=float(rows),
             bound_seconds=profile.seconds + OVERHEAD_SECONDS,
@@ -121,7 +150,7 @@ class Train:
         now_champion = records.champion(site.store, ref, env)
         old = records.get_version(site.store, ref, env, now_champion["version"]) if now_champion else None
         params = {
-            "task": settings.task, "label": settings.label, "key": settings.key, "ignore": [], "profile": {k: v for k, v in profile.items() if k != "mode"}, "gates": settings.gates.model_dump(),
+            "task": settings.task, "label": settings.label, "key": settings.key, "ignore": [], "forecast": settings.forecast.model_dump(), "profile": {k: v for k, v in profile.items() if k != "mode"}, "gates": settings.gates.model_dump(),
             "champion": {"folder": site.outside(old["folder"]), "sha256": old["sha256"], "version": old["version"]} if old else None,
             "experiment": f"{ref.project}-{ref.model}", "mode": profile.get("mode", "automl"),
             "code": (archive(desk, step_file(site.root, ref, "train")) or {}).get("path") if profile.get("mode") == "custom" else None,
@@ -147,7 +176,7 @@ class Train:
         data = {n: desk.spec.inputs[n].version for n in _SIDES}
         if gold is not None:
             data["gold"] = next((int(i["version"]) for i in gold.inputs if i.get("table") == "gold"), None)
-        value["data"] = data
+        value["data"], value["rnd"] = data, gold is not None and gold.rnd
         at = now()
         price = float((runs.get(desk.site.store, desk.run)["predicted"] or {}).get("price", 0.0))
         rows = [{"estimator": value["estimator"], "metrics": value["metrics"]}]
@@ -196,14 +225,15 @@ def register(call: Call, training_run: str, desk: Desk) -> dict[str, Any]:
         tags,
     )
     point("register:created")
-    data = value["data"]
+    data, sample = value["data"], bool(value.get("rnd"))
     verdict = verdict_of(site, ref, env, value)
-    pins = [{"table": n, "version": v} for n, v in data.items() if v is not None]
+    inputs = [{"table": n, "version": v} for n, v in data.items() if v is not None]
+    pins = [] if sample else inputs  # R&D tables keep one version: nothing may hold on to it
     row = {
         "object": str(ref), "version": version, "env": env, "registry_version": registry, "run": training_run, "mlflow_run": value["mlflow_run"], "task": site.settings.model(ref).task,
         "estimator": value["estimator"], "metrics": value["metrics"], "baseline": value["baseline"], "sha256": value["sha256"], "folder": site.inside(value["model_folder"]),
-        "inputs": pins, "at": now(), "by": desk.actor.rights, "rnd": False,
-        "detail": {k: value.get(k) for k in ("trials", "importance", "importance_sampled_rows", "signature", "example", "leakage", "packages", "seconds_used", "artifact_uri", "classes", "confusion")},
+        "inputs": inputs, "at": now(), "by": desk.actor.rights, "rnd": sample,
+        "detail": {k: value.get(k) for k in _DETAIL},
     }  # fmt: skip
     gates = [asdict(g) for g in verdict.gates]
 
@@ -244,7 +274,7 @@ def verdict_of(site: Site, ref: ModelRef, env: str, value: dict[str, Any]) -> Ve
     evidence = Evidence(
         task=settings.task, challenger=value["metrics"], baseline=value["baseline"], has_champion=old is not None, champion=value.get("champion_metrics"), champion_task=old["task"] if old else None,
         challenger_signature=value.get("signature"), champion_signature=old["detail"]["signature"] if old else None,
-        expectations=all(q["passed"] or q["level"] == "warn" for q in quality), rnd=False, primary=site.settings.profile(ref, env).metric,
+        expectations=all(q["passed"] or q["level"] == "warn" for q in quality), rnd=bool(value.get("rnd")), primary=site.settings.profile(ref, env).metric,
     )  # fmt: skip
     wanted = settings.gates.model_dump()
     thresholds = {k: v for k, v in wanted.items() if k != "max_cost_1000_rows" and v}

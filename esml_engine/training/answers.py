@@ -74,6 +74,12 @@ def answers_of(model: Predictor, test: pa.Table, train: pa.Table | None = None) 
         rows, places = places_of(test, model.label, model.classes)
         said = model.decide(rows)
         return Answers(model.task, places, said.places, said.probability, model.classes.names)
+    if model.task == "forecasting":
+        from esml_engine.training.series.judging import answers_of_series
+        from esml_engine.training.series.model import SeriesModel
+
+        assert isinstance(model, SeriesModel)
+        return answers_of_series(model, test, train)
     raise NotYetError(f"answers for task '{model.task}' are not built yet")
 
 
@@ -87,4 +93,8 @@ def metrics_of(answers: Answers) -> Metrics:
         return regression_metrics(answers.truth, answers.prediction)
     if answers.task == "classification" and answers.probability is not None:
         return classification_metrics(answers.truth, answers.prediction, answers.probability)
+    if answers.task == "forecasting":
+        from esml_engine.training.series.measures import forecasting_metrics
+
+        return forecasting_metrics(answers)
     raise NotYetError(f"metrics of task '{answers.task}' are not built yet")

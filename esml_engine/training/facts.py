@@ -38,6 +38,7 @@ TASK_METRICS: dict[str, tuple[str, ...]] = {
 Value = float | None
 
 ESTIMATORS: tuple[str, ...] = ("lightgbm", "xgboost", "extra_trees", "linear", "perpetual")
+FORECASTERS: tuple[str, ...] = ("theta", "ets", "linear", "lightgbm", "mstl")
 SEARCHES: tuple[str, ...] = ("portfolio", "flaml")
 
 
@@ -103,10 +104,11 @@ class Profile:
             raise SettingsError(f"train folds must be 2 to 50, not {self.folds}")
         if self.search not in SEARCHES:
             raise SettingsError(f"unknown search '{self.search}'", hint=f"one of: {', '.join(SEARCHES)}")
-        wrong = [e for e in self.estimators if e not in ESTIMATORS]
+        known = dict.fromkeys((*ESTIMATORS, *(FORECASTERS if task == "forecasting" else ())))
+        wrong = [e for e in self.estimators if e not in known]
         if wrong or not self.estimators:
             said = f"unknown estimator '{wrong[0]}'" if wrong else "no estimator is allowed"
-            raise SettingsError(said, hint=f"known: {', '.join(ESTIMATORS)}")
+            raise SettingsError(said, hint=f"known: {', '.join(known)}")
         self.metric_for(task)
 
 
@@ -180,6 +182,22 @@ class Evidence:
     intervals: Mapping[str, tuple[float, float]] = field(default_factory=dict)
     cost_1000_rows: Value = None
     primary: str | None = None
+
+
+def allowed_forecasters(estimators: Sequence[str]) -> tuple[str, ...]:
+    """Members of a forecast that a profile allows; the built-in list (which knows no forecasters) allows all.
+
+    Raises:
+        SettingsError: none is left.
+    """
+    if set(estimators) == set(ESTIMATORS):
+        return FORECASTERS
+    kept = tuple(f for f in FORECASTERS if f in estimators)
+    if not kept:
+        raise SettingsError(
+            f"none of {', '.join(estimators)} forecasts", hint=f"choose of {', '.join(FORECASTERS)}"
+        )
+    return kept
 
 
 def loss_of(metric: str, value: float | None) -> float | None:

@@ -26,6 +26,7 @@ from esml_engine.training.leakage import leaks
 from esml_engine.training.metrics import Metrics, confusion
 from esml_engine.training.model import Predictor
 from esml_engine.training.portfolio import known_rows, search
+from esml_engine.training.series.job import train_series
 
 _DATA = ("gold_train", "gold_validate", "gold_test")
 
@@ -46,7 +47,7 @@ def train(job: JobContext) -> tuple[dict[str, Any], list[TableOut]]:
 
     Inputs: `gold_train`, `gold_validate`, `gold_test`. Parameters: `task`, `label`, `key`, `ignore`, `profile`
     (see `facts.Profile`), `champion` (`{"folder", "sha256", "version"}` or None; scored on the same test rows),
-    `experiment`, `tags`, `mode` (`automl` or `custom`), `code` (path of train.py for custom), `leakage` (`warn`,
+    `forecast` (the `[forecast]` table, for that task), `experiment`, `tags`, `mode` (`automl` or `custom`), `code` (path of train.py for custom), `leakage` (`warn`,
     the default, or `stop`), `artifacts` (artifact root of the experiment), `cache` (folder of migrated empty
     tracking databases), `params` (what a custom step sees as `ctx.params`).
 
@@ -55,14 +56,14 @@ def train(job: JobContext) -> tuple[dict[str, Any], list[TableOut]]:
 
     Raises:
         UsageError: settings, label or features can't be used.
-        NotYetError: another task than regression and classification.
+        NotYetError: a task that has no training.
         StepError: the user's train.py raised.
         FailedError: nothing could be fitted, or a leaking label is to stop the run.
     """
     begun = time.monotonic()
     p = job.params
     task, label = p.get("task", "regression"), p["label"]
-    if task not in ("regression", "classification"):
+    if task not in ("regression", "classification", "forecasting"):
         raise NotYetError(f"training for task '{task}' is not built yet")
     profile = Profile.parse(p.get("profile") or {}, task)
     uri = job.spec.tracking
@@ -78,7 +79,10 @@ def train(job: JobContext) -> tuple[dict[str, Any], list[TableOut]]:
     ) as logged:
         job.progress(0.02, "reads the gold tables", now=True)
         tables = {name: files.arrow(job.input(name)) for name in _DATA}
-        value = _train(job, profile, tables, task, label)
+        if task == "forecasting":
+            value = train_series(job, profile, tables, label)
+        else:
+            value = _train(job, profile, tables, task, label)
         value |= {"mlflow_run": logged.run_id, "artifact_uri": f"{logged.artifact_uri}/model"}
         value["seconds_used"] = round(time.monotonic() - begun, 3)
         job.progress(0.97, "logs to tracking", now=True)

@@ -20,6 +20,8 @@ from esml_engine.training.classes import Classes
 from esml_engine.training.custom_model import EstimatorModel
 from esml_engine.training.model import EnsembleModel, Member, Predictor
 from esml_engine.training.preparing import Preparing
+from esml_engine.training.series.model import SeriesModel
+from esml_engine.training.series.storing import load_series, save_series
 
 FORMAT = 1
 MODEL_FILE = "model.json"
@@ -53,6 +55,7 @@ PACKAGES = (
     "numpy",
     "pyarrow",
     "pandas",
+    "statsmodels",
 )
 
 
@@ -118,6 +121,8 @@ def save(model: Predictor, folder: str | Path) -> str:
         name = f"estimator{_SUFFIX[model.library]}"
         _WRITE[model.library](model.estimator, root / name)
         document |= {"kind": "estimator", "library": model.library, "file": name, "class": model.class_name}
+    elif isinstance(model, SeriesModel):
+        document |= save_series(model, root, _write_lightgbm)
     else:
         raise UsageError(f"a model of type {type(model).__name__} can't be stored")
     (root / MODEL_FILE).write_text(json.dumps(document, indent=1, allow_nan=False), encoding="utf-8")
@@ -169,6 +174,8 @@ def _build(root: Path, raw: Mapping[str, Any]) -> Predictor:
         if classes:
             return EstimatorClassifier(*given, classes)
         return EstimatorModel(*given, task)
+    if raw["kind"] == "series":
+        return load_series(root, raw, _inside, _read_lightgbm)
     raise FailedError(f"the model is of unknown kind {raw['kind']!r}")
 
 

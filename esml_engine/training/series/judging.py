@@ -1,0 +1,106 @@
+"""What a model, or the seasonal naive forecast, says about rows with a known truth, window after window."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from esml_engine.errors import UsageError
+from esml_engine.training.answers import Answers
+from esml_engine.training.series import measures
+from esml_engine.training.series.classic import Naive
+from esml_engine.training.series.conformal import width_at
+from esml_engine.training.series.data import Layout, Series, series_of, times_of
+from esml_engine.training.series.frames import Frame
+from esml_engine.training.series.frequency import season_of, shown
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+    from esml_engine.training.series.model import SeriesModel
+
+Floats = NDArray[np.float64]
+Forecast = Callable[[Frame, NDArray[np.int64], int], Floats]
+
+
+def whole_of(test: pa.Table, train: pa.Table | None, layout: Layout) -> tuple[Series, int]:
+    """History and test rows as one series, and the row where the test begins.
+
+    Raises:
+        UsageError: there is no history, or a test row is not later than all of it.
+    """
+    if train is None or not train.num_rows:
+        raise UsageError("a forecast is judged from the rows that lie before gold_test, and there are none")
+    if not test.num_rows:
+        raise UsageError("gold_test has no row")
+    name = layout.time_column
+    for table in (train, test):
+        if name not in table.column_names:
+            raise UsageError(f"column '{name}' is missing")
+    last, first = times_of(train.column(name), name).max(), times_of(test.column(name), name).min()
+    if first <= last:
+        raise UsageError(
+            f"gold_test begins {shown(first)}, not after the rows before it, which end {shown(last)}",
+            hint='split by time: split.by = "time" in model.toml',
+        )
+    series = series_of([train, test], layout)
+    at = int(np.searchsorted(series.times, first))
+    if at >= len(series.y):
+        raise UsageError("no row of gold_test has a label")
+    return series, at
+
+
+def answers_of_series(model: SeriesModel, test: pa.Table, train: pa.Table | None) -> Answers:
+    """Ask a model about every row of `test` that has a label; see `walked`.
+
+    Raises:
+        UsageError: as `whole_of`, or the rows do not fit the model's columns and frequency.
+    """
+    series, at = whole_of(test, train, replace(model.layout, frequency=model.history.frequency))
+    return walked(
+        series, at, model.layout.horizon, model.forecast, x=model.with_fill(series.x), widths=model.widths
+    )
+
+
+def naive_answers(series: Series, at: int, horizon: int) -> Answers:
+    """The seasonal naive forecast on the same windows, with the season that the rows before the test hold."""
+    season = season_of(series.frequency, at)
+    return walked(series, at, horizon, Naive(season).forecast, x=series.x)
+
+
+def walked(
+    series: Series, at: int, horizon: int, forecast: Forecast, *, x: Floats, widths: Floats | None = None
+) -> Answers:
+    """Forecast `horizon` steps from the end of what lies before row `at`; the truth joins the history; and so on.
+
+    Rows in the order of time, those without a label left out. `block` is the window's number from 0, `more["step"]`
+    the 1-based step within it, `more["scale"]` MASE's: the one-step error of the seasonal naive forecast over the rows
+    before `at`, so it depends on the rows alone and is the same for any two models.
+    """
+    count = len(series.y) - at
+    origins = np.arange(at, len(series.y), horizon)
+    full = origins[origins + horizon <= len(series.y)]
+    frame = Frame(series.times, series.y, x)
+    said = np.zeros(0)
+    if len(full):
+        said = forecast(frame, full, horizon).ravel()
+    if rest := count - len(said):
+        said = np.concatenate([said, forecast(frame, origins[-1:], rest)[0]])
+    rows = np.arange(count)
+    step = (rows % horizon + 1).astype(np.int64)
+    keep = series.observed[at:]
+    half = None if widths is None else width_at(widths, step)
+    scale = measures.naive_scale(series.y[:at], season_of(series.frequency, at))
+    return Answers(
+        "forecasting",
+        series.y[at:][keep],
+        said[keep],
+        block=(rows // horizon)[keep],
+        low=None if half is None else (said - half)[keep],
+        high=None if half is None else (said + half)[keep],
+        more={"scale": scale, "step": step[keep]},
+    )

@@ -1,0 +1,211 @@
+"""The parts of a forecast by hand-computed values: grid, gaps, metrics, intervals, members."""
+
+from __future__ import annotations
+
+import datetime as dt
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from esml_engine.errors import SettingsError, UsageError
+from esml_engine.training.answers import Answers, metrics_of
+from esml_engine.training.facts import ESTIMATORS, FORECASTERS, Profile, allowed_forecasters
+from esml_engine.training.series import measures
+from esml_engine.training.series.classic import Naive
+from esml_engine.training.series.conformal import width_at, widths
+from esml_engine.training.series.data import Layout, filled, series_of
+from esml_engine.training.series.frames import Frame
+from esml_engine.training.series.frequency import following, grid, resolve, season_of, seasons_of
+from esml_engine.training.series.judging import naive_answers, walked, whole_of
+from esml_engine.training.series.search import fit_member
+
+LAYOUT = Layout("day", "y", 3, "D")
+
+
+def table(y: list[float | None], first: str = "2024-01-01", **more: Any) -> pa.Table:
+    days = np.datetime64(first) + np.arange(len(y))
+    return pa.table({"day": pa.array(days), "y": pa.array(y, pa.float64()), **more})
+
+
+def test_the_alias_that_fits_the_timestamps_is_taken() -> None:
+    assert (
+        resolve("W", grid("W-WED", np.datetime64("2024-01-03"), np.datetime64("2024-03-01")), "t") == "W-WED"
+    )
+    assert resolve("M", np.array(["2024-01-31", "2024-02-29"], "datetime64[us]"), "t") == "ME"
+    assert resolve("", grid("MS", np.datetime64("2024-01-01"), np.datetime64("2024-12-01")), "t") == "MS"
+    assert resolve("Q", np.array(["2024-01-01", "2024-07-01"], "datetime64[us]"), "t") == "QS-JAN"
+    with pytest.raises(UsageError, match="unknown"):
+        resolve("often", np.array(["2024-01-01", "2024-07-01"], "datetime64[us]"), "t")
+    odd = np.array(["2024-01-01", "2024-01-02", "2024-01-03", "2024-01-06"], "datetime64[us]")
+    with pytest.raises(UsageError, match="after 2024-01-03 comes 2024-01-06"):
+        resolve("", odd, "t")
+    with pytest.raises(UsageError, match="2024-01-02"):
+        resolve("MS", odd, "t")
+
+
+def test_seasons_come_from_the_frequency_when_the_series_is_long_enough() -> None:
+    assert season_of("D", 100) == 7 and season_of("D", 20) == 1
+    assert seasons_of("D", 1_100) == (7, 365)
+    assert season_of("MS", 36) == 12 and season_of("MS", 35) == 1
+    assert seasons_of("h", 504) == (24, 168) and season_of("15min", 300) == 96
+    assert season_of("W-SUN", 156) == 52 and season_of("QS-OCT", 12) == 4 and season_of("YS", 99) == 1
+    assert [str(t)[:10] for t in following("MS", np.datetime64("2024-11-01"), 2)] == [
+        "2024-12-01",
+        "2025-01-01",
+    ]
+
+
+def test_gaps_are_filled_from_the_past_and_said() -> None:
+    np.testing.assert_array_equal(
+        filled(np.array([1.0, 2, np.nan, np.nan, 5, np.nan]), 2), [1, 2, 1, 2, 5, 2]
+    )
+    rows = table([None, 1, 2, None, 4, 5, 6, 7, 8, 9, 10, 11, None])
+    without = pa.concat_tables([rows.slice(0, 6), rows.slice(7)])
+    series = series_of([without], LAYOUT)
+    assert [str(t)[:10] for t in series.absent] == ["2024-01-07"]
+    assert len(series.y) == 11 and series.observed.sum() == 9, (
+        "leading and trailing rows without a label are left out"
+    )
+    assert series.y[2] == 2 and series.y[5] == 5, "season 1: the last value"
+    first, second = series.messages("day")
+    assert (
+        "1 timestamps of day have no row (the first: 2024-01-07)" in first
+        and "1 rows have no label" in second
+    )
+
+
+def test_wrong_rows_are_named_by_timestamp() -> None:
+    good = table([1, 2, 3, 4, 5])
+    cases = [
+        (pa.concat_tables([good, table([9], "2024-01-03")]), "2024-01-03 stands in day more than once"),
+        (pa.concat_tables([good, table([9], "2024-03-01")]), "2024-01-06"),
+        (good.set_column(0, "day", pa.array(["a"] * 5)), "is string, not a date"),
+        (good.set_column(0, "day", pa.array([dt.date(2024, 1, 1)] + [None] * 4)), "4 rows have no day"),
+        (good.rename_columns(["day", "other"]), "no column 'y'"),
+        (table([None, None]), "no row has a value"),
+        (good.set_column(1, "y", pa.array(["a"] * 5)), "forecasting needs numbers"),
+        (good.slice(0, 0), "no row"),
+    ]
+    for rows, says in cases:
+        with pytest.raises(UsageError, match=says):
+            series_of([rows], LAYOUT)
+    text = table([1, 2, 3], promo=pa.array(["a", "b", "c"]))
+    with pytest.raises(UsageError, match="'promo' is string"):
+        series_of([text], Layout("day", "y", 1, "D", ("promo",)))
+    with pytest.raises(UsageError, match="time column"):
+        Layout.parse({}, "y")
+    with pytest.raises(UsageError, match="time column or the label"):
+        Layout.parse({"time_column": "day", "known": ["y"]}, "y")
+
+
+def test_metrics_by_hand() -> None:
+    history = np.array([1.0, 3, 2, 6, 4, 9])
+    assert measures.naive_scale(history, 2) == pytest.approx((1 + 3 + 2 + 3) / 4)
+    assert measures.naive_scale(history, 6) is None and measures.naive_scale(np.ones(9), 1) is None
+    y, pred = np.array([1.0, 2, 0, 4]), np.array([2.0, 2, 0, 1])
+    answers = Answers("forecasting", y, pred, more={"scale": 2.0, "step": np.array([1, 2, 1, 2])})
+    said = metrics_of(answers)
+    assert said["mae"] == pytest.approx(1.0) and said["rmse"] == pytest.approx(np.sqrt(10 / 4))
+    assert said["mase"] == pytest.approx(0.5)
+    assert said["smape"] == pytest.approx((2 / 3 + 0 + 0 + 6 / 5) / 4)
+    none = metrics_of(Answers("forecasting", y, pred, more={"scale": None}))
+    assert none["mase"] is None and none["mae"] == 1.0
+    rows = measures.by_horizon(answers, answers)
+    assert [(r["step"], r["rows"], r["mae"], r["coverage"]) for r in rows] == [
+        (1, 2, 0.5, None),
+        (2, 2, 1.5, None),
+    ]
+    with pytest.raises(UsageError):
+        metrics_of(Answers("forecasting", y[:0], pred[:0]))
+    with pytest.raises(UsageError):
+        metrics_of(Answers("forecasting", y, np.array([1, 2, 3, np.nan])))
+
+
+def test_widths_by_hand() -> None:
+    # of 9 absolute residuals the ceil(10 * 0.8) = 8th smallest
+    assert widths(np.arange(-4.0, 5).reshape(9, 1)) == pytest.approx([4.0])
+    assert widths(np.arange(1.0, 10).reshape(9, 1)) == pytest.approx([8.0])
+    # two residuals a step: pooled with the earlier step, and never narrower than before
+    assert widths(np.array([[3.0, 1.0], [2.0, -1.0]])) == pytest.approx([3.0, 3.0])
+    with_gap = widths(np.array([[np.nan, 5.0], [2.0, np.nan]]))
+    assert with_gap == pytest.approx([2.0, 5.0])
+    assert width_at(np.array([1.0, 2.0]), np.array([1, 2, 8])) == pytest.approx([1.0, 2.0, 4.0])
+
+
+@given(st.integers(1, 12), st.integers(1, 40), st.floats(0.1, 10))
+def test_widths_cover_the_residuals_that_made_them(steps: int, count: int, scale: float) -> None:
+    residuals = np.random.default_rng(count).normal(0, scale, (count, steps))
+    found = widths(residuals)
+    assert (np.diff(found) >= 0).all()
+    assert (np.mean(np.abs(residuals) <= found, axis=0) >= 0.8 - 1e-9).all() or count < 4
+
+
+def test_windows_walk_over_the_test_rows_and_the_truth_joins_the_history() -> None:
+    y = [1.0, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13]
+    rows = table([*y[:8], None, *y[9:]])
+    whole, at = whole_of(rows.slice(6), rows.slice(0, 6), LAYOUT)
+    assert at == 6
+    said = naive_answers(whole, at, 3)
+    # windows start at 6, 9 and 12; the last value before each is repeated; row 8 has no label
+    np.testing.assert_array_equal(said.prediction, [6, 6, 8, 8, 8, 12])
+    np.testing.assert_array_equal(said.truth, [7, 8, 10, 11, 12, 13])
+    np.testing.assert_array_equal(said.block, [0, 0, 1, 1, 1, 2])
+    np.testing.assert_array_equal(said.more["step"], [1, 2, 1, 2, 3, 1])
+    assert said.more["scale"] == 1.0 and said.low is None
+    half = walked(whole, at, 3, Naive(1).forecast, x=whole.x, widths=np.array([0.5, 1.0, 2.0]))
+    assert half.high is not None and half.low is not None
+    np.testing.assert_array_equal(half.high - half.low, [1, 2, 1, 2, 4, 1])
+    with pytest.raises(UsageError, match="split by time"):
+        try:
+            whole_of(rows.slice(0, 6), rows.slice(6), LAYOUT)
+        except UsageError as e:
+            raise UsageError(f"{e.message} {e.hint}") from e
+    with pytest.raises(UsageError, match="there are none"):
+        whole_of(rows, None, LAYOUT)
+
+
+def wavy(rows: int, seed: int = 3) -> np.ndarray:
+    t = np.arange(rows)
+    return 20 + 0.1 * t + 5 * np.sin(2 * np.pi * t / 7) + np.random.default_rng(seed).normal(0, 0.5, rows)
+
+
+@pytest.mark.parametrize(
+    ("kind", "params"),
+    [
+        ("seasonal_naive", {}),
+        ("theta", {"log": False}),
+        ("ets", {"log": True}),
+        ("mstl", {"log": False}),
+        ("linear", {"base": "last", "log": True}),
+        ("lightgbm", {"base": "season", "log": False}),
+    ],
+)
+def test_no_member_sees_what_lies_after_its_origin(kind: str, params: dict[str, Any]) -> None:
+    y = wavy(160)
+    times = np.datetime64("2024-01-01", "us") + np.arange(170).astype("timedelta64[D]")
+    x = np.zeros((170, 0))
+    member = fit_member(kind, params, Frame(times, y, x), 120, (7,), 1)
+    origins = np.array([120, 133, 150])
+    said = member.forecast(Frame(times, y, x), origins, 10)
+    assert said.shape == (3, 10) and np.isfinite(said).all()
+    changed = y.copy()
+    changed[133:] = 1e3
+    again = member.forecast(Frame(times, changed, x), origins, 10)
+    np.testing.assert_allclose(again[:2], said[:2], rtol=1e-9)
+    alone = member.forecast(Frame(times, y[:133], x), origins[1:2], 10)
+    np.testing.assert_allclose(alone[0], said[1], rtol=1e-9)
+    assert fit_member(kind, params, Frame(times, changed, x), 120, (7,), 1).to_json() == member.to_json()
+
+
+def test_profiles_name_forecasters() -> None:
+    assert allowed_forecasters(ESTIMATORS) == FORECASTERS
+    assert allowed_forecasters(["lightgbm", "theta"]) == ("theta", "lightgbm")
+    assert Profile.parse({"estimators": ["theta"]}, "forecasting").metric == "mase"
+    with pytest.raises(SettingsError, match="theta"):
+        Profile.parse({"estimators": ["theta"]}, "regression")
+    with pytest.raises(SettingsError, match="forecasts"):
+        allowed_forecasters(["perpetual"])
