@@ -271,4 +271,7 @@ def promoted(answer: dict[str, Any]) -> dict[str, Any]:
     why = "; ".join(f"{g['gate']}: {g['reason']}" for g in failed) or answer.get("reason") or answer["state"]
     would = [g["would_pass_if"]["text"] for g in failed if g.get("would_pass_if")]
     hint = f"it would pass with {would[0]}" if would else "see the gates; esml evidence shows the whole pack"
-    raise RefusedError(f"promotion {answer['state']}: {why}", hint=hint, **answer)
+    keys = ("run", "request", "state", "decided_by", "gates", "champion", "evidence", "comparison", "stage")
+    raise RefusedError(
+        f"promotion {answer['state']}: {why}", hint=hint, **{k: answer[k] for k in keys if k in answer}
+    )

@@ -35,6 +35,7 @@ from esml_engine.store import schema as t
 log = logging.getLogger("esml.worker")
 _BEAT = 0.1
 _SWEEP = 5.0
+_LISTED = ("layers", "refused", "steps")
 
 
 class _StoppedError(Exception):
@@ -405,10 +406,10 @@ class Worker:
 
 
 def merge(a: dict[str, Any], b: dict[str, Any]) -> dict[str, Any]:
-    """Steps' answers into the run's: lists grow, tables merge, the rest is the newest."""
+    """Steps' answers into the run's: what each step made is listed, tables merge, the rest is the newest."""
     out = dict(a)
     for k, v in b.items():
-        if isinstance(v, list) and isinstance(out.get(k), list):
+        if k in _LISTED and isinstance(out.get(k), list):
             out[k] = [*out[k], *v]
         elif isinstance(v, dict) and isinstance(out.get(k), dict):
             out[k] = merge(out[k], v)

@@ -40,7 +40,7 @@ def compare_job(call: Call, version: int | None, desk: Desk) -> JobSpec | None:
     forecast = site.settings.model(ref).forecast
     key = [forecast.time_column, *forecast.series] if case.task == "forecasting" else [case.key]
     params = {
-        "task": case.task, "label": case.label, "key": [k for k in key if k], "primary": case.primary, "resamples": RESAMPLES, "case": case.document(),
+        "task": case.task, "label": case.label, "key": [k for k in key if k], "primary": case.primary, "resamples": RESAMPLES, "forecast": forecast.model_dump(), "case": case.document(),
         "challenger": _model(site, case.challenger), "champion": _model(site, case.champion) if case.champion else None,
     }  # fmt: skip
     return job_spec(desk, ref, case.target, "promotion.compare", inputs=inputs, outputs={}, params=params)

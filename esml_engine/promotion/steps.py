@@ -19,10 +19,8 @@ from esml_engine.promotion.overlap import trained_on
 from esml_engine.runs.context import JobContext
 from esml_engine.runs.facts import TableOut
 from esml_engine.training import storage, tracking
-from esml_engine.training.answers import Answers, answers_of, metrics_of
-from esml_engine.training.baselines import baseline_metrics
+from esml_engine.training.answers import Answers, answers_of, baseline_of, metrics_of
 from esml_engine.training.model import Predictor
-from esml_engine.training.portfolio import labels
 
 _HISTORY = ("gold_train", "gold_validate")
 
@@ -124,10 +122,12 @@ def _baseline(job: JobContext, test: pa.Table) -> dict[str, Any]:
     try:
         if "gold_train" not in job.spec.inputs:
             raise UsageError("there is no gold_train beside the test rows")
-        train = files.arrow(job.input("gold_train")).select([p["label"]])
-        _, y_train = labels(train, p["label"])
-        _, y_test = labels(test.select([p["label"]]), p["label"])
-        return {"baseline": baseline_metrics(p["task"], y_train, y_test), "baseline_error": ""}
+        train = files.arrow(job.input("gold_train"))
+        before = _history(job) or train
+        return {
+            "baseline": baseline_of(p["task"], p["label"], test, train, before, p.get("forecast")),
+            "baseline_error": "",
+        }
     except EsmlError as e:
         return {"baseline": None, "baseline_error": e.message}
     except (KeyError, ValueError, TypeError) as e:

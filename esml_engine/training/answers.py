@@ -10,10 +10,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from esml_engine.errors import NotYetError
+from esml_engine.training.baselines import baseline_metrics
 from esml_engine.training.class_model import EnsembleClassifier, EstimatorClassifier
-from esml_engine.training.classes import places_of
+from esml_engine.training.classes import Classes, classes_of, places_of
 from esml_engine.training.metrics import Metrics, classification_metrics, regression_metrics
-from esml_engine.training.portfolio import labels
+from esml_engine.training.portfolio import known_rows, labels
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -98,3 +99,34 @@ def metrics_of(answers: Answers) -> Metrics:
 
         return forecasting_metrics(answers)
     raise NotYetError(f"metrics of task '{answers.task}' are not built yet")
+
+
+def baseline_of(
+    task: str,
+    label: str,
+    test: pa.Table,
+    train: pa.Table,
+    before: pa.Table | None = None,
+    forecast: Mapping[str, Any] | None = None,
+) -> Metrics:
+    """Metrics of the trivial answer on `test`, made from the labels of `train` alone.
+
+    Args:
+        before: for forecasting the rows that lie before the test rows (training and validation), whose season is
+            repeated; `forecast` is then the model's `[forecast]` table.
+
+    Raises:
+        UsageError: label or time column can't be used. NotYetError: another task.
+    """
+    if task == "forecasting":
+        from esml_engine.training.series.data import Layout
+        from esml_engine.training.series.judging import naive_answers, whole_of
+        from esml_engine.training.series.measures import forecasting_metrics
+
+        layout = Layout.parse(forecast or {}, label)
+        whole, at = whole_of(test, train if before is None else before, layout)
+        return forecasting_metrics(naive_answers(whole, at, layout.horizon))
+    classes = classes_of([train], label) if task == "classification" else Classes()
+    _, y_train = known_rows(train.select([label]), label, classes)
+    _, y_test = known_rows(test.select([label]), label, classes)
+    return baseline_metrics(task, y_train, y_test)
