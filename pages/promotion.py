@@ -12,7 +12,7 @@ from cockpit.acting import act_card, follow
 from cockpit.components import Choice, as_of, choose, failure, nothing_yet, page, when
 from cockpit.deciding import comparison, decide, versions_of
 from esml_engine.errors import EsmlError
-from esml_engine.promotion import evidence, reads
+from esml_engine.promotion import evidence, reads, records
 from esml_engine.training import records as training
 
 _ACTS = ("compare", "promote", "pipeline", "rollback")
@@ -26,7 +26,9 @@ def show() -> None:
         return
     way = choice.estate.environments
     place = way.index(choice.env)
-    st.title("Promotion")
+    head, side = st.columns([3, 2], vertical_alignment="bottom")
+    with head:
+        st.title("Promotion")
     if choice.estate.site.settings.model(choice.ref).task == "analytics":
         nothing_yet("An analytics model ends at gold.", "There is no model to promote.")
         return
@@ -42,9 +44,13 @@ def show() -> None:
         return
     source = way[place - 1]
     rows = versions_of(choice.estate, str(choice.ref))
-    version = _version(choice, source)
+    with side, st.container(horizontal=True, horizontal_alignment="right", vertical_alignment="bottom"):
+        version = _version(choice, source)
+        _evidence(choice)
     if version is None:
         return
+    champion = training.champion(choice.estate.site.store, choice.ref, choice.env)
+    stands = champion is not None and champion["version"] == version
     waits = [
         r
         for r in choice.estate.requests("waiting")
@@ -53,8 +59,15 @@ def show() -> None:
     found = reads.comparisons(
         choice.estate.site, choice.ref, source=source, target=choice.env, version=version
     )
-    st.caption(f"{source} → {choice.env} · v{version} · " + (f"evidence of {when(found[0]['at'])} · " if found else "") + as_of())  # fmt: skip
-    if found and not found[0]["current"]:
+    with head:
+        st.caption(f"{source} → {choice.env} · v{version} · " + (f"evidence of {when(found[0]['at'])} · " if found else "") + as_of())  # fmt: skip
+    if stands:
+        st.success(
+            f"**v{version} is the champion of {choice.env}** since {when(champion['at'])}."
+            + (" This is the evidence that it went up on." if found else ""),
+            icon=":material/lock:",
+        )
+    elif found and not found[0]["current"]:
         st.warning(
             "**Compare again.** What this comparison rested on changed since.", icon=":material/sync_problem:"
         )
@@ -98,6 +111,24 @@ def _version(choice: Choice, source: str) -> int | None:
     return chosen
 
 
+def _evidence(choice: Choice) -> None:
+    """The newest evidence pack of the environment, as one file."""
+    if not choice.estate.may("read_evidence", choice.ref.project).allowed:
+        return
+    pack = next(
+        (e["evidence"] for e in records.evidence_of(choice.estate.site.store, choice.ref, choice.env)), None
+    )
+    if pack:
+        st.download_button(
+            "Evidence pack",
+            data=lambda: evidence.html(evidence.pack(choice.estate.site, pack)),
+            file_name=f"evidence-{choice.ref.model}-{choice.env}-{pack}.html",
+            mime="text/html",
+            icon=":material/download:",
+            key="evidence",
+        )
+
+
 def _acts(choice: Choice, source: str, version: int) -> None:
     model = choice.estate.model(str(choice.ref), source)
     compare, promote = st.tabs(["Promote", "Compare only"])
@@ -134,17 +165,6 @@ def _history(choice: Choice) -> None:
         ]
     )  # fmt: skip
     st.table(frame, border="horizontal", hide_index=True)
-    pack = next((k["evidence"] for k in line if k.get("evidence")), None)
-    with st.container(horizontal=True):
-        if pack and choice.estate.may("read_evidence", choice.ref.project).allowed:
-            st.download_button(
-                "Evidence pack",
-                data=lambda: evidence.html(evidence.pack(choice.estate.site, pack)),
-                file_name=f"evidence-{choice.ref.model}-{choice.env}-{pack}.html",
-                mime="text/html",
-                icon=":material/download:",
-                key="evidence",
-            )
     if len({k["version"] for k in line}) > 1:
         try:
             plan = choice.model.rollback(dry_run=True)

@@ -31,13 +31,15 @@ def show() -> None:
     mine = sorted({role(r) for p in estate.projects() for r in roles(p)})
     st.caption(f"{estate.actor.rights} · {', '.join(mine) or 'no role yet'} · {as_of()}")
     runs = estate.runs(limit=500)
-    to_decide, own = work.mine(estate.requests("waiting"), lambda r: _may(estate, r), estate.actor.rights)
+    to_decide, own, others = work.mine(
+        estate.requests("waiting"), lambda r: _may(estate, r), estate.actor.rights
+    )
     blocked, next_ = work.turns(statuses, roles, now)
     failed = work.failed(runs, now)
     files = work.files(waiting_files(estate.site, [s["model"] for s in statuses]), roles)
     left, right = st.columns([5, 3], gap="large")
     with left:
-        if not (to_decide or own or blocked or next_ or failed or files):
+        if not (to_decide or own or others or blocked or next_ or failed or files):
             nothing_yet("Nothing waits for you.", "The estate shows how everything is.")
         _requests(estate, "Yours to decide", to_decide, now)
         _items("Blocked, and your turn", blocked)
@@ -45,6 +47,7 @@ def show() -> None:
         _items("IN files", files)
         _items("Your next steps", next_)
         _requests(estate, "You asked for", own, now)
+        _requests(estate, "Waits for others to decide", others, now)
     with right:
         st.subheader("Last 7 days")
         for c in work.changes(crowned(estate), runs, now):

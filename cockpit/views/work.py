@@ -24,10 +24,11 @@ class Item:
 
 def mine(
     requests: list[dict[str, Any]], may: Callable[[dict[str, Any]], bool], me: str
-) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
-    """Waiting requests: those that this person may decide on, and those that they asked for themselves."""
+) -> tuple[list[dict[str, Any]], list[dict[str, Any]], list[dict[str, Any]]]:
+    """Waiting requests: that this person may decide on, that they asked for themselves, and that wait for others."""
     decide = [r for r in requests if r["by"] != me and may(r) and me not in {d["by"] for d in r["decisions"]}]
-    return decide, [r for r in requests if r["by"] == me]
+    own = [r for r in requests if r["by"] == me]
+    return decide, own, [r for r in requests if r not in decide and r not in own]
 
 
 def turns(
