@@ -236,3 +236,15 @@ def test_facts_and_gates_import_nothing_heavy() -> None:
     )
     out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert out.stdout.strip() == "[]"
+
+
+def test_where_the_baseline_has_no_value_the_task_s_primary_metric_stands_in() -> None:
+    mine = {"auc": 0.8, "mcc": 0.4}
+    first = replace(
+        GOOD, task="classification", primary="mcc", challenger=mine, has_champion=False, champion=None
+    )
+    got = gate(replace(first, baseline={"mcc": None, "auc": 0.5}), {}, "baseline")
+    assert got.passed and "auc" in got.reason
+    assert not gate(replace(first, baseline={"mcc": None, "auc": 0.9}), {}, "baseline").passed
+    assert not gate(replace(first, baseline={"mcc": None}), {}, "baseline").passed
+    assert gate(replace(first, baseline={"mcc": 0.1, "auc": 0.9}), {}, "baseline").passed
