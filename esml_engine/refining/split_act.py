@@ -135,6 +135,13 @@ def split_params(settings: ModelSettings, asked: dict[str, Any]) -> dict[str, An
     merged = {**base, **given}
     if asked.get("group"):
         merged["by"] = "group"
+    if settings.task == "forecasting" and merged["by"] != "time":
+        raise UsageError(
+            f"a forecast can't be split by {merged['by']}",
+            hint="leave --by and --group out: forecasting splits by time",
+        )
+    if settings.task == "forecasting" and merged["stratify"]:
+        raise UsageError("a split by time can't be stratified as well", hint="leave --stratify out")
     total = merged["train"] + merged["validate"] + merged["test"]
     if abs(total - 1) > 1e-9 or any(not 0 <= merged[k] <= 1 for k in sides):
         raise UsageError(

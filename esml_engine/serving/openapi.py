@@ -7,7 +7,13 @@ from typing import Any
 from esml_engine.scored.facts import stored_type
 from esml_engine.serving.scorer import Scorer
 
-_JSON_TYPES = {"int64": "integer", "double": "number", "bool": "boolean", "string": "string"}
+_JSON_TYPES = {
+    "int64": "integer",
+    "double": "number",
+    "bool": "boolean",
+    "string": "string",
+    "timestamp": "string",
+}
 _REFUSALS = {
     "400": "a column is wrong: the message names it and says how",
     "401": "the key is missing or wrong",

@@ -53,7 +53,8 @@ class Score(AtOnce):
             int(p.get("parallel") or 1),
         )
         version = said.model_versions[-1] if said.model_versions else live_version(row)
-        extra = {k: v for k, v in (("low", said.low), ("high", said.high)) if v is not None}
+        given = (("low", said.low), ("high", said.high), ("stale", said.stale or None))
+        extra = {k: v for k, v in given if v is not None}
         return desk.commit(lambda c: {
             "request_id": said.request_id, "rows": len(said.predictions), "model_version": version, "predictions": said.predictions, **extra,
             "_audit": {"request_id": said.request_id, "rows": len(said.predictions), "caller": p["caller"]},
@@ -146,6 +147,7 @@ class ScoreBatch:
             "request_id": p["request_id"],
             "rows": result.value["rows"],
             "model_version": p["model"]["version"],
+            **{k: result.value[k] for k in ("stale", "filled_steps", "history_until") if k in result.value},
         }
         if not result.tables:
             return desk.commit(lambda c: said)

@@ -141,7 +141,10 @@ def calls() -> list[Call]:
         *(Call(a, o, "prod", {}) for a in ("deploy", "keys", "rollback")),
         *(Call(a, o, "dev", {"source": "test"}) for a in ("compare", "promote")),
         *(Call(a, o, "dev", {"request": "q", "reason": "r"}) for a in ("approve", "refuse")),
-        *(Call(a, o, "dev", {"request": "q", "reason": "r", "kind": "exception"}) for a in ("approve", "refuse")),
+        *(
+            Call(a, o, "dev", {"request": "q", "reason": "r", "kind": "exception"})
+            for a in ("approve", "refuse")
+        ),
         Call("cancel", o, "dev", {"run": "r", "rule": "refine"}),
         Call("retry", o, "dev", {"run": "r", "rule": "train"}),
     ]
@@ -202,7 +205,9 @@ def test_acting_as_needs_the_right_to_impersonate(empty: Estate) -> None:
     ).allowed
 
 
-@pytest.mark.parametrize("call", calls(), ids=lambda c: f"{c.act}-{access.rule_name(c)}-{c.object.replace('/', '.')}-{c.env}")
+@pytest.mark.parametrize(
+    "call", calls(), ids=lambda c: f"{c.act}-{access.rule_name(c)}-{c.object.replace('/', '.')}-{c.env}"
+)
 def test_each_refusal_is_audited_with_both_names(empty: Estate, call: Call) -> None:
     with empty.site.store.write() as c:
         c.execute(t.members.insert().values(actor="r@x", scope="p1", role="reader", by="t", at="t"))

@@ -47,7 +47,12 @@ def test_from_files_to_scored_rows_with_intervals(tmp_path: Path) -> None:
     toml.write_text(text.replace('by = "time"', 'by = "key"'), encoding="utf-8")
     with pytest.raises(SettingsError, match="time"):
         open_estate(root)
-    toml.write_text(text.replace('by = "time" ', "# ").replace("trials = 20", "trials = 3"), encoding="utf-8")
+    toml.write_text(
+        text.replace('by = "time" ', "# ")
+        .replace("trials = 20", "trials = 3")
+        .replace("seconds = 15", "seconds = 120"),
+        encoding="utf-8",
+    )
 
     csv = tmp_path / "co2.csv"
     csv.write_text(

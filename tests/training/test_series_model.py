@@ -14,6 +14,7 @@ from esml_engine.errors import FailedError, NotYetError, UsageError
 from esml_engine.lake import files
 from esml_engine.runs.context import JobContext
 from esml_engine.runs.facts import JobSpec, TableIn
+from esml_engine.serving.openapi import with_score
 from esml_engine.serving.scorer import Scorer
 from esml_engine.training import storage
 from esml_engine.training.answers import answers_of, metrics_of
@@ -237,6 +238,7 @@ def test_the_scorer_gives_intervals_and_keeps_requests_apart(shop: Trained) -> N
         "rain": "double",
     }
     assert not scorer.joins_requests
+    assert "day: string" in json.dumps(with_score({"paths": {}}, scorer))
     said = scorer.predict(scorer.coerce({"day": ["2024-07-20"], "promo": [1], "rain": [0.5]}))
     document = said.document()
     assert document["stale"] is True and document["filled_steps"] == 1

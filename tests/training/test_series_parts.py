@@ -209,3 +209,14 @@ def test_profiles_name_forecasters() -> None:
         Profile.parse({"estimators": ["theta"]}, "regression")
     with pytest.raises(SettingsError, match="forecasts"):
         allowed_forecasters(["perpetual"])
+
+
+def test_of_many_windows_sixty_are_judged_from_the_first_to_the_last() -> None:
+    rows = table([float(i) for i in range(10 + 3 * 200 + 1)])
+    whole, at = whole_of(rows.slice(10), rows.slice(0, 10), LAYOUT)
+    said = naive_answers(whole, at, 3)
+    assert said.block is not None
+    blocks = np.unique(said.block)
+    assert len(blocks) == 60 and (blocks[0], blocks[-1]) == (0, 200)
+    assert said.rows == 59 * 3 + 1, "the last window has one row"
+    np.testing.assert_array_equal(said.truth, 10 + 3 * said.block + said.more["step"] - 1)

@@ -5,6 +5,7 @@ None keeps a state of its own: smoothing parameters are fitted once and stored, 
 
 from __future__ import annotations
 
+import importlib
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -22,6 +23,19 @@ Floats = NDArray[np.float64]
 MOST_HISTORY = 3_000
 # seasonal states are one a step of the season: beyond this the decomposition does it better
 _LONGEST_ETS = 60
+# loess costs history times window: longer rounds are left to the members that read the calendar
+_LONGEST_LOESS = 200
+_LOESS_HISTORY = 1_500
+
+
+def load_libraries() -> None:
+    """Import statsmodels, so that no trial's seconds pay for it."""
+    for name in (
+        "statsmodels.tsa.exponential_smoothing.ets",
+        "statsmodels.tsa.forecasting.theta",
+        "statsmodels.tsa.seasonal",
+    ):
+        importlib.import_module(name)
 
 
 @contextmanager
@@ -36,6 +50,7 @@ class Naive:
     """The value of one season before, again and again."""
 
     kind = "seasonal_naive"
+    reads_regressors = False
 
     def __init__(self, season: int) -> None:
         self.params: dict[str, Any] = {"season": season}
@@ -56,6 +71,7 @@ class Theta:
     """Assimakopoulos, Nikolopoulos 2000, fitted anew from each history (a matter of milliseconds)."""
 
     kind = "theta"
+    reads_regressors = False
 
     def __init__(self, season: int) -> None:
         self.params: dict[str, Any] = {"season": season}
@@ -87,6 +103,7 @@ class Ets:
     """
 
     kind = "ets"
+    reads_regressors = False
 
     def __init__(self, params: dict[str, Any]) -> None:
         self.params = params
@@ -115,6 +132,7 @@ class Decomposed:
     """
 
     kind = "mstl"
+    reads_regressors = False
 
     def __init__(self, params: dict[str, Any]) -> None:
         self.params = params
@@ -124,7 +142,7 @@ class Decomposed:
         out = np.empty((len(origins), steps))
         rest = Ets(self.params["rest"])
         for i, origin in enumerate(origins):
-            y = _logged(frame.y[max(0, origin - MOST_HISTORY) : origin], self.params["floor"])
+            y = _logged(frame.y[max(0, origin - _LOESS_HISTORY) : origin], self.params["floor"])
             seasonal = _decompose(y, self.params["seasons"])
             plain = Frame(frame.times, y - seasonal.sum(axis=1), frame.x)
             out[i] = rest.forecast(plain, np.array([len(y)]), steps)[0]
@@ -178,7 +196,10 @@ def _decompose(y: Floats, seasons: list[int]) -> Floats:
         raise FailedError(f"{len(y)} values are too few for a season of {max(seasons)}")
 
     with _quiet():
-        found = np.asarray(MSTL(y, periods=tuple(seasons)).fit().seasonal, dtype=np.float64)
+        # loess on every k-th point, straight lines between: the trend moves little within a tenth of a season
+        jump = max(1, min(seasons) // 10)
+        model = MSTL(y, periods=tuple(seasons), stl_kwargs={"trend_jump": jump, "low_pass_jump": jump})
+        found = np.asarray(model.fit().seasonal, dtype=np.float64)
     return found.reshape(len(y), len(seasons))
 
 
@@ -208,9 +229,9 @@ def fit_mstl(y: Floats, seasons: tuple[int, ...], log: bool) -> Decomposed:
     if seasons == (1,):
         raise FailedError("there is no season to decompose")
     floor = float(y.min()) / 2 if log else None
-    inner = _logged(y[-MOST_HISTORY:], floor)
-    held = [s for s in seasons if len(inner) > 2 * s]
+    inner = _logged(y[-_LOESS_HISTORY:], floor)
+    held = [s for s in seasons if s <= _LONGEST_LOESS and len(inner) > 2 * s]
     if not held:
-        raise FailedError(f"{len(inner)} values are too few for a season of {seasons[0]}")
+        raise FailedError(f"a season of {seasons[0]} steps is too long to decompose {len(inner)} values")
     seasonal = _decompose(inner, held)
     return Decomposed({"seasons": held, "floor": floor, "rest": _fit_ets(inner - seasonal.sum(axis=1), 1)})

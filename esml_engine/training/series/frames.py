@@ -31,6 +31,7 @@ class Member(Protocol):
 
     kind: str
     params: dict[str, Any]
+    reads_regressors: bool
 
     def forecast(self, frame: Frame, origins: NDArray[np.int64], steps: int) -> Floats:
         """Forecasts (k, steps): row i for times[origins[i]] and the steps after it, from y[:origins[i]].

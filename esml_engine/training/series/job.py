@@ -95,7 +95,9 @@ def train_series(
     model.predict_columns({k: [v] for k, v in model.example.items()})
     answers = answers_of_series(model, tables["gold_test"], before)
     naive = naive_answers(whole, at, layout.horizon)
-    champion_metrics, champion_error = _champion(p.get("champion"), tables["gold_test"], before)
+    champion_metrics, champion_error = _champion(
+        p.get("champion"), tables["gold_test"], before, layout.horizon
+    )
     if champion_error:
         job.log(f"warning: the champion could not be scored: {champion_error}")
     importance = importance_of(model, whole, at, profile)
@@ -186,16 +188,16 @@ def model_of(
 
 
 def _champion(
-    champion: Mapping[str, Any] | None, test: pa.Table, before: pa.Table
+    champion: Mapping[str, Any] | None, test: pa.Table, before: pa.Table, horizon: int
 ) -> tuple[Metrics | None, str]:
-    """The champion's metrics on the same test rows and history, and why there are none though one stands."""
+    """The champion's metrics on the same test rows, windows and history, and why there are none though one stands."""
     if champion is None:
         return None, ""
     try:
         model = storage.load(champion["folder"], champion["sha256"])
         if not isinstance(model, SeriesModel):
             return None, f"the champion's task is {model.task}, this model's forecasting"
-        return measures.forecasting_metrics(answers_of_series(model, test, before)), ""
+        return measures.forecasting_metrics(answers_of_series(model, test, before, horizon)), ""
     except EsmlError as e:
         # the new model is not lost by it: the gates refuse where a champion stands without metrics
         return None, e.message

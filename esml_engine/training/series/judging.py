@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from esml_engine.training.series.model import SeriesModel
 
 Floats = NDArray[np.float64]
+MOST_WINDOWS = 60
 Forecast = Callable[[Frame, NDArray[np.int64], int], Floats]
 
 
@@ -54,15 +55,25 @@ def whole_of(test: pa.Table, train: pa.Table | None, layout: Layout) -> tuple[Se
     return series, at
 
 
-def answers_of_series(model: SeriesModel, test: pa.Table, train: pa.Table | None) -> Answers:
+def answers_of_series(
+    model: SeriesModel, test: pa.Table, train: pa.Table | None, horizon: int | None = None
+) -> Answers:
     """Ask a model about every row of `test` that has a label; see `walked`.
+
+    Args:
+        horizon: steps of a window, the model's own when None; two models are compared at one horizon.
 
     Raises:
         UsageError: as `whole_of`, or the rows do not fit the model's columns and frequency.
     """
     series, at = whole_of(test, train, replace(model.layout, frequency=model.history.frequency))
     return walked(
-        series, at, model.layout.horizon, model.forecast, x=model.with_fill(series.x), widths=model.widths
+        series,
+        at,
+        horizon or model.layout.horizon,
+        model.forecast,
+        x=model.with_fill(series.x),
+        widths=model.widths,
     )
 
 
@@ -77,29 +88,33 @@ def walked(
 ) -> Answers:
     """Forecast `horizon` steps from the end of what lies before row `at`; the truth joins the history; and so on.
 
+    Of more than 60 windows 60 are judged, evenly spread from the first to the last, chosen by their number alone.
     Rows in the order of time, those without a label left out. `block` is the window's number from 0, `more["step"]`
     the 1-based step within it, `more["scale"]` MASE's: the one-step error of the seasonal naive forecast over the rows
     before `at`, so it depends on the rows alone and is the same for any two models.
     """
-    count = len(series.y) - at
     origins = np.arange(at, len(series.y), horizon)
-    full = origins[origins + horizon <= len(series.y)]
+    window = np.arange(len(origins))
+    if len(origins) > MOST_WINDOWS:
+        window = np.linspace(0, len(origins) - 1, MOST_WINDOWS).round().astype(np.int64)
     frame = Frame(series.times, series.y, x)
-    said = np.zeros(0)
-    if len(full):
-        said = forecast(frame, full, horizon).ravel()
-    if rest := count - len(said):
-        said = np.concatenate([said, forecast(frame, origins[-1:], rest)[0]])
-    rows = np.arange(count)
-    step = (rows % horizon + 1).astype(np.int64)
-    keep = series.observed[at:]
+    whole = window[origins[window] + horizon <= len(series.y)]
+    parts = [forecast(frame, origins[whole], horizon).ravel()] if len(whole) else []
+    rest = len(series.y) - int(origins[-1])
+    if rest < horizon:
+        parts.append(forecast(frame, origins[-1:], rest)[0])
+    said = np.concatenate(parts)
+    rows = (origins[window][:, None] + np.arange(horizon)).ravel()
+    rows = rows[rows < len(series.y)]
+    step = ((rows - at) % horizon + 1).astype(np.int64)
+    keep = series.observed[rows]
     half = None if widths is None else width_at(widths, step)
     scale = measures.naive_scale(series.y[:at], season_of(series.frequency, at))
     return Answers(
         "forecasting",
-        series.y[at:][keep],
+        series.y[rows][keep],
         said[keep],
-        block=(rows // horizon)[keep],
+        block=((rows - at) // horizon)[keep],
         low=None if half is None else (said - half)[keep],
         high=None if half is None else (said + half)[keep],
         more={"scale": scale, "step": step[keep]},

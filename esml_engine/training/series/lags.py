@@ -21,6 +21,7 @@ Floats = NDArray[np.float64]
 
 _MOST_NEAR = 25
 _FEWEST_ROWS = 12
+_MOST_ROWS = 100_000
 _ALPHAS = np.logspace(-3, 4, 15)
 _ROUNDS = 250
 
@@ -92,7 +93,7 @@ def _features(shape: Shape, past: Floats, moment: Floats, x: Floats, x_base: Flo
 
 
 def training_rows(shape: Shape, frame: Frame, end: int) -> tuple[Floats, Floats]:
-    """Features (r, f) and targets (r,) of all rows of y[:end] that have enough past.
+    """Features (r, f) and targets (r,) of the rows of y[:end] that have enough past, the latest 100,000 at most.
 
     Raises:
         FailedError: there are fewer than 12.
@@ -102,9 +103,9 @@ def training_rows(shape: Shape, frame: Frame, end: int) -> tuple[Floats, Floats]
     rows = end - reach
     if rows < _FEWEST_ROWS:
         raise FailedError(f"{end} values are too few for {reach} values of past a row")
-    past = np.lib.stride_tricks.sliding_window_view(y, reach)[:rows]
-    at = np.arange(reach, end)
-    x, base = _features(shape, past, calendar(frame.times[reach:end]), frame.x[at], frame.x[at - shape.base])
+    at = np.arange(end - min(rows, _MOST_ROWS), end)
+    past = np.lib.stride_tricks.sliding_window_view(y, reach)[at - reach]
+    x, base = _features(shape, past, calendar(frame.times[at]), frame.x[at], frame.x[at - shape.base])
     return x, y[at] - base
 
 
@@ -119,6 +120,8 @@ class LagMember:
         kind: `linear` or `lightgbm`.
         part: (mean (f,), scale (f,), coefficients (f,), intercept) or LightGBM's booster.
     """
+
+    reads_regressors = True
 
     def __init__(self, kind: str, params: dict[str, Any], shape: Shape, part: Any) -> None:
         self.kind, self.params, self.shape, self.part = kind, params, shape, part

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from esml_engine.errors import UsageError
+from esml_engine.errors import EsmlError, FailedError, UsageError
 from esml_engine.training.classes import Classes
 from esml_engine.training.preparing import as_table
 from esml_engine.training.series.conformal import width_at
@@ -68,7 +68,7 @@ class SeriesModel:
         self.furthest = FURTHEST_HORIZONS * layout.horizon
         self._coming = following(history.frequency, history.times[-1], self.furthest)
         self._step = {t: i + 1 for i, t in enumerate(self._coming.tolist())}
-        self._plain: Floats | None = None
+        self._kept: dict[int, Floats] = {}
         self._lock = threading.Lock()
 
     @property
@@ -77,8 +77,12 @@ class SeriesModel:
         return self.members[0].kind if len(self.members) == 1 else "ensemble"
 
     def forecast(self, frame: Frame, origins: NDArray[np.int64], steps: int) -> Floats:
-        """Forecasts (k, steps) from any history of this frequency; see `frames.Member`."""
-        return np.asarray(np.mean([m.forecast(frame, origins, steps) for m in self.members], axis=0))
+        """Forecasts (k, steps) from any history of this frequency; see `frames.Member`.
+
+        Raises:
+            FailedError: a member can't forecast from this history.
+        """
+        return np.asarray(np.mean([_asked(m, frame, origins, steps) for m in self.members], axis=0))
 
     def with_fill(self, x: Floats) -> Floats:
         """Regressors (n, q) with what stands for the missing ones."""
@@ -117,10 +121,7 @@ class SeriesModel:
             return {"prediction": np.zeros(0), "low": np.zeros(0), "high": np.zeros(0)}
         steps = np.array([self._step_of(m, row) for row, m in enumerate(moments)], dtype=np.int64)
         most = int(steps.max())
-        if self.layout.known:
-            path = self._with_regressors(columns, steps, most)
-        else:
-            path = self._without(most)
+        path = self._path(self._regressors(columns, steps, most))
         prediction, half = path[steps - 1], width_at(self.widths, steps)
         said: dict[str, Any] = {"prediction": prediction, "low": prediction - half, "high": prediction + half}
         filled = most - len(np.unique(steps))
@@ -130,21 +131,15 @@ class SeriesModel:
             }  # fmt: skip
         return said
 
-    def _without(self, most: int) -> Floats:
-        """The path from the history's end, made once: it is the same for every request."""
-        with self._lock:
-            if self._plain is None or len(self._plain) < most:
-                steps = max(most, self.layout.horizon)
-                self._plain = self._path(np.zeros((steps, 0)))
-            return self._plain
-
-    def _with_regressors(
+    def _regressors(
         self, columns: Mapping[str, Sequence[Any]], steps: NDArray[np.int64], most: int
     ) -> Floats:
+        x = np.full((most, len(self.layout.known)), np.nan)
+        if not self.layout.known:
+            return x
         given = np.array(
             [[np.nan if v is None else v for v in columns[n]] for n in self.layout.known], np.float64
         ).T
-        x = np.full((most, given.shape[1]), np.nan)
         seen: dict[int, int] = {}
         for row, step in enumerate(steps):
             before = seen.setdefault(int(step), row)
@@ -154,7 +149,7 @@ class SeriesModel:
                     hint="ask for each scenario in a request of its own",
                 )
             x[step - 1] = given[row]
-        return self._path(x)
+        return x
 
     def _path(self, x: Floats) -> Floats:
         """Forecasts (s,) of the s steps after the history, with their regressors (s, q)."""
@@ -162,7 +157,17 @@ class SeriesModel:
         frame = Frame(
             np.concatenate([h.times, self._coming[: len(x)]]), h.y, self.with_fill(np.vstack([h.x, x]))
         )
-        return np.asarray(self.forecast(frame, np.array([len(h.y)]), len(x))[0])
+        paths = []
+        for i, member in enumerate(self.members):
+            if member.reads_regressors and self.layout.known:
+                paths.append(_asked(member, frame, np.array([len(h.y)]), len(x))[0])
+                continue
+            # the same for every request: made once, again only when a longer one is asked for
+            with self._lock:
+                if len(self._kept.get(i, ())) < len(x):
+                    self._kept[i] = _asked(member, frame, np.array([len(h.y)]), len(x))[0]
+                paths.append(self._kept[i][: len(x)])
+        return np.asarray(np.mean(paths, axis=0))
 
     def _step_of(self, moment: dt.datetime | None, row: int) -> int:
         name, last = self.layout.time_column, self.history.times[-1]
@@ -190,3 +195,13 @@ class SeriesModel:
             f"{shown(at)} is no timestamp of the frequency {self.history.frequency} (row {row})",
             hint=f"the next ones are {', '.join(shown(t) for t in self._coming[:3])}",
         )
+
+
+def _asked(member: Member, frame: Frame, origins: NDArray[np.int64], steps: int) -> Floats:
+    """A member's forecasts; a library's error names the member."""
+    try:
+        return member.forecast(frame, origins, steps)
+    except EsmlError:
+        raise
+    except Exception as e:
+        raise FailedError(f"{member.kind} can't forecast from this history: {type(e).__name__}: {e}") from e

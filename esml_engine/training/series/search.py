@@ -16,9 +16,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from esml_engine.errors import EsmlError, UsageError
+from esml_engine.training import learners
 from esml_engine.training.facts import Profile, Trial, allowed_forecasters, loss_of
 from esml_engine.training.series import classic, lags, measures
 from esml_engine.training.series.frames import Frame, Member
+from esml_engine.training.series.judging import MOST_WINDOWS
 
 Floats = NDArray[np.float64]
 Progress = Callable[[float, str], None]
@@ -167,6 +169,8 @@ def search(
         UsageError: the series is too short.
         SettingsError: the profile allows no member.
     """
+    classic.load_libraries()
+    learners.load_libraries()
     begun = time.monotonic()
     test = backtest_of(frame, observed, begin, horizon, seasons[0], profile.metric)
     end = int(test.origins[0])
@@ -180,12 +184,19 @@ def search(
         progress(n / len(wanted), f"back-tests {kind}")
         try:
             member = fit_member(kind, params, frame, end, seasons, profile.seed)
+            one = time.monotonic()
+            member.forecast(frame, test.origins[:1], horizon)
+            needs = (time.monotonic() - one) * (len(test.origins) + MOST_WINDOWS)
+            if time.monotonic() - begun + needs > profile.seconds:
+                failures.append(
+                    {"estimator": kind, "reason": f"its back-test would take about {needs:.0f} s more"}
+                )
+                continue
             forecast = member.forecast(frame, test.origins, horizon)
         except EsmlError as e:
             failures.append({"estimator": kind, "reason": e.message})
             continue
-        except (ArithmeticError, LookupError, TypeError, ValueError) as e:
-            # a library that can't cope with this series takes no part; the reason is shown
+        except Exception as e:  # noqa: BLE001 - a library that can't cope with this series takes no part; the reason is shown
             failures.append({"estimator": kind, "reason": f"{type(e).__name__}: {e}"})
             continue
         loss = test.loss(forecast)
