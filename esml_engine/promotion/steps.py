@@ -92,7 +92,8 @@ def _ask(
         _as_registered(model, one, p)
         out["signature"] = model.signature
         at = time.monotonic()
-        answers = answers_of(model, test, history)
+        horizon = (p.get("forecast") or {}).get("horizon") if p["task"] == "forecasting" else None
+        answers = answers_of(model, test, history, horizon)
         out |= {"seconds": time.monotonic() - at, "rows": answers.rows}
         out["metrics"] = metrics_of(answers)
     except EsmlError as e:

@@ -143,7 +143,7 @@ class ScoreBatch:
         if result is None or desk.spec is None:
             return desk.commit(lambda c: {"rows": 0})
         p = desk.spec.params
-        said = {
+        said: dict[str, Any] = {
             "request_id": p["request_id"],
             "rows": result.value["rows"],
             "model_version": p["model"]["version"],

@@ -57,12 +57,16 @@ class Answers:
         return len(self.truth)
 
 
-def answers_of(model: Predictor, test: pa.Table, train: pa.Table | None = None) -> Answers:
+def answers_of(
+    model: Predictor, test: pa.Table, train: pa.Table | None = None, horizon: int | None = None
+) -> Answers:
     """Ask a model about every row of `test` that has a label.
 
     Args:
         test: rows with the model's features and its label.
         train: the rows that lie before them, for tasks that need a history (forecasting).
+        horizon: steps that a forecast is asked for at once (None: the model's own); two models that are compared
+            are asked for the same.
 
     Raises:
         UsageError: a feature or the label is missing or of another type.
@@ -80,7 +84,7 @@ def answers_of(model: Predictor, test: pa.Table, train: pa.Table | None = None) 
         from esml_engine.training.series.model import SeriesModel
 
         assert isinstance(model, SeriesModel)
-        return answers_of_series(model, test, train)
+        return answers_of_series(model, test, train, horizon=horizon)
     raise NotYetError(f"answers for task '{model.task}' are not built yet")
 
 
