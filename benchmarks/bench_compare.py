@@ -64,20 +64,19 @@ def main() -> None:
         tables["gold_train"] = tables["challenger/gold_train"]
         (folder / "work").mkdir()
         params = {"task": "regression", "label": "y", "key": ["id"], "primary": "rmse", "resamples": 10_000, "challenger": both[0], "champion": both[1]}  # fmt: skip
-        job = JobContext(
-            JobSpec(
-                "r-bench",
-                "compare",
-                1,
-                "promotion.compare",
-                "test",
-                "p",
-                "m",
-                params,
-                str(folder / "work"),
-                tables,
-            )  # fmt: skip
+        spec = JobSpec(
+            "r-bench",
+            "compare",
+            1,
+            "promotion.compare",
+            "test",
+            "p",
+            "m",
+            params,
+            str(folder / "work"),
+            tables,
         )
+        job = JobContext(spec)
         loaded = [storage.load(m["folder"], m["sha256"]) for m in both]
 
         def ours() -> None:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
 
 from esml_engine.errors import EsmlError
 from esml_engine.estate import Estate
+from esml_engine.lake.catalogue import table_uri
 from esml_engine.promotion import reads
 from esml_engine.refs import ModelRef
 from esml_engine.store import schema as t
@@ -102,6 +104,8 @@ def test_a_model_tampered_with_after_the_comparison_is_not_copied(three: Estate)
 
 
 def test_a_target_without_gold_test_refuses_unless_its_policy_takes_the_source(three: Estate) -> None:
+    for name in ("gold_train", "gold_validate", "gold_test"):
+        shutil.rmtree(table_uri(three.site, REF, "prod", name))
     with three.site.store.write() as c:
         c.execute(t.versions.delete().where(t.versions.c.env == "prod", t.versions.c.name.like("gold_%")))
     with three.hand.holding(warm=True):

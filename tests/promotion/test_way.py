@@ -167,7 +167,7 @@ def test_who_may_decide(three: Estate) -> None:
         with pytest.raises(UsageError, match="is about a promotion"):
             decide(as_(three, "manager@p1"), "approve", {**asked, "kind": "exception"})
         assert decide(as_(three, "approver@p1"), "approve", asked)["state"] == "waiting"
-        with pytest.raises(NotAllowedError, match="decided on .* already"):
+        with pytest.raises(NotAllowedError, match="decided on"):
             decide(as_(three, "approver@p1"), "approve", asked)
         assert runs.get(three.site.store, asked["run"])["state"] == "waiting"
         said = decide(as_(three, "second@p1"), "approve", asked)
