@@ -124,7 +124,7 @@ def _baseline(job: JobContext, test: pa.Table) -> dict[str, Any]:
     try:
         if "gold_train" not in job.spec.inputs:
             raise UsageError("there is no gold_train beside the test rows")
-        train = files.arrow(job.input("gold_train")).select([p["label"]])
+        train = files.arrow(job.input("gold_train"), [p["label"]])
         _, y_train = labels(train, p["label"])
         _, y_test = labels(test.select([p["label"]]), p["label"])
         return {"baseline": baseline_metrics(p["task"], y_train, y_test), "baseline_error": ""}
