@@ -19,6 +19,8 @@ from esml_engine.door.facts import Call
 from esml_engine.estate import Estate
 from esml_engine.promotion import records
 
+_DECIDE, _OWN, _OTHERS = "Yours to decide", "You asked for", "Waits for others to decide"
+
 
 @page
 def show() -> None:
@@ -37,17 +39,23 @@ def show() -> None:
     blocked, next_ = work.turns(statuses, roles, now)
     failed = work.failed(runs, now)
     files = work.files(waiting_files(estate.site, [s["model"] for s in statuses]), roles)
+    opened = st.query_params.get("request", "")
+    if opened in {r["request"] for r in (*to_decide, *own, *others)}:  # read and decided over the whole width
+        kept = [[r for r in rs if r["request"] == opened] for rs in (to_decide, own, others)]
+        for title, rs in zip((_DECIDE, _OWN, _OTHERS), kept, strict=True):
+            _requests(estate, title, rs, now)
+        return
     left, right = st.columns([5, 3], gap="large")
     with left:
         if not (to_decide or own or blocked or next_ or failed or files):
             nothing_yet("Nothing waits for you.", "The estate shows how everything is.")
-        _requests(estate, "Yours to decide", to_decide, now)
+        _requests(estate, _DECIDE, to_decide, now)
         _items("Blocked, and your turn", blocked)
         _items("Failed runs", failed)
         _items("IN files", files)
         _items("Your next steps", next_)
-        _requests(estate, "You asked for", own, now)
-        _requests(estate, "Waits for others to decide", others, now)
+        _requests(estate, _OWN, own, now)
+        _requests(estate, _OTHERS, others, now)
     with right:
         st.subheader("Last 7 days")
         for c in work.changes(crowned(estate), runs, now):
