@@ -9,7 +9,7 @@ import streamlit as st
 
 from cockpit import opening
 from cockpit.components import as_of, nothing_yet, page
-from cockpit.deciding import comparison, decide, versions_of
+from cockpit.deciding import comparison, decide, document_of, versions_of
 from cockpit.places import page as page_file
 from cockpit.reads import crowned, roles_on, waiting_files
 from cockpit.views import promotion, work
@@ -17,7 +17,6 @@ from cockpit.words import plural, role
 from esml_engine.door import access
 from esml_engine.door.facts import Call
 from esml_engine.estate import Estate
-from esml_engine.promotion import records
 
 _DECIDE, _OWN, _OTHERS = "Yours to decide", "You asked for", "Waits for others to decide"
 
@@ -88,15 +87,10 @@ def _requests(estate: Estate, title: str, found: list[dict[str, Any]], now: dt.d
                 )
             if opened == r["request"]:
                 if r["kind"] == "promotion":
-                    comparison(_document(estate, r), versions_of(estate, r["object"]))
+                    comparison(document_of(estate, r), versions_of(estate, r["object"]))
                 else:
                     st.markdown("\n".join(f"- {w}" for w in r["detail"].get("will", [])))
                 decide(estate, r)
-
-
-def _document(estate: Estate, request: dict[str, Any]) -> dict[str, Any]:
-    found = records.comparison(estate.site.store, request["detail"]["comparison"])
-    return dict(found["document"]) if found else {}
 
 
 def _open(request: str) -> None:
