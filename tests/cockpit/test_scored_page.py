@@ -80,7 +80,7 @@ def test_rows_figures_and_callers(demo: Path, page: Open) -> None:
     assert "gold_train · dev" in names and any(n.startswith("patients-2026-11-01") for n in names)
     assert "bmi" in list(at.table[1].value["Column"])
     assert "gone, or not yours to see" in text_of(page(demo, "row", **WHERE, request="nobody", row="0"))
-    assert "You may not." in text_of(page(demo, "row", act_as="reader@demo", **WHERE, request="demo-web"))
+    assert "You may not." in text_of(page(demo, "row", act_as="manager@demo", **WHERE, request="demo-web"))
 
 
 def test_approvals_tell_open_from_decided(demo: Path, page: Open) -> None:
