@@ -65,6 +65,20 @@ def open_estate(
     return Estate(Site(root), Actor(local_admin(), act_as), on_progress)
 
 
+# what is said of the run that an approval let go on; the run itself has the rest
+_RELEASED = (
+    "run",
+    "state",
+    "stage",
+    "request",
+    "champion",
+    "previous",
+    "model_version",
+    "evidence",
+    "expires",
+)
+
+
 class Estate:
     """Everything one company runs."""
 
@@ -200,7 +214,8 @@ class Estate:
                 **answer,
             )
         if answer["state"] == "approved" and row["run"] and not how.get("detach"):
-            answer["released"] = self.hand.follow(row["run"])
+            done = self.hand.follow(row["run"])
+            answer["released"] = {k: done[k] for k in _RELEASED if k in done}
         return {**self._request(requests.get(self.site.store, request)), **answer}
 
     def _on_run(self, act: str, run: str) -> Call:

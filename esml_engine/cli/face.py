@@ -122,7 +122,7 @@ def say(value: Any) -> None:
     else:
         from esml_engine.wording import words
 
-        typer.echo(words(value))
+        typer.echo(words(_brief(value)))
     if isinstance(value, dict) and value.get("state") == "waiting" and value.get("request"):
         raise typer.Exit(WAITING_EXIT)
 
@@ -131,6 +131,22 @@ def _public(value: Any) -> Any:
     """Without what only the engine needs."""
     if isinstance(value, dict):
         return {k: v for k, v in value.items() if k != "trained"}
+    return value
+
+
+# for programs and pages, not for somebody who reads a terminal; --json has them
+_LONG = frozenset(
+    ("distribution", "direction", "bootstrap", "intervals", "detail", "trained", "copied", "importance", "example", "signature")
+)  # fmt: skip
+
+
+def _brief(value: Any, *, row: bool = False) -> Any:
+    """An answer without what would fill screens; a table's rows without their nested tables."""
+    if isinstance(value, dict):
+        nested = ("gates", "data", "baseline", "decisions") if row else ()
+        return {k: _brief(v) for k, v in value.items() if k not in _LONG and k not in nested}
+    if isinstance(value, list):
+        return [_brief(v, row=True) for v in value]
     return value
 
 
