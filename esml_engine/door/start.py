@@ -196,7 +196,7 @@ def _intent(site: Site, actor: Actor, call: Call, plan: Plan, key: str) -> Start
     if held:
         row["state"] = "waiting"
     with site.store.write() as c:
-        open_run = records.same_open(c, plan.hash)
+        open_run = records.same_open(c, plan.hash) or records.still_open(c, plan.draft.joins)
         if open_run is not None:
             audit.append(c, actor, call.act, call.object, call.env, "joined", run=open_run)
         else:
