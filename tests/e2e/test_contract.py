@@ -180,7 +180,7 @@ TABLE = [
     Row("demo", "{estate}", {"models": some({"model": S, "stage": one_of(*STAGES), "metric": opt(S), "value": opt(N)}), "seconds": N}, on="own"),
     Row("demo", "{other}", ERROR, exit=2),
     Row("new project", "project009 --team t --owner o@x --contact c@x --risk low", {"project": S, "files": some(S)}, on="shared"),
-    Row("new model", "project002/m99 --task regression --datasets a,b --label y --key id", {"model": S, "files": some(S)}, on="shared"),
+    Row("new model", "project002/m99 --task regression --datasets aa,bb --label y --key id", {"model": S, "files": some(S)}, on="shared"),
     Row("member add", "project002 new@x --role reader", MEMBERS, on="shared"),
     Row("member remove", "project003 analyst@demo --role analyst", MEMBERS, on="shared"),
     Row("member list", "project002", MEMBERS),
