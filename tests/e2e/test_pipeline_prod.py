@@ -187,7 +187,7 @@ def test_refused_by_a_person_it_ends_and_prod_stays_as_it_was(parked: Estate) ->
     run = the_run(parked)
     assert run["state"] == "cancelled" and "not this month" in run["error"]["message"]
     assert champions(parked) == {"dev": 1, "test": 1, "prod": None}
-    assert parked.model(NAME, "prod").evidence()["state"] == "refused"
+    assert parked.model(NAME, "prod").evidence()["sections"]["decision"]["state"] == "refused"
     assert violations(parked.site.root) == []
 
 
