@@ -368,7 +368,9 @@ def name(row: Row) -> str:
 )
 def test_the_contracts_table(row: Row, ground: Ground) -> None:
     who = ("--as", row.who) if row.who else ()
-    answer = esml(ground.root, *who, *row.command.split(), *ground.args(row.args), check=row.exit)
+    answer = esml(
+        ground.root, *who, *row.command.split(), *ground.args(row.args), check=row.exit, timeout=900
+    )
     fits(answer, row.shape)
 
 
