@@ -12,22 +12,25 @@ from esml_engine.door import requests
 from esml_engine.door.facts import Act, Actor, Call, Plan
 from esml_engine.door.site import Site
 from esml_engine.door.start import AtOnceDesk, make_plan, start
-from esml_engine.errors import CancelledError, FailedError, PlatformError, RefusedError
+from esml_engine.errors import CancelledError, FailedError, PlatformError, RefusedError, StalePlanError
 from esml_engine.runs import leases, records
 
 _LOOK = 0.05
 OnProgress = Callable[[dict[str, Any]], None]
 
 
+_DECIDED_AGAINST = {"refused", "expired", "stale", StalePlanError.code}
+
+
 class RunFailedError(FailedError):
-    """A run ended badly: its own error, with the run's id."""
+    """A run ended badly: its own error, with the run's id. One that was decided against exits as a refusal."""
 
     def __init__(self, row: dict[str, Any]) -> None:
         error = row["error"] or {"message": "it failed", "code": "failed", "hint": "", "id": ""}
         super().__init__(error["message"], hint=error.get("hint", ""), run=row["run"])
         self.code = error.get("code", "failed")
         self.id = error.get("id") or self.id
-        decided = self.code in requests.AGAINST
+        decided = self.code in _DECIDED_AGAINST
         if decided:
             self.exit_code = RefusedError.exit_code
         elif row["state"] == "cancelled":
@@ -79,7 +82,9 @@ class Hand:
         assert started.run is not None
         more = {"joined": True} if started.joined else {}
         if detach:
-            return {"run": started.run, "state": "queued", **more}
+            row = records.get(self.site.store, started.run)
+            held = row["state"] == "waiting"
+            return {**(self._waits(row) if held else {"run": started.run, "state": "queued"}), **more}
         return {**self.follow(started.run), **more}
 
     def follow(self, run: str) -> dict[str, Any]:

@@ -20,8 +20,9 @@ from esml_engine.clock import now
 from esml_engine.costs import records as costs
 from esml_engine.door import audit, requests
 from esml_engine.door.facts import Act, Actor, Call, Draft, draft_of
+from esml_engine.door.released import require_as_approved
 from esml_engine.door.site import Site
-from esml_engine.errors import CancelledError, EsmlError, FailedError, LostError
+from esml_engine.errors import CancelledError, EsmlError, FailedError, LostError, StalePlanError
 from esml_engine.faults import point
 from esml_engine.lake.replay import catch_up
 from esml_engine.processes import ProcessTable
@@ -246,6 +247,7 @@ class Worker:
             self.site.reload()
             if not self._lock(row, row["env"]):
                 return  # the next worker takes it up
+            require_as_approved(self.site, bindings.act(row["act"]), row)
             point("run:locked")
             records.set_run(
                 store, run, state="running", started=row["started"] or now(), executor=self._name()
@@ -253,7 +255,7 @@ class Worker:
             answer = self._steps(row)
         except (_StoppedError, _ParkedError):
             return  # the run stays open; the next worker, or an approval, takes it up
-        except CancelledError as e:
+        except (CancelledError, StalePlanError) as e:
             self._end(row, "cancelled", None, document(e))
         except EsmlError as e:
             self._end(row, "failed", None, document(e))

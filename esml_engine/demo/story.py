@@ -159,7 +159,10 @@ def _co2(c: Company) -> None:
     c.approved(asked.get("request"), "far better than last year's values repeated")
     for env in ENVS:
         c.deliver(CO2, env, data.co2("2026-11-01", "1998-01-01", "2001-01-01"))
-    asked = scientist.pipeline("prod", key="c2-pipeline")
+    try:
+        asked = scientist.pipeline("prod", key="c2-pipeline")
+    except FailedError:
+        return  # told before: that run has ended, refused
     c.approved(
         asked.get("request"),
         "the station was recalibrated in 2000: wait until those weeks are corrected",

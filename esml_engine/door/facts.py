@@ -60,6 +60,9 @@ class Draft:
     )  # the answer where there is nothing to do, else its base
     irreversible: tuple[str, ...] = ()
     size: float = 0.0  # what time grows with: bytes or rows
+    joins: str = (
+        ""  # an open run that does all of this already, though its own plan was made on earlier facts
+    )
     bound_seconds: float = 0.0  # limit that the run can't pass, for the upper bound; 0: spends nothing
 
 

@@ -11,7 +11,7 @@ MONEY = ("max_cost_run", "max_cost_month", "budget.month")
 
 
 def within_budget(
-    judged: dict[str, Any], over: str, budget: float, spent: float, predicted: dict[str, Any]
+    judged: dict[str, Any], over: str, budget: float, origin: str, spent: float, predicted: dict[str, Any]
 ) -> dict[str, Any]:
     """The verdict, with the project's budget of the month held against what was spent and the predicted p90."""
     cost, currency = predicted["cost"]["p90"], predicted["cost"]["currency"]
@@ -21,7 +21,7 @@ def within_budget(
     return {
         **judged,
         "verdict": over,
-        "origin": "the project's budget",
+        "origin": origin,
         "key": "budget.month",
         "reason": said,
     }
@@ -35,14 +35,23 @@ def verdict(
     spent_month: float,
     train_seconds: float = 0.0,
 ) -> dict[str, Any]:
-    """`{"verdict": "ok|refuse|ask", "origin", "reason", "limits"}`; held against p90, or the upper bound without history."""
+    """`{"verdict": "ok|refuse|ask", "origin", "reason", "limits"}`; held against p90, or the upper bound without history.
+
+    Limits that no exception lifts come first: a broken one is named before money is.
+    """
     cost = predicted["cost"]["p90"]
     currency = predicted["cost"]["currency"]
     node = predicted.get("node", "")
     broken = ""
     key = ""
-    if cost > 0 and node not in policy.nodes:
-        key, broken = "nodes", f"node type {node} is not among {', '.join(policy.nodes)}"
+    if "node" in predicted and node not in policy.nodes:
+        allowed = ", ".join(policy.nodes) or "none, since nodes = []"
+        key, broken = "nodes", f"node type {node or 'of any kind'} is not among those allowed: {allowed}"
+    elif train_seconds > policy.max_train_seconds:
+        key, broken = (
+            "max_train_seconds",
+            f"a training of {train_seconds:g} s is over max_train_seconds = {policy.max_train_seconds:g}",
+        )
     elif cost > policy.max_cost_run:
         key, broken = (
             "max_cost_run",
@@ -52,11 +61,6 @@ def verdict(
         key, broken = (
             "max_cost_month",
             f"{spent_month:.2f} spent this month + predicted {cost:.6g} {currency} is over max_cost_month = {policy.max_cost_month:g} {currency}",
-        )
-    elif train_seconds > policy.max_train_seconds:
-        key, broken = (
-            "max_train_seconds",
-            f"a training of {train_seconds:g} s is over max_train_seconds = {policy.max_train_seconds:g}",
         )
     limits = {
         k: getattr(policy, k)

@@ -1,7 +1,8 @@
 """Requests for another person's decision: a run that waits, who decided what, and exceptions from a policy.
 
 A waiting run does nothing and costs nothing. Its request ends as approved (the run is open again, under its next
-attempt), refused, expired or stale (the run ends with that reason).
+attempt), refused, expired or stale (the run ends with that reason). An approved exception from a limit on money also
+covers later runs of the same model and environment up to its amount, until its end.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ import sqlalchemy as sa
 from esml_engine.clock import new_id, now
 from esml_engine.door import audit
 from esml_engine.door.facts import Actor
+from esml_engine.door.policy import MONEY
 from esml_engine.errors import NotFoundError
 from esml_engine.runs import records
 from esml_engine.store import schema as t
@@ -131,7 +133,7 @@ def decide(c: sa.Connection, row: dict[str, Any], actor: Actor, verdict: str, re
     ).scalar_one()
     if yes < row["needed"]:
         return WAITING
-    if row["kind"] == EXCEPTION:
+    if row["kind"] == EXCEPTION and row["detail"].get("key") in MONEY:
         upsert(
             c,
             t.exceptions,

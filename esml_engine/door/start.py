@@ -27,6 +27,7 @@ from esml_engine.faults import point
 from esml_engine.refs import ModelRef
 from esml_engine.runs import records
 from esml_engine.runs.facts import JobSpec
+from esml_engine.settings import Settings
 
 
 def local_admin() -> str:
@@ -86,9 +87,10 @@ def make_plan(site: Site, act: Act, actor: Actor, call: Call) -> Plan:
         budget = settings.project(ref.project).budget.month
         all_envs = costs.spent(site.store, project=ref.project, since=costs.month_start())
         budget_left = round(budget - all_envs - predicted["cost"]["p50"], 6)
-        judged = _with_exception(
-            site, call, within_budget(judged, policy.over, budget, all_envs, predicted), predicted
+        judged = within_budget(
+            judged, policy.over, budget, _budget_origin(settings, ref.project), all_envs, predicted
         )
+        judged = _with_exception(site, call, judged, predicted)
     may = access.may(site.store, actor, access.rule_name(call), call.project, local_admin=local_admin())
     return Plan(
         call,
@@ -100,6 +102,12 @@ def make_plan(site: Site, act: Act, actor: Actor, call: Call) -> Plan:
         may.reason,
         fingerprint(call, draft, in_force),
     )
+
+
+def _budget_origin(settings: Settings, project: str) -> str:
+    """Whose word the project's budget of the month is."""
+    row = next(e for e in settings.rows(project) if e.key == "budget.month")
+    return f"override on {project} by {row.by}" if row.by else f"{project} ({row.origin})"
 
 
 def _with_exception(
@@ -188,7 +196,7 @@ def _intent(site: Site, actor: Actor, call: Call, plan: Plan, key: str) -> Start
     if held:
         row["state"] = "waiting"
     with site.store.write() as c:
-        open_run = records.same_open(c, plan.hash)
+        open_run = records.same_open(c, plan.hash) or records.still_open(c, plan.draft.joins)
         if open_run is not None:
             audit.append(c, actor, call.act, call.object, call.env, "joined", run=open_run)
         else:
@@ -224,7 +232,7 @@ def _ask_exception(c: sa.Connection, row: dict[str, Any], actor: Actor, plan: Pl
     cost = plan.predicted["cost"]
     requests.ask(
         c, kind=requests.EXCEPTION, object_=row["object"], env=row["env"], run=row["run"], actor=actor, needed=1, facts=plan.hash,
-        detail={"act": row["act"], "amount": cost["p90"], "currency": cost["currency"], "reason": plan.policy["reason"], "origin": plan.policy["origin"], "will": list(plan.draft.will)},
+        detail={"act": row["act"], "key": plan.policy["key"], "amount": cost["p90"], "currency": cost["currency"], "reason": plan.policy["reason"], "origin": plan.policy["origin"], "will": list(plan.draft.will)},
     )  # fmt: skip
 
 

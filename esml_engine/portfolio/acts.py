@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
+import sqlalchemy as sa
+
 from esml_engine.clock import now
 from esml_engine.door import requests
 from esml_engine.door.facts import AtOnce, Call, Desk, Draft
+from esml_engine.door.released import exception_of
 from esml_engine.door.site import Site
-from esml_engine.errors import UsageError
+from esml_engine.errors import RefusedError, UsageError
 from esml_engine.runs import records
 from esml_engine.runs.facts import JobResult
 from esml_engine.store import schema as t
@@ -39,9 +42,11 @@ class Cancel(AtOnce):
         waits = requests.of_run(desk.site.store, run)
 
         def change(c: Any) -> dict[str, Any]:
-            if waits and waits["state"] == requests.WAITING:
+            if waits:
                 requests.settle(c, waits, "withdrawn", reason=f"withdrawn by {desk.actor.rights}")
-                return {"run": run, "state": "cancelled"}
+                state = c.execute(sa.select(t.runs.c.state).where(t.runs.c.run == run)).scalar()
+                if state in records.ENDED:
+                    return {"run": run, "state": state}
             c.execute(t.runs.update().where(t.runs.c.run == run).values(cancel=True))
             return {"run": run, "state": "cancelling"}
 
@@ -54,11 +59,23 @@ class Retry(AtOnce):
     name = "retry"
 
     def plan(self, call: Call, site: Site) -> Draft:
-        """Only an ended run that is not done."""
+        """Only an ended run that is not done, and was not held by a policy that nobody made an exception from.
+
+        Raises:
+            UsageError: it has not ended badly. RefusedError: it was held, and its exception was not approved.
+        """
         row = records.get(site.store, call.params["run"])
         if row["state"] not in ("failed", "cancelled"):
             raise UsageError(
                 f"run {row['run']} is {row['state']}", hint="only a failed or cancelled run can be retried"
+            )
+        held = exception_of(site, row["run"])
+        if held is not None and held["state"] != "approved":
+            raise RefusedError(
+                f"run {row['run']} was held, and its request {held['request']} is {held['state']}",
+                hint=f"ask again: start {row['act']} anew",
+                request=held["request"],
+                state=held["state"],
             )
         left = [s["step"] for s in records.steps(site.store, row["run"]) if s["state"] != "done"]
         return Draft(

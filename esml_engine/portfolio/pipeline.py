@@ -8,15 +8,18 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from esml_engine.door import requests
 from esml_engine.door.facts import Act, Call, Desk, Draft
 from esml_engine.door.site import Site
 from esml_engine.errors import NotFoundError, UsageError
 from esml_engine.lake.catalogue import all_latest
 from esml_engine.promotion.acts import Promote
+from esml_engine.promotion.cases import case_of
 from esml_engine.promotion.records import step_result
 from esml_engine.refining.acts import Refine
 from esml_engine.refining.split_act import Split
 from esml_engine.refs import ModelRef
+from esml_engine.runs import records as runs
 from esml_engine.runs.facts import JobResult, JobSpec, step_env
 from esml_engine.serving.scoring import ScoreBatch
 from esml_engine.training import records as models
@@ -82,11 +85,28 @@ class Pipeline:
             train_seconds = self._train(chain, site, ref, call.env)
             if until != "trained":
                 self._promotions(chain, site, ref, call.env, until)
+        joins = self._waiting(chain, site, ref, call) if until in site.settings.environments else ""
         nothing = "" if chain.steps else (refine.nothing_to_do or "everything up to there is current")
         return Draft(
             will=tuple(chain.will), inputs=tuple(chain.inputs), makes=tuple(chain.makes), steps=tuple(chain.steps), params={"purpose": purpose, "until": until, "train_seconds": train_seconds},
-            code=chain.code, settings=settings.model_dump(mode="json"), nothing_to_do=nothing, answer={"steps": [], "stage": stage_of(site, ref, call.env)}, size=chain.size, bound_seconds=chain.bound,
+            code=chain.code, settings=settings.model_dump(mode="json"), nothing_to_do=nothing, answer={"steps": [], "stage": stage_of(site, ref, call.env)}, size=chain.size, bound_seconds=chain.bound, joins=joins,
         )  # fmt: skip
+
+    def _waiting(self, chain: _Chain, site: Site, ref: ModelRef, call: Call) -> str:
+        """The run of the same call that waits for an approval and has just this left, on facts that still hold."""
+        way = site.settings.environments
+        for row in runs.listing(site.store, objects=[str(ref)], env=call.env, act=self.name, state="waiting"):
+            asked = requests.of_run(site.store, row["run"])
+            if asked is None or asked["kind"] != requests.PROMOTION or asked["state"] != requests.WAITING:
+                continue
+            left = [s["name"] for s in row["steps"] if s["state"] != "done"]
+            compare = left[0].removesuffix("decide") + "compare"
+            if chain.steps != [compare, *left] or runs.get(site.store, row["run"])["params"] != call.params:
+                continue
+            source = way[way.index(asked["env"]) - 1]
+            if case_of(site, ref, source, asked["env"]).facts == asked["facts"]:
+                return str(row["run"])
+        return ""
 
     def _refine(self, chain: _Chain, site: Site, ref: ModelRef, home: str, env: str, purpose: str) -> Draft:
         refine = Refine().plan(Call("refine", str(ref), env, {"purpose": purpose}), site)

@@ -40,10 +40,11 @@ END"""
 
 def render(document: dict[str, Any]) -> str:
     """The whole page; the same document always gives the same bytes."""
+    inside = json.dumps(document, indent=1, sort_keys=True, ensure_ascii=False)
+    document = json.loads(inside)  # in the order of its JSON, which is all that whoever verifies the page has
     s = document["sections"]
     d = s["decision"]
     title = f"{d['object']} v{d['version']}: {d['from']} to {d['to']}, {d['state']}"
-    inside = json.dumps(document, indent=1, sort_keys=True, ensure_ascii=False)
     parts = [
         f'<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8">{_MARK}<title>{_t(title)}</title>',
         f'<meta name="viewport" content="width=device-width,initial-scale=1"><style>{_CSS}</style></head><body>',

@@ -54,6 +54,11 @@ def same_open(c: sa.Connection, plan_hash: str) -> str | None:
     ).scalar()
 
 
+def still_open(c: sa.Connection, run: str) -> str | None:
+    """That run, if it has not ended."""
+    return c.execute(sa.select(t.runs.c.run).where(t.runs.c.run == run, t.runs.c.state.in_(OPEN))).scalar()
+
+
 def by_key(store: Store, key: str) -> dict[str, Any] | None:
     """The run that an idempotency key named."""
     return store.first(t.runs.select().where(t.runs.c.idempotency_key == key))

@@ -7,14 +7,14 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from esml_engine.errors import UsageError
+from esml_engine.errors import NotYetError, UsageError
 
 
 def columns_of(rows: Any) -> dict[str, list[Any]]:
     """From a data frame (pandas, polars, Arrow), a list of dictionaries, columns by name, or a file.
 
     Raises:
-        UsageError: none of these, or no rows.
+        UsageError: none of these, or no rows. NotYetError: an Arrow file.
     """
     if isinstance(rows, str | Path):
         columns = _file(Path(rows))
@@ -50,6 +50,8 @@ def _file(path: Path) -> dict[str, list[Any]]:
             said = raw["input_data"]
             return {c: [row[i] for row in said["data"]] for i, c in enumerate(said["columns"])}
         return columns_of(raw)
+    if path.suffix in (".arrow", ".ipc", ".feather"):
+        raise NotYetError("Arrow files come later", hint="give a csv, parquet or json file")
     import duckdb
 
     con = duckdb.connect()

@@ -30,7 +30,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from esml_engine.errors import EsmlError, FailedError, UsageError
+from esml_engine.errors import EsmlError, FailedError, NotYetError, UsageError
 from esml_engine.scored.facts import Answer, Finished, Reserved
 from esml_engine.scored.ledger import Ledger
 from esml_engine.serving.batching import Batcher
@@ -130,7 +130,7 @@ class Endpoint:
     async def _body(self, headers: dict[bytes, bytes], receive: Receive) -> bytes:
         limit = self.config.max_body_bytes
         if b"arrow" in headers.get(b"content-type", b""):
-            raise HttpError(415, UsageError("Arrow bodies are not taken yet", hint="send application/json"))
+            raise HttpError(415, NotYetError("Arrow bodies come later", hint="send application/json"))
         message = await receive()
         body: bytes = message.get("body", b"")
         size = len(body)

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import pytest
 from deltalake import DeltaTable
 
+from esml_engine.demo.setting_up import CANCER, CO2, MEMBERS, MODELS, REPORT
+from esml_engine.estate import open_estate
 from tests.conftest import MODEL, esml
 
 STAGES = ("new", "in", "bronze", "silver", "gold", "trained", "test", "prod")
@@ -197,28 +198,20 @@ def test_the_whole_way_through_the_command_line(tmp_path: Path, numbers) -> None
     assert DeltaTable(str(root / "lake/dev/projects/p1/m1/train/gold")).to_pyarrow_table().num_rows == 200
 
 
-@pytest.mark.parametrize(
-    "args",
-    [
-        ("compare", MODEL),
-        ("promote", MODEL),
-        ("requests",),
-        ("approve", "q1"),
-        ("refuse", "q1"),
-        ("pipeline", MODEL, "--until", "prod"),
-        ("lineage", MODEL, "--file", "x", "--forward"),
-    ],
-)
-def test_what_comes_later_says_so(demo: Path, args: tuple[str, ...]) -> None:
-    assert esml(demo, *args, check=2)["error"]["code"] == "not_yet"
-
-
 def test_the_demo_leaves_something_to_look_at(demo: Path) -> None:
-    status = esml(demo, "status")[0]
-    assert status["stage"] == "trained" and status["environments"]["dev"]["champion"] in (1, 2)
+    status = {s["model"]: s for s in esml(demo, "status")}
+    assert [status[m]["stage"] for m in MODELS] == ["prod", "prod", "gold", "prod"]
+    assert status[MODEL]["environments"]["prod"]["champion"] == 2
+    line = open_estate(demo).model(MODEL, "prod").timeline()
+    assert [x["version"] for x in line] == [2, 1], "two champions after each other in one prod"
+    states = {(r["object"], r["env"]): r["state"] for r in reversed(esml(demo, "requests", "--state", ""))}
+    assert states == {(MODEL, "prod"): "approved", (CANCER, "prod"): "waiting", (CO2, "prod"): "refused"}
+    assert [r["object"] for r in esml(demo, "runs", "--state", "failed")] == [REPORT]
+    assert {m["role"] for m in esml(demo, "member", "list", "project002")} == {r for _, r in MEMBERS}
     assert len(esml(demo, "quarantine", MODEL, "ds01_diabetes")) == 3
-    callers = {r["caller_id"] for r in esml(demo, "scored", MODEL, "--by", "caller")["by_caller"]}
-    assert callers == {"nightly", "web", "ward-3"}
+    for env in ("dev", "prod"):
+        by = esml(demo, "scored", MODEL, "--env", env, "--by", "caller")["by_caller"]
+        assert {r["caller_id"]: r["rows"] for r in by} == {"nightly": 22, "web": 6, "ward-3": 3}
     assert not esml(demo, "refine", MODEL, "--dry-run")["plan"]["nothing_to_do"]
     assert esml(demo, "show", MODEL, "--table", "gold", "--limit", "2")["version"] == 2
     assert esml(demo, "diff", MODEL, "1", "2", "--table", "gold")["rows"] == {
@@ -234,7 +227,8 @@ def test_other_clients_read_the_registry(demo_source: Path) -> None:
     client = MlflowClient(f"sqlite:///{demo_source}/tracking/dev/mlflow.db")
     name = MODEL.replace("/", "-")
     champion = client.get_model_version_by_alias(name, "champion")
-    assert champion.tags["esml.version"] in ("1", "2")
+    standing = open_estate(demo_source).model(MODEL).status()["environments"]["dev"]["champion"]
+    assert champion.tags["esml.version"] == str(standing)
     assert client.get_run(champion.run_id).data.metrics["rmse"] > 0
 
 

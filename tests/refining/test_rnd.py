@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from esml_engine.errors import UsageError
-from esml_engine.estate import Estate
+from esml_engine.estate import Estate, init_estate, open_estate
 
 MODEL = "p1/m1"
 
@@ -17,8 +17,6 @@ def deliver(estate: Estate, numbers, first: int, last: int, name: str) -> None:
 
 
 def fresh(estate: Estate) -> Estate:
-    from esml_engine.estate import open_estate
-
     return open_estate(estate.site.root)
 
 
@@ -63,3 +61,87 @@ def test_rnd_keeps_no_scored_rows(empty: Estate, numbers) -> None:
     empty.set(MODEL, "rnd.dev", "true")
     with pytest.raises(UsageError, match="R&D mode"):
         fresh(empty).model(MODEL).score_batch()
+
+
+@pytest.fixture
+def two_envs(tmp_path: Path, numbers) -> Estate:
+    """dev in R&D mode and test whole, with the same rows in each."""
+    root = tmp_path / "two"
+    init_estate(root, ["dev", "test"])
+    open_estate(root).new_project("p1", "team")
+    open_estate(root).new_model(MODEL, "regression", ["d1"], label="y", key="id")
+    path = root / "projects" / MODEL / "model.toml"
+    text = path.read_text()
+    quick = 'seconds = 60\ntrials = 1\nfolds = 2\nestimators = ["linear"]'
+    assert text.count("trials = 20\nfolds = 5") == 2
+    path.write_text(text.replace("seconds = 15\ntrials = 20\nfolds = 5", quick))
+    estate = open_estate(root)
+    estate.set(MODEL, "rnd.dev", "true")
+    estate = open_estate(root)
+    for env in ("dev", "test"):
+        model = estate.model(MODEL, env)
+        model.ingest("d1", [numbers(f"{env}.csv", 0, 600)], "2026-01-01")
+        model.refine()
+        model.split()
+    return estate
+
+
+def test_what_rnd_mode_trained_is_no_champion_and_not_promotable(two_envs: Estate, numbers) -> None:
+    from esml_engine.errors import RefusedError
+    from esml_engine.store import schema as t
+    from esml_engine.training import records
+
+    model = two_envs.model(MODEL)
+    assert model.train()["model_version"] == 1
+    store = two_envs.site.store
+    version = records.get_version(store, model.ref, "dev", 1)
+    assert version["rnd"] is True
+    # first of its environment and better than the baseline: still a challenger
+    assert version["metrics"]["rmse"] < version["baseline"]["rmse"]
+    assert records.champion(store, model.ref, "dev") is None
+    mine = next(r for r in model.leaderboard("dev") if r["model_version"] == 1)
+    assert mine["alias"] != "champion" and mine["ready"] is False and "R&D" in mine["ready_reason"]
+
+    compared = model.compare("test", 1)
+    gates = {g["gate"]: g for g in compared["gates"]}
+    assert compared["verdict"] == "refuse" and not gates["rnd"]["passed"] and "R&D" in gates["rnd"]["reason"]
+    with pytest.raises(RefusedError, match="rnd: ") as e:
+        model.promote("test", 1)
+    assert e.value.exit_code == 3 and e.value.document()["state"] == "refused"
+    assert records.champion(store, model.ref, "test") is None
+    assert records.versions(store, model.ref, "test") == []
+
+    # switched off, its version stays what it is
+    two_envs.set(MODEL, "rnd.dev", "false")
+    with pytest.raises(RefusedError, match="rnd: "):
+        fresh(two_envs).model(MODEL).promote("test", 1)
+
+    # a whole one of the same model is champion at once
+    assert store.rows(t.pins.select().where(t.pins.c.env == "dev")) == []
+    model = fresh(two_envs).model(MODEL)
+    model.refine()
+    model.split()
+    assert model.train()["model_version"] == 2
+    champion = records.champion(store, model.ref, "dev")
+    assert champion is not None and champion["version"] == 2
+    assert store.rows(t.pins.select().where(t.pins.c.env == "dev")) != []
+
+
+def test_a_version_trained_in_rnd_mode_holds_on_to_no_table(two_envs: Estate, numbers) -> None:
+    model = two_envs.model(MODEL)
+    model.train()
+    root = Path(two_envs.site.platform("dev").lake_root()) / f"projects/{MODEL}/train"
+    tables = ("gold", "gold_train", "gold_validate", "gold_test")
+    before = {n: {p.name for p in (root / n).glob("*.parquet")} for n in tables}
+    assert all(before.values())
+    model.ingest("d1", [numbers("more.csv", 600, 900)], "2026-02-01")
+    model.refine()
+    model.split()
+    for n in tables:
+        files = {p.name for p in (root / n).glob("*.parquet")}
+        assert files and not files & before[n], f"{n}: the sample that v1 was trained on is gone"
+        assert len(model.table(n).versions()) == 1
+    # and the registered version is still one that can be looked at
+    assert model.leaderboard("dev")[0]["model_version"] == 1
+    back = model.lineage("gold")
+    assert back["nodes"]
