@@ -12,11 +12,23 @@ from cockpit import model_tabs as tabs
 from cockpit import opening
 from cockpit.acting import act_card, follow
 from cockpit.components import Choice, as_of, choose, page
+from cockpit.places import page as page_file
 from cockpit.reads import runs_of
 from cockpit.views import model as view
 from esml_engine.runs.records import OPEN
 
-_ACTS = ("refine", "split", "train", "register", "deploy", "rollback", "pipeline", "score_batch")
+_ACTS = (
+    "refine",
+    "split",
+    "train",
+    "register",
+    "deploy",
+    "rollback",
+    "pipeline",
+    "score_batch",
+    "compare",
+    "promote",
+)
 
 
 @page
@@ -91,6 +103,13 @@ def _next(choice: Choice) -> None:
     st.subheader(f"Next step in {choice.env}" + (f": {step.act}" if step.act else ""))
     if step.plan is None:
         st.info(step.said, icon=f":material/{step.icon}:")
+        if step.act == "promote":
+            st.page_link(
+                page_file("promotion"),
+                label=f"Compare and promote to {step.label}",
+                icon=":material/upgrade:",
+                query_params={"project": choice.ref.project, "model": choice.ref.model, "env": step.label},
+            )
     else:
         act_card(choice, step.plan, step.label, step.act, icon=step.icon)
     follow(choice, _ACTS, key="model-run", recent=120.0)

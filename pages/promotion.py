@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any
-
-import pandas as pd
 import streamlit as st
 
 from cockpit import opening
-from cockpit.acting import act_card, follow
-from cockpit.components import Choice, as_of, choose, failure, nothing_yet, page, when
+from cockpit.acting import follow
+from cockpit.components import Choice, as_of, choose, nothing_yet, page, when
 from cockpit.deciding import comparison, decide, versions_of
-from esml_engine.errors import EsmlError
-from esml_engine.promotion import evidence, reads, records
+from cockpit.promoting import acts, evidence, history
+from esml_engine.promotion import reads
 from esml_engine.training import records as training
 
 _ACTS = ("compare", "promote", "pipeline", "rollback")
@@ -46,7 +43,7 @@ def show() -> None:
     rows = versions_of(choice.estate, str(choice.ref))
     with side, st.container(horizontal=True, horizontal_alignment="right", vertical_alignment="bottom"):
         version = _version(choice, source)
-        _evidence(choice)
+        evidence(choice)
     if version is None:
         return
     champion = training.champion(choice.estate.site.store, choice.ref, choice.env)
@@ -79,9 +76,9 @@ def show() -> None:
         with st.container(border=True):
             st.markdown(f"**Request {request['request']}**")
             decide(choice.estate, request)
-    _acts(choice, source, version)
-    _follow(choice)
-    _history(choice)
+    acts(choice, source, version)
+    follow(choice, _ACTS, key="promotion-run", recent=300.0)
+    history(choice)
 
 
 def _version(choice: Choice, source: str) -> int | None:
@@ -109,69 +106,6 @@ def _version(choice: Choice, source: str) -> int | None:
     if chosen != first or asked:
         st.query_params["version"] = str(chosen)
     return chosen
-
-
-def _evidence(choice: Choice) -> None:
-    """The newest evidence pack of the environment, as one file."""
-    if not choice.estate.may("read_evidence", choice.ref.project).allowed:
-        return
-    pack = next(
-        (e["evidence"] for e in records.evidence_of(choice.estate.site.store, choice.ref, choice.env)), None
-    )
-    if pack:
-        st.download_button(
-            "Evidence pack",
-            data=lambda: evidence.html(evidence.pack(choice.estate.site, pack)),
-            file_name=f"evidence-{choice.ref.model}-{choice.env}-{pack}.html",
-            mime="text/html",
-            icon=":material/download:",
-            key="evidence",
-        )
-
-
-def _acts(choice: Choice, source: str, version: int) -> None:
-    model = choice.estate.model(str(choice.ref), source)
-    compare, promote = st.tabs(["Promote", "Compare only"])
-    with compare:
-        _card(choice, lambda: model.plan_promote(choice.env, version), f"Promote v{version} to {choice.env}", "promote", "upgrade", model, version)  # fmt: skip
-    with promote:
-        _card(choice, lambda: model.plan_compare(choice.env, version), "Compare", "compare", "compare_arrows", model, version)  # fmt: skip
-
-
-def _card(choice: Choice, plan: Any, label: str, act: str, icon: str, model: Any, version: int) -> None:
-    try:
-        made = plan()
-    except EsmlError as e:
-        failure(e)
-        return
-    source = Choice(choice.estate, choice.ref, model.env_name)
-    act_card(source, made, label, act, icon=icon, place="promotion:", to=choice.env, version=version)
-
-
-def _follow(choice: Choice) -> None:
-    follow(choice, _ACTS, key="promotion-run", recent=300.0)
-
-
-def _history(choice: Choice) -> None:
-    """Who was champion when, the evidence behind it, and the way back."""
-    line = choice.model.timeline()
-    if not line:
-        return
-    st.subheader(f"Champions of {choice.env}")
-    frame = pd.DataFrame(
-        [
-            {"Version": f"v{k['version']}", "Since": when(k["at"]), "By": k["by"], "Why": k["why"] or "", "Evidence": k.get("evidence") or ""}
-            for k in line
-        ]
-    )  # fmt: skip
-    st.table(frame, border="horizontal", hide_index=True)
-    if len({k["version"] for k in line}) > 1:
-        try:
-            plan = choice.model.rollback(dry_run=True)
-        except EsmlError as e:
-            failure(e)
-            return
-        act_card(choice, plan, f"Roll back {choice.env}", "rollback", icon="undo", place="promotion:")
 
 
 show()

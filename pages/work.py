@@ -39,7 +39,7 @@ def show() -> None:
     files = work.files(waiting_files(estate.site, [s["model"] for s in statuses]), roles)
     left, right = st.columns([5, 3], gap="large")
     with left:
-        if not (to_decide or own or others or blocked or next_ or failed or files):
+        if not (to_decide or own or blocked or next_ or failed or files):
             nothing_yet("Nothing waits for you.", "The estate shows how everything is.")
         _requests(estate, "Yours to decide", to_decide, now)
         _items("Blocked, and your turn", blocked)

@@ -8,12 +8,14 @@ from typing import Any
 
 from cockpit.views.lake import Cell
 from cockpit.words import NOT_MEASURED, NOT_SET_UP, ago, metric, money, plural, role, value
+from esml_engine.door import requests
 from esml_engine.door.facts import Plan
 from esml_engine.door.site import Site
 from esml_engine.errors import NotFoundError, NotYetError, UsageError
 from esml_engine.lake.catalogue import Version, all_latest
 from esml_engine.lake.deliveries import delivered, waiting
 from esml_engine.model import Model
+from esml_engine.promotion.cases import next_env
 from esml_engine.refs import ModelRef, TableName
 from esml_engine.serving import records as serving
 from esml_engine.training import records as training
@@ -177,7 +179,7 @@ class Step:
 
 
 _STEPS = {
-    "refine": ("Refine", "play_arrow"), "split": ("Split gold", "call_split"), "train": ("Train", "model_training"), "deploy": ("Deploy the champion", "rocket_launch"),
+    "refine": ("Refine", "play_arrow"), "split": ("Split gold", "call_split"), "train": ("Train", "model_training"), "promote": ("Promote", "upgrade"), "deploy": ("Deploy the champion", "rocket_launch"),
 }  # fmt: skip
 
 
@@ -187,6 +189,11 @@ def next_step(model: Model) -> Step:
     settings = site.settings.model(ref)
     acts = ["refine"] if settings.task == "analytics" else list(_STEPS)
     for act in acts:
+        if act == "promote":
+            up = goes_up(site, ref, env)
+            if up:
+                return up
+            continue
         if act == "train" and _trained(site, ref, env):
             continue
         if act == "deploy" and training.champion(site.store, ref, env) is None:
@@ -233,6 +240,30 @@ def next_step(model: Model) -> Step:
     )
 
 
+def goes_up(site: Site, ref: ModelRef, env: str) -> Step | None:
+    """The promotion that is next: this environment's champion is not the next one's."""
+    to = next_env(site, env)
+    mine = training.champion(site.store, ref, env)
+    if to is None or mine is None:
+        return None
+    theirs = training.champion(site.store, ref, to)
+    if theirs and theirs["version"] == mine["version"]:
+        return None
+    against_ = f"its champion there is v{theirs['version']}" if theirs else f"{to} has no champion yet"
+    asked = next(
+        (
+            r
+            for r in requests.listing(site.store, state="waiting", objects=[str(ref)])
+            if r["env"] == to and r["kind"] == "promotion"
+        ),
+        None,
+    )
+    if asked:
+        said = f"v{asked['detail'].get('challenger')} waits for a decision: {asked['by']} asked for {to}."
+        return Step("promote", to, "hourglass_top", None, said)
+    return Step("promote", to, "upgrade", None, f"v{mine['version']} of {env} may go up to {to}: {against_}.")
+
+
 def _trained(site: Site, ref: ModelRef, env: str) -> bool:
     head = all_latest(site.store, ref, env).get("gold_train")
     return head is not None and any(
@@ -264,21 +295,22 @@ def leaderboard(rows: list[dict[str, Any]], main: str, currency: str) -> list[di
     for r in rows:
         x, base = r["metrics"].get(main), r["baseline"].get(main)
         bad = [g["gate"] for g in r["gates"] if not g["passed"]]
-        verdict = (
-            ""
-            if r["model_version"] is None
-            else "✓ ready"
-            if r["ready"]
-            else f"✕ {', '.join(bad)}"
-            if bad
-            else "not judged"
-        )
+        verdict = "" if r["model_version"] is None else _ready(r, bad)
         out.append({
             "Alias": r["alias"] or "", "Env": r["env"], "Version": f"v{r['model_version']}" if r["model_version"] is not None else "", "Estimator": r["estimator"].replace("_", " "),
             "metric": x, "baseline": base, "Against baseline": against(x, base, main)[0].split(" than")[0], "Gates": verdict, "Data": f"gold v{r['data'].get('gold')}" if r["data"].get("gold") else "",
             "Cost": money(r["cost"], currency), "at": r["at"], "Run": r["run"],
         })  # fmt: skip
     return out
+
+
+def _ready(r: dict[str, Any], bad: list[str]) -> str:
+    """Ready for the next environment, or why not."""
+    if r["ready"]:
+        return f"✓ ready for {r['ready_to']}"
+    if r["ready"] is False:
+        return f"✕ {', '.join(bad)}" if bad else f"✕ {r['ready_reason']}"
+    return f"✕ {', '.join(bad)}" if bad and r["alias"] == "challenger" else r["ready_reason"]
 
 
 def over_versions(rows: list[dict[str, Any]], main: str) -> list[dict[str, Any]]:

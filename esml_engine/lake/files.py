@@ -53,15 +53,16 @@ def relation(con: duckdb.DuckDBPyConnection, table: TableIn) -> duckdb.DuckDBPyR
     return con.read_parquet(paths(table), union_by_name=True, hive_partitioning=False)
 
 
-def arrow(table: TableIn) -> pa.Table:
-    """The version's rows as one Arrow table with the version's schema."""
+def arrow(table: TableIn, columns: list[str] | None = None) -> pa.Table:
+    """The version's rows as one Arrow table with the version's schema; `columns`: only these are read."""
     import pyarrow as pa
     import pyarrow.dataset as ds
 
     schema = schema_of(table.schema) if table.schema else None
     if not table.files:
-        return schema.empty_table() if schema is not None else pa.table({})
-    return ds.dataset(paths(table), format="parquet", schema=schema).to_table()
+        empty = schema.empty_table() if schema is not None else pa.table({})
+        return empty.select(columns) if columns is not None else empty
+    return ds.dataset(paths(table), format="parquet", schema=schema).to_table(columns=columns)
 
 
 def new_name(run: str, attempt: int, prefix: str = "part") -> str:

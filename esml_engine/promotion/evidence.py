@@ -18,7 +18,7 @@ from esml_engine.door.site import Site
 from esml_engine.errors import NotFoundError, UsageError
 from esml_engine.lake.catalogue import get
 from esml_engine.promotion import page, records
-from esml_engine.promotion.facts import EXPIRED, WAITING, case_from, sha256_of
+from esml_engine.promotion.facts import EXPIRED, WAITING, canonical, case_from, sha256_of
 from esml_engine.refs import ModelRef
 from esml_engine.runs import records as runs
 
@@ -152,7 +152,7 @@ def pack(site: Site, id_: str) -> dict[str, Any]:
 
 def html(document: dict[str, Any]) -> str:
     """The pack as one self-contained page: no scripts, nothing from elsewhere; it carries the JSON inside."""
-    return page.render(document)
+    return page.render(json.loads(canonical(document)))
 
 
 def verify(source: str | Path | dict[str, Any]) -> dict[str, Any]:
@@ -205,7 +205,11 @@ def _verified(document: Any, text: str) -> dict[str, Any]:
         reason = f"changed: {', '.join(changed)}"
     elif whole != document.get("sha256"):
         reason = "the document's hash is not its content's"
-    elif text.lstrip()[:1] == "<" and page.comparable(text) and page.render(document) != text:
+    elif (
+        text.lstrip()[:1] == "<"
+        and page.comparable(text)
+        and page.render(json.loads(canonical(document))) != text
+    ):
         reason = "the page shows something else than its JSON says"
     return {"ok": not reason, "sections": dict(sorted(each.items())), "sha256": whole, "reason": reason}
 

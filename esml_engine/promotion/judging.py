@@ -96,7 +96,8 @@ def _rows(case: Case, measured: Measured | None) -> Gate:
     where = f"gold_test v{case.test['version']} of {case.test['env']}"
     if measured is None:
         return Gate("rows", False, reason=f"{where} was not measured")
-    if not measured.get("rows"):
+    rows = measured.get("rows")
+    if isinstance(rows, bool) or not isinstance(rows, int) or rows < 1:
         return Gate("rows", False, reason=f"{where} has no row")
     for who, side in (("challenger", case.challenger), ("champion", case.champion)):
         if side is None:

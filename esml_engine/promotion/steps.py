@@ -123,8 +123,10 @@ def _baseline(job: JobContext, test: pa.Table) -> dict[str, Any]:
     try:
         if "gold_train" not in job.spec.inputs:
             raise UsageError("there is no gold_train beside the test rows")
-        train = files.arrow(job.input("gold_train"))
-        before = _history(job) or train
+        times = (p.get("forecast") or {}).get("time_column")
+        wanted = [p["label"], times] if p["task"] == "forecasting" and times else [p["label"]]
+        train = files.arrow(job.input("gold_train"), wanted)
+        before = _history(job)
         return {
             "baseline": baseline_of(p["task"], p["label"], test, train, before, p.get("forecast")),
             "baseline_error": "",

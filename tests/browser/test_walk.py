@@ -98,7 +98,11 @@ def test_walk(url: str, page: Any) -> None:
     page.set_default_timeout(60_000)
     page.goto(url)
     settle(page)
-    assert page.url.endswith("/estate") and page.locator("h1").inner_text() == "Estate"
+    assert page.url.endswith("/work") and page.locator("h1").inner_text() == "My work"
+    assert "1 IN file not refined yet" in page.inner_text("body")
+    page.goto(url + "/estate")
+    settle(page)
+    assert page.locator("h1").inner_text() == "Estate"
     assert "1 project · 1 model" in page.inner_text("body")
 
     page.goto(url + "/model?project=project001&model=m01_price")

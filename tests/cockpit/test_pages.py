@@ -13,6 +13,8 @@ from esml_engine.estate import Estate
 from tests.cockpit.conftest import MODEL, PAGES, Open, text_of
 
 TITLES = {
+    "work": "My work",
+    "promotion": "Promotion",
     "estate": "Estate",
     "lake": "Lake",
     "model": "m01_price",
@@ -39,7 +41,13 @@ def test_an_empty_estate_says_what_fills_it(name: str, empty: Path, page: Open) 
     said = text_of(at)
     assert any(
         w in said
-        for w in ("No project yet", "No model that you may see yet", "No run yet", "No run was named")
+        for w in (
+            "No project yet",
+            "No model that you may see yet",
+            "No run yet",
+            "No run was named",
+            "Nothing waits for you",
+        )
     ), said
 
 
@@ -70,7 +78,7 @@ def test_somebody_without_a_role_sees_nothing_of_it(name: str, estate: Estate, p
 @pytest.mark.parametrize(
     "key,value", [("project", "gone"), ("project", "project002"), ("model", "m09_gone"), ("env", "prod")]
 )
-@pytest.mark.parametrize("name", ["lake", "model"])
+@pytest.mark.parametrize("name", ["lake", "model", "promotion"])
 def test_a_link_to_something_gone_or_not_permitted_says_so(
     name: str, key: str, value: str, estate: Estate, page: Open
 ) -> None:
@@ -78,7 +86,11 @@ def test_a_link_to_something_gone_or_not_permitted_says_so(
     at = page(estate.site.root, name, act_as="engineer@small", **query)
     assert not at.exception
     assert f"`{value}` is gone, or not yours to see" in text_of(at)
-    assert at.title[0].value in ("Lake", "Model") and not at.button and "ds01_houses" not in text_of(at)
+    assert (
+        at.title[0].value in ("Lake", "Model", "Promotion")
+        and not at.button
+        and "ds01_houses" not in text_of(at)
+    )
     assert at.query_params[key] in (value, [value]), "the address stays what it was"
 
 

@@ -1,0 +1,77 @@
+"""What the promotion page does: compare, promote, roll back, hand out the evidence, show who was champion when."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pandas as pd
+import streamlit as st
+
+from cockpit.acting import act_card
+from cockpit.components import Choice, failure, when
+from esml_engine.door.facts import Plan
+from esml_engine.errors import EsmlError
+from esml_engine.model import Model
+from esml_engine.promotion import evidence as packs
+from esml_engine.promotion import records
+
+
+def evidence(choice: Choice) -> None:
+    """The newest evidence pack of the environment, as one file."""
+    if not choice.estate.may("read_evidence", choice.ref.project).allowed:
+        return
+    pack = next(
+        (e["evidence"] for e in records.evidence_of(choice.estate.site.store, choice.ref, choice.env)), None
+    )
+    if pack:
+        st.download_button(
+            "Evidence pack",
+            data=lambda: packs.html(packs.pack(choice.estate.site, pack)),
+            file_name=f"evidence-{choice.ref.model}-{choice.env}-{pack}.html",
+            mime="text/html",
+            icon=":material/download:",
+            key="evidence",
+        )
+
+
+def acts(choice: Choice, source: str, version: int) -> None:
+    model = choice.estate.model(str(choice.ref), source)
+    compare, promote = st.tabs(["Promote", "Compare only"])
+    with compare:
+        _card(choice, lambda: model.plan_promote(choice.env, version), f"Promote v{version} to {choice.env}", "promote", "upgrade", model, version)  # fmt: skip
+    with promote:
+        _card(choice, lambda: model.plan_compare(choice.env, version), "Compare", "compare", "compare_arrows", model, version)  # fmt: skip
+
+
+def _card(
+    choice: Choice, plan: Callable[[], Plan], label: str, act: str, icon: str, model: Model, version: int
+) -> None:
+    try:
+        made = plan()
+    except EsmlError as e:
+        failure(e)
+        return
+    source = Choice(choice.estate, choice.ref, model.env_name)
+    act_card(source, made, label, act, icon=icon, place="promotion:", to=choice.env, version=version)
+
+
+def history(choice: Choice) -> None:
+    """Who was champion when, the evidence behind it, and the way back."""
+    line = choice.model.timeline()
+    if not line:
+        return
+    st.subheader(f"Champions of {choice.env}")
+    frame = pd.DataFrame(
+        [
+            {"Version": f"v{k['version']}", "Since": when(k["at"]), "By": k["by"], "Why": k["why"] or "", "Evidence": k.get("evidence") or ""}
+            for k in line
+        ]
+    )  # fmt: skip
+    st.table(frame, border="horizontal", hide_index=True)
+    if len({k["version"] for k in line}) > 1:
+        try:
+            plan = choice.model.rollback(dry_run=True)
+        except EsmlError as e:
+            failure(e)
+            return
+        act_card(choice, plan, f"Roll back {choice.env}", "rollback", icon="undo", place="promotion:")

@@ -1,0 +1,123 @@
+"""Promotion and My work: what was compared, who may decide, and what a decision does."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from esml_engine.estate import Estate, init_estate, open_estate
+from tests.cockpit.conftest import Open, delivery, text_of
+
+MODEL = "project001/m01_price"
+WHERE = {"project": "project001", "model": "m01_price"}
+
+
+@pytest.fixture(scope="module")
+def asked(tmp_path_factory: pytest.TempPathFactory) -> Estate:
+    """Three environments; v1 is champion of dev and test; prod's request waits for one approval."""
+    folder = tmp_path_factory.mktemp("promotion")
+    root = folder / "estate"
+    init_estate(root, ["dev", "test", "prod"], name="small")
+    text = (root / "estate.toml").read_text(encoding="utf-8")
+    (root / "estate.toml").write_text(
+        text.replace("[serving]\n", "[policy.prod]\napprovals = 1\n\n[serving]\n", 1), encoding="utf-8"
+    )
+    open_estate(root).new_project("project001", "care")
+    open_estate(root).new_model(MODEL, "regression", ["ds01_houses"], label="y", key="id")
+    settings = root / "projects" / MODEL / "model.toml"
+    text = settings.read_text(encoding="utf-8")
+    settings.write_text(
+        text.replace("[train.dev]", '[train.dev]\nestimators = ["linear"]', 1), encoding="utf-8"
+    )
+    out = open_estate(root)
+    for actor, role in (
+        ("scientist@small", "data_scientist"), ("approver@small", "approver"), ("reader@small", "reader"), ("engineer@small", "data_engineer"),
+    ):  # fmt: skip
+        out.member_add("project001", actor, role)
+    for env in ("dev", "test", "prod"):
+        out.model(MODEL, env).ingest("ds01_houses", [delivery(folder, "a.csv", 0, 150)], "2026-11-01")
+    with out.hand.holding(warm=True):
+        scientist = open_estate(root, act_as="scientist@small").model(MODEL)
+        said = scientist.pipeline("prod")
+    assert said["state"] == "waiting"
+    return out
+
+
+def test_champion_challenger_gates_and_the_open_request(asked: Estate, page: Open) -> None:
+    at = page(asked.site.root, "promotion", **WHERE, env="prod")
+    assert not at.exception and not at.error
+    said = text_of(at)
+    assert "test → prod · v1" in said and "None yet" in said and "It may go up" in said
+    gates = at.table[0].value
+    assert "Better than the trivial baseline" in list(gates["Gate"])
+    assert all("passed" in v for v in gates["Verdict"])
+    assert "Request q-" in said
+
+
+def test_where_models_are_trained_nothing_is_promoted_into(asked: Estate, page: Open) -> None:
+    assert "Models are trained in dev." in text_of(page(asked.site.root, "promotion", **WHERE, env="dev"))
+
+
+def test_the_champion_stands_with_its_evidence(asked: Estate, page: Open) -> None:
+    at = page(asked.site.root, "promotion", **WHERE, env="test")
+    assert "v1 is the champion of test" in "\n".join(s.value for s in at.success)
+    assert any("promoted from dev" in str(w) for w in at.table[-1].value["Why"])
+
+
+def test_the_requester_and_a_reader_are_told_who_can(asked: Estate, page: Open) -> None:
+    own = page(asked.site.root, "promotion", act_as="scientist@small", **WHERE, env="prod")
+    assert "It is your own request: it needs another person." in text_of(own)
+    assert "approver@small (Approver)" in text_of(own)
+    assert next(b for b in own.button if b.label == "Approve").disabled
+    reader = page(asked.site.root, "promotion", act_as="reader@small", **WHERE, env="prod")
+    assert next(b for b in reader.button if b.label == "Refuse").disabled
+
+
+def test_an_administrator_alone_does_not_decide(asked: Estate, page: Open) -> None:
+    at = page(asked.site.root, "work")
+    assert "Waits for others to decide · 1" in text_of(at)
+    assert "Yours to decide" not in text_of(at)
+
+
+def test_my_work_follows_the_role(asked: Estate, page: Open) -> None:
+    approver = text_of(page(asked.site.root, "work", act_as="approver@small"))
+    assert "Yours to decide · 1" in approver and "Promote **m01_price v1** to prod" in approver
+    assert "You asked for · 1" in text_of(page(asked.site.root, "work", act_as="scientist@small"))
+    assert "Nothing waits for you" in text_of(page(asked.site.root, "work", act_as="reader@small"))
+
+
+def test_approving_needs_reason_and_tick_and_lets_the_run_go_on(asked: Estate, page: Open) -> None:
+    request = asked.requests("waiting")[0]["request"]
+    at = page(asked.site.root, "work", act_as="approver@small", request=request)
+    assert not at.exception and not at.error
+    assert next(b for b in at.button if b.label == "Approve").disabled
+    at.text_input(key=f"reason:{request}").input("the ward agreed").run()
+    assert next(b for b in at.button if b.label == "Approve").disabled, "the evidence is not read yet"
+    at = at.checkbox(key=f"read:{request}").check().run()
+    at = next(b for b in at.button if b.label == "Approve").click().run()
+    assert not at.exception and not at.error
+    assert asked.requests("decided")[0]["decisions"][0]["reason"] == "the ward agreed"
+    run = asked.requests("decided")[0]["run"]
+    asked.hand.follow(run)
+    assert asked.runs(run)[0]["result"]["state"] == "promoted"
+    assert "v1 is the champion of prod" in "\n".join(
+        s.value for s in page(asked.site.root, "promotion", **WHERE, env="prod").success
+    )
+
+
+def test_a_shared_link_to_a_request_of_others_shows_nothing_of_it(asked: Estate, page: Open) -> None:
+    at = page(asked.site.root, "work", act_as="stranger@small", request="q-000")
+    assert not at.exception and "m01_price" not in text_of(at)
+
+
+def test_an_export_of_the_evidence_verifies(asked: Estate, tmp_path: Path) -> None:
+    from esml_engine.promotion.evidence import verify
+
+    for suffix in ("html", "json"):
+        file = tmp_path / f"pack.{suffix}"
+        asked.model(MODEL, "test").evidence(out=str(file))
+        assert verify(file)["ok"]
+        body = file.read_text(encoding="utf-8")
+        file.write_text(body.replace('"promote"', '"refuse!"', 1), encoding="utf-8")
+        assert not verify(file)["ok"]

@@ -1,0 +1,130 @@
+"""Through the door: what is tampered with, changed, missing or trained on refuses, and is never promoted."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+
+from esml_engine.errors import EsmlError
+from esml_engine.estate import Estate
+from esml_engine.lake.catalogue import table_uri
+from esml_engine.promotion import reads
+from esml_engine.refs import ModelRef
+from esml_engine.store import schema as t
+from esml_engine.training import records as models
+from tests.promotion.conftest import MODEL, do, promote, setting
+
+REF = ModelRef.parse(MODEL)
+
+
+def failed(said: dict) -> dict[str, str]:
+    return {g["gate"]: g["reason"] for g in said["gates"] if not g["passed"]}
+
+
+def change_row(estate: Estate, **values: object) -> None:
+    with estate.site.store.write() as c:
+        c.execute(t.model_versions.update().where(t.model_versions.c.env == "dev").values(**values))
+
+
+def folder(estate: Estate) -> Path:
+    return Path(estate.site.outside(models.get_version(estate.site.store, REF, "dev")["folder"]))
+
+
+def tampered(estate: Estate) -> None:
+    path = folder(estate) / "model.json"
+    path.write_text(path.read_text().replace('"linear"', '"linear" '))
+
+
+def gone(estate: Estate) -> None:
+    for p in folder(estate).iterdir():
+        p.unlink()
+
+
+def signature(estate: Estate) -> None:
+    row = models.get_version(estate.site.store, REF, "dev")
+    change_row(estate, detail={**row["detail"], "signature": [{"name": "z", "type": "double"}]})
+
+
+def no_data(estate: Estate) -> None:
+    change_row(estate, inputs=[])
+
+
+def rnd(estate: Estate) -> None:
+    change_row(estate, rnd=True)
+
+
+def task(estate: Estate) -> None:
+    change_row(estate, task="classification")
+
+
+def trained_on(estate: Estate) -> None:
+    estate.model(MODEL, "test").split(train=0.2, validate=0.2, test=0.6)
+
+
+def expectations(estate: Estate) -> None:
+    with estate.site.store.write() as c:
+        c.execute(
+            t.versions.update()
+            .where(t.versions.c.env == "dev", t.versions.c.name == "gold")
+            .values(quality=[{"check": "unique", "level": "error", "passed": False}])
+        )
+
+
+@pytest.mark.parametrize(
+    ("harm", "gate"),
+    [(tampered, "models"), (gone, "models"), (signature, "models"), (no_data, "rows"), (rnd, "rnd"), (task, "models"), (trained_on, "rows"), (expectations, "expectations")],
+)  # fmt: skip
+def test_doubt_refuses(three: Estate, harm, gate: str) -> None:
+    with three.hand.holding(warm=True):
+        harm(three)
+        said = promote(three, "dev", "test")
+    assert said["state"] == "refused" and said["decided_by"] == "gates"
+    assert gate in failed(said), failed(said)
+    assert models.champion(three.site.store, REF, "test") is None
+    assert models.versions(three.site.store, REF, "test") == []
+    json.dumps(said, allow_nan=False)
+    if harm in (rnd, expectations):
+        assert reads.readiness(three.site, REF, 1, "dev")["ready"] is False
+
+
+def test_a_model_tampered_with_after_the_comparison_is_not_copied(three: Estate) -> None:
+    from tests.promotion.conftest import as_, decide
+
+    setting(three, "[policy.test]\napprovals = 1\n")
+    with three.hand.holding(warm=True):
+        asked = promote(as_(three, "scientist@p1"), "dev", "test")
+        tampered(three)
+        said = decide(as_(three, "approver@p1"), "approve", asked)
+    assert said["after"]["state"] == "stale" and "hash" in said["after"]["reason"]
+    assert models.champion(three.site.store, REF, "test") is None
+    assert three.site.store.first(t.requests.select())["state"] == "stale"
+
+
+def test_a_target_without_gold_test_refuses_unless_its_policy_takes_the_source(three: Estate) -> None:
+    for name in ("gold_train", "gold_validate", "gold_test"):
+        shutil.rmtree(table_uri(three.site, REF, "prod", name))
+    with three.site.store.write() as c:
+        c.execute(t.versions.delete().where(t.versions.c.env == "prod", t.versions.c.name.like("gold_%")))
+    with three.hand.holding(warm=True):
+        said = do(three, "compare", "prod", source="dev")
+        assert said["verdict"] == "refuse" and "prod has no gold_test" in failed(said)["rows"]
+        assert said["rows"] == 0
+        three.set("estate", "policy.prod.evidence", "source")
+        said = do(three, "compare", "prod", source="dev")
+        assert said["verdict"] == "promote" and said["evidence_from"] == "dev"
+        rows = next(g for g in said["gates"] if g["gate"] == "rows")
+        assert "evidence of dev, by policy" in rows["reason"]
+
+
+def test_a_lost_race_for_the_crown_is_a_conflict(three: Estate) -> None:
+    from esml_engine.errors import ConflictError
+
+    with three.site.store.write() as c:
+        models.crown(c, REF, "test", 1, run="r", by="x", why="y", expected=0)
+    with pytest.raises(ConflictError), three.site.store.write() as c:
+        models.crown(c, REF, "test", 2, run="r", by="x", why="y", expected=0)
+    assert issubclass(ConflictError, EsmlError)
+    assert models.champion(three.site.store, REF, "test")["version"] == 1
