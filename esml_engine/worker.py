@@ -115,6 +115,7 @@ class StepDesk:
                 run=run, detail={"request": asked, "step": self.step},
             )  # fmt: skip
         audit.anchor(self.site.store, self.site.state)
+        point("park:waits")
         raise _ParkedError(run)
 
     def want_endpoint(self, name: str) -> None:
@@ -240,8 +241,8 @@ class Worker:
         """All steps of one run; the durable workflow's body."""
         store = self.site.store
         row = records.get(store, run)
-        if row["state"] not in records.OPEN:
-            return
+        if row["state"] not in ("queued", "running"):
+            return  # ended, or parked by a worker that died before it could say so to the queue: not ours to go on with
         try:
             self.site.reload()
             if not self._lock(row, row["env"]):

@@ -64,7 +64,9 @@ def test_an_uncaught_error_is_a_sentence_with_its_id(
 
 def test_pages_and_theme_are_found() -> None:
     assert (places.home() / ".streamlit" / "config.toml").is_file()
-    assert all(places.page(n).is_file() for n in ("work", "promotion", "estate", "lake", "model", "runs", "run"))
+    assert all(
+        places.page(n).is_file() for n in ("work", "promotion", "estate", "lake", "model", "runs", "run")
+    )
     assert all(
         len(p.read_text(encoding="utf-8").splitlines()) <= 150 for p in (places.home() / "pages").glob("*.py")
     )
