@@ -343,6 +343,7 @@ def main() -> int:
     parser.add_argument("--kills", type=int, default=20)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--pause", type=float, default=8.0, help="most seconds between two kills")
+    parser.add_argument("--cycles", type=int, default=0, help="most cycles; 0: until the kills are used up")
     parser.add_argument("--keep", action="store_true", help="keep the estate, also when all held")
     args = parser.parse_args()
     seed = args.seed or random.SystemRandom().randrange(1, 10**6)
@@ -353,7 +354,7 @@ def main() -> int:
     bad: list[str] = []
     try:
         soak.killer.start()
-        while soak.killer.left or not soak.cycle:
+        while (soak.killer.left and soak.cycle != args.cycles) or not soak.cycle:
             soak.one_cycle()
     except Violated as e:
         bad.append(str(e))
