@@ -388,6 +388,9 @@ class Worker:
     def _end(
         self, row: dict[str, Any], state: str, answer: dict[str, Any] | None, error: dict[str, Any] | None
     ) -> None:
+        if state != "done":
+            with _outlives("closing up"):
+                bindings.close_up(self.site, row)
         with self.site.store.write() as c:
             now_state = c.execute(sa.select(t.runs.c.state).where(t.runs.c.run == row["run"])).scalar()
             if now_state in records.ENDED:

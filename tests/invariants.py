@@ -239,6 +239,15 @@ def _registry(site, ref: ModelRef, env: str) -> list[str]:
         found.append(
             f"{ref} {env}: MLflow has {have}, the store {[(r['version'], r['registry_version']) for r in rows]}"
         )
+    if experiment := tracking.client(uri).get_experiment_by_name(name):
+        still = {r["run"] for r in records.open_runs(site.store)}
+        for logged in tracking.client(uri).search_runs(
+            [experiment.experiment_id], "attributes.status = 'RUNNING'"
+        ):
+            if logged.data.tags.get(tracking.RUN_TAG) not in still:
+                found.append(
+                    f"{ref} {env}: MLflow says that {logged.data.tags.get(tracking.RUN_TAG)} still runs"
+                )
     number = {r["version"]: r["registry_version"] for r in rows}
     champion = models.champion(site.store, ref, env)
     if champion is None:
