@@ -237,7 +237,7 @@ class Soak:
         asked = [r for r in self.approver.requests("waiting") if r["run"] == run]
         if len(asked) != 1:
             raise Violated(f"run {run} waits, with {len(asked)} requests")
-        yes = not self.model("prod").timeline() or self.random.random() < 0.8
+        yes = not self.model("prod").timeline() or self.random.random() < 0.7
         decide = self.approver.approve if yes else self.approver.refuse
         decide(asked[0]["request"], "looked at the evidence", detach=True)
         return self.ended(run)
