@@ -190,7 +190,12 @@ def progress_of(estate: Estate, row: dict[str, Any], *, key: str, link: bool = T
             + (f" · {row['message']}" if row["message"] else "")
         )
         st.progress(min(1.0, max(0.0, row["progress"])), text)
-        if not worker_alive(estate.site):
+        if row["state"] == "waiting":
+            st.info(
+                f"{(row['message'] or 'It waits for a decision')[:1].upper()}{(row['message'] or 'It waits for a decision')[1:]}. It goes on by itself when it is approved.",
+                icon=":material/hourglass_top:",
+            )
+        elif not worker_alive(estate.site):
             st.warning(
                 "The worker is not running: this run waits. Start it with `esml up`.",
                 icon=":material/power_off:",
@@ -250,8 +255,9 @@ def follow(
         row = choice.estate.runs(last["run"])[0]
         with st.container(border=True):
             progress_of(choice.estate, row, key=key)
-        if live and row["state"] in records.ENDED:
+        if live and row["state"] != last["state"] and row["state"] in (*records.ENDED, "waiting"):
             st.rerun()
 
-    st.fragment(draw, run_every=0.7 if live else None)()
+    waits = last["state"] == "waiting"  # for a person, who takes longer than a job
+    st.fragment(draw, run_every=(3.0 if waits else 0.7) if live else None)()
     return last

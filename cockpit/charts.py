@@ -42,3 +42,18 @@ def distribution(bars: list[dict[str, Any]], metric: str, resamples: int) -> Any
     )
     zero = alt.Chart(pd.DataFrame({"x": [0.0]})).mark_rule(strokeDash=[4, 3]).encode(x="x:Q")
     return (shape + zero).properties(height=230)
+
+
+def by_day(rows: list[dict[str, Any]]) -> Any:
+    """Rows a UTC day as bars."""
+    frame = pd.DataFrame(rows)
+    return (
+        alt.Chart(frame)
+        .mark_bar(color="#0f6cbd", size=max(4, min(28, 600 // max(1, len(frame)))))
+        .encode(
+            x=alt.X("day:T", title=None, axis=alt.Axis(format="%d %b", labelAngle=0)),
+            y=alt.Y("rows:Q", title="rows a day"),
+            tooltip=[alt.Tooltip("day:T", format="%d %b %Y"), alt.Tooltip("rows:Q", format=","), alt.Tooltip("calls:Q", format=",")],
+        )
+        .properties(height=180)
+    )  # fmt: skip

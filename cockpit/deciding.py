@@ -16,8 +16,9 @@ from cockpit.views.plan import without_underscores
 from cockpit.words import metric
 from esml_engine.door import access
 from esml_engine.door.facts import Call
-from esml_engine.errors import EsmlError
+from esml_engine.errors import EsmlError, NotFoundError
 from esml_engine.estate import Estate
+from esml_engine.promotion import records
 from esml_engine.refs import ModelRef
 from esml_engine.training import records as training
 
@@ -28,6 +29,20 @@ def versions_of(estate: Estate, name: str) -> dict[int, dict[str, Any]]:
     """Registered versions by number; a promoted one as it was trained."""
     found = training.versions(estate.site.store, ModelRef.parse(name))
     return {r["version"]: r for r in sorted(found, key=lambda r: r["at"], reverse=True)}
+
+
+def document_of(estate: Estate, request: dict[str, Any]) -> dict[str, Any]:
+    """The comparison behind a request.
+
+    Raises:
+        NotFoundError: it is not in the store.
+    """
+    found = records.comparison(estate.site.store, request["detail"]["comparison"])
+    if found is None:
+        raise NotFoundError(
+            f"the comparison of {request['request']} is gone", hint="ask for the promotion again"
+        )
+    return dict(found["document"])
 
 
 def comparison(document: dict[str, Any], rows: dict[int, dict[str, Any]]) -> None:

@@ -17,7 +17,7 @@ ARGS = [
 ]  # fmt: skip
 _NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 _PAGES = {
-    "work": "/work", "promotion": "/promotion?env=prod", "estate": "/estate", "lake": "/lake", "lake-inference": "/lake?purpose=inference", "model": "/model", "model-runs": "/model?tab=Runs", "model-versions": "/model?tab=Versions",
+    "work": "/work", "approvals": "/approvals", "audit": "/audit", "scored": "/scored?env=prod", "promotion": "/promotion?env=prod", "estate": "/estate", "lake": "/lake", "lake-inference": "/lake?purpose=inference", "model": "/model", "model-runs": "/model?tab=Runs", "model-versions": "/model?tab=Versions",
     "model-cost": "/model?tab=Cost", "model-serving": "/model?tab=Serving", "runs": "/runs",
 }  # fmt: skip
 

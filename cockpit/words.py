@@ -15,7 +15,8 @@ ROLES = {
     "approver": "Approver", "steward": "Steward", "admin": "Administrator",
 }  # fmt: skip
 METRICS = {
-    "rmse": "RMSE", "mae": "MAE", "r2": "R²", "mape": "MAPE", "smape": "sMAPE", "auc": "AUC", "f1": "F1", "logloss": "Log loss", "accuracy": "Accuracy",
+    "rmse": "RMSE", "mae": "MAE", "r2": "R²", "mape": "MAPE", "smape": "sMAPE", "auc": "AUC", "f1": "F1", "log_loss": "Log loss", "accuracy": "Accuracy",
+    "precision": "Precision", "recall": "Recall", "mcc": "MCC", "mase": "MASE", "nrmse": "NRMSE", "spearman": "Spearman",
 }  # fmt: skip
 STATES = {
     "queued": ("schedule", "gray", "queued"),

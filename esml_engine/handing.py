@@ -12,7 +12,7 @@ from esml_engine.door import requests
 from esml_engine.door.facts import Act, Actor, Call, Plan
 from esml_engine.door.site import Site
 from esml_engine.door.start import AtOnceDesk, make_plan, start
-from esml_engine.errors import CancelledError, FailedError, PlatformError
+from esml_engine.errors import CancelledError, FailedError, PlatformError, RefusedError
 from esml_engine.runs import leases, records
 
 _LOOK = 0.05
@@ -27,8 +27,14 @@ class RunFailedError(FailedError):
         super().__init__(error["message"], hint=error.get("hint", ""), run=row["run"])
         self.code = error.get("code", "failed")
         self.id = error.get("id") or self.id
-        if row["state"] == "cancelled":
+        decided = self.code in requests.AGAINST
+        if decided:
+            self.exit_code = RefusedError.exit_code
+        elif row["state"] == "cancelled":
             self.code = CancelledError.code
+        result = row["result"] or {}
+        if decided:
+            self.details |= {k: result[k] for k in ("request", "state", "gates", "evidence") if k in result}
 
 
 class Hand:

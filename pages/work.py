@@ -9,7 +9,7 @@ import streamlit as st
 
 from cockpit import opening
 from cockpit.components import as_of, nothing_yet, page
-from cockpit.deciding import comparison, decide, versions_of
+from cockpit.deciding import comparison, decide, document_of, versions_of
 from cockpit.places import page as page_file
 from cockpit.reads import crowned, roles_on, waiting_files
 from cockpit.views import promotion, work
@@ -17,7 +17,8 @@ from cockpit.words import plural, role
 from esml_engine.door import access
 from esml_engine.door.facts import Call
 from esml_engine.estate import Estate
-from esml_engine.promotion import records
+
+_DECIDE, _OWN, _OTHERS = "Yours to decide", "You asked for", "Waits for others to decide"
 
 
 @page
@@ -37,17 +38,23 @@ def show() -> None:
     blocked, next_ = work.turns(statuses, roles, now)
     failed = work.failed(runs, now)
     files = work.files(waiting_files(estate.site, [s["model"] for s in statuses]), roles)
+    opened = st.query_params.get("request", "")
+    if opened in {r["request"] for r in (*to_decide, *own, *others)}:  # read and decided over the whole width
+        kept = [[r for r in rs if r["request"] == opened] for rs in (to_decide, own, others)]
+        for title, rs in zip((_DECIDE, _OWN, _OTHERS), kept, strict=True):
+            _requests(estate, title, rs, now)
+        return
     left, right = st.columns([5, 3], gap="large")
     with left:
         if not (to_decide or own or blocked or next_ or failed or files):
             nothing_yet("Nothing waits for you.", "The estate shows how everything is.")
-        _requests(estate, "Yours to decide", to_decide, now)
+        _requests(estate, _DECIDE, to_decide, now)
         _items("Blocked, and your turn", blocked)
         _items("Failed runs", failed)
         _items("IN files", files)
         _items("Your next steps", next_)
-        _requests(estate, "You asked for", own, now)
-        _requests(estate, "Waits for others to decide", others, now)
+        _requests(estate, _OWN, own, now)
+        _requests(estate, _OTHERS, others, now)
     with right:
         st.subheader("Last 7 days")
         for c in work.changes(crowned(estate), runs, now):
@@ -80,15 +87,10 @@ def _requests(estate: Estate, title: str, found: list[dict[str, Any]], now: dt.d
                 )
             if opened == r["request"]:
                 if r["kind"] == "promotion":
-                    comparison(_document(estate, r), versions_of(estate, r["object"]))
+                    comparison(document_of(estate, r), versions_of(estate, r["object"]))
                 else:
                     st.markdown("\n".join(f"- {w}" for w in r["detail"].get("will", [])))
                 decide(estate, r)
-
-
-def _document(estate: Estate, request: dict[str, Any]) -> dict[str, Any]:
-    found = records.comparison(estate.site.store, request["detail"]["comparison"])
-    return dict(found["document"]) if found else {}
 
 
 def _open(request: str) -> None:

@@ -22,6 +22,8 @@ from esml_engine.store.database import Store, upsert
 DAYS = 7
 WAITING = "waiting"
 PROMOTION, EXCEPTION = "promotion", "exception"
+AGAINST = ("refused", "expired", "stale")
+"""States of a request that ended its run against the requester's wish."""
 
 
 def ask(

@@ -22,6 +22,7 @@ Thresholds = Mapping[str, Any]
 __all__ = ["Evidence", "Gate", "Verdict", "judge"]
 
 _KNOWN = {"min_gain", "floor", "ceiling", "interval", "weights", "max_cost_1000_rows"}
+_NO_CHAMPION = "no champion stands here: floors and baseline take its place"
 _COMPARING = ("min_gain:", "interval:", "weights")
 
 
@@ -74,18 +75,15 @@ def min_gain(metric: str, limit: Any, evidence: Evidence) -> Gate:
     """Challenger must be better than the champion by `limit` (negative: may be worse by that much)."""
     name = f"min_gain:{metric}"
     least = _number(limit)
-    mine = _value(evidence.challenger, metric)
     if least is None:
-        return Gate(name, False, challenger=mine, reason=f"the threshold {limit!r} is not a finite number")
-    if mine is None:
-        return _undefined(name, "challenger", metric, None, None)
-    if not evidence.has_champion:
+        mine_said = _value(evidence.challenger, metric)
         return Gate(
-            name, True, challenger=mine, reason="no champion stands here: floors and baseline take its place"
+            name, False, challenger=mine_said, reason=f"the threshold {limit!r} is not a finite number"
         )
-    theirs = _value(evidence.champion, metric)
-    if theirs is None:
-        return _undefined(name, "champion", metric, None, mine)
+    pair = _against(name, metric, evidence)
+    if isinstance(pair, Gate):
+        return pair
+    mine, theirs = pair
     gain = _gain(metric, mine, theirs)
     if not math.isfinite(gain):
         return Gate(name, False, theirs, mine, reason="the difference is not finite")
@@ -95,6 +93,17 @@ def min_gain(metric: str, limit: Any, evidence: Evidence) -> Gate:
     need = _reach(theirs + DIRECTION[metric] * least, metric, lambda v: _gain(metric, v, theirs) >= least)
     change = _change(f"min_gain.{metric}", gain, metric, need, mine)
     return Gate(name, False, theirs, mine, gain, band, gain - least, _gain_text(metric, gain, least), change)
+
+
+def _against(name: str, metric: str, evidence: Evidence) -> tuple[float, float] | Gate:
+    """The challenger's and the champion's value, or the gate's verdict where one of them is not there."""
+    mine = _value(evidence.challenger, metric)
+    if mine is None:
+        return _undefined(name, "challenger", metric, None, None)
+    if not evidence.has_champion:
+        return Gate(name, True, challenger=mine, reason=_NO_CHAMPION)
+    theirs = _value(evidence.champion, metric)
+    return _undefined(name, "champion", metric, None, mine) if theirs is None else (mine, theirs)
 
 
 def floor(metric: str, limit: Any, evidence: Evidence) -> Gate:
@@ -127,16 +136,10 @@ def _bound(kind: str, metric: str, limit: Any, evidence: Evidence) -> Gate:
 def interval(metric: str, evidence: Evidence) -> Gate:
     """The paired bootstrap interval of the difference must lie above zero."""
     name = f"interval:{metric}"
-    mine = _value(evidence.challenger, metric)
-    if mine is None:
-        return _undefined(name, "challenger", metric, None, None)
-    if not evidence.has_champion:
-        return Gate(
-            name, True, challenger=mine, reason="no champion stands here: floors and baseline take its place"
-        )
-    theirs = _value(evidence.champion, metric)
-    if theirs is None:
-        return _undefined(name, "champion", metric, None, mine)
+    pair = _against(name, metric, evidence)
+    if isinstance(pair, Gate):
+        return pair
+    mine, theirs = pair
     band = evidence.intervals.get(metric)
     if band is None or len(band) != 2 or not all(_number(v) is not None for v in band) or band[0] > band[1]:
         return Gate(
@@ -153,7 +156,7 @@ def weights(table: Any, evidence: Evidence) -> Gate:
     if not isinstance(table, Mapping):
         return Gate("weights", False, reason="'weights' is not a table of metric = number")
     if not evidence.has_champion:
-        return Gate("weights", True, reason="no champion stands here: floors and baseline take its place")
+        return Gate("weights", True, reason=_NO_CHAMPION)
     terms: dict[str, tuple[float, float, float]] = {}
     for metric, raw in table.items():
         wrong = _unsuited(metric, evidence)

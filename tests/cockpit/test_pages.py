@@ -14,6 +14,9 @@ from tests.cockpit.conftest import MODEL, PAGES, Open, text_of
 
 TITLES = {
     "work": "My work",
+    "approvals": "Approvals",
+    "audit": "Audit",
+    "scored": "Scored data",
     "promotion": "Promotion",
     "estate": "Estate",
     "lake": "Lake",
@@ -47,6 +50,8 @@ def test_an_empty_estate_says_what_fills_it(name: str, empty: Path, page: Open) 
             "No run yet",
             "No run was named",
             "Nothing waits for you",
+            "No request yet",
+            "1 event shown",  # the estate itself was made
         )
     ), said
 
@@ -60,7 +65,7 @@ def test_a_failing_engine_is_one_sentence_with_its_id(
     def fail(*_: object, **__: object) -> None:
         raise PlatformError(f"{estate.site.root}/lake does not answer", hint="check the disk")
 
-    for what in ("status", "runs", "visible"):
+    for what in ("status", "runs", "visible", "requests", "audit"):
         monkeypatch.setattr(Estate, what, fail)
     at = page(estate.site.root, name, **query)
     assert not at.exception
@@ -78,7 +83,7 @@ def test_somebody_without_a_role_sees_nothing_of_it(name: str, estate: Estate, p
 @pytest.mark.parametrize(
     "key,value", [("project", "gone"), ("project", "project002"), ("model", "m09_gone"), ("env", "prod")]
 )
-@pytest.mark.parametrize("name", ["lake", "model", "promotion"])
+@pytest.mark.parametrize("name", ["lake", "model", "promotion", "scored"])
 def test_a_link_to_something_gone_or_not_permitted_says_so(
     name: str, key: str, value: str, estate: Estate, page: Open
 ) -> None:
@@ -87,7 +92,7 @@ def test_a_link_to_something_gone_or_not_permitted_says_so(
     assert not at.exception
     assert f"`{value}` is gone, or not yours to see" in text_of(at)
     assert (
-        at.title[0].value in ("Lake", "Model", "Promotion")
+        at.title[0].value in ("Lake", "Model", "Promotion", "Scored data")
         and not at.button
         and "ds01_houses" not in text_of(at)
     )

@@ -119,5 +119,6 @@ def test_an_export_of_the_evidence_verifies(asked: Estate, tmp_path: Path) -> No
         asked.model(MODEL, "test").evidence(out=str(file))
         assert verify(file)["ok"]
         body = file.read_text(encoding="utf-8")
-        file.write_text(body.replace('"promote"', '"refuse!"', 1), encoding="utf-8")
+        assert "m01_price" in body
+        file.write_text(body.replace("m01_price", "m01_prize", 1), encoding="utf-8")
         assert not verify(file)["ok"]

@@ -1,0 +1,197 @@
+"""Scored data as a page shows it: filters in words, the address of the export, the rows, a row's passport."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+from urllib.parse import quote, urlencode
+
+from cockpit.words import clock, value
+
+ROWS = 100
+OPS = ("=", "!=", "<", "<=", ">", ">=", "in", "contains", "is-null")
+IDENTITY = ("request_id", "row", "scored_at", "scored_date", "caller_id", "model_version")
+_OPS_IN_WORDS = {"=": "is", "!=": "is not", "<=": "≤", ">=": "≥", "in": "is one of", "is-null": "is empty"}
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What the address asks for."""
+
+    since: str = ""
+    until: str = ""
+    callers: tuple[str, ...] = ()
+    versions: tuple[int, ...] = ()
+    where: tuple[str, ...] = ()
+    sort: str = ""
+    page: int = 1
+    bad: tuple[str, ...] = field(default_factory=tuple)
+
+    @property
+    def filters(self) -> dict[str, Any]:
+        """Arguments of `Model.scored`."""
+        return {
+            "since": self.since,
+            "until": self.until,
+            "caller": list(self.callers),
+            "model_version": list(self.versions),
+            "where": self.where,
+        }
+
+
+def wanted(one: Mapping[str, str], many: Mapping[str, Sequence[str]]) -> Wanted:
+    """From the address: single values and those that may stand several times. What can't be read is named, not dropped."""
+    numbers = [v for v in many.get("version", ()) if v.isdigit()]
+    bad = tuple(f"version={v}" for v in many.get("version", ()) if not v.isdigit())
+    page = one.get("page", "")
+    return Wanted(
+        one.get("from", ""),
+        one.get("to", ""),
+        tuple(many.get("caller", ())),
+        tuple(int(v) for v in numbers),
+        tuple(many.get("where", ())),
+        one.get("sort", ""),
+        int(page) if page.isdigit() and int(page) > 0 else 1,
+        bad,
+    )
+
+
+@dataclass(frozen=True)
+class Chip:
+    """One filter in words, and what the address says for it."""
+
+    key: str
+    value: str
+    text: str
+
+
+def chips(w: Wanted) -> list[Chip]:
+    """Every filter that is set."""
+    out = []
+    if w.since:
+        out.append(Chip("from", w.since, f"scored from {w.since}"))
+    if w.until:
+        out.append(Chip("to", w.until, f"scored until {w.until}"))
+    out += [Chip("caller", c, f"caller is {c}") for c in w.callers]
+    out += [Chip("version", str(v), f"model is v{v}") for v in w.versions]
+    out += [Chip("where", x, in_words(x)) for x in w.where]
+    return out
+
+
+def in_words(condition: str) -> str:
+    """`prediction >= 200` as `prediction ≥ 200`."""
+    for op in sorted(OPS, key=len, reverse=True):
+        mark = f" {op} " if op != "is-null" else " is-null"
+        name, found, rest = condition.partition(mark)
+        if found:
+            return f"{name} {_OPS_IN_WORDS.get(op, op)} {rest}".strip()
+    return condition
+
+
+def without(w: Wanted, chip: Chip) -> Wanted:
+    """The same filters without one."""
+    left = {
+        "from": dataclasses.replace(w, since=""),
+        "to": dataclasses.replace(w, until=""),
+        "caller": dataclasses.replace(w, callers=tuple(c for c in w.callers if c != chip.value)),
+        "version": dataclasses.replace(w, versions=tuple(v for v in w.versions if str(v) != chip.value)),
+        "where": dataclasses.replace(w, where=tuple(x for x in w.where if x != chip.value)),
+    }[chip.key]
+    return dataclasses.replace(left, page=1)
+
+
+def address(w: Wanted) -> dict[str, str | list[str]]:
+    """The address's keys for these filters; those that are not set leave it."""
+    out: dict[str, str | list[str]] = {}
+    for key, text in (("from", w.since), ("to", w.until), ("sort", w.sort)):
+        if text:
+            out[key] = text
+    for key, texts in (("caller", list(w.callers)), ("version", [str(v) for v in w.versions]), ("where", list(w.where))):  # fmt: skip
+        if texts:
+            out[key] = texts
+    if w.page > 1:
+        out["page"] = str(w.page)
+    return out
+
+
+def export_address(model: str, env: str, w: Wanted, kind: str, act_as: str = "") -> str:
+    """Where the server streams the whole filtered result."""
+    keys = {k: v for k, v in address(w).items() if k not in ("page", "sort")} | {"env": env}
+    if act_as:
+        keys["as"] = act_as
+    return f"/api/v1/scored/{quote(model)}.{kind}?{urlencode(keys, doseq=True)}"
+
+
+def condition(column: str, op: str, text: str) -> str:
+    """A condition as the query takes it; a text with commas or quotes is quoted."""
+    if op == "is-null":
+        return f"{column} is-null"
+    quoted = text
+    if op != "in" and any(c in text for c in ",\"'"):
+        quoted = '"' + text.replace('"', '""') + '"'
+    return f"{column} {op} {quoted}"
+
+
+def table(said: Mapping[str, Any], zone: str | None) -> list[dict[str, Any]]:
+    """Rows for the table: when, who, model, prediction, then the rest in the contract's order."""
+    rest = [c["name"] for c in said["columns"] if c["name"] not in (*IDENTITY, "prediction")]
+    return [
+        {
+            "Scored at": clock(r["scored_at"], zone),
+            "Caller": r["caller_id"],
+            "Model": f"v{r['model_version']}",
+            "Prediction": r["prediction"],
+            **{name: r[name] for name in rest},
+            "Request": r["request_id"],
+            "Row": r["row"],
+        }
+        for r in said["rows"]
+    ]
+
+
+@dataclass(frozen=True)
+class Stop:
+    """One stop of a row's passport."""
+
+    kind: str
+    name: str
+    version: str
+    rows: str
+    at: str
+
+
+_KINDS = {"row": "Scored row", "model": "Model", "table": "Table", "file": "IN file"}
+
+
+def passport(lineage: Mapping[str, Any], zone: str | None) -> list[Stop]:
+    """From the row back to the IN files, in the order in which they were found."""
+    out = []
+    for n in lineage["nodes"]:
+        env = n["id"].split("/")[0]
+        name = n["name"].rsplit("/", 1)[-1] if n["kind"] == "file" else n["name"]
+        out.append(
+            Stop(
+                _KINDS.get(n["kind"], n["kind"]),
+                f"{name} · {env}",
+                f"v{n['version']}" if n["version"] is not None else "",
+                f"{n['rows']:,}" if n["rows"] is not None else "",
+                clock(n["at"], zone) if n["at"] else "",
+            )
+        )
+    return out
+
+
+def figures(row: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """What was said: the prediction, its interval, probabilities."""
+    x = row["prediction"]
+    out = [("Prediction", value(x) if isinstance(x, float) else str(x))]
+    if row.get("low") is not None:
+        out.append(("Interval", f"{value(row['low'])} … {value(row['high'])}"))
+    out += [
+        (k.removeprefix("probability_"), f"{v:.1%}")
+        for k, v in row.items()
+        if k.startswith("probability_") and v is not None
+    ]
+    return out

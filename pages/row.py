@@ -1,0 +1,69 @@
+"""Row: one scored row's passport, back to the IN files behind its model and what was put in."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+
+import pandas as pd
+import streamlit as st
+
+from cockpit import opening
+from cockpit.components import choose, gone, page, when, zone
+from cockpit.views import scored as view
+from cockpit.words import plural
+from esml_engine.errors import NotFoundError
+
+
+@page
+def show() -> None:
+    """The page."""
+    choice = choose(opening.estate(), "Row")
+    if choice is None:
+        return
+    request, number = st.query_params.get("request", ""), st.query_params.get("row", "0")
+    choice.estate.require("read_scored", choice.ref.project)
+    st.title(f"Row {number} of request {request}")
+    try:
+        lineage = choice.model.lineage(request_id=request, row=int(number) if number.isdigit() else 0)
+    except NotFoundError:
+        gone("Request", request)
+        return
+    found = choice.model.scored(
+        where=(view.condition("request_id", "=", request), f"row = {number}"), limit=1
+    )
+    rows = found.document()["rows"]
+    if not rows:
+        gone("Row", number)
+        return
+    row = rows[0]
+    st.caption(f"scored {when(row['scored_at'])} for {row['caller_id']} by v{row['model_version']} of {choice.ref} in {choice.env}")  # fmt: skip
+    with st.grid(4, min_column_width=150):
+        for name, text in view.figures(row):
+            st.metric(name, text, border=True)
+    left, right = st.columns([3, 2], gap="large")
+    with left:
+        st.subheader("How the answer came to be")
+        stops = [asdict(s) for s in view.passport(lineage, zone())]
+        st.table(
+            pd.DataFrame(stops).rename(columns=lambda c: c.capitalize()), border="horizontal", hide_index=True
+        )
+        st.caption(f"{plural(len(stops), 'stop')}, {plural(len(lineage['edges']), 'step')} recorded by runs.")
+    with right:
+        st.subheader("What was put in")
+        given = lineage["input"] or {}
+        if "file" in given:
+            st.markdown(f"Line **{given['line']}** of `{given['file'].rsplit('/', 1)[-1]}`")
+        known = (*view.IDENTITY, "prediction", "low", "high")
+        features = {
+            k: v
+            for k, v in row.items()
+            if k not in known and not k.startswith("probability_") and v is not None
+        }
+        st.table(
+            pd.DataFrame({"Column": list(features), "Value": [str(v) for v in features.values()]}),
+            border="horizontal",
+            hide_index=True,
+        )
+
+
+show()

@@ -1,0 +1,117 @@
+"""Scored data: what was predicted, for whom, by which version; never something else than what was asked for."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+import pandas as pd
+import streamlit as st
+
+from cockpit import charts, opening
+from cockpit.components import Choice, choose, nothing_yet, page, zone
+from cockpit.filtering import filters, go
+from cockpit.places import page as page_file
+from cockpit.views import scored as view
+from cockpit.words import plural
+
+
+@page
+def show() -> None:
+    """The page."""
+    choice = choose(opening.estate(), "Scored data")
+    if choice is None:
+        return
+    q = st.query_params
+    w = view.wanted(q.to_dict(), {k: q.get_all(k) for k in ("caller", "version", "where")})
+    model = choice.model
+    everything = model.scored(by="caller", limit=0).document()  # refuses who may not read it
+    said = model.scored(
+        **w.filters, order_by=w.sort, limit=view.ROWS, offset=(w.page - 1) * view.ROWS
+    ).document()
+    head, side = st.columns([3, 2], vertical_alignment="bottom")
+    with head:
+        st.title("Scored data")
+        st.caption(f"{choice.ref} in {choice.env} · times in {zone() or 'UTC'} · days are UTC days")
+    with side, st.container(horizontal=True, horizontal_alignment="right"):
+        _exports(choice, w, said["total"])
+    for b in w.bad:
+        st.warning(f"`{b}` in the address can't be read and was left out.", icon=":material/link_off:")
+    if not everything["total"]:
+        nothing_yet("No scored row yet.", f"Score a file: `esml score {choice.ref} FILE --caller ID --env {choice.env}`.")  # fmt: skip
+        return
+    filters(w, said, everything)
+    if not said["total"]:
+        _empty(choice, w)
+        return
+    left, right = st.columns([1, 4])
+    with left:
+        st.metric("Rows", f"{said['total']:,}", f"of {everything['total']:,}", delta_color="off", delta_arrow="off")  # fmt: skip
+        st.metric("Calls", f"{said['calls']:,}", plural(len(everything["by_caller"]), "caller"), delta_color="off", delta_arrow="off")  # fmt: skip
+    with right:
+        st.altair_chart(charts.by_day(said["by_day"]))
+    _rows(choice, w, said)
+
+
+def _exports(choice: Choice, w: view.Wanted, total: int) -> None:
+    who = choice.estate.actor.acting_as or ""
+    for kind, main in (("parquet", False), ("csv", True)):
+        st.link_button(
+            f"Export {plural(total, 'row')}" if main else "Parquet",
+            view.export_address(str(choice.ref), choice.env, w, kind, who),
+            icon=":material/download:",
+            type="primary" if main else "secondary",
+            disabled=not total,
+        )
+
+
+def _empty(choice: Choice, w: view.Wanted) -> None:
+    """Nothing matches: which filter empties it."""
+    lines = []
+    for c in view.chips(w):
+        n = choice.model.scored(**view.without(w, c).filters, count_only=True).document()["total"]
+        lines.append(f"- without *{c.text}*: {n:,}")
+    st.info("**No row matches all of these filters.**\n" + "\n".join(lines), icon=":material/filter_alt_off:")
+
+
+def _rows(choice: Choice, w: view.Wanted, said: dict[str, Any]) -> None:
+    frame = pd.DataFrame(view.table(said, zone()))
+    event = st.dataframe(
+        frame,
+        hide_index=True,
+        lazy=False,
+        placeholder="",
+        height=430,
+        on_select="rerun",
+        selection_mode="single-row",
+        key=f"rows:{w.page}",
+    )
+    with st.container(horizontal=True, vertical_alignment="center"):
+        pages = max(1, -(-said["total"] // view.ROWS))
+        now = st.pagination(pages, default=min(w.page, pages), key="pages")
+        first = (w.page - 1) * view.ROWS + 1
+        st.caption(
+            f"rows {first:,}–{first + len(frame) - 1:,} of {said['total']:,} · {w.sort or 'newest first'}"
+        )
+        columns = [c["name"] for c in said["columns"]]
+        orders = ["", *(f"{c}{d}" for c in columns for d in ("", ":desc"))]
+        with st.container(width=220):
+            sort = st.selectbox(
+                "Order",
+                orders,
+                index=orders.index(w.sort) if w.sort in orders else 0,
+                format_func=lambda o: o or "newest first",
+                label_visibility="collapsed",
+            )
+    if now != w.page or sort != w.sort:
+        go(dataclasses.replace(w, page=now if sort == w.sort else 1, sort=sort))
+        st.rerun()
+    if event["selection"]["rows"]:
+        r = said["rows"][event["selection"]["rows"][0]]
+        where = {"project": choice.ref.project, "model": choice.ref.model, "env": choice.env}
+        st.switch_page(
+            page_file("row"), query_params={**where, "request": r["request_id"], "row": str(r["row"])}
+        )
+
+
+show()

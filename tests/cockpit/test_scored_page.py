@@ -1,0 +1,100 @@
+"""Scored data: filters live in the address, nothing is shown that was not asked for, a row leads back to its files."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from urllib.parse import parse_qs, urlsplit
+
+import pytest
+
+from cockpit.views import scored as view
+from tests.cockpit.conftest import Open, text_of
+
+WHERE = {"project": "project002", "model": "m11_diabetes", "env": "prod"}
+
+
+def test_the_address_goes_there_and_back() -> None:
+    one = {"from": "2026-10-01", "to": "2026-10-31", "sort": "age:desc", "page": "3"}
+    many = {"caller": ["web", "batch"], "version": ["7", "x"], "where": ["prediction >= 200"]}
+    w = view.wanted(one, many)
+    assert w.bad == ("version=x",), "what can't be read is named, not dropped in silence"
+    assert view.address(w) == {
+        **one,
+        "caller": ["web", "batch"],
+        "version": ["7"],
+        "where": ["prediction >= 200"],
+    }
+    assert view.wanted({"page": "-1"}, {}).page == 1
+
+
+def test_chips_say_each_filter_and_take_it_away() -> None:
+    w = view.wanted({"from": "2026-10-01"}, {"caller": ["web"], "version": ["7"], "where": ["a in 1, 2"]})
+    assert [c.text for c in view.chips(w)] == [
+        "scored from 2026-10-01",
+        "caller is web",
+        "model is v7",
+        "a is one of 1, 2",
+    ]
+    for c in view.chips(w):
+        assert c not in view.chips(view.without(w, c))
+        assert len(view.chips(view.without(w, c))) == 3
+
+
+@pytest.mark.parametrize(
+    "given,says",
+    [
+        (("name", "=", "Smith, John"), 'name = "Smith, John"'),
+        (("name", "contains", 'a "b"'), 'name contains "a ""b"""'),
+        (("age", "in", "1, 2"), "age in 1, 2"),
+        (("age", "is-null", ""), "age is-null"),
+    ],
+)
+def test_a_condition_is_quoted_where_it_must(given: tuple[str, str, str], says: str) -> None:
+    assert view.condition(*given) == says
+
+
+def test_the_export_asks_for_the_same_filters() -> None:
+    w = view.wanted({"page": "2", "sort": "age"}, {"caller": ["a&b"], "where": ["x = 1"]})
+    parts = urlsplit(view.export_address("p1/m1", "prod", w, "csv", "anna@x"))
+    assert parts.path == "/api/v1/scored/p1/m1.csv"
+    assert parse_qs(parts.query) == {"caller": ["a&b"], "where": ["x = 1"], "env": ["prod"], "as": ["anna@x"]}
+
+
+def test_rows_figures_and_callers(demo: Path, page: Open) -> None:
+    at = page(demo, "scored", **WHERE)
+    assert not at.exception and not at.error
+    assert [m.label for m in at.metric] == ["Rows", "Calls"] and at.metric[0].value == "31"
+    frame = at.dataframe[0].value
+    assert set(frame["Caller"]) == {"web", "ward-3", "nightly"} and set(frame["Model"]) == {"v2"}
+
+    at = page(demo, "scored", **WHERE, caller="web", where="prediction > 9000")
+    assert "No row matches all of these filters" in text_of(at) and not at.dataframe
+    assert "without *prediction > 9000*: 6" in text_of(at)
+
+    at = page(demo, "scored", act_as="manager@demo", **WHERE)
+    assert "You may not." in text_of(at) and not at.dataframe
+
+    at = page(demo, "row", **WHERE, request="demo-web", row="2")
+    assert not at.exception and not at.error
+    names = list(at.table[0].value["Name"])
+    assert "gold_train · dev" in names and any(n.startswith("patients-2026-11-01") for n in names)
+    assert "bmi" in list(at.table[1].value["Column"])
+    assert "gone, or not yours to see" in text_of(page(demo, "row", **WHERE, request="nobody", row="0"))
+    assert "You may not." in text_of(page(demo, "row", act_as="reader@demo", **WHERE, request="demo-web"))
+
+
+def test_approvals_tell_open_from_decided(demo: Path, page: Open) -> None:
+    at = page(demo, "approvals")
+    assert not at.exception and not at.error
+    said = text_of(at)
+    assert "1 request open · 5 requests decided" in said and "Promote **m12_tumour v2** to prod" in said
+    assert "refused" in list(at.table[0].value["State"])
+    assert "`q-gone` is gone, or not yours to see" in text_of(page(demo, "approvals", request="q-gone"))
+
+
+def test_audit_verifies_its_chain(demo: Path, page: Open) -> None:
+    at = page(demo, "audit", act="approve")
+    assert set(at.dataframe[0].value["Who"]) == {"approver@demo"}
+    at = next(b for b in at.button if b.label == "Verify the chain").click().run()
+    assert "The chain holds." in "\n".join(s.value for s in at.success)
+    assert "You may not." in text_of(page(demo, "audit", act_as="analyst@demo"))
