@@ -322,7 +322,10 @@ def prepare(root: Path) -> None:
     """Three environments, one model that trains in a second, an approver; prod asks for one approval."""
     init_estate(root, list(ENVS))
     path = root / "estate.toml"
-    path.write_text(path.read_text() + "\n[policy.prod]\napprovals = 1\n")
+    text = path.read_text() + "\n[policy.prod]\napprovals = 1\n"
+    # a port that others on this machine would not take while the endpoint is down
+    low = 20_000 + os.getpid() % 20_000
+    path.write_text(text.replace('# ports = "8600-8699"', f'ports = "{low}-{low + 9}"'))
     open_estate(root).new_project("p1", "team")
     open_estate(root).new_model(MODEL, "regression", ["d1"], label="y", key="id")
     path = root / "projects/p1/m1/model.toml"
