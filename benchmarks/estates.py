@@ -91,5 +91,57 @@ def _runs(n: int, name: str) -> list[dict[str, Any]]:
     return [{**row, "run": f"r-{n}-{i}", "act": a, "plan_hash": f"{n}-{i}"} for i, a in enumerate(acts)]
 
 
+def leaderboard_of(folder: Path, name: str, candidates: int) -> None:
+    """A model's long past in dev: so many candidates, every fifth a registered version, every fiftieth compared with test.
+
+    The comparisons are current: they were made against the environment test as it is.
+    """
+    from esml_engine.promotion.cases import case_of
+    from esml_engine.refs import ModelRef
+
+    site = open_estate(folder).site
+    gates = [
+        {"gate": g, "metric": "rmse", "passed": n % 3 > 0, "value": 55.0 + n, "reference": 70.0, "margin": 1.5, "reason": f"{g}: 55.0 against 70.0", "would_pass_if": None}
+        for n, g in enumerate(("baseline", "floor:r2", "gain:rmse", "expectations", "signature", "rnd"))
+    ]  # fmt: skip
+    signature = [{"name": f"x{n}", "type": "double"} for n in range(12)]
+    rows, versions, tables = [], [], []
+    table = {**_versions(0, name)[0], "quality": [{"check": "not_null", "passed": True, "level": "error"}]}
+    base = _trained(0, name)[0]
+    for n in range(candidates):
+        version = 10 + n // 5 if n % 5 == 0 else None
+        metrics = {"rmse": 50.0 + (n * 7919 % 1000) / 50, "r2": 0.47, "mae": 44.1, "mape": 0.38}
+        data = {"gold": 10 + n // 5, "gold_train": 10 + n // 5, "gold_validate": 10 + n // 5, "gold_test": 10 + n // 5}  # fmt: skip
+        rows.append({
+            "object": name, "env": "dev", "run": f"r-{n // 5:06d}", "estimator": f"e{n % 5}", "version": version, "metrics": metrics, "baseline": {"rmse": 70.0}, "data": data, "cost": 0.01,
+            "at": AT.format(4), "verdict": {"verdict": "refuse", "gates": gates} if version else None,
+        })  # fmt: skip
+        if version:
+            inputs = [{"table": k, "version": v} for k, v in data.items()]
+            versions.append({**base, "version": version, "registry_version": version, "run": f"r-{n // 5:06d}", "metrics": metrics, "inputs": inputs, "detail": {"signature": signature}})  # fmt: skip
+            tables += [{**table, "name": k, "version": v, "at": AT.format(3)} for k, v in data.items()]
+    test = [
+        {**table, "env": "test", "name": k, "version": 1, "at": AT.format(3), "siblings": {"gold_test": 1}}
+        for k in ("gold_train", "gold_test")
+    ]
+    with site.store.write() as c:
+        c.execute(t.candidates.insert(), rows)
+        c.execute(t.model_versions.insert(), versions)
+        c.execute(t.versions.insert(), [*tables, *test])
+    ref = ModelRef.parse(name)
+    cases = [case_of(site, ref, "dev", "test", v["version"]) for v in versions[::10]]
+    with site.store.write() as c:
+        c.execute(
+            t.comparisons.insert(),
+            [
+                {
+                    "comparison": f"c-{n}", "object": name, "version": case.challenger.version, "source": "dev", "target": "test", "facts": case.facts, "verdict": "refuse",
+                    "document": {"gates": gates, "case": case.document()}, "run": f"r-c{n}", "at": AT.format(5),
+                }
+                for n, case in enumerate(cases)
+            ],
+        )  # fmt: skip
+
+
 if __name__ == "__main__":
     make(Path(sys.argv[1]), int(sys.argv[2]))

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import importlib
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from esml_engine.errors import UsageError
+from esml_engine.refs import ModelRef
+from esml_engine.runs import records
+from esml_engine.runs.facts import step_env
 
 if TYPE_CHECKING:
     from esml_engine.door.facts import Act
+    from esml_engine.door.site import Site
 
 JOBS = {
     "lake.bronze": "esml_engine.lake.steps:bronze",
@@ -47,6 +51,22 @@ ACTS = {
     "cancel": "esml_engine.portfolio.acts:Cancel",
     "retry": "esml_engine.portfolio.acts:Retry",
 }
+_TRACKED = ("train", "copy")  # steps whose jobs log to MLflow
+
+
+def close_up(site: Site, row: dict[str, Any]) -> None:
+    """Before a run ends badly: close what its killed jobs left open in MLflow."""
+    begun = [
+        s["step"] for s in records.steps(site.store, row["run"]) if s["attempt"] and s["state"] != "done"
+    ]
+    envs = {step_env(s, row["env"]) for s in begun if s.rpartition("@")[2].rpartition("/")[2] in _TRACKED}
+    if not envs:
+        return
+    from esml_engine.training import tracking
+
+    ref = ModelRef.parse(row["object"])
+    for env in envs:
+        tracking.close_left(site.platform(env).tracking_uri(), f"{ref.project}-{ref.model}", row["run"])
 
 
 def act(name: str) -> Act:

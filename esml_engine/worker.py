@@ -116,6 +116,7 @@ class StepDesk:
                 run=run, detail={"request": asked, "step": self.step},
             )  # fmt: skip
         audit.anchor(self.site.store, self.site.state)
+        point("park:waits")
         raise _ParkedError(run)
 
     def want_endpoint(self, name: str) -> None:
@@ -241,8 +242,8 @@ class Worker:
         """All steps of one run; the durable workflow's body."""
         store = self.site.store
         row = records.get(store, run)
-        if row["state"] not in records.OPEN:
-            return
+        if row["state"] not in ("queued", "running"):
+            return  # ended, or parked by a worker that died before it could say so to the queue: not ours to go on with
         try:
             self.site.reload()
             if not self._lock(row, row["env"]):
@@ -389,6 +390,9 @@ class Worker:
     def _end(
         self, row: dict[str, Any], state: str, answer: dict[str, Any] | None, error: dict[str, Any] | None
     ) -> None:
+        if state != "done":
+            with _outlives("closing up"):
+                bindings.close_up(self.site, row)
         with self.site.store.write() as c:
             now_state = c.execute(sa.select(t.runs.c.state).where(t.runs.c.run == row["run"])).scalar()
             if now_state in records.ENDED:

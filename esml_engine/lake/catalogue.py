@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator
+from collections.abc import Generator, Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -131,6 +131,22 @@ def listing(store: Store, ref: ModelRef, env: str, name: str) -> list[Version]:
         .order_by(v.c.version.desc())
     )
     return [version_of(r) for r in rows]
+
+
+def passed(quality: Iterable[dict[str, Any]]) -> bool:
+    """Whether no expectation failed that is more than a warning."""
+    return all(q["passed"] or q["level"] == "warn" for q in quality)
+
+
+def judged_versions(
+    store: Store, ref: ModelRef, env: str, name: str
+) -> dict[tuple[str, int], tuple[bool, bool]]:
+    """(table, version) -> (the expectations of `name` passed, it comes from R&D mode), of all tables in one query."""
+    v = t.versions
+    quality = sa.case((v.c.name == name, v.c.quality))  # the others' are not decoded
+    q = sa.select(v.c.name, v.c.version, quality, v.c.rnd).where(v.c.object == str(ref), v.c.env == env)
+    with store.read() as c:
+        return {(r[0], r[1]): (passed(r[2] or ()), r[3]) for r in c.execute(q).all()}
 
 
 def newest_first(store: Store, ref: ModelRef, env: str, name: str) -> Generator[dict[str, Any], None, None]:

@@ -12,7 +12,7 @@ from esml_engine.faults import point
 from esml_engine.lake.catalogue import table_in
 from esml_engine.lake.specs import job_spec
 from esml_engine.promotion import records
-from esml_engine.promotion.cases import SIDES, case_of, expectations_of, rnd_of
+from esml_engine.promotion.cases import SIDES, case_of, expectations_of, looked_up, rnd_of
 from esml_engine.promotion.facts import RESAMPLES, Side, case_from
 from esml_engine.promotion.judging import document, judged
 from esml_engine.refs import ModelRef
@@ -80,7 +80,8 @@ def measured_document(
                 value["trained_on"][who] = {"rows": None, "examples": [], "by": "", "error": f"{missing[0]} behind it is not recorded or no longer there"}  # fmt: skip
     else:
         case = case_of(site, ref, call.params["source"], call.env, version or call.params.get("version"))
-    passed, rnd = expectations_of(site, ref, case.challenger), rnd_of(site, ref, case.challenger)
+    look = looked_up(site, ref)
+    passed, rnd = expectations_of(case.challenger, look), rnd_of(case.challenger, look)
     nodes = case.policy["nodes"]
     prices, platform = dict(site.settings.prices()), site.platform(case.target).prices()
     known = bool(nodes) and (nodes[0] in prices or nodes[0] in platform)

@@ -7,7 +7,15 @@ from typing import Any
 from esml_engine.door.site import Site
 from esml_engine.errors import EsmlError
 from esml_engine.promotion import records
-from esml_engine.promotion.cases import case_of, expectations_of, next_env, rnd_of
+from esml_engine.promotion.cases import (
+    Ground,
+    all_looked_up,
+    case_of,
+    expectations_of,
+    looked_up,
+    next_env,
+    rnd_of,
+)
 from esml_engine.promotion.judging import without_rows
 from esml_engine.refs import ModelRef
 from esml_engine.training import reads as training
@@ -72,46 +80,66 @@ def readiness(site: Site, ref: ModelRef, version: int, env: str) -> dict[str, An
         `{"ready": True | False | None, "to", "reason", "comparison"}`; None: there is no next environment, or nobody
         compared yet.
     """
-    to = next_env(site, env)
-    if to is None:
-        return {"ready": None, "to": None, "reason": f"{env} is the last environment", "comparison": None}
     try:
-        case = case_of(site, ref, env, to, version)
+        rows = [models.get_version(site.store, ref, env, version)]
     except EsmlError as e:
-        return {"ready": False, "to": to, "reason": e.message, "comparison": None}
-    if case.champion is not None and case.champion.version == version:
-        return {"ready": None, "to": to, "reason": f"it is the champion of {to} already", "comparison": None}
-    wrong = without_rows(
-        case,
-        expectations=expectations_of(site, ref, case.challenger),
-        rnd=rnd_of(site, ref, case.challenger),
-    )
-    if wrong:
-        return {"ready": False, "to": to, "reason": wrong[0].reason, "comparison": None}
-    found = [
-        r
-        for r in records.comparisons(site.store, ref, source=env, target=to, version=version)
-        if r["facts"] == case.facts
-    ]
-    if not found:
-        return {"ready": None, "to": to, "reason": f"not compared with {to} as it is now", "comparison": None}
-    said = found[0]["document"]
-    failed = [g for g in said["gates"] if not g["passed"]]
-    reason = failed[0]["reason"] if failed else f"passed {len(said['gates'])} of {len(said['gates'])} gates"
-    return {"ready": not failed, "to": to, "reason": reason, "comparison": found[0]["comparison"]}
+        return _ready(False, next_env(site, env), e.message)
+    return _readiness(Ground(site, ref), env, rows)[version]
+
+
+def _ready(ready: bool | None, to: str | None, reason: str, comparison: str | None = None) -> dict[str, Any]:
+    return {"ready": ready, "to": to, "reason": reason, "comparison": comparison}
+
+
+def _readiness(ground: Ground, env: str, rows: list[dict[str, Any]]) -> dict[int, dict[str, Any]]:
+    """`readiness` of versions of one environment by their rows, with queries for all of them together."""
+    site, ref, to = ground.site, ground.ref, next_env(ground.site, env)
+    if to is None:
+        return {int(r["version"]): _ready(None, to, f"{env} is the last environment") for r in rows}
+    look = looked_up(site, ref) if len(rows) == 1 else all_looked_up(site, ref)
+    made: dict[int, list[tuple[str, str]]] = {}
+    for version, id_, facts in records.comparison_facts(site.store, ref, env, to):
+        made.setdefault(version, []).append((id_, facts))
+    out: dict[int, dict[str, Any]] = {}
+    current: dict[str, int] = {}  # comparison whose facts still hold -> its version, the newest last
+    for row in rows:
+        version = int(row["version"])
+        try:
+            case = ground.case(env, to, row)
+        except EsmlError as e:
+            out[version] = _ready(False, to, e.message)
+            continue
+        if case.champion is not None and case.champion.version == version:
+            out[version] = _ready(None, to, f"it is the champion of {to} already")
+            continue
+        new = case.challenger
+        wrong = without_rows(case, expectations=expectations_of(new, look), rnd=rnd_of(new, look))
+        if wrong:
+            out[version] = _ready(False, to, wrong[0].reason)
+            continue
+        out[version] = _ready(None, to, f"not compared with {to} as it is now")
+        if version in made:
+            facts = case.facts
+            current |= {i: version for i, f in made[version][::-1] if f == facts}
+    newest = {version: id_ for id_, version in current.items()}
+    for id_, gates in records.comparison_gates(site.store, list(newest.values())).items():
+        failed = [g for g in gates if not g["passed"]]
+        reason = failed[0]["reason"] if failed else f"passed {len(gates)} of {len(gates)} gates"
+        out[current[id_]] = _ready(not failed, to, reason, id_)
+    return out
 
 
 def leaderboard(site: Site, ref: ModelRef, env: str = "all") -> list[dict[str, Any]]:
     """Training's leaderboard with `ready`, `ready_to` and `ready_reason`: the gates of the next environment."""
+    ground = Ground(site, ref)
+    board = training.leaderboard(site, ref, env)
+    wanted = {(r["env"], r["model_version"]) for r in board}
     said: dict[tuple[str, int], dict[str, Any]] = {}
-    out = []
-    for row in training.leaderboard(site, ref, env):
-        if row["model_version"] is None:
-            out.append({**row, "ready": False, "ready_to": None, "ready_reason": "it is no registered version"})  # fmt: skip
-            continue
-        key = (row["env"], int(row["model_version"]))
-        if key not in said:
-            said[key] = readiness(site, ref, key[1], key[0])
-        r = said[key]
-        out.append({**row, "ready": r["ready"], "ready_to": r["to"], "ready_reason": r["reason"]})
-    return out
+    for e in {e for e, version in wanted if version is not None}:
+        rows = [v for v in models.standing(site.store, ref, e) if (e, v["version"]) in wanted]
+        said |= {(e, n): r for n, r in _readiness(ground, e, rows).items()}
+    unknown = _ready(False, None, "it is no registered version")
+    for row in board:
+        r = said.get((row["env"], row["model_version"]), unknown)
+        row |= {"ready": r["ready"], "ready_to": r["to"], "ready_reason": r["reason"]}
+    return board

@@ -58,6 +58,26 @@ def comparisons(
     return store.rows(q)
 
 
+def comparison_facts(store: Store, ref: ModelRef, source: str, target: str) -> list[tuple[int, str, str]]:
+    """(version, comparison, facts) of a way's comparisons without their documents, newest first."""
+    k = t.comparisons
+    q = sa.select(k.c.version, k.c.comparison, k.c.facts).order_by(k.c.at.desc())
+    with store.read() as c:
+        found = c.execute(q.where(k.c.object == str(ref), k.c.source == source, k.c.target == target))
+        return [(int(r[0]), r[1], r[2]) for r in found]
+
+
+def comparison_gates(store: Store, ids: list[str]) -> dict[str, list[dict[str, Any]]]:
+    """The gates of comparisons, read out of their documents by the store."""
+    k = t.comparisons
+    out: dict[str, list[dict[str, Any]]] = {}
+    with store.read() as c:
+        for n in range(0, len(ids), 500):
+            q = sa.select(k.c.comparison, k.c.document["gates"]).where(k.c.comparison.in_(ids[n : n + 500]))
+            out |= {r[0]: r[1] for r in c.execute(q)}
+    return out
+
+
 def put_evidence(
     c: sa.Connection, id_: str, ref: ModelRef, env: str, run: str, document: dict[str, Any]
 ) -> None:

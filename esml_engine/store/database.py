@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,6 +14,7 @@ import sqlalchemy as sa
 from esml_engine.errors import PlatformError
 
 HEAD = "0002"
+_decode = json.JSONDecoder().raw_decode
 
 
 class Store:
@@ -21,7 +23,9 @@ class Store:
     def __init__(self, url: str) -> None:
         self.url = url
         self.sqlite = url.startswith("sqlite")
-        self.engine = sa.create_engine(url, connect_args={"timeout": 30} if self.sqlite else {})
+        # SQLite hands JSON over as the text that was written here: no white space around it to look for
+        of_sqlite = {"connect_args": {"timeout": 30}, "json_deserializer": lambda text: _decode(text)[0]}
+        self.engine = sa.create_engine(url, **of_sqlite if self.sqlite else {})
         if self.sqlite:
             sa.event.listen(self.engine, "connect", _pragmas)
 
@@ -92,7 +96,9 @@ class Store:
     def rows(self, statement: Any) -> list[dict[str, Any]]:
         """All rows of one statement as dictionaries."""
         with self.read() as c:
-            return [dict(r) for r in c.execute(statement).mappings()]
+            found = c.execute(statement)
+            keys = tuple(found.keys())
+            return [dict(zip(keys, r, strict=True)) for r in found.all()]
 
     def first(self, statement: Any) -> dict[str, Any] | None:
         """First row or None."""

@@ -136,6 +136,13 @@ def versions(store: Store, ref: ModelRef, env: str = "") -> list[dict[str, Any]]
     return store.rows(q.where(v.c.env == env) if env else q)
 
 
+def standing(store: Store, ref: ModelRef, env: str) -> list[dict[str, Any]]:
+    """Registered versions of an environment without their metrics: what a promotion looks at before it measures."""
+    v = t.model_versions
+    q = sa.select(*(c for c in v.c if c.name not in ("metrics", "baseline")))
+    return store.rows(q.where(v.c.object == str(ref), v.c.env == env))
+
+
 def history(store: Store, ref: ModelRef, env: str) -> list[dict[str, Any]]:
     """Who was champion when, newest first."""
     h = t.champion_history

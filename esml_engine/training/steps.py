@@ -40,6 +40,7 @@ class _Outcome:
     trials: tuple[Trial, ...]
     families: Mapping[str, Predictor]
     failures: tuple[dict[str, str], ...] = ()
+    seconds: float = 0.0  # of the search alone
 
 
 def train(job: JobContext) -> tuple[dict[str, Any], list[TableOut]]:
@@ -129,7 +130,7 @@ def _train(
         answers.truth,
         metric=profile.metric_for(task),
         seed=profile.seed,
-        seconds=max(1.0, 0.2 * profile.seconds),
+        seconds=max(1.0, 0.05 * profile.seconds),
     )
     champion_metrics, champion_error = _champion(p.get("champion"), task, test, known)
     if champion_error:
@@ -148,6 +149,7 @@ def _train(
             for k, m in fitted.families.items()
         ],
         "failures": list(fitted.failures),
+        "search_seconds": fitted.seconds,
         "importance": [asdict(i) for i in importance],
         "importance_sampled_rows": sampled,
         "model_folder": str(folder),
@@ -192,7 +194,9 @@ def _automl(
     for failure in found.failures:
         job.log(f"warning: {failure['estimator']} took no part: {failure['reason']}")
     model = found.model()
-    return _Outcome(model, model.estimator, found.trials, found.best_of_families(), found.failures)
+    return _Outcome(
+        model, model.estimator, found.trials, found.best_of_families(), found.failures, found.seconds
+    )
 
 
 def _custom(
@@ -229,7 +233,7 @@ def _custom(
         metric = profile.metric_for(task)
         loss = loss_of(metric, metrics_of(held)[metric])
     trial = Trial(name, {}, loss, time.monotonic() - at, 1)
-    return _Outcome(model, name, (trial,), {name: model})
+    return _Outcome(model, name, (trial,), {name: model}, seconds=time.monotonic() - at)
 
 
 def _champion(

@@ -128,7 +128,7 @@ def logging_run(
     Runs of earlier attempts of the same step are closed as KILLED: only the last attempt counts.
     """
     c = client(uri)
-    close_attempts(uri, experiment_id, run=run, step=step, below=attempt)
+    close_attempts(uri, experiment_id, run=run, step=step)
     mine = {RUN_TAG: run, ATTEMPT_TAG: str(attempt), STEP_TAG: step}
     made = c.create_run(experiment_id, tags={**{k: str(v) for k, v in tags.items()}, **mine}, run_name=run)
     try:
@@ -139,16 +139,27 @@ def logging_run(
     c.set_terminated(made.info.run_id, "FINISHED")
 
 
-def close_attempts(uri: str, experiment_id: str, *, run: str, step: str, below: int) -> list[str]:
-    """Close the MLflow runs of attempts before `below` of a step as KILLED; answers their ids."""
+def close_attempts(uri: str, experiment_id: str, *, run: str, step: str) -> None:
+    """Close the MLflow runs that a step has so far as KILLED, also those of before a retry, which counts from 1 again."""
     c = client(uri)
     wanted = f"tags.`{RUN_TAG}` = '{run}' and tags.`{STEP_TAG}` = '{step}'"
-    closed = []
     for old in c.search_runs([experiment_id], wanted):
-        if int(old.data.tags.get(ATTEMPT_TAG, "0")) < below and old.info.status != "KILLED":
+        if old.info.status != "KILLED":
             c.set_terminated(old.info.run_id, "KILLED")
-            closed.append(str(old.info.run_id))
-    return closed
+
+
+def close_left(uri: str, name: str, run: str) -> None:
+    """Close what a run's killed jobs left open in the experiment `name`, where there is one."""
+    file = database(uri)
+    if file is not None and not file.exists():
+        return
+    c = client(uri)
+    found = c.get_experiment_by_name(name)
+    if found is None:
+        return
+    wanted = f"tags.`{RUN_TAG}` = '{run}' and attributes.status = 'RUNNING'"
+    for left in c.search_runs([str(found.experiment_id)], wanted):
+        c.set_terminated(left.info.run_id, "KILLED")
 
 
 def log(uri: str, run_id: str, *, params: Mapping[str, Any], metrics: Mapping[str, float | None]) -> None:

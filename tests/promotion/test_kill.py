@@ -83,6 +83,24 @@ def test_a_waiting_promotion_survives_its_worker_and_an_approved_one_too(three: 
     assert done["decided_by"] == "approver@p1"
 
 
+def test_a_worker_killed_just_after_its_run_began_to_wait_leaves_it_waiting(three: Estate) -> None:
+    """The queue hands the run out again, since its worker never said that it was done with it."""
+    from tests.promotion.conftest import bent
+
+    setting(three, "[policy.test]\napprovals = 1\n")
+    killed(three, ASK, "park:waits")
+    run = three.runs()[0]["run"]
+    model = three.model(MODEL, "test")
+    model.ingest("d1", [bent(three.site.root / "more.csv", 240, 300)], "2026-01-02")
+    model.refine()  # one at a time in this environment: the run that was handed out again is through by then
+    assert runs.get(three.site.store, run)["state"] == "waiting"
+    asked = three.requests("waiting")
+    assert [r["run"] for r in asked] == [run]
+    assert violations(three.site.root) == []
+    as_(three, "approver@p1").approve(asked[0]["request"], "looked at")
+    assert finished(three, run)["decided_by"] == "approver@p1"
+
+
 def test_there_is_a_champion_all_the_time_once_there_was_one(three: Estate) -> None:
     """A second promotion, killed on both sides of its one transaction: before it the old one stands, after it the new."""
     from tests.promotion.conftest import bent

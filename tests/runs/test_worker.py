@@ -271,3 +271,25 @@ def test_a_lock_of_a_dead_holder_is_void(two: Estate) -> None:
         )  # fmt: skip
         c.execute(t.locks.insert().values(name="dev:p1/m1", run="r-gone", owner="x:1", heartbeat=time.time()))
     assert model(two).refine()["layers"][-1]["rows"] == 60
+
+
+def test_a_run_cancelled_after_its_job_was_killed_leaves_nothing_open_in_mlflow(empty: Estate) -> None:
+    from esml_engine.training import tracking
+
+    site, run = empty.site, "r-killed"
+    uri = site.platform("dev").tracking_uri()
+    experiment = tracking.experiment(uri, "p1-m1")
+    client = tracking.client(uri)
+    mine, other = (
+        client.create_run(
+            experiment, tags={tracking.RUN_TAG: r, tracking.STEP_TAG: "train/train"}
+        ).info.run_id
+        for r in (run, "r-other")
+    )
+    row = {"run": run, "act": "pipeline", "object": "p1/m1", "env": "dev", "state": "queued", "actor": "a", "plan_hash": "h", "plan": {}, "params": {}, "created": "2026-01-01", "cancel": True}  # fmt: skip
+    with site.store.write() as c:
+        records.insert(c, row, ("refine/gold", "train/train", "train/register"))
+        records.set_step(c, run, "train/train", state="running", attempt=2)
+    with empty.hand.holding():
+        assert ended(empty, run) == ["cancelled"]
+    assert [client.get_run(i).info.status for i in (mine, other)] == ["KILLED", "RUNNING"]

@@ -75,6 +75,29 @@ def test_only_lower_attempts_of_the_same_step_are_closed(uri: str) -> None:
     assert set(status.values()) == {"FINISHED"}
 
 
+def test_what_killed_jobs_left_open_is_closed_by_a_retry_that_counts_from_one_again_and_by_the_runs_end(
+    uri: str,
+) -> None:
+    made = tracking.experiment(uri, "e")
+    client = tracking.client(uri)
+
+    def killed(run: str, attempt: int) -> str:
+        tags = {tracking.RUN_TAG: run, tracking.STEP_TAG: "train", tracking.ATTEMPT_TAG: str(attempt)}
+        return str(client.create_run(made, tags=tags).info.run_id)
+
+    left = [killed("r1", n) for n in (1, 2, 3)]
+    with tracking.logging_run(uri, made, run="r1", attempt=1, step="train", tags={}) as logged:
+        pass
+    assert [client.get_run(i).info.status for i in left] == ["KILLED"] * 3
+    assert client.get_run(logged.run_id).info.status == "FINISHED"
+    mine, other = killed("r2", 1), killed("r3", 1)
+    tracking.close_left(uri, "e", "r2")
+    tracking.close_left(uri, "nobody logged here", "r3")
+    assert [client.get_run(i).info.status for i in (mine, other)] == ["KILLED", "RUNNING"]
+    tracking.close_left(uri, "e", "r1")
+    assert client.get_run(logged.run_id).info.status == "FINISHED"
+
+
 def test_registering_a_run_twice_makes_one_version(uri: str, tmp_path: Path) -> None:
     made = tracking.experiment(uri, "e")
     with tracking.logging_run(uri, made, run="r1", attempt=1, step="train", tags={}) as logged:
