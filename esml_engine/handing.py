@@ -19,7 +19,7 @@ _LOOK = 0.05
 OnProgress = Callable[[dict[str, Any]], None]
 
 
-_DECIDED_AGAINST = {"refused", "expired", "stale", StalePlanError.code}
+_DECIDED_AGAINST = {*requests.AGAINST, StalePlanError.code}
 
 
 class RunFailedError(FailedError):
