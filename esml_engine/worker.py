@@ -214,8 +214,14 @@ class Worker:
                     self._hand_out(row)
                 if time.monotonic() > swept + _SWEEP:
                     swept = time.monotonic()
-                    requests.expire(self.site.store)
+                    for late in requests.expire(self.site.store):
+                        self._leave_evidence(late)
             self.stopping.wait(_BEAT)
+
+    def _leave_evidence(self, request: dict[str, Any]) -> None:
+        from esml_engine.promotion import evidence
+
+        evidence.keep(self.site, request)
 
     def _hand_out(self, row: dict[str, Any]) -> None:
         given = (row["run"], row["attempt"])

@@ -191,15 +191,15 @@ def outdated(c: sa.Connection, request: str) -> None:
     )
 
 
-def expire(store: Store) -> int:
-    """Settle every request whose time is over; returns how many."""
+def expire(store: Store) -> list[dict[str, Any]]:
+    """Settle every request whose time is over; returns them."""
     late = store.rows(t.requests.select().where(t.requests.c.state == WAITING, t.requests.c.expires < now()))
     for row in late:
         with store.write() as c:
             settle(
                 c, row, "expired", reason=f"nobody decided on {row['request']} until {row['expires'][:16]}"
             )
-    return len(late)
+    return [get(store, row["request"]) for row in late]
 
 
 def exception_for(store: Store, object_: str, env: str, cost: float) -> dict[str, Any] | None:

@@ -12,6 +12,7 @@ from esml_engine.door.facts import AtOnce, Call, Desk, Draft
 from esml_engine.door.released import exception_of
 from esml_engine.door.site import Site
 from esml_engine.errors import RefusedError, UsageError
+from esml_engine.promotion import evidence
 from esml_engine.runs import records
 from esml_engine.runs.facts import JobResult
 from esml_engine.store import schema as t
@@ -50,7 +51,10 @@ class Cancel(AtOnce):
             c.execute(t.runs.update().where(t.runs.c.run == run).values(cancel=True))
             return {"run": run, "state": "cancelling"}
 
-        return desk.commit(change)
+        done = desk.commit(change)
+        if waits and done["state"] in records.ENDED:
+            evidence.keep(desk.site, requests.get(desk.site.store, waits["request"]))
+        return done
 
 
 class Retry(AtOnce):

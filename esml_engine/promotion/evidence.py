@@ -150,6 +150,16 @@ def pack(site: Site, id_: str) -> dict[str, Any]:
     )
 
 
+def keep(site: Site, request: dict[str, Any]) -> None:
+    """Store what a promotion's request ended on when nobody decided; what is stored stays as it is."""
+    if request["kind"] != requests.PROMOTION:
+        return
+    id_ = str(request["detail"]["evidence"])
+    document, ref = pack(site, id_), ModelRef.parse(request["object"])
+    with site.store.write() as c:
+        records.put_evidence(c, id_, ref, request["env"], request["run"], document)
+
+
 def html(document: dict[str, Any]) -> str:
     """The pack as one self-contained page: no scripts, nothing from elsewhere; it carries the JSON inside."""
     return page.render(json.loads(canonical(document)))

@@ -211,10 +211,14 @@ def test_expiry_and_cancel(three: Estate) -> None:
         assert evidence.pack(three.site, asked["evidence"])["sections"]["decision"]["state"] == "expired"
         with pytest.raises(RunFailedError) as e:
             three.hand.follow(asked["run"])
-        assert e.value.code == "cancelled"
+        assert e.value.code == "expired" and e.value.exit_code == 3
         asked = promote(as_(three, "scientist@p1"), "dev", "test")
         three.cancel(asked["run"])
     assert runs.get(store, asked["run"])["state"] == "cancelled"
+    kept = evidence.pack(three.site, asked["evidence"])
+    assert kept["sections"]["decision"]["state"] == "withdrawn" and kept == evidence.pack(
+        three.site, asked["evidence"]
+    )
     assert models.champion(store, REF, "test") is None
     assert violations(three.site.root) == []
 
