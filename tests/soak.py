@@ -324,7 +324,7 @@ def prepare(root: Path) -> None:
     path = root / "estate.toml"
     text = path.read_text() + "\n[policy.prod]\napprovals = 1\n"
     # a port that others on this machine would not take while the endpoint is down
-    low = 20_000 + os.getpid() % 20_000
+    low = 20_000 + os.getpid() % 10_000
     path.write_text(text.replace('# ports = "8600-8699"', f'ports = "{low}-{low + 9}"'))
     open_estate(root).new_project("p1", "team")
     open_estate(root).new_model(MODEL, "regression", ["d1"], label="y", key="id")

@@ -10,7 +10,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from esml_engine.errors import FailedError, NotYetError, StepError, UsageError
+from esml_engine.errors import FailedError, StepError, UsageError
 from esml_engine.training import storage, tracking
 from esml_engine.training.steps import train
 
@@ -61,8 +61,8 @@ def test_an_earlier_attempt_is_closed_as_killed(make_job: Any) -> None:
     assert second["metrics"] == first["metrics"], "limited by trials, the same seed gives the same model"
 
 
-def test_other_tasks_and_modes_are_refused(make_job: Any) -> None:
-    with pytest.raises(NotYetError):
+def test_a_forecast_without_its_time_column_and_unknown_modes_are_refused(make_job: Any) -> None:
+    with pytest.raises(UsageError, match="time column"):
         train(make_job(task="forecasting"))
     with pytest.raises(UsageError, match="mode"):
         train(make_job(run="r2", mode="magic"))
