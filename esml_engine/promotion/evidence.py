@@ -13,7 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from esml_engine.clock import now
-from esml_engine.door import requests
+from esml_engine.door import audit, requests
+from esml_engine.door.facts import Actor
 from esml_engine.door.site import Site
 from esml_engine.errors import NotFoundError, UsageError
 from esml_engine.lake.catalogue import get
@@ -156,8 +157,16 @@ def keep(site: Site, request: dict[str, Any]) -> None:
         return
     id_ = str(request["detail"]["evidence"])
     document, ref = pack(site, id_), ModelRef.parse(request["object"])
+    if records.evidence(site.store, id_) is not None:
+        return
+    actor = Actor(request["person"], request["by"] if request["by"] != request["person"] else None)
     with site.store.write() as c:
         records.put_evidence(c, id_, ref, request["env"], request["run"], document)
+        audit.append(
+            c, actor, "promote", request["object"], request["env"], request["state"], run=request["run"],
+            detail={"evidence": id_, "sha256": document["sha256"], "request": request["request"]},
+        )  # fmt: skip
+    audit.anchor(site.store, site.state)
 
 
 def html(document: dict[str, Any]) -> str:
