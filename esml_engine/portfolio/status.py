@@ -8,6 +8,7 @@ import sqlalchemy as sa
 
 from esml_engine.door.site import Site
 from esml_engine.refs import STAGES, ModelRef, TableName
+from esml_engine.settings import Settings
 from esml_engine.store import schema as t
 
 _TURN = {
@@ -82,10 +83,13 @@ def status(site: Site, refs: list[ModelRef]) -> list[dict[str, Any]]:
     ):
         for row in rows:
             by[row[0]][kind].append(row)
-    return [_one(ref, settings, by[str(ref)]) for ref in refs]
+    way = settings.environments
+    return [_one(ref, settings, way, by[str(ref)]) for ref in refs]
 
 
-def _one(ref: ModelRef, settings: Any, facts: dict[str, list[Any]]) -> dict[str, Any]:
+def _one(
+    ref: ModelRef, settings: Settings, way: tuple[str, ...], facts: dict[str, list[Any]]
+) -> dict[str, Any]:
     model = settings.model(ref)
     reached: dict[str, str] = {}
     if facts["in"]:
@@ -103,10 +107,10 @@ def _one(ref: ModelRef, settings: Any, facts: dict[str, list[Any]]) -> dict[str,
         if row[1] in ("test", "prod"):
             reached[row[1]] = row[3]
     stage = max(reached, key=STAGES.index) if reached else "new"
-    envs = {e: _environment(e, model, settings, ref, facts) for e in settings.environments}
+    envs = {e: _environment(e, model, settings, ref, facts) for e in way}
     turn, next_, blocked = _TURN[stage], _NEXT[stage], None
     ends = model.task == "analytics" and stage == "gold"
-    if ends or stage == "prod" or (stage == "trained" and settings.environments == ("dev",)):
+    if ends or stage == "prod" or (stage == "trained" and way == ("dev",)):
         turn, next_ = "", ""
     gold_there = {row[1] for row in facts["tables"] if row[2] == "gold"}
     split_there = {row[1] for row in facts["tables"] if row[2] == "gold_train"}
@@ -125,10 +129,10 @@ def _one(ref: ModelRef, settings: Any, facts: dict[str, list[Any]]) -> dict[str,
 
 
 def _environment(
-    env: str, model: Any, settings: Any, ref: ModelRef, facts: dict[str, list[Any]]
+    env: str, model: Any, settings: Settings, ref: ModelRef, facts: dict[str, list[Any]]
 ) -> dict[str, Any]:
     champion = next((row[2] for row in facts["champions"] if row[1] == env), None)
-    metric = settings.profile(ref, env).metric
+    metric = settings.metric(ref, env)
     value = gold = None
     if champion is not None:
         found = next((row for row in facts["trained"] if row[1] == env and row[2] == champion), None)

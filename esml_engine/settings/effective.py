@@ -123,6 +123,12 @@ class Settings:
         found: TrainSettings = model.train.get(env) or TrainSettings()  # type: ignore[call-overload]
         return found.model_copy(update={"metric": found.metric or PRIMARY_METRIC.get(model.task, "")})
 
+    def metric(self, ref: ModelRef, env: str) -> str:
+        """The metric of `profile`, without the rest of it."""
+        model = self.model(ref)
+        found = model.train.get(env)  # type: ignore[call-overload]
+        return str((found.metric if found else "") or PRIMARY_METRIC.get(model.task, ""))
+
     def prices(self) -> dict[str, float | str]:
         """Price list: built-in, then the estate's."""
         return {**BUILT_IN_PRICES, **self.estate.prices}

@@ -121,3 +121,17 @@ def test_dig_finds_price_names_with_dots() -> None:
     assert dig({"prices": {"local.small": 0.1}}, "prices.local.small") == 0.1
     assert dig({"a": {"b": {"c": 1}}}, "a.b.c") == 1
     assert dig({"a": 1}, "a.b") is None
+
+
+def test_the_metric_alone_is_the_one_of_the_profile(tmp_path: Path) -> None:
+    init_estate(tmp_path / "e", ["dev", "test"])
+    open_estate(tmp_path / "e").new_project("p1", "team")
+    open_estate(tmp_path / "e").new_model("p1/m1", "regression", ["d1"], label="y", key="id")
+    path, ref = tmp_path / "e/projects/p1/m1/model.toml", ModelRef("p1", "m1")
+    path.write_text(path.read_text().replace('metric = "rmse"', 'metric = "mae"', 1))
+    for text in (path.read_text(), path.read_text().replace('metric = "mae"\n', "")):
+        path.write_text(text)
+        settings = open_estate(tmp_path / "e").site.settings
+        said = [settings.metric(ref, e) for e in ("dev", "test")]
+        assert said == [settings.profile(ref, e).metric for e in ("dev", "test")]
+    assert said == ["rmse", "rmse"] and 'metric = "mae"' not in path.read_text()
