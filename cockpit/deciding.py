@@ -101,6 +101,39 @@ def _side(s: view.Side) -> None:
     st.metric(s.metric, s.value, s.delta or None, delta_color=color, delta_arrow="off")
 
 
+def cards(estate: Estate, requests: list[dict[str, Any]], now: dt.datetime) -> None:
+    """One card a request; the one that the address names is open, with its evidence and the decision."""
+    currency = estate.site.settings.estate.currency
+    opened = st.query_params.get("request", "")
+    for r in requests:
+        what, note = view.asks(r, currency, now)
+        is_open = opened == r["request"]
+        with st.container(border=True):
+            with st.container(horizontal=True, vertical_alignment="center"):
+                with st.container(gap="xxsmall"):
+                    st.markdown(what)
+                    st.caption(note)
+                st.button(
+                    "Close" if is_open else "Review",
+                    key=f"review:{r['request']}",
+                    on_click=_open,
+                    args=("" if is_open else r["request"],),
+                )
+            if is_open:
+                if r["kind"] == "promotion":
+                    comparison(document_of(estate, r), versions_of(estate, r["object"]))
+                else:
+                    st.markdown("\n".join(f"- {w}" for w in r["detail"].get("will", [])))
+                decide(estate, r)
+
+
+def _open(request: str) -> None:
+    if request:
+        st.query_params["request"] = request
+    elif "request" in st.query_params:
+        del st.query_params["request"]
+
+
 def decide(estate: Estate, request: dict[str, Any]) -> None:
     """Approve or refuse, with a reason; or why this person can't."""
     key = request["request"]

@@ -8,16 +8,17 @@ import socket
 import threading
 import time
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
 import sqlalchemy as sa
 
 from esml_engine import bindings
 from esml_engine.clock import now
 from esml_engine.costs import records as costs
+from esml_engine.desk import ParkedError, StepDesk
 from esml_engine.door import audit, requests
 from esml_engine.door.facts import Act, Actor, Call, Draft, draft_of
 from esml_engine.door.released import require_as_approved
@@ -30,7 +31,7 @@ from esml_engine.refs import ModelRef
 from esml_engine.runs import leases, records
 from esml_engine.runs.durable import Durable
 from esml_engine.runs.execution import MAX_ATTEMPTS, document, earlier_result, run_job
-from esml_engine.runs.facts import JobResult, JobSpec, step_env
+from esml_engine.runs.facts import step_env
 from esml_engine.store import schema as t
 
 log = logging.getLogger("esml.worker")
@@ -43,10 +44,6 @@ class _StoppedError(Exception):
     """This worker is ending while a run is under way."""
 
 
-class _ParkedError(Exception):
-    """The run waits for somebody's decision."""
-
-
 @contextmanager
 def _outlives(loop: str) -> Iterator[None]:
     """A loop of the worker goes on after any one turn's trouble (a full disk, a busy store); the log has it."""
@@ -54,87 +51,6 @@ def _outlives(loop: str) -> Iterator[None]:
         yield
     except Exception:  # noqa: BLE001 - the boundary of one turn
         log.error("%s: %s", loop, traceback.format_exc())
-
-
-class StepDesk:
-    """Where one step of one run stands; its commit ends the step, meters it and audits a run's end."""
-
-    def __init__(self, worker: Worker, row: dict[str, Any], step: str, attempt: int, last: bool) -> None:
-        self.worker, self.site, self.row = worker, worker.site, row
-        self.run, self.step, self.attempt, self.last = row["run"], step, attempt, last
-        self.actor = Actor(row["actor"], row["as_actor"])
-        self.spec: JobSpec | None = None
-        self.result: JobResult | None = None
-        self.adopted = False  # an earlier attempt's result: its own seconds count
-        self.began = time.monotonic()
-
-    def commit(self, change: Callable[[sa.Connection], dict[str, Any]]) -> dict[str, Any]:
-        """The change, the step's end and its cost: one transaction."""
-        adopted = self.result is not None and self.adopted
-        seconds = self.result.seconds if self.result and adopted else time.monotonic() - self.began
-        price = float((self.row["predicted"] or {}).get("price", 0.0))
-        size = float((self.row["predicted"] or {}).get("size", 0.0))
-        with self.site.store.write() as c:
-            answer = change(c)
-            records.set_step(
-                c, self.run, self.step, state="done", ended=now(), seconds=seconds, result=answer
-            )
-            if price or self.row["node"]:
-                costs.meter(
-                    c,
-                    run=self.run,
-                    step=self.step,
-                    attempt=self.attempt,
-                    object_=self.row["object"],
-                    env=self.row["env"],
-                    act=self.row["act"],
-                    node=self.row["node"] or "",
-                    price=price,
-                    seconds=seconds,
-                    size=size,
-                )
-        return answer
-
-    def park(self, **request: Any) -> NoReturn:
-        """The request, the waiting run and its released locks: one transaction."""
-        run, s = self.run, t.run_steps
-        with self.site.store.write() as c:
-            asked = requests.ask(c, run=run, actor=self.actor, **request)
-            c.execute(
-                s.update()
-                .where(s.c.run == run, s.c.step == self.step)
-                .values(state="waiting", attempt=self.attempt - 1)
-            )
-            c.execute(
-                t.runs.update()
-                .where(t.runs.c.run == run)
-                .values(state="waiting", message=f"waits for a decision on {asked}")
-            )
-            c.execute(t.locks.delete().where(t.locks.c.run == run))
-            audit.append(
-                c, self.actor, self.row["act"], self.row["object"], self.row["env"], "waiting",
-                run=run, detail={"request": asked, "step": self.step},
-            )  # fmt: skip
-        audit.anchor(self.site.store, self.site.state)
-        point("park:waits")
-        raise _ParkedError(run)
-
-    def want_endpoint(self, name: str) -> None:
-        """Have this worker keep the endpoint up."""
-        self.worker.wanted.add(name)
-
-    def wait(self, ready: Callable[[], bool], what: str, seconds: float) -> None:
-        """Wait for another part of the worker, watching for cancel."""
-        end = time.monotonic() + seconds
-        while not ready():
-            if records.cancelled(self.site.store, self.run):
-                raise CancelledError(f"{self.step} was cancelled", hint="start it again when you want")
-            if time.monotonic() > end:
-                raise FailedError(
-                    f"{what} did not happen within {seconds:g} s",
-                    hint="see the endpoint's log under .esml/endpoints",
-                )
-            self.worker.stopping.wait(0.05)
 
 
 class Worker:
@@ -260,7 +176,7 @@ class Worker:
                 store, run, state="running", started=row["started"] or now(), executor=self._name()
             )
             answer = self._steps(row)
-        except (_StoppedError, _ParkedError):
+        except (_StoppedError, ParkedError):
             return  # the run stays open; the next worker, or an approval, takes it up
         except (CancelledError, StalePlanError) as e:
             self._end(row, "cancelled", None, document(e))
@@ -331,7 +247,7 @@ class Worker:
                     f"{step}: given up after {MAX_ATTEMPTS} attempts",
                     hint="see the run's log for what ended its process",
                 )
-            desk = StepDesk(self, row, step, attempt, n == count - 1)
+            desk = StepDesk(self.wanted, self.stopping, self.site, row, step, attempt, n == count - 1)
             with store.write() as c:
                 records.set_step(
                     c,

@@ -9,7 +9,7 @@ import streamlit as st
 
 from cockpit import opening
 from cockpit.components import as_of, gone, nothing_yet, page, when
-from cockpit.deciding import comparison, decide, document_of, versions_of
+from cockpit.deciding import cards
 from cockpit.views import promotion as view
 from cockpit.words import plural
 
@@ -41,20 +41,7 @@ def show() -> None:
     waits = [r for r in shown if r["state"] == "waiting"]
     if not waits:
         nothing_yet("Nothing waits.", "")
-    for r in waits:
-        what, note = view.asks(r, currency, now)
-        with st.container(border=True):
-            with st.container(horizontal=True, vertical_alignment="center"):
-                with st.container(gap="xxsmall"):
-                    st.markdown(what)
-                    st.caption(note)
-                st.button("Close" if opened == r["request"] else "Review", key=f"review:{r['request']}", on_click=_open, args=("" if opened == r["request"] else r["request"],))  # fmt: skip
-            if opened == r["request"]:
-                if r["kind"] == "promotion":
-                    comparison(document_of(estate, r), versions_of(estate, r["object"]))
-                else:
-                    st.markdown("\n".join(f"- {w}" for w in r["detail"].get("will", [])))
-                decide(estate, r)
+    cards(estate, waits, now)
     decided = [r for r in shown if r["state"] != "waiting"]
     if decided:
         st.subheader("Decided")
@@ -68,13 +55,6 @@ def show() -> None:
             ]
         )  # fmt: skip
         st.table(frame, border="horizontal", hide_index=True)
-
-
-def _open(request: str) -> None:
-    if request:
-        st.query_params["request"] = request
-    elif "request" in st.query_params:
-        del st.query_params["request"]
 
 
 show()

@@ -9,10 +9,10 @@ import streamlit as st
 
 from cockpit import opening
 from cockpit.components import as_of, nothing_yet, page
-from cockpit.deciding import comparison, decide, document_of, versions_of
+from cockpit.deciding import cards
 from cockpit.places import page as page_file
 from cockpit.reads import crowned, roles_on, waiting_files
-from cockpit.views import promotion, work
+from cockpit.views import work
 from cockpit.words import plural, role
 from esml_engine.door import access
 from esml_engine.door.facts import Call
@@ -67,37 +67,9 @@ def _may(estate: Estate, request: dict[str, Any]) -> bool:
 
 
 def _requests(estate: Estate, title: str, found: list[dict[str, Any]], now: dt.datetime) -> None:
-    if not found:
-        return
-    st.subheader(f"{title} · {len(found)}")
-    currency = estate.site.settings.estate.currency
-    opened = st.query_params.get("request", "")
-    for r in found:
-        what, note = promotion.asks(r, currency, now)
-        with st.container(border=True):
-            with st.container(horizontal=True, vertical_alignment="center"):
-                with st.container(gap="xxsmall"):
-                    st.markdown(what)
-                    st.caption(note)
-                st.button(
-                    "Close" if opened == r["request"] else "Review",
-                    key=f"review:{r['request']}",
-                    on_click=_open,
-                    args=("" if opened == r["request"] else r["request"],),
-                )
-            if opened == r["request"]:
-                if r["kind"] == "promotion":
-                    comparison(document_of(estate, r), versions_of(estate, r["object"]))
-                else:
-                    st.markdown("\n".join(f"- {w}" for w in r["detail"].get("will", [])))
-                decide(estate, r)
-
-
-def _open(request: str) -> None:
-    if request:
-        st.query_params["request"] = request
-    elif "request" in st.query_params:
-        del st.query_params["request"]
+    if found:
+        st.subheader(f"{title} · {len(found)}")
+        cards(estate, found, now)
 
 
 def _items(title: str, items: list[work.Item]) -> None:
