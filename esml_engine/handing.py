@@ -64,6 +64,7 @@ class Hand:
             EsmlError: refused, failed or wrong; see the tree in `errors`.
         """
         act = bindings.act(call.act)
+        self._settle_late()
         expected = plan.hash if isinstance(plan, Plan) else plan or ""
         up = self._worker is not None or _worker_lives(self.site)
         if detach and act.durable and not up:
@@ -86,6 +87,13 @@ class Hand:
             held = row["state"] == "waiting"
             return {**(self._waits(row) if held else {"run": started.run, "state": "queued"}), **more}
         return {**self.follow(started.run), **more}
+
+    def _settle_late(self) -> None:
+        """A request past its time must not be joined, whether or not a worker lives that would end it."""
+        if requests.late(self.site.store):
+            from esml_engine.promotion import evidence
+
+            evidence.settle_late(self.site)
 
     def follow(self, run: str) -> dict[str, Any]:
         """Wait for a run's end; becomes the worker when none lives.

@@ -101,7 +101,7 @@ class Table:
 
         self.model.estate.require("read_status", self.model.ref.project)
         found = listing(self.model.site.store, self.model.ref, self.model.env_name, self.name)
-        keys = ("version", "delta_version", "rows", "at", "run", "note", "origin", "by", "bytes")
+        keys = ("version", "delta_version", "rows", "at", "run", "note", "origin", "by", "bytes", "rnd")
         return [
             {**{k: getattr(v, k) for k in keys}, "inputs": list(v.inputs), "quality": list(v.quality)}
             for v in found

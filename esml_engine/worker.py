@@ -19,7 +19,7 @@ from esml_engine import bindings
 from esml_engine.clock import now
 from esml_engine.costs import records as costs
 from esml_engine.desk import ParkedError, StepDesk
-from esml_engine.door import audit, requests
+from esml_engine.door import audit
 from esml_engine.door.facts import Act, Actor, Call, Draft, draft_of
 from esml_engine.door.released import require_as_approved
 from esml_engine.door.site import Site
@@ -130,14 +130,13 @@ class Worker:
                     self._hand_out(row)
                 if time.monotonic() > swept + _SWEEP:
                     swept = time.monotonic()
-                    for late in requests.expire(self.site.store):
-                        self._leave_evidence(late)
+                    self._settle_late()
             self.stopping.wait(_BEAT)
 
-    def _leave_evidence(self, request: dict[str, Any]) -> None:
+    def _settle_late(self) -> None:
         from esml_engine.promotion import evidence
 
-        evidence.keep(self.site, request)
+        evidence.settle_late(self.site)
 
     def _hand_out(self, row: dict[str, Any]) -> None:
         given = (row["run"], row["attempt"])

@@ -21,8 +21,8 @@ def show() -> None:
     if choice is None:
         return
     request, number = st.query_params.get("request", ""), st.query_params.get("row", "0")
-    choice.estate.require("read_scored", choice.ref.project)
     st.title(f"Row {number} of request {request}")
+    choice.estate.require("read_scored", choice.ref.project)
     try:
         lineage = choice.model.lineage(request_id=request, row=int(number) if number.isdigit() else 0)
     except NotFoundError:

@@ -22,6 +22,10 @@ def show() -> None:
     choice = choose(opening.estate(), "Scored data")
     if choice is None:
         return
+    head, side = st.columns([3, 2], vertical_alignment="bottom")
+    with head:
+        st.title("Scored data")
+        st.caption(f"{choice.ref} in {choice.env} · times in {zone() or 'UTC'} · days are UTC days")
     q = st.query_params
     w = view.wanted(q.to_dict(), {k: q.get_all(k) for k in ("caller", "version", "where")})
     model = choice.model
@@ -29,10 +33,6 @@ def show() -> None:
     said = model.scored(
         **w.filters, order_by=w.sort, limit=view.ROWS, offset=(w.page - 1) * view.ROWS
     ).document()
-    head, side = st.columns([3, 2], vertical_alignment="bottom")
-    with head:
-        st.title("Scored data")
-        st.caption(f"{choice.ref} in {choice.env} · times in {zone() or 'UTC'} · days are UTC days")
     with side, st.container(horizontal=True, horizontal_alignment="right"):
         _exports(choice, w, said["total"])
     for b in w.bad:

@@ -123,7 +123,10 @@ def champions(site: Site, ref: ModelRef, environments: tuple[str, ...], now: dt.
             continue
         row = training.get_version(site.store, ref, env, crowned["version"])
         x, base = row["metrics"].get(main), row["baseline"].get(main)
-        gold = next((i["version"] for i in row["inputs"] if i.get("table") == "gold"), None)
+        gold, where = next(
+            ((i["version"], i.get("env", env)) for i in row["inputs"] if i.get("table") == "gold"),
+            (None, env),
+        )
         text, better = against(x, base, main)
         note = text.replace(f"than baseline {value(base)}", "than baseline")
         deployed = serving.get(site.store, ref, env)
@@ -136,7 +139,7 @@ def champions(site: Site, ref: ModelRef, environments: tuple[str, ...], now: dt.
             x
             for x in (
                 f"baseline {value(base)}",
-                f"gold v{gold}" if gold else "",
+                f"gold v{gold}" + (f" of {where}" if where != env else "") if gold else "",
                 f"champion since {ago(crowned['at'], now)}",
                 f"serves v{serves}" if serves else "not deployed",
             )

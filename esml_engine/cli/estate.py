@@ -116,7 +116,7 @@ def settings(scope: Annotated[str, typer.Argument(metavar="[estate|PROJECT|MODEL
     say(open_().settings(scope))
 
 
-@app.command("set")
+@app.command("set", context_settings={"ignore_unknown_options": True})  # a value may be negative
 @changes
 def set_(
     scope: Annotated[str, typer.Argument(metavar="estate|PROJECT|MODEL")],

@@ -191,15 +191,20 @@ def outdated(c: sa.Connection, request: str) -> None:
     )
 
 
+def late(store: Store) -> list[dict[str, Any]]:
+    """Waiting requests whose time is over."""
+    return store.rows(t.requests.select().where(t.requests.c.state == WAITING, t.requests.c.expires < now()))
+
+
 def expire(store: Store) -> list[dict[str, Any]]:
     """Settle every request whose time is over; returns them."""
-    late = store.rows(t.requests.select().where(t.requests.c.state == WAITING, t.requests.c.expires < now()))
-    for row in late:
+    over = late(store)
+    for row in over:
         with store.write() as c:
             settle(
                 c, row, "expired", reason=f"nobody decided on {row['request']} until {row['expires'][:16]}"
             )
-    return [get(store, row["request"]) for row in late]
+    return [get(store, row["request"]) for row in over]
 
 
 def exception_for(store: Store, object_: str, env: str, cost: float) -> dict[str, Any] | None:

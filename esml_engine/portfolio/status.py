@@ -33,7 +33,7 @@ def status(site: Site, refs: list[ModelRef]) -> list[dict[str, Any]]:
         return []
     settings, store = site.settings, site.store
     names = [str(r) for r in refs]
-    v, m, k, r, f = t.versions, t.model_versions, t.champions, t.runs, t.in_files
+    v, m, k, r, f, q = t.versions, t.model_versions, t.champions, t.runs, t.in_files, t.requests
     with store.read() as c:
         tables = c.execute(
             sa.select(
@@ -71,8 +71,13 @@ def status(site: Site, refs: list[ModelRef]) -> list[dict[str, Any]]:
             .where(f.c.object.in_(names))
             .group_by(f.c.object)
         ).all()
+        asked = c.execute(
+            sa.select(q.c.object, q.c.env, q.c.by, q.c.detail).where(
+                q.c.object.in_(names), q.c.state == "waiting", q.c.kind == "promotion"
+            )
+        ).all()
     by: dict[str, dict[str, list[Any]]] = {
-        n: {"tables": [], "trained": [], "champions": [], "runs": [], "in": []} for n in names
+        n: {"asked": [], "tables": [], "trained": [], "champions": [], "runs": [], "in": []} for n in names
     }
     for kind, rows in (
         ("tables", tables),
@@ -80,6 +85,7 @@ def status(site: Site, refs: list[ModelRef]) -> list[dict[str, Any]]:
         ("champions", champions),
         ("runs", ended),
         ("in", delivered),
+        ("asked", asked),
     ):
         for row in rows:
             by[row[0]][kind].append(row)
@@ -122,6 +128,10 @@ def _one(
     if failed:
         error = failed[0][4] or {}
         blocked = f"{failed[0][2]} failed in {failed[0][1]}: {error.get('message', '')}"
+    if facts["asked"]:
+        _, env, who, detail = facts["asked"][0]
+        turn, next_ = "approver", "approve"
+        blocked = blocked or f"v{detail.get('challenger')} waits for a decision: {who} asked for {env}"
     return {
         "model": str(ref), "task": model.task, "stage": stage, "since": reached.get(stage), "fresh": fresh, "next": next_ or None, "blocked_by": blocked, "turn": turn or None,
         "environments": envs,

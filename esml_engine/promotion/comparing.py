@@ -118,6 +118,10 @@ def outdated(site: Site, row: dict[str, Any]) -> str:
         ("gold_test", old.test, new.test), ("gates", old.thresholds, new.thresholds), ("policy", old.policy, new.policy),
         ("model", old.challenger.sha256, new.challenger.sha256),
     ):  # fmt: skip
+        if a != b and isinstance(a, dict) and isinstance(b, dict):
+            keys = sorted(k for k in {*a, *b} if a.get(k) != b.get(k))
+            told = "; ".join(f"{k} was {_short(a.get(k))}, is {_short(b.get(k))}" for k in keys)
+            return f"the {name} of {old.target} changed since the comparison: {told}"
         if a != b:
             return (
                 f"the {name} of {old.target} changed since the comparison: {_short(a)} then, {_short(b)} now"

@@ -124,7 +124,9 @@ def asked(call: Call, site: Site) -> dict[str, Any]:
         }
         raise RefusedError(
             f"request {row['request']} {said.get(row['state'], 'is ' + row['state'] + ' already')}",
-            hint="the requester may ask again",
+            hint="esml requests --state decided shows by whom"
+            if row["state"] == "approved"
+            else "the requester may ask again",
             request=row["request"],
             state=row["state"],
         )

@@ -169,6 +169,12 @@ def keep(site: Site, request: dict[str, Any]) -> None:
     audit.anchor(site.store, site.state)
 
 
+def settle_late(site: Site) -> None:
+    """End requests whose time is over, and keep what they ended on."""
+    for late in requests.expire(site.store):
+        keep(site, late)
+
+
 def html(document: dict[str, Any]) -> str:
     """The pack as one self-contained page: no scripts, nothing from elsewhere; it carries the JSON inside."""
     return page.render(json.loads(canonical(document)))

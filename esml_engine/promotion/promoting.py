@@ -29,8 +29,10 @@ def standing_answer(site: Site, ref: ModelRef, env: str) -> dict[str, Any]:
     run = line[0]["run"] if line else ""
     asked = records.request_of(site.store, run, env) if run else None
     found = records.evidence(site.store, records.evidence_id(run, env)) if run else None
+    said = found["document"]["sections"] if found else None
     return {
-        "request": asked["request"] if asked else None, "state": PROMOTED, "decided_by": line[0]["by"] if line else "", "gates": [],
+        "request": asked["request"] if asked else None, "state": PROMOTED,
+        "decided_by": said["decision"]["decided_by"] if said else "", "gates": said["gates"]["gates"] if said else [],
         "champion": row["version"] if row else None, "evidence": found["evidence"] if found else None,
     }  # fmt: skip
 

@@ -291,7 +291,7 @@ def cost(limit: Any, evidence: Evidence) -> Gate:
         return Gate("cost", False, reason="the cost of scoring 1,000 rows could not be predicted")
     passed = price <= most
     text = f"max_cost_1000_rows of {price!r}"
-    change = None if passed else {"setting": "max_cost_1000_rows", "value": price, "text": text}
+    change = None if passed else {"setting": "gates.max_cost_1000_rows", "value": price, "text": text}
     return Gate(
         "cost",
         passed,
@@ -363,6 +363,8 @@ def _gain_text(metric: str, gain: float, least: float) -> str:
 
 
 def _change(setting: str, value: float, metric: str, need: float, mine: float) -> dict[str, Any]:
+    value = value + 0.0  # no minus zero in advice
+    setting = f"gates.{setting}"  # as `esml set` takes it
     text = f"{metric} of {need:.6g} ({need - mine:+.6g}), or {setting} set to {value!r}"
     return {"setting": setting, "value": value, "metric": metric, "challenger": need, "text": text}
 

@@ -158,7 +158,7 @@ def test_following_would_pass_if_of_a_gain_passes(
     assert got.passed == (got.difference >= least)
     if not got.passed:
         change = got.would_pass_if
-        assert change is not None and change["setting"] == f"min_gain.{name}"
+        assert change is not None and change["setting"] == f"gates.min_gain.{name}"
         assert gate(evidence, {"min_gain": {name: change["value"]}}, got.gate).passed
         better = replace(evidence, challenger={name: change["challenger"]})
         assert gate(better, {"min_gain": {name: least}}, got.gate).passed

@@ -8,6 +8,8 @@ import os
 import subprocess
 import sys
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -17,12 +19,32 @@ from esml_engine.processes import ProcessTable, kill
 PRELOAD = [
     "esml_engine.job", "numpy", "pyarrow.parquet", "pyarrow.dataset", "duckdb", "pandas", "sklearn.ensemble", "sklearn.linear_model", "sklearn.model_selection",
     "sklearn.inspection", "scipy.stats", "lightgbm", "xgboost", "perpetual", "skops.io", "mlflow", "mlflow.tracking.client", "mlflow.store.tracking.sqlalchemy_store",
-    "esml_engine.lake.steps", "esml_engine.refining.steps", "esml_engine.training.steps", "esml_engine.serving.steps",
+    "esml_engine.lake.steps", "esml_engine.refining.steps", "esml_engine.training.steps", "esml_engine.serving.steps", "esml_engine.promotion.steps",
 ]  # fmt: skip
 
 
 def _nothing() -> None:
     """A child that only shows that the server forks."""
+
+
+_starting = threading.Lock()
+
+
+@contextmanager
+def _nothing_of_main() -> Iterator[None]:
+    """Have a child import nothing of this process's main module, which may be a notebook or standard input.
+
+    multiprocessing reads where it lies from `__file__` and `__spec__`; a job needs only its specification.
+    """
+    main = sys.modules["__main__"]
+    kept = {k: vars(main)[k] for k in ("__file__", "__spec__") if k in vars(main)}
+    for k in kept:
+        setattr(main, k, None)
+    try:
+        yield
+    finally:
+        for k, v in kept.items():
+            setattr(main, k, v)
 
 
 class Jobs:
@@ -50,7 +72,8 @@ class Jobs:
     def _probe(self) -> None:
         """The first fork answers when the server has imported everything; until then jobs start cold."""
         first = self._context.Process(target=_nothing)
-        first.start()
+        with _starting, _nothing_of_main():
+            first.start()
         first.join()
         self._ready.set()
 
@@ -61,7 +84,8 @@ class Jobs:
             from esml_engine.platforms.local.child import main
 
             process = self._context.Process(target=main, args=(spec_path,), daemon=False)
-            process.start()
+            with _starting, _nothing_of_main():
+                process.start()
         else:
             with (folder / "log.txt").open("ab") as log:
                 process = subprocess.Popen(
