@@ -69,6 +69,7 @@ def model_toml(params: dict[str, Any], environments: list[str]) -> str:
     """model.toml."""
     task, label, key = params["task"], params.get("label") or "", params.get("key") or ""
     primary, floor = _METRICS.get(task, _METRICS["regression"])
+    bound, _, example = floor.partition(" = ")
     must = "" if label or task == "analytics" else "                    # FILL IN: the column to predict"
     datasets = "".join(
         f"""[datasets.{d}]
@@ -143,8 +144,8 @@ test = 0.2
 # group = ""
 
 {profiles if task != "analytics" else ""}[gates]
-# min_gain = {{ {primary} = 0.0 }}   # in the metric's unit; positive = better, also where lower is better
-# {floor}        # for scores; for errors: ceiling = {{ … }}
+# min_gain = {{ }}              # e.g. {{ {primary} = 0.0 }}, in the metric's unit; positive = better, also where lower is better
+# {bound} = {{ }}                 # e.g. {example}; floor for scores, ceiling for errors
 # interval = []
 # weights = {{}}
 # max_cost_1000_rows = 0.5

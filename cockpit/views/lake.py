@@ -9,7 +9,7 @@ from typing import Any
 from cockpit.words import ago, plural
 from esml_engine.door.site import Site
 from esml_engine.lake.catalogue import Version, all_latest
-from esml_engine.lake.deliveries import InFile, delivered
+from esml_engine.lake.deliveries import InFile, delivered, kept_out
 from esml_engine.refining.staleness import goal_table, input_version, stale
 from esml_engine.refs import ModelRef, Purpose, TableName
 
@@ -39,13 +39,15 @@ class Matrix:
     newest: str | None  # when the newest version here was made
 
 
-def in_cell(files: list[InFile], waiting: int) -> Cell:
-    """What was delivered, and how much of it bronze does not hold."""
+def in_cell(files: list[InFile], waiting: int, refused: int = 0) -> Cell:
+    """What was delivered, and how much of it bronze does not hold: not read yet, or refused as unreadable."""
     if not files:
         return Cell("none yet", "deliver to IN", "inbox", "gray")
     last = max(f.date for f in files)
     if waiting:
         return Cell(f"{plural(waiting, 'file')} waiting", f"of {len(files)} · last {last}", "inbox", "orange")
+    if refused:
+        return Cell(f"{plural(refused, 'file')} refused", f"of {len(files)} · last {last}", "report", "red")
     return Cell("all read", f"{plural(len(files), 'file')} · last {last}", "check", "green")
 
 
@@ -99,7 +101,11 @@ def matrix(site: Site, ref: ModelRef, env: str, purpose: Purpose, now: dt.dateti
         q = have.get(name("quarantine", ds))
         notes = [f"{q.rows:,} quarantined"] if q and q.rows else []
         cells[ds] = (
-            in_cell(delivered(site, ref, env, ds, purpose), len(todo.files.get(ds, []))),
+            in_cell(
+                delivered(site, ref, env, ds, purpose),
+                len(todo.files.get(ds, [])),
+                len(kept_out(site, ref, env, ds, purpose)),
+            ),
             version_cell(have.get(name("bronze", ds)), ds in todo.bronze, notes, now),
             version_cell(have.get(name("silver", ds)), ds in todo.silver, [], now),
         )

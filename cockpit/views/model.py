@@ -13,7 +13,7 @@ from esml_engine.door.facts import Plan
 from esml_engine.door.site import Site
 from esml_engine.errors import NotFoundError, NotYetError, UsageError
 from esml_engine.lake.catalogue import Version, all_latest
-from esml_engine.lake.deliveries import delivered, waiting
+from esml_engine.lake.deliveries import delivered, kept_out, waiting
 from esml_engine.model import Model
 from esml_engine.promotion.cases import next_env
 from esml_engine.refs import ModelRef, TableName
@@ -29,7 +29,8 @@ def track(site: Site, ref: ModelRef, env: str, now: dt.datetime) -> list[tuple[s
     have = all_latest(site.store, ref, env)
     came = sum(len(delivered(site, ref, env, ds, "train")) for ds in sets)
     wait = sum(len(waiting(site, ref, env, ds, "train")) for ds in sets)
-    out = [("IN", _in(came, wait))]
+    refused = sum(len(kept_out(site, ref, env, ds, "train")) for ds in sets)
+    out = [("IN", _in(came, wait, refused))]
     for layer in ("bronze", "silver"):
         versions = [v for ds in sets if (v := have.get(str(TableName(layer, ds, "train"))))]
         out.append((layer.capitalize(), _layer(versions, len(sets), now)))
@@ -72,9 +73,11 @@ def _open(name: str) -> Cell:
     return Cell(name, "not yet", "radio_button_unchecked", "gray")
 
 
-def _in(came: int, wait: int) -> Cell:
+def _in(came: int, wait: int, refused: int) -> Cell:
     if not came:
         return Cell("IN", "no file yet", "radio_button_unchecked", "gray")
+    if refused and not wait:
+        return Cell("IN", f"{plural(refused, 'file')} of {came} refused", "report", "red")
     return (
         Cell("IN", f"{plural(wait, 'file')} waiting", "inbox", "orange")
         if wait

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from esml_engine.cli.face import Env, How, ModelArg, VersionOpt, app, changes, model_, open_, say
+from esml_engine.errors import FailedError
 
 From = Annotated[str, typer.Option("--from", help="the environment that it comes from")]
 To = Annotated[str, typer.Option("--to", help="the environment that it goes to")]
@@ -99,9 +100,13 @@ def verify(file: Annotated[str, typer.Argument(metavar="F.html|F.json")]) -> Non
     from esml_engine.promotion import evidence
 
     checked = evidence.verify(Path(file))
-    say(checked)
     if not checked["ok"]:
-        raise typer.Exit(1)
+        raise FailedError(
+            f"{file} is not what was decided on: {checked['reason']}",
+            hint="ask for the original: esml evidence",
+            **checked,
+        )
+    say(checked)
 
 
 @app.command()

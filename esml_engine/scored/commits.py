@@ -81,6 +81,12 @@ def scored_to(versions: list[Version]) -> int | None:
     return max((int(v.facts["to_score"]) for v in versions if v.facts.get("to_score")), default=None)
 
 
+def batch_of(site: Site, ref: ModelRef, env: str, request_id: str) -> dict[str, Any] | None:
+    """The facts of the batch run that answered a request id; None where there is none."""
+    with contextlib.closing(newest_first(site.store, ref, env, "scored")) as versions:
+        return next((dict(v["facts"]) for v in versions if v["facts"].get("request_id") == request_id), None)
+
+
 def append(
     desk: Desk, ref: ModelRef, env: str, out: TableOut, inputs: list[dict[str, Any]], facts: dict[str, Any]
 ) -> Version:

@@ -8,13 +8,15 @@ from typing import Any
 from esml_engine.clock import now
 from esml_engine.door.facts import AtOnce, Call, Desk, Draft
 from esml_engine.door.site import Site
-from esml_engine.errors import NotFoundError, UsageError
+from esml_engine.errors import ConflictError, NotFoundError, UsageError
 from esml_engine.lake.catalogue import latest, listing, table_in
 from esml_engine.lake.specs import job_spec
 from esml_engine.refining.staleness import rnd_mode
 from esml_engine.refs import ModelRef
 from esml_engine.runs.facts import JobResult, JobSpec
-from esml_engine.scored.commits import append_batch, scored_to
+from esml_engine.scored.commits import append_batch, batch_of, scored_to
+from esml_engine.scored.facts import ScoredFilter
+from esml_engine.scored.reads import scored
 from esml_engine.serving import client, records
 from esml_engine.serving.acts import live_version
 from esml_engine.training import records as models
@@ -104,15 +106,51 @@ class ScoreBatch:
                 + f" by v{model['version']}"
             )
             size, made_from = float(table.bytes), table.version
+        answered = self._answered(call, site, ref, model["version"], made_from)
+        if answered:
+            nothing = f"request {answered['request_id']} was answered by v{answered['model_version']} already"
         return Draft(
             will=(will,), inputs=tuple(base["inputs"]), makes=("rows in scored",), steps=("score",), nothing_to_do=nothing, size=size, bound_seconds=site.settings.estate.worker.max_step_seconds,
             params={"version": model["version"], "to_score": made_from, "caller": caller},
-            answer={"request_id": None, "rows": 0, "model_version": model["version"]} if nothing else {},
+            answer=answered or ({"request_id": None, "rows": 0, "model_version": model["version"]} if nothing else {}),
         )  # fmt: skip
+
+    def _answered(
+        self, call: Call, site: Site, ref: ModelRef, version: int, to_score: int | None
+    ) -> dict[str, Any]:
+        """The answer that a request id has already, from a batch over the same rows; empty where it is new.
+
+        Raises:
+            ConflictError: the id belongs to other rows, or to an online call.
+        """
+        request_id = call.params.get("request_id")
+        if not request_id:
+            return {}
+        facts = batch_of(site, ref, call.env, request_id)
+        source = {"sha256": call.params.get("sha256")} if call.params.get("file") else {"to_score": to_score}
+        if facts and all(facts.get(k) == v for k, v in source.items()):
+            return {
+                "request_id": request_id,
+                "rows": facts.get("batch_rows", 0),
+                "model_version": facts.get("model_version", version),
+            }
+        if facts or self._online(site, ref, call.env, request_id):
+            raise ConflictError(
+                f"request {request_id} was answered for other rows already", hint="give another --request-id"
+            )
+        return {}
+
+    def _online(self, site: Site, ref: ModelRef, env: str, request_id: str) -> bool:
+        text = '"' + str(request_id).replace('"', '""') + '"'
+        wanted = ScoredFilter(where=(f"request_id = {text}",), count_only=True)
+        return bool(scored(site, ref, env, wanted)["total"])
 
     def jobs(self, call: Call, draft: Draft, desk: Desk) -> JobSpec | None:
         """One streaming job."""
         ref, site, env = ModelRef.parse(call.object), desk.site, call.env
+        self._answered(
+            call, site, ref, 0, draft.params.get("to_score")
+        )  # another run may have used the id meanwhile
         version = draft.params.get("version")
         model = models.get_version(site.store, ref, env, version)
         settings = site.settings.model(ref)
@@ -156,7 +194,13 @@ class ScoreBatch:
             if p.get("file")
             else {"table": "to_score", "version": p["to_score"]}
         )
-        facts = {"request_id": p["request_id"], **({"to_score": p["to_score"]} if not p.get("file") else {})}
+        source_facts = {"sha256": call.params["sha256"]} if p.get("file") else {"to_score": p["to_score"]}
+        facts = {
+            "request_id": p["request_id"],
+            **source_facts,
+            "batch_rows": result.value["rows"],
+            "model_version": p["model"]["version"],
+        }
         return append_batch(
             desk,
             ref,

@@ -223,6 +223,18 @@ def test_expiry_and_cancel(three: Estate) -> None:
     assert violations(three.site.root) == []
 
 
+def test_an_expired_request_is_not_joined_when_no_worker_lives(three: Estate) -> None:
+    setting(three, "[policy.test]\napprovals = 1\n")
+    with three.hand.holding(warm=True):
+        asked = promote(as_(three, "scientist@p1"), "dev", "test")
+    with three.site.store.write() as c:
+        c.execute(t.requests.update().values(expires="2026-01-01T00:00:00.000000+00:00"))
+    again = promote(as_(three, "scientist@p1"), "dev", "test")
+    assert again["state"] == "waiting" and again["request"] != asked["request"]
+    assert runs.get(three.site.store, asked["run"])["error"]["code"] == "expired"
+    assert violations(three.site.root) == []
+
+
 def test_an_estate_of_dev_alone_has_nowhere_to_promote_to(tmp_path: Path) -> None:
     init_estate(tmp_path / "one", ["dev"])
     open_estate(tmp_path / "one").new_project("p1", "team")
