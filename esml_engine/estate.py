@@ -65,18 +65,7 @@ def open_estate(
     return Estate(Site(root), Actor(local_admin(), act_as), on_progress)
 
 
-# what is said of the run that an approval let go on; the run itself has the rest
-_RELEASED = (
-    "run",
-    "state",
-    "stage",
-    "request",
-    "champion",
-    "previous",
-    "model_version",
-    "evidence",
-    "expires",
-)
+_INTERNAL = ("trained", "copied")  # what steps leave for the steps after them
 
 
 class Estate:
@@ -215,7 +204,7 @@ class Estate:
             )
         if answer["state"] == "approved" and row["run"] and not how.get("detach"):
             done = self.hand.follow(row["run"])
-            answer["released"] = {k: done[k] for k in _RELEASED if k in done}
+            answer["released"] = {k: v for k, v in done.items() if k not in _INTERNAL}
         return {**self._request(requests.get(self.site.store, request)), **answer}
 
     def _on_run(self, act: str, run: str) -> Call:

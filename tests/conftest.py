@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import socket
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -15,6 +16,7 @@ import pytest
 from filelock import FileLock
 
 from esml_engine.estate import Estate, init_estate, open_estate
+from esml_engine.store import schema
 
 MODEL = "project002/m11_diabetes"
 
@@ -54,8 +56,21 @@ def demo_source(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def demo(demo_source: Path, tmp_path: Path) -> Path:
     """A copy of the demo estate to do anything with."""
-    shutil.copytree(demo_source, tmp_path / "estate", symlinks=True)
-    return tmp_path / "estate"
+    return copy_of(demo_source, tmp_path / "estate")
+
+
+def copy_of(source: Path, root: Path) -> Path:
+    """A copy of an estate whose endpoints have ports of their own: other copies serve at the same time."""
+    shutil.copytree(source, root, symlinks=True)
+    store = open_estate(root).site.store
+    d = schema.deployments
+    for row in store.rows(d.select()):
+        with socket.socket() as s, store.write() as c:
+            s.bind(("127.0.0.1", 0))
+            where = (d.c.object == row["object"], d.c.env == row["env"])
+            c.execute(d.update().where(*where).values(port=s.getsockname()[1]))
+    store.close()
+    return root
 
 
 @pytest.fixture

@@ -130,7 +130,7 @@ def say(value: Any) -> None:
 def _public(value: Any) -> Any:
     """Without what only the engine needs."""
     if isinstance(value, dict):
-        return {k: v for k, v in value.items() if k != "trained"}
+        return {k: v for k, v in value.items() if k not in ("trained", "copied")}
     return value
 
 

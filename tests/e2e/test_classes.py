@@ -41,7 +41,8 @@ def test_the_whole_way_for_three_classes(tmp_path: Path, csv_file: Callable[...,
     assert set(trained["metrics"]) == {"auc", "accuracy", "precision", "recall", "f1", "log_loss", "mcc"}
     assert trained["metrics"]["auc"] > 0.85 > trained["baseline"]["auc"]
     first = model.leaderboard()[0]
-    assert first["alias"] == "champion" and first["ready"]
+    assert first["alias"] == "champion"
+    assert first["ready"] is None and first["ready_reason"] == "dev is the last environment"
     from esml_engine.training import records
 
     detail = records.get_version(model.site.store, model.ref, "dev", 1)["detail"]

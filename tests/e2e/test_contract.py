@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,7 +12,7 @@ import pytest
 from filelock import FileLock
 
 from esml_engine.estate import Estate, open_estate
-from tests.conftest import MODEL, esml
+from tests.conftest import MODEL, copy_of, esml
 
 TUMOUR, REPORT, CO2 = "project002/m12_tumour", "project002/m13_risk_report", "project003/m21_co2"
 STAGES = ("new", "in", "bronze", "silver", "gold", "trained", "test", "prod")
@@ -332,7 +331,7 @@ class Ground:
 
 
 def copy(source: Path, to: Path) -> Ground:
-    shutil.copytree(source, to / "estate", symlinks=True)
+    copy_of(source, to / "estate")
     (to / "files").mkdir()
     return Ground(to / "estate", to / "files")
 
