@@ -18,7 +18,7 @@ def test_the_whole_way_for_three_classes(tmp_path: Path, csv_file: Callable[...,
     open_estate(root).new_model("p1/m1", "classification", ["d1"], label="kind", key="id")
     settings = root / "projects/p1/m1/model.toml"
     text = settings.read_text(encoding="utf-8")
-    assert 'metric = "auc"' in text and "# min_gain = { auc = 0.0 }" in text
+    assert 'metric = "auc"' in text and "e.g. { auc = 0.0 }" in text
     quick = 'estimators = ["linear", "lightgbm"]\nmetric = ""'
     text = text.replace("trials = 20\nfolds = 5", "trials = 2\nfolds = 2").replace('metric = "auc"', quick)
     settings.write_text(text.replace("seconds = 15", "seconds = 60"), encoding="utf-8")
