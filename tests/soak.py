@@ -22,6 +22,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from esml_engine.demo.setting_up import filled
 from esml_engine.errors import EsmlError, FailedError, PlatformError
 from esml_engine.estate import init_estate, open_estate
 from esml_engine.model import Model
@@ -336,7 +337,7 @@ def prepare(root: Path) -> None:
             'seconds = 60\ntrials = 1\nfolds = 2\nestimators = ["linear"]',
         )
     # each version may follow the one before: what is tested is that a promotion is whole, not which one is better
-    path.write_text(text.replace("# min_gain = { rmse = 0.0 }", "min_gain = { rmse = -1000.0 }"))
+    path.write_text(filled(text, "gates", {"min_gain": "{ rmse = -1000.0 }"}))
     open_estate(root).member_add("p1", APPROVER, "approver")
 
 
