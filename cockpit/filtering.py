@@ -8,6 +8,7 @@ from typing import Any
 import streamlit as st
 
 from cockpit.views import scored as view
+from esml_engine.scored.where import written
 
 _KEYS = ("from", "to", "caller", "version", "where", "sort", "page")
 
@@ -40,7 +41,7 @@ def _add(w: view.Wanted, said: dict[str, Any], everything: dict[str, Any]) -> No
     op = st.selectbox("is", view.OPS)
     text = st.text_input("value", disabled=op == "is-null")
     if st.button("Apply", type="primary"):
-        more = (view.condition(column, op, text),) if column and (text or op == "is-null") else ()
+        more = (written(column, op, text),) if column and (text or op == "is-null") else ()
         dates = [d.isoformat() for d in days] if isinstance(days, tuple | list) else []
         go(
             dataclasses.replace(

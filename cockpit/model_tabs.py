@@ -113,38 +113,13 @@ def cost(choice: Choice, _: list[dict[str, Any]]) -> None:
     said = choice.model.cost()
     c, limits = said["currency"], said["policy"]["limits"]
     with st.grid(4, min_column_width=170):
-        st.metric(
-            "Spent by this model",
-            money(said["spent"], c),
-            f"metered, {said['period']}",
-            delta_color="off",
-            delta_arrow="off",
-            border=True,
-        )
-        st.metric(
-            "Month end, forecast",
-            money(said["month_end"], c),
-            "straight line",
-            delta_color="off",
-            delta_arrow="off",
-            border=True,
-        )
-        st.metric(
-            "Budget of the project",
-            money(said["budget"], c),
-            "a month",
-            delta_color="off",
-            delta_arrow="off",
-            border=True,
-        )
-        st.metric(
-            "Most a run may cost",
-            money(limits["max_cost_run"], c),
-            f"over: {limits['over']}",
-            delta_color="off",
-            delta_arrow="off",
-            border=True,
-        )
+        for name, amount, note in (
+            ("Spent by this model", said["spent"], f"metered, {said['period']}"),
+            ("Month end, forecast", said["month_end"], "straight line"),
+            ("Budget of the project", said["budget"], "a month"),
+            ("Most a run may cost", limits["max_cost_run"], f"over: {limits['over']}"),
+        ):
+            st.metric(name, money(amount, c), note, delta_color="off", delta_arrow="off", border=True)
     st.table(pd.DataFrame(view.costs(said)), border="horizontal", hide_index=True)
 
 

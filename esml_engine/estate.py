@@ -17,6 +17,7 @@ from esml_engine.handing import Hand, OnProgress
 from esml_engine.model import Model
 from esml_engine.refs import ENVIRONMENTS, ModelRef, check_name
 from esml_engine.runs import records as runs
+from esml_engine.runs.facts import INTERNAL
 from esml_engine.store import schema as t
 
 if TYPE_CHECKING:
@@ -63,9 +64,6 @@ def open_estate(
     """
     root = Path(folder or os.environ.get("ESML_ESTATE") or "estate")
     return Estate(Site(root), Actor(local_admin(), act_as), on_progress)
-
-
-_INTERNAL = ("trained", "copied")  # what steps leave for the steps after them
 
 
 class Estate:
@@ -204,7 +202,7 @@ class Estate:
             )
         if answer["state"] == "approved" and row["run"] and not how.get("detach"):
             done = self.hand.follow(row["run"])
-            answer["released"] = {k: v for k, v in done.items() if k not in _INTERNAL}
+            answer["released"] = {k: v for k, v in done.items() if k not in INTERNAL}
         return {**self._request(requests.get(self.site.store, request)), **answer}
 
     def _on_run(self, act: str, run: str) -> Call:

@@ -12,6 +12,7 @@ from cockpit.components import choose, gone, page, when, zone
 from cockpit.views import scored as view
 from cockpit.words import plural
 from esml_engine.errors import NotFoundError
+from esml_engine.scored.where import written
 
 
 @page
@@ -28,9 +29,7 @@ def show() -> None:
     except NotFoundError:
         gone("Request", request)
         return
-    found = choice.model.scored(
-        where=(view.condition("request_id", "=", request), f"row = {number}"), limit=1
-    )
+    found = choice.model.scored(where=(written("request_id", "=", request), f"row = {number}"), limit=1)
     rows = found.document()["rows"]
     if not rows:
         gone("Row", number)

@@ -40,15 +40,20 @@ def esml(
 @pytest.fixture(scope="session")
 def demo_source(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The demo estate after its whole cycle; built once for all workers of a test run."""
-    shared = tmp_path_factory.getbasetemp()
+    from esml_engine.demo import run_demo
+
+    return built_once(tmp_path_factory, "demo-estate", run_demo)
+
+
+def built_once(factory: pytest.TempPathFactory, name: str, build: Callable[[Path], object]) -> Path:
+    """A folder that the first of all workers of a test run builds, for all of them."""
+    shared = factory.getbasetemp()
     if os.environ.get("PYTEST_XDIST_WORKER"):
         shared = shared.parent
-    root, done = shared / "demo-estate", shared / "demo-estate.done"
-    with FileLock(str(shared / "demo-estate.lock")):
+    root, done = shared / name, shared / f"{name}.done"
+    with FileLock(str(shared / f"{name}.lock")):
         if not done.exists():
-            from esml_engine.demo import run_demo
-
-            run_demo(root)
+            build(root)
             done.touch()
     return root
 

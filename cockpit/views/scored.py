@@ -124,16 +124,6 @@ def export_address(model: str, env: str, w: Wanted, kind: str, act_as: str = "")
     return f"/api/v1/scored/{quote(model)}.{kind}?{urlencode(keys, doseq=True)}"
 
 
-def condition(column: str, op: str, text: str) -> str:
-    """A condition as the query takes it; a text with commas or quotes is quoted."""
-    if op == "is-null":
-        return f"{column} is-null"
-    quoted = text
-    if op != "in" and any(c in text for c in ",\"'"):
-        quoted = '"' + text.replace('"', '""') + '"'
-    return f"{column} {op} {quoted}"
-
-
 def table(said: Mapping[str, Any], zone: str | None) -> list[dict[str, Any]]:
     """Rows for the table: when, who, model, prediction, then the rest in the contract's order."""
     rest = [c["name"] for c in said["columns"] if c["name"] not in (*IDENTITY, "prediction")]

@@ -11,6 +11,7 @@ from typing import Annotated, Any, get_type_hints
 import typer
 
 from esml_engine import __version__
+from esml_engine.runs.facts import INTERNAL
 
 WAITING_EXIT = 4
 
@@ -130,7 +131,7 @@ def say(value: Any) -> None:
 def _public(value: Any) -> Any:
     """Without what only the engine needs."""
     if isinstance(value, dict):
-        return {k: v for k, v in value.items() if k not in ("trained", "copied")}
+        return {k: v for k, v in value.items() if k not in INTERNAL}
     return value
 
 

@@ -9,22 +9,21 @@ import sqlalchemy as sa
 from esml_engine.clock import now
 from esml_engine.costs import records as costs
 from esml_engine.door import access, requests
-from esml_engine.door.facts import Call, Desk, Draft
+from esml_engine.door.facts import AtOnce, Call, Desk, Draft
 from esml_engine.door.site import Site
 from esml_engine.errors import NotAllowedError, RefusedError, UsageError
 from esml_engine.promotion import evidence, records
 from esml_engine.promotion.comparing import outdated
 from esml_engine.promotion.facts import REFUSED, STALE
 from esml_engine.refs import ModelRef
-from esml_engine.runs.facts import JobResult, JobSpec
+from esml_engine.runs.facts import JobResult
 from esml_engine.store import schema as t
 
 
-class _Decide:
+class _Decide(AtOnce):
     """`params`: request, reason, kind (the request's own: the role table asks for it). Object and env: the request's."""
 
     name = ""
-    durable = False
 
     def plan(self, call: Call, site: Site) -> Draft:
         """What the decision sets going."""
@@ -35,10 +34,6 @@ class _Decide:
             inputs=({"request": row["request"], "facts": row["facts"]},),
             params={"request": row["request"]},
         )
-
-    def jobs(self, call: Call, draft: Draft, desk: Desk) -> JobSpec | None:
-        """None: a decision, not work."""
-        return None
 
     def record(self, call: Call, draft: Draft, result: JobResult | None, desk: Desk) -> dict[str, Any]:
         """The decision, what follows from it for the run, and the audit event: one transaction.

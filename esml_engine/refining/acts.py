@@ -16,15 +16,14 @@ from esml_engine.lake.commit import expected_versions, make_versions
 from esml_engine.lake.retention import keep_one
 from esml_engine.lake.specs import archive, job_spec, step_file
 from esml_engine.refining.staleness import (
-    files_to_read,
     goal_table,
+    in_rnd,
     input_version,
     layer_code,
-    reads_anew,
-    rnd_mode,
     rnd_version,
     stale,
     table_name,
+    to_read,
 )
 from esml_engine.refs import ModelRef, Purpose, TableName
 from esml_engine.runs.facts import JobResult, JobSpec, TableIn
@@ -129,8 +128,10 @@ class Refine:
             table_name("bronze", dataset, purpose),
             table_name("quarantine", dataset, purpose),
         )
-        anew = reads_anew(site, ref, env, dataset, purpose)
-        files = files_to_read(site, ref, env, dataset, purpose)
+        rnd = in_rnd(settings, env)
+        files, anew = to_read(
+            site, ref, env, dataset, purpose, rnd=rnd, bronze=latest(site.store, ref, env, bronze)
+        )
         if not files:
             return None
         have = {} if anew else d.loaded(site.store, ref, env, dataset, purpose)
@@ -159,7 +160,7 @@ class Refine:
         params = {
             "dataset": dataset, "purpose": purpose, "format": ds.format, "dialect": {"delimiter": ds.delimiter, "encoding": ds.encoding, "null": ds.null},
             "types": {**types, **ds.types}, "drift": ds.drift, "label": settings.label, "expect": [e.model_dump() for e in ds.expect if e.on == "bronze"],
-            "rnd": rnd_mode(site, ref, env), "key": settings.key, "how": d.reading(ds), "files": todo, "tables": {"bronze": bronze, "quarantine": quarantine},
+            "rnd": rnd, "key": settings.key, "how": d.reading(ds), "files": todo, "tables": {"bronze": bronze, "quarantine": quarantine},
             "expected": expected_versions(desk, ref, env, [quarantine, bronze]),
         }  # fmt: skip
         inputs = {

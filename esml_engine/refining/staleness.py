@@ -70,7 +70,13 @@ def stale(site: Site, ref: ModelRef, env: str, purpose: Purpose, layer: str = ""
     settings = site.settings.model(ref)
     have = all_latest(site.store, ref, env)
     sets = [dataset] if dataset else list(settings.datasets)
-    files = {ds: files_to_read(site, ref, env, ds, purpose) for ds in sets}
+    rnd = in_rnd(settings, env)
+    files = {
+        ds: to_read(site, ref, env, ds, purpose, rnd=rnd, bronze=have.get(table_name("bronze", ds, purpose)))[
+            0
+        ]
+        for ds in sets
+    }
     bronze = [ds for ds in sets if files[ds]] if layer in ("", "bronze") else []
     silver = []
     if layer in ("", "silver"):
@@ -100,29 +106,23 @@ def stale(site: Site, ref: ModelRef, env: str, purpose: Purpose, layer: str = ""
     return Stale(files, bronze, silver, gold, blocked)
 
 
-def rnd_mode(site: Site, ref: ModelRef, env: str) -> bool:
-    """Whether the model is in R&D mode there."""
-    return bool(site.settings.model(ref).rnd.get(env, False))  # type: ignore[call-overload]
+def in_rnd(settings: ModelSettings, env: str) -> bool:
+    """Whether a model is in R&D mode in an environment."""
+    return bool(settings.rnd.get(env, False))  # type: ignore[call-overload]
 
 
-def reads_anew(site: Site, ref: ModelRef, env: str, dataset: str, purpose: Purpose) -> bool:
-    """Whether bronze is read from all files: always in R&D mode (one version is kept), and after it was switched."""
-    return rnd_mode(site, ref, env) or switched(site, ref, env, dataset, purpose)
+def to_read(
+    site: Site, ref: ModelRef, env: str, dataset: str, purpose: Purpose, *, rnd: bool, bronze: Version | None
+) -> tuple[list[d.InFile], bool]:
+    """The IN files that the next bronze reads (none where it is current), and whether it is read anew from all.
 
-
-def files_to_read(site: Site, ref: ModelRef, env: str, dataset: str, purpose: Purpose) -> list[d.InFile]:
-    """The IN files that the next bronze reads; none where it is current."""
-    new = d.waiting(site, ref, env, dataset, purpose)
-    if not reads_anew(site, ref, env, dataset, purpose):
-        return new
-    due = new or switched(site, ref, env, dataset, purpose)
-    return d.readable(site, ref, env, dataset, purpose) if due else []
-
-
-def switched(site: Site, ref: ModelRef, env: str, dataset: str, purpose: Purpose) -> bool:
-    """Whether R&D mode was switched since bronze was made: then it is read anew, whole or as a sample."""
-    bronze = latest(site.store, ref, env, table_name("bronze", dataset, purpose))
-    return bronze is not None and bronze.rnd != rnd_mode(site, ref, env)
+    Anew: always in R&D mode, where one version is kept, and after the mode was switched, whole or as a sample.
+    """
+    switched = bronze is not None and bronze.rnd != rnd
+    new = [] if switched else d.waiting(site, ref, env, dataset, purpose)
+    if not (rnd or switched):
+        return new, False
+    return (d.readable(site, ref, env, dataset, purpose) if switched or new else []), True
 
 
 def rnd_version(site: Site, ref: ModelRef, env: str, name: str) -> bool:

@@ -6,6 +6,9 @@ import json
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+INTERNAL = ("trained", "copied")
+"""Keys of a step's answer that are for the steps after it; faces leave them out."""
+
 
 def step_env(step: str, env: str) -> str:
     """The environment of a step: its run's, unless the step is named `<env>@<name>`."""

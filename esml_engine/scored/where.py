@@ -35,6 +35,14 @@ def checked(name: str, columns: Mapping[str, str]) -> str:
     raise UsageError(f"there is no column {name!r} in scored", hint=hint)
 
 
+def written(column: str, op: str, text: str) -> str:
+    """A condition as `condition` reads it; a value with commas or quotes is quoted."""
+    if op == "is-null":
+        return f"{column} is-null"
+    value = quoted(text) if op != "in" and any(c in text for c in ",\"'") else text
+    return f"{column} {op} {value}"
+
+
 @dataclass(frozen=True)
 class Condition:
     """One condition: the column it is on, SQL with `?` marks, and the values for them."""

@@ -11,7 +11,7 @@ from esml_engine.door.site import Site
 from esml_engine.errors import FailedError, NotYetError
 from esml_engine.faults import point
 from esml_engine.lake.specs import job_spec
-from esml_engine.refining.staleness import rnd_mode
+from esml_engine.refining.staleness import in_rnd
 from esml_engine.refs import ModelRef
 from esml_engine.runs.facts import JobResult, JobSpec
 from esml_engine.scored.commits import endpoint_name
@@ -52,7 +52,7 @@ class Deploy:
         ]
         if old:
             will.append(f"keep v{old} for rollback")
-        if rnd_mode(site, ref, call.env):
+        if in_rnd(site.settings.model(ref), call.env):
             will.append("keep no scored rows: R&D mode")
         serving = site.settings.model(ref).serving.get(call.env, ServingSettings())  # type: ignore[call-overload]
         return Draft(
@@ -180,8 +180,9 @@ class Deploy:
 
 def _saves(site: Site, ref: ModelRef, env: str) -> bool:
     """Whether answered requests are kept: as the settings say, and never in R&D mode."""
-    serving = site.settings.model(ref).serving.get(env, ServingSettings())  # type: ignore[call-overload]
-    return serving.save and not rnd_mode(site, ref, env)
+    settings = site.settings.model(ref)
+    serving = settings.serving.get(env, ServingSettings())  # type: ignore[call-overload]
+    return serving.save and not in_rnd(settings, env)
 
 
 def _ready(state: Any, revision: int, slot: str) -> bool:

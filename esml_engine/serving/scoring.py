@@ -11,12 +11,13 @@ from esml_engine.door.site import Site
 from esml_engine.errors import ConflictError, NotFoundError, UsageError
 from esml_engine.lake.catalogue import latest, listing, table_in
 from esml_engine.lake.specs import job_spec
-from esml_engine.refining.staleness import rnd_mode
+from esml_engine.refining.staleness import in_rnd
 from esml_engine.refs import ModelRef
 from esml_engine.runs.facts import JobResult, JobSpec
 from esml_engine.scored.commits import append_batch, batch_of, scored_to
 from esml_engine.scored.facts import ScoredFilter
 from esml_engine.scored.reads import scored
+from esml_engine.scored.where import written
 from esml_engine.serving import client, records
 from esml_engine.serving.acts import live_version
 from esml_engine.training import records as models
@@ -63,6 +64,11 @@ class Score(AtOnce):
         })  # fmt: skip
 
 
+def _source(call: Call, to_score: int | None) -> dict[str, Any]:
+    """Which rows a batch is over, as its commit keeps it: a file by its hash, or a version of to_score."""
+    return {"sha256": call.params["sha256"]} if call.params.get("file") else {"to_score": to_score}
+
+
 class ScoreBatch:
     """Batch: FILE, or all of to_score that is not scored yet. `params`: file, sha256, caller, request_id."""
 
@@ -73,7 +79,7 @@ class ScoreBatch:
         """By the environment's champion."""
         ref = ModelRef.parse(call.object)
         site.settings.check_env(call.env)
-        if rnd_mode(site, ref, call.env):
+        if in_rnd(site.settings.model(ref), call.env):
             raise UsageError(
                 f"{ref} is in R&D mode in {call.env}, which keeps no scored rows",
                 hint=f"score online, or switch it off: esml set {ref} rnd.{call.env} false",
@@ -127,8 +133,7 @@ class ScoreBatch:
         if not request_id:
             return {}
         facts = batch_of(site, ref, call.env, request_id)
-        source = {"sha256": call.params.get("sha256")} if call.params.get("file") else {"to_score": to_score}
-        if facts and all(facts.get(k) == v for k, v in source.items()):
+        if facts and _source(call, to_score).items() <= facts.items():
             return {
                 "request_id": request_id,
                 "rows": facts.get("batch_rows", 0),
@@ -141,18 +146,17 @@ class ScoreBatch:
         return {}
 
     def _online(self, site: Site, ref: ModelRef, env: str, request_id: str) -> bool:
-        text = '"' + str(request_id).replace('"', '""') + '"'
-        wanted = ScoredFilter(where=(f"request_id = {text}",), count_only=True)
+        wanted = ScoredFilter(where=(written("request_id", "=", request_id),), count_only=True)
         return bool(scored(site, ref, env, wanted)["total"])
 
     def jobs(self, call: Call, draft: Draft, desk: Desk) -> JobSpec | None:
         """One streaming job."""
         ref, site, env = ModelRef.parse(call.object), desk.site, call.env
-        self._answered(
-            call, site, ref, 0, draft.params.get("to_score")
-        )  # another run may have used the id meanwhile
         version = draft.params.get("version")
         model = models.get_version(site.store, ref, env, version)
+        self._answered(
+            call, site, ref, model["version"], draft.params.get("to_score")
+        )  # by another run meanwhile?
         settings = site.settings.model(ref)
         inputs = {}
         number = draft.params.get("to_score")
@@ -194,10 +198,9 @@ class ScoreBatch:
             if p.get("file")
             else {"table": "to_score", "version": p["to_score"]}
         )
-        source_facts = {"sha256": call.params["sha256"]} if p.get("file") else {"to_score": p["to_score"]}
         facts = {
             "request_id": p["request_id"],
-            **source_facts,
+            **_source(call, p["to_score"]),
             "batch_rows": result.value["rows"],
             "model_version": p["model"]["version"],
         }

@@ -10,12 +10,12 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from esml_engine.errors import EsmlError, FailedError, NotYetError, UsageError
+from esml_engine.errors import FailedError, NotYetError, UsageError
 from esml_engine.lake import files
 from esml_engine.runs.context import JobContext
 from esml_engine.runs.facts import TableOut
 from esml_engine.training import storage, tracking
-from esml_engine.training.answers import Answers, answers_of, metrics_of
+from esml_engine.training.answers import Answers, answers_of, metrics_of, of_champion
 from esml_engine.training.baselines import baseline_metrics
 from esml_engine.training.classes import Classes, classes_of
 from esml_engine.training.custom import TrainContext, train_custom
@@ -23,7 +23,7 @@ from esml_engine.training.facts import Profile, Trial, loss_of
 from esml_engine.training.flaml_search import search_flaml
 from esml_engine.training.importance import permutation_importance
 from esml_engine.training.leakage import leaks
-from esml_engine.training.metrics import Metrics, confusion
+from esml_engine.training.metrics import confusion
 from esml_engine.training.model import Predictor
 from esml_engine.training.portfolio import known_rows, search
 from esml_engine.training.series.job import train_series
@@ -132,7 +132,7 @@ def _train(
         seed=profile.seed,
         seconds=max(1.0, 0.05 * profile.seconds),
     )
-    champion_metrics, champion_error = _champion(p.get("champion"), task, test, known)
+    champion_metrics, champion_error = of_champion(p.get("champion"), task, test, known)
     if champion_error:
         job.log(f"warning: the champion could not be scored: {champion_error}")
     return {
@@ -234,22 +234,6 @@ def _custom(
         loss = loss_of(metric, metrics_of(held)[metric])
     trial = Trial(name, {}, loss, time.monotonic() - at, 1)
     return _Outcome(model, name, (trial,), {name: model}, seconds=time.monotonic() - at)
-
-
-def _champion(
-    champion: Mapping[str, Any] | None, task: str, test: pa.Table, train: pa.Table
-) -> tuple[Metrics | None, str]:
-    """The champion's metrics on the same test rows, and why there are none though one stands."""
-    if champion is None:
-        return None, ""
-    try:
-        model = storage.load(champion["folder"], champion["sha256"])
-        if model.task != task:
-            return None, f"the champion's task is {model.task}, this model's {task}"
-        return metrics_of(answers_of(model, test, train)), ""
-    except EsmlError as e:
-        # the new model is not lost by it: the gates refuse where a champion stands without metrics
-        return None, e.message
 
 
 def _log(job: JobContext, uri: str, logged: tracking.Logged, profile: Profile, value: dict[str, Any]) -> None:

@@ -8,6 +8,7 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 
 from cockpit.views import scored as view
+from esml_engine.scored.where import written
 from tests.cockpit.conftest import Open, text_of
 
 WHERE = {"project": "project002", "model": "m11_diabetes", "env": "prod"}
@@ -50,7 +51,7 @@ def test_chips_say_each_filter_and_take_it_away() -> None:
     ],
 )
 def test_a_condition_is_quoted_where_it_must(given: tuple[str, str, str], says: str) -> None:
-    assert view.condition(*given) == says
+    assert written(*given) == says
 
 
 def test_the_export_asks_for_the_same_filters() -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 import signal
 from collections.abc import Callable
@@ -10,11 +9,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from filelock import FileLock
 
 from esml_engine.estate import Estate, init_estate, open_estate
 from esml_engine.store import schema as t
-from tests.conftest import esml
+from tests.conftest import built_once, esml
 from tests.invariants import violations
 from tests.working import until, worker
 
@@ -78,15 +76,7 @@ def killed_at(root: Path, point: str) -> dict[str, str]:
 @pytest.fixture(scope="session")
 def parked_source(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A pipeline to prod that waits for its approval; built once."""
-    shared = tmp_path_factory.getbasetemp()
-    if os.environ.get("PYTEST_XDIST_WORKER"):
-        shared = shared.parent
-    root, done = shared / "parked", shared / "parked.done"
-    with FileLock(str(shared / "parked.lock")):
-        if not done.exists():
-            pipeline(build(root, shared), check=4)
-            done.touch()
-    return root
+    return built_once(tmp_path_factory, "parked", lambda root: pipeline(build(root, root.parent), check=4))
 
 
 @pytest.fixture

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
-from filelock import FileLock
 
 from esml_engine.door.facts import Call
 from esml_engine.estate import Estate, init_estate, open_estate
+from tests.conftest import built_once
 
 MODEL = "p1/m1"
 POLICY = "[policy.prod]\napprovals = 1\n"
@@ -60,15 +59,9 @@ def build(root: Path, work: Path, environments: list[str]) -> None:
 
 @pytest.fixture(scope="session")
 def three_source(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    shared = tmp_path_factory.getbasetemp()
-    if os.environ.get("PYTEST_XDIST_WORKER"):
-        shared = shared.parent
-    root, done = shared / "three", shared / "three.done"
-    with FileLock(str(shared / "three.lock")):
-        if not done.exists():
-            build(root, shared, ["dev", "test", "prod"])
-            done.touch()
-    return root
+    return built_once(
+        tmp_path_factory, "three", lambda root: build(root, root.parent, ["dev", "test", "prod"])
+    )
 
 
 @pytest.fixture

@@ -10,14 +10,13 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from esml_engine.errors import EsmlError, FailedError, NotYetError
+from esml_engine.errors import FailedError, NotYetError
 from esml_engine.runs.context import JobContext
 from esml_engine.training import storage
-from esml_engine.training.answers import Answers
+from esml_engine.training.answers import Answers, of_champion
 from esml_engine.training.facts import Profile, loss_of
 from esml_engine.training.importance import Importance
 from esml_engine.training.leakage import leaks
-from esml_engine.training.metrics import Metrics
 from esml_engine.training.portfolio import labels
 from esml_engine.training.preparing import type_name
 from esml_engine.training.series import classic, measures
@@ -95,8 +94,8 @@ def train_series(
     model.predict_columns({k: [v] for k, v in model.example.items()})
     answers = answers_of_series(model, tables["gold_test"], before)
     naive = naive_answers(whole, at, layout.horizon)
-    champion_metrics, champion_error = _champion(
-        p.get("champion"), tables["gold_test"], before, layout.horizon
+    champion_metrics, champion_error = of_champion(
+        p.get("champion"), "forecasting", tables["gold_test"], before, layout.horizon
     )
     if champion_error:
         job.log(f"warning: the champion could not be scored: {champion_error}")
@@ -185,22 +184,6 @@ def model_of(
             bool(value) if types[name] == "bool" else round(value) if whole_number else float(value)
         )
     return SeriesModel(members, layout, history, whole.times[0], half, fill, types, example)
-
-
-def _champion(
-    champion: Mapping[str, Any] | None, test: pa.Table, before: pa.Table, horizon: int
-) -> tuple[Metrics | None, str]:
-    """The champion's metrics on the same test rows, windows and history, and why there are none though one stands."""
-    if champion is None:
-        return None, ""
-    try:
-        model = storage.load(champion["folder"], champion["sha256"])
-        if not isinstance(model, SeriesModel):
-            return None, f"the champion's task is {model.task}, this model's forecasting"
-        return measures.forecasting_metrics(answers_of_series(model, test, before, horizon)), ""
-    except EsmlError as e:
-        # the new model is not lost by it: the gates refuse where a champion stands without metrics
-        return None, e.message
 
 
 def _families(found: Found, whole: Series, at: int, fill: Floats, horizon: int) -> list[dict[str, Any]]:
