@@ -57,3 +57,21 @@ def by_day(rows: list[dict[str, Any]]) -> Any:
         )
         .properties(height=180)
     )  # fmt: skip
+
+
+def versions(rows: list[dict[str, Any]], chosen: int) -> Any:
+    """Rows of each version of a table as bars; the chosen one stands out."""
+    frame = pd.DataFrame(rows)
+    frame["shown"] = ["chosen" if v == chosen else "other" for v in frame["version"]]
+    colors = alt.Scale(domain=["chosen", "other"], range=["#0f6cbd", "#8a94a3"])
+    return (
+        alt.Chart(frame)
+        .mark_bar(size=max(4, min(28, 300 // max(1, len(frame)))))
+        .encode(
+            x=alt.X("version:O", title="version", axis=alt.Axis(labelAngle=0)),
+            y=alt.Y("rows:Q", title="rows"),
+            color=alt.Color("shown:N", scale=colors, legend=None),
+            tooltip=[alt.Tooltip("version:O"), alt.Tooltip("rows:Q", format=","), alt.Tooltip("change:Q", format="+,"), alt.Tooltip("at:T", format="%d %b %Y %H:%M")],
+        )
+        .properties(height=150)
+    )  # fmt: skip

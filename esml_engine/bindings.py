@@ -40,6 +40,7 @@ ACTS = {
     "register": "esml_engine.training.acts:Register",
     "rollback": "esml_engine.promotion.rollback:Rollback",
     "deploy": "esml_engine.serving.acts:Deploy",
+    "undeploy": "esml_engine.serving.acts:Undeploy",
     "keys": "esml_engine.serving.acts:Keys",
     "score": "esml_engine.serving.scoring:Score",
     "score_batch": "esml_engine.serving.scoring:ScoreBatch",

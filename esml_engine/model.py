@@ -94,6 +94,10 @@ class Model:
         """Blue/green with a smoke test."""
         return self._do("deploy", {"version": version, "traffic": traffic}, how)
 
+    def undeploy(self, **how: Any) -> Any:
+        """End the endpoint; what it answered stays."""
+        return self._do("undeploy", {}, how)
+
     def rollback(self, **how: Any) -> Any:
         """Champion and previous change places."""
         return self._do("rollback", {}, how)

@@ -119,6 +119,12 @@ class Table:
             "rows": first_rows(table, limit),
         }
 
+    def profile(self, version: int | None = None) -> list[dict[str, Any]]:
+        """What each column holds: `[{"name", "type", "rows", "nulls", "distinct", "min", "max", "mean", …}]`."""
+        from esml_engine.lake.preview import profile
+
+        return profile(self._in(version))
+
     def diff(self, a: int, b: int) -> dict[str, Any]:
         """What changed from version a to b, by counts."""
         from esml_engine.lake.preview import diff

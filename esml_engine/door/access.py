@@ -46,6 +46,8 @@ RULES: dict[str, frozenset[str]] = {
     "register": frozenset({_DS}),
     "deploy": frozenset({_DS}),
     "deploy_prod": frozenset({_DS, _AP}),
+    "undeploy": frozenset({_DS}),
+    "undeploy_prod": frozenset({_DS, _AP}),
     "rollback": frozenset({_DS, _AP}),
     "rollback_prod": frozenset({_AP}),
     "keys": frozenset({_DS}),
@@ -78,7 +80,7 @@ class Verdict:
 
 def rule_name(call: Call) -> str:
     """The row of the role table for a call: a few acts differ by environment or parameter."""
-    if call.act in ("deploy", "rollback", "keys") and call.env == "prod":
+    if call.act in ("deploy", "undeploy", "rollback", "keys") and call.env == "prod":
         return f"{call.act}_prod"
     if call.act == "refine" and call.params.get("layer") == "gold":
         return "refine_gold"

@@ -130,7 +130,7 @@ def _train(
         answers.truth,
         metric=profile.metric_for(task),
         seed=profile.seed,
-        seconds=max(1.0, 0.05 * profile.seconds),
+        seconds=max(1.0, 0.025 * profile.seconds),
     )
     champion_metrics, champion_error = of_champion(p.get("champion"), task, test, known)
     if champion_error:

@@ -87,6 +87,7 @@ def test_each_command_that_changes_takes_the_four_options() -> None:
         "register",
         "rollback",
         "deploy",
+        "undeploy",
         "keys",
         "score",
         "set",
@@ -131,6 +132,7 @@ def calls() -> list[Call]:
                 "train",
                 "rollback",
                 "deploy",
+                "undeploy",
                 "keys",
                 "score",
                 "score_batch",
@@ -138,7 +140,7 @@ def calls() -> list[Call]:
                 "register",
             )
         ),
-        *(Call(a, o, "prod", {}) for a in ("deploy", "keys", "rollback")),
+        *(Call(a, o, "prod", {}) for a in ("deploy", "undeploy", "keys", "rollback")),
         *(Call(a, o, "dev", {"source": "test"}) for a in ("compare", "promote")),
         *(Call(a, o, "dev", {"request": "q", "reason": "r"}) for a in ("approve", "refuse")),
         *(
@@ -155,7 +157,7 @@ TABLE = {
     "set": set(), "budget": {"project_manager"}, "member_add": {"project_manager"}, "estate_people": set(), "member_remove": {"project_manager"}, "new_project": set(),
     "new_model": {"data_engineer", "data_scientist", "project_manager"}, "ingest": {"data_engineer", "steward"}, "catalogue_rebuild": set(), "refine": {"data_engineer", "steward"},
     "refine_gold": {"data_engineer", "data_scientist", "steward"}, "split": {"data_engineer", "data_scientist", "steward"}, "train": {"data_scientist"}, "register": {"data_scientist"},
-    "rollback": {"data_scientist", "approver"}, "rollback_prod": {"approver"}, "deploy": {"data_scientist"}, "deploy_prod": {"data_scientist", "approver"}, "keys": {"data_scientist"},
+    "rollback": {"data_scientist", "approver"}, "rollback_prod": {"approver"}, "deploy": {"data_scientist"}, "deploy_prod": {"data_scientist", "approver"}, "keys": {"data_scientist"}, "undeploy": {"data_scientist"}, "undeploy_prod": {"data_scientist", "approver"},
     "keys_prod": {"data_scientist", "approver"}, "score": {"analyst", "data_scientist"}, "score_batch": {"analyst", "data_scientist"}, "pipeline": {"data_scientist"},
     "compare": {"data_scientist"}, "promote": {"data_scientist"}, "approve": {"approver"}, "approve_exception": {"approver", "project_manager"},
 }  # fmt: skip
