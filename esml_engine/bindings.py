@@ -42,6 +42,8 @@ ACTS = {
     "deploy": "esml_engine.serving.acts:Deploy",
     "undeploy": "esml_engine.serving.acts:Undeploy",
     "keys": "esml_engine.serving.acts:Keys",
+    "save_view": "esml_engine.scored.acts:SaveView",
+    "drop_view": "esml_engine.scored.acts:DropView",
     "score": "esml_engine.serving.scoring:Score",
     "score_batch": "esml_engine.serving.scoring:ScoreBatch",
     "compare": "esml_engine.promotion.acts:Compare",

@@ -159,6 +159,20 @@ class Scored:
 
         return scored(self.model.site, self.model.ref, self.model.env_name, self._filter(), out)
 
+    def profile(self) -> list[dict[str, Any]]:
+        """What each column holds over all matching rows: `[{"name", "type", "rows", "nulls", "distinct", "min", …}]`."""
+        from esml_engine.scored import query, reads
+
+        source = reads.source(self.model.site, self.model.ref, self.model.env_name)
+        return query.profile(source, self._filter())
+
+    def histogram(self, column: str, bins: int = 20) -> dict[str, Any]:
+        """How one column's values are spread over all matching rows."""
+        from esml_engine.scored import query, reads
+
+        source = reads.source(self.model.site, self.model.ref, self.model.env_name)
+        return query.histogram(source, self._filter(), column, bins)
+
     def to_pandas(self) -> pd.DataFrame:
         """All matching rows."""
         import pandas as pd

@@ -32,15 +32,17 @@ def show() -> None:
     if asked and asked not in names:
         gone("Table", asked)
         return
-    name = pick("Table", names, "table", view.in_words, default="gold" if "gold" in names else names[0])
-    table = choice.model.table(name)
-    versions = table.versions()
+    with st.container(horizontal=True, vertical_alignment="bottom"):
+        name = pick("Table", names, "table", view.in_words, default="gold" if "gold" in names else names[0])
+        table = choice.model.table(name)
+        versions = table.versions()
+        numbers = [x["version"] for x in versions]
+        v = _number("v", numbers) if versions else None
+        if v is not None:
+            v = pick("Version", numbers, "v", lambda n: f"v{n}", default=numbers[0], width=120)
     if not versions:
         nothing_yet(f"{view.in_words(name)} has no version in {choice.env} yet.", "Refine to make it.")
         st.page_link(page_file("lake"), label="Go to the lake", icon=":material/waves:")
-        return
-    numbers = [v["version"] for v in versions]
-    v = _number("v", numbers, numbers[0])
     if v is None:
         return
     now = next(x for x in versions if x["version"] == v)
@@ -48,11 +50,11 @@ def show() -> None:
     _tabs(choice, table, now, versions)
 
 
-def _number(key: str, numbers: list[int], default: int) -> int | None:
+def _number(key: str, numbers: list[int]) -> int | None:
     """A version from the address; one that is gone is said to be, and None."""
     asked = st.query_params.get(key)
     if asked is None:
-        return default
+        return numbers[0]
     if asked.isdigit() and int(asked) in numbers:
         return int(asked)
     st.warning(
@@ -66,20 +68,20 @@ def _head(choice: Choice, name: str, now: dict[str, Any], versions: list[dict[st
     age = view.version_rows([now], dt.datetime.now(dt.UTC))[0]
     line = view.time_line(versions)
     change = next(x["change"] for x in line if x["version"] == now["version"])
-    st.caption(f"{view.in_words(name)} of {choice.ref} in {choice.env} · {as_of()}")
+    made = f" · made from {age['Made from']}" if age["Made from"] else ""
+    st.caption(f"{view.in_words(name)} of {choice.ref} in {choice.env}{made} · by {age['By'] or 'another engine'} · {as_of()}")  # fmt: skip
     left, right = st.columns([3, 2], gap="large")
     with left, st.grid(4, min_column_width=120):
-        current = (
-            "current" if now["version"] == versions[0]["version"] else f"current is v{versions[0]['version']}"
-        )
-        st.metric("Version", f"v{now['version']}", current, delta_color="off", delta_arrow="off")
-        st.metric("Rows", f"{now['rows']:,}", "first version" if change is None else f"{change:+,} against the one before", delta_color="off", delta_arrow="off")  # fmt: skip
-        st.metric("Age", age["Age"], age["Made from"] and f"from {age['Made from']}", delta_color="off", delta_arrow="off")  # fmt: skip
-        st.metric("Expectations", age["Checks"], f"{now['bytes'] / 1e6:,.1f} MB", delta_color="off", delta_arrow="off")  # fmt: skip
+        current = now["version"] == versions[0]["version"]
+        for label, value, note in (
+            ("Version", f"v{now['version']}", "current" if current else f"now v{versions[0]['version']}"),
+            ("Rows", f"{now['rows']:,}", "the first" if change is None else f"{change:+,} rows"),
+            ("Age", age["Age"], f"{now['bytes'] / 1e6:,.2f} MB"),
+            ("Expectations", *view.checks_figure(now["quality"])),
+        ):
+            st.metric(label, value, note, delta_color="off", delta_arrow="off")
     with right:
         st.altair_chart(charts.versions(line, now["version"]))
-    with st.container(horizontal=True, vertical_alignment="bottom"):
-        pick("Version", [x["version"] for x in versions], "v", lambda n: f"v{n}", default=versions[0]["version"])  # fmt: skip
 
 
 def _tabs(choice: Choice, table: Table, now: dict[str, Any], versions: list[dict[str, Any]]) -> None:
@@ -120,7 +122,7 @@ def _changes(table: Table, v: int, numbers: list[int]) -> None:
         nothing_yet("There is one version only.", "What changed can be said from the second on.")
         return
     before = next((n for n in others if n < v), others[0])
-    if _number("vs", numbers, before) is None:
+    if _number("vs", others) is None:
         return
     vs = pick("against", others, "vs", lambda n: f"v{n}", default=before)
     said = table.diff(*sorted((v, vs)))

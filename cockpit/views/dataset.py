@@ -96,6 +96,15 @@ def checks_in_short(quality: Sequence[Mapping[str, Any]]) -> str:
     return f"! {bad} of {len(judged)} not met" if bad else f"✓ {len(judged)} of {len(judged)}"
 
 
+def checks_figure(quality: Sequence[Mapping[str, Any]]) -> tuple[str, str]:
+    """(`3 of 4`, `1 not met`) for the figure on top."""
+    judged = [q for q in quality if q.get("passed") is not None]
+    met = sum(bool(q["passed"]) for q in judged)
+    if not judged:
+        return "none", "declared for it"
+    return f"{met} of {len(judged)}", "all met" if met == len(judged) else f"{len(judged) - met} not met"
+
+
 def checks(quality: Sequence[Mapping[str, Any]]) -> list[dict[str, str]]:
     """Each expectation of a version with its result; those that were not met first."""
     ranked = sorted(quality, key=lambda q: (q.get("passed") is not False, q.get("column") or ""))

@@ -30,13 +30,13 @@ class Card:
 def card(s: Served, month: Mapping[str, Any], now: dt.datetime) -> Card:
     """From an endpoint's facts and the predicted cost of its month."""
     state, icon, color = _state(s, now)
-    f = s.figures
-    answered = plural(f.requests, "call") if f else NOT_MEASURED
+    f = s.counts
+    p50 = f.quantile(0.5)
     figures = (
         ("Calls, 7 days", f"{s.calls_7_days:,}", f"last {ago(s.last_call, now)} ago".replace("just now ago", "just now") if s.last_call else "none kept yet"),
-        ("p95 of an answer", duration_ms(f.p95) if f else NOT_MEASURED, f"p50 {duration_ms(f.p50)} · since its start" if f and f.p50 is not None else "no call since its start" if f else "it does not run"),
-        ("Errors", f"{f.errors:,}" if f else NOT_MEASURED, f"of {answered} since its start" if f else "it does not run"),
-        ("Costs a month", money(month["p50"], month["currency"]) if s.version is not None else money(0, month["currency"]), month["basis"] if s.version is not None else "nothing is up"),
+        ("p95 of an answer", duration_ms(f.quantile(0.95)), f"p50 {duration_ms(p50)} · all calls" if p50 is not None else "no call yet"),
+        ("Errors", f"{f.of(500, 599):,}", f"of {plural(f.requests, 'call')} · {f.of(400, 499):,} refused"),
+        ("Costs a month", money(month["p50"] if s.version is not None else 0, month["currency"]), month["basis"] if s.version is not None else "nothing is up"),
     )  # fmt: skip
     title = f"v{s.version} · 100 % of traffic" if s.version is not None else "Nothing is deployed"
     beside = f" · v{s.previous} stands beside it" if s.previous is not None else ""
@@ -55,8 +55,8 @@ def _state(s: Served, now: dt.datetime) -> tuple[str, str, str]:
     days = idle_days(s, now)
     if days >= IDLE_DAYS:
         return f"idle for {days} days", "bedtime", "orange"
-    if s.figures and s.figures.errors:
-        return f"answers · {plural(s.figures.errors, 'error')}", "warning", "orange"
+    if s.counts.of(500, 599):
+        return f"answers · {plural(s.counts.of(500, 599), 'error')}", "warning", "orange"
     return "answers", "check_circle", "green"
 
 

@@ -52,6 +52,8 @@ RULES: dict[str, frozenset[str]] = {
     "rollback_prod": frozenset({_AP}),
     "keys": frozenset({_DS}),
     "keys_prod": frozenset({_DS, _AP}),
+    "save_view": frozenset({_AN, _DS}),
+    "drop_view": frozenset({_AN, _DS}),
     "score": frozenset({_AN, _DS}),
     "score_batch": frozenset({_AN, _DS}),
     "new_model": frozenset({_DE, _DS, _PM}),

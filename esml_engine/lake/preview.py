@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import uuid
 from typing import Any
 
 import duckdb
@@ -101,13 +102,17 @@ _FIGURES = {"mean": "avg", "std": "std", "q25": "q25", "median": "q50", "q75": "
 
 def summarized(con: duckdb.DuckDBPyConnection, rows: duckdb.DuckDBPyRelation) -> list[dict[str, Any]]:
     """`profile` of any relation, by DuckDB's SUMMARIZE in one pass."""
-    rows.create_view("summarized_rows", replace=True)
-    found = con.execute("SUMMARIZE summarized_rows")
-    at = {d[0]: n for n, d in enumerate(found.description)}
-    lines = found.fetchall()
-    # its share of nulls is rounded to two digits: count them
-    counted = ", ".join(f"count({_name(r[at['column_name']])})" for r in lines)
-    filled = con.execute(f"SELECT {counted} FROM summarized_rows").fetchone() or ()
+    view = f"summarized_{uuid.uuid4().hex}"  # cursors of one connection share its views
+    rows.create_view(view)
+    try:
+        found = con.execute(f"SUMMARIZE {view}")
+        at = {d[0]: n for n, d in enumerate(found.description)}
+        lines = found.fetchall()
+        # its share of nulls is rounded to two digits: count them
+        counted = ", ".join(f"count({_name(r[at['column_name']])})" for r in lines)
+        filled = con.execute(f"SELECT {counted} FROM {view}").fetchone() or ()
+    finally:
+        con.execute(f"DROP VIEW IF EXISTS {view}")
     out = []
     for r, have in zip(lines, filled, strict=True):
         count = int(r[at["count"]])

@@ -102,6 +102,8 @@ def test_each_command_that_changes_takes_the_four_options() -> None:
         "member add",
         "member remove",
         "catalogue rebuild",
+        "view save",
+        "view drop",
     }
     for name in changing:
         first, _, second = name.partition(" ")
@@ -114,6 +116,8 @@ def test_each_command_that_changes_takes_the_four_options() -> None:
 def calls() -> list[Call]:
     o = "p1/m1"
     return [
+        Call("save_view", o, "dev", {"name": "v"}),
+        Call("drop_view", o, "dev", {"name": "v"}),
         Call("set", "estate", "", {"key": "policy.max_cost_run", "value": "1"}),
         Call("set", "p1", "", {"key": "budget.month", "value": "1"}),
         Call("member_add", "p1", "", {"actor": "x", "role": "reader"}),
@@ -158,7 +162,7 @@ TABLE = {
     "new_model": {"data_engineer", "data_scientist", "project_manager"}, "ingest": {"data_engineer", "steward"}, "catalogue_rebuild": set(), "refine": {"data_engineer", "steward"},
     "refine_gold": {"data_engineer", "data_scientist", "steward"}, "split": {"data_engineer", "data_scientist", "steward"}, "train": {"data_scientist"}, "register": {"data_scientist"},
     "rollback": {"data_scientist", "approver"}, "rollback_prod": {"approver"}, "deploy": {"data_scientist"}, "deploy_prod": {"data_scientist", "approver"}, "keys": {"data_scientist"}, "undeploy": {"data_scientist"}, "undeploy_prod": {"data_scientist", "approver"},
-    "keys_prod": {"data_scientist", "approver"}, "score": {"analyst", "data_scientist"}, "score_batch": {"analyst", "data_scientist"}, "pipeline": {"data_scientist"},
+    "keys_prod": {"data_scientist", "approver"}, "score": {"analyst", "data_scientist"}, "score_batch": {"analyst", "data_scientist"}, "save_view": {"analyst", "data_scientist"}, "drop_view": {"analyst", "data_scientist"}, "pipeline": {"data_scientist"},
     "compare": {"data_scientist"}, "promote": {"data_scientist"}, "approve": {"approver"}, "approve_exception": {"approver", "project_manager"},
 }  # fmt: skip
 
