@@ -112,6 +112,9 @@ class LocalPlatform:
     def get_secret(self, name: str) -> str | None:
         return self.secrets.get(name)
 
+    def secret_names(self) -> list[str]:
+        return self.secrets.names()
+
     def prices(self) -> dict[str, float]:
         return {}
 
