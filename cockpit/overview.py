@@ -38,12 +38,15 @@ class Overview:
     projects: dict[str, view.Owner]
     read: dt.datetime
     currency: str
+    environments: tuple[str, ...]
     _frames: dict[str, pd.DataFrame] = field(default_factory=dict)
 
     def frame(self, lens: str) -> pd.DataFrame:
         """The whole list through a lens, in the order of `rows`; made once."""
         if lens not in self._frames:
-            seen = lenses.Seen(self.facts, self.budgets, self.projects, self.currency, self.read)
+            seen = lenses.Seen(
+                self.facts, self.budgets, self.projects, self.currency, self.read, self.environments
+            )
             self._frames[lens] = pd.DataFrame([lenses.LENSES[lens](r, seen) for r in self.rows])
         return self._frames[lens]
 
@@ -65,7 +68,7 @@ def read(estate: Estate) -> Overview:
     total = {k: sum(b[k] for b in spent.values()) for k in ("spent", "budget", "month_end")}
     kinds, stages = view.counts(rows)
     return Overview(
-        statuses, facts, spent, rows, view.figures(rows, facts, total | {"currency": currency}, now.date()), kinds, stages, owners, now, currency
+        statuses, facts, spent, rows, view.figures(rows, facts, total | {"currency": currency}, now.date()), kinds, stages, owners, now, currency, estate.environments
     )  # fmt: skip
 
 

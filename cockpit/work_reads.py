@@ -9,6 +9,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from cockpit.views.work import Money
+from esml_engine.clock import now as now_text
 from esml_engine.costs.records import month_end, month_start
 from esml_engine.door import access
 from esml_engine.door.facts import Call
@@ -37,3 +38,15 @@ def forecast(estate: Estate, projects: list[str], since: dt.datetime, currency: 
     days = calendar.monthrange(since.year, since.month)[1]
     gone = max(1.0, since.day - 1 + since.hour / 24)
     return Money(before / gone * days, month_end(now), currency)
+
+
+def open_requests(estate: Estate) -> int:
+    """How many requests wait that this person may see."""
+    q = t.requests
+    rows = sa.select(q.c.object).where(q.c.state == "waiting", q.c.expires >= now_text())
+    with estate.site.store.read() as c:
+        objects = list(c.execute(rows).scalars())
+    if not objects:
+        return 0
+    seen = {str(r) for r in estate.visible()}
+    return sum(o in seen for o in objects)

@@ -9,7 +9,7 @@ from typing import Any
 
 from cockpit.evidence import Evidence
 from cockpit.views.estate import Owner, Row
-from cockpit.words import NOT_MEASURED, ago, money, plural, share
+from cockpit.words import NOT_MEASURED, NOT_SET_UP, ago, money, plural, share
 from esml_engine.refs import ENVIRONMENTS
 
 IDLE_DAYS = 7
@@ -24,6 +24,7 @@ class Seen:
     projects: dict[str, Owner]
     currency: str
     now: dt.datetime
+    environments: tuple[str, ...]
 
 
 def _head(r: Row) -> dict[str, Any]:
@@ -33,7 +34,7 @@ def _head(r: Row) -> dict[str, Any]:
 def progress(r: Row, s: Seen) -> dict[str, Any]:
     """How far, whose turn, champions."""
     return {
-        **_head(r), "progress": r.progress, "Since": r.age, "Whose turn": r.turn, "Metric": r.metric, **{e: r.champions[e] for e in ("dev", "test", "prod")},
+        **_head(r), "progress": r.progress, "Since": r.age, "Whose turn": r.turn, "Metric": r.metric, **{e: r.champions[e] if e in s.environments else NOT_SET_UP for e in ENVIRONMENTS},
         "Next run": r.next_text,
     }  # fmt: skip
 

@@ -154,6 +154,8 @@ def events(
             "result": r["result"],
             "run": r["run"],
             "detail": r["detail"],
+            "prev": r["prev"],
+            "hash": r["hash"],
         }
         for r in keep
     ]
