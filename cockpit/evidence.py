@@ -40,6 +40,7 @@ class Evidence:
     failed: dict[str, int] = field(default_factory=lambda: defaultdict(int))  # runs since `week`
     spent: dict[str, float] = field(default_factory=lambda: defaultdict(float))  # since `month`
     asked: dict[str, int] = field(default_factory=lambda: defaultdict(int))  # requests that wait
+    asked_since: dict[str, str] = field(default_factory=dict)  # the oldest of them
     exceptions: dict[str, tuple[float, str]] = field(default_factory=dict)  # amount, until
     evidence: dict[Place, str] = field(default_factory=dict)  # the newest pack
     crowned: dict[Place, str] = field(default_factory=dict)  # champion since
@@ -221,10 +222,11 @@ def _money(c: sa.Connection, ours: Any, month: str, out: Evidence) -> None:
 
 def _governance(c: sa.Connection, ours: Any, out: Evidence) -> None:
     q, x, e, k, h = t.requests, t.exceptions, t.evidence, t.champions, t.champion_history
-    waits = sa.select(q.c.object, sa.func.count()).where(
+    waits = sa.select(q.c.object, sa.func.count(), sa.func.min(q.c.at)).where(
         ours(q.c.object), q.c.state == "waiting", q.c.expires >= now_text()
     )
-    out.asked.update({o: int(n) for o, n in c.execute(waits.group_by(q.c.object))})
+    for object_, n, oldest in c.execute(waits.group_by(q.c.object)):
+        out.asked[object_], out.asked_since[object_] = int(n), oldest
     for object_, amount, until in c.execute(
         sa.select(x.c.object, x.c.amount, x.c.until).where(ours(x.c.object), x.c.until >= now_text())
     ):
@@ -276,14 +278,19 @@ def predictions(
     for ref, name in zip(refs, names, strict=True):
         max_cost_run, node = limits(ref)
         price = price_of(listed, prices, node)
-        said = {}
+        said, times = {}, {}
         for act in acts.get(name, ()) if acts is not None else ("refine", "train"):
             history = past.get((name, act), [])[-HISTORY:]
             bound = 5 * step if act == "refine" else settings.profile(ref, env).seconds + OVERHEAD_SECONDS
             size = rows.get(name, 0.0) if act == "train" else 0.0
             found = predict_seconds(history, size or (history[-1].size if history else 0.0), bound)
             said[act] = money(found, 1, price, currency)
-        out[name] = {"predicted": said, "policy": {"limits": {"max_cost_run": max_cost_run}}}
+            times[act] = {"p50": found.p50, "p90": found.p90, "basis": found.basis}
+        out[name] = {
+            "predicted": said,
+            "seconds": times,
+            "policy": {"limits": {"max_cost_run": max_cost_run}},
+        }
     return out
 
 

@@ -15,24 +15,26 @@ def columns(lens: str, environments: tuple[str, ...]) -> dict[str, Any]:
     """How each column of a lens is shown."""
     text = st.column_config.TextColumn
     out: dict[str, Any] = {
-        "Needs attention": text(width=170, help="The worst open need; the list is sorted by it."),
+        "Needs attention": text(width=155, help="The worst open need; the list is sorted by it."),
         "progress": st.column_config.ProgressColumn(
             "IN → prod",
             min_value=0.0,
             max_value=1.0,
             format=" ",
-            width="small",
+            width=62,
             help="How far the model is, from evidence.",
         ),
-        "Since": text(help="How long it has been in this stage."),
+        "Stage": text(help="How far it is, and for how long it has been there."),
+        "Metric": text(width=58),
         "Whose turn": text(help="The role that makes the next step."),
         **{
-            e: text(width=84, help=f"Champion in {e}: version and metric on gold_test.")
+            e: text(width=80, help=f"Champion in {e}: version and metric on gold_test.")
             for e in ("dev", "test", "prod")
         },
         "Next run": text(
             "Next run, p50",
             alignment="right",
+            width=92,
             help="Predicted cost of the next run in the first environment; ≤ marks an upper bound (no run yet).",
         ),
         "p90": text(

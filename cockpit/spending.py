@@ -41,12 +41,14 @@ class Ask:
 def upcoming(a: Ask) -> None:
     """The next run of each model."""
     if not a.runs:
-        nothing_yet("No refinement or training is due.", "They are when files wait or gold is newer than the model. Any run is priced under *What if*.")  # fmt: skip
+        nothing_yet("No model yet.", "The next run of each is priced here.")
         return
     frame = pd.DataFrame(runs_table(a.runs))
     frame.insert(0, "Project", [r["model"].split("/")[0] for r in a.runs])
     st.dataframe(frame, hide_index=True, height="content" if len(frame) <= 12 else 420, row_height=34)
-    st.caption(f"The next refinement or training of each model, in {a.first}, dearest first.")
+    st.caption(
+        f"The next run of each model in {a.first}: those that are due first, then the dearest. Any other run is priced under *What if*."
+    )
 
 
 def _seed(asked: Asked) -> None:

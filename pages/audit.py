@@ -51,7 +51,7 @@ def show() -> None:
     if not events:
         nothing_yet("No event matches.", "Take a filter away.")
         return
-    st.dataframe(pd.DataFrame(view.table(events, when)), hide_index=True, placeholder="", height=540, row_height=34)  # fmt: skip
+    st.dataframe(pd.DataFrame(view.table(events, when)), hide_index=True, placeholder="", height=540, row_height=34, column_config=view.COLUMNS)  # fmt: skip
 
 
 def _chain(whole: bool) -> None:

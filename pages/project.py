@@ -39,7 +39,7 @@ def show() -> None:
     statuses = [s for s in seen.statuses if s["model"].split("/")[0] == project]
     tracks = view.tracks(statuses, seen.rows, estate.environments)
     env = estate.environments[0]
-    runs = view.next_runs(statuses, predictions(site, [ModelRef.parse(s["model"]) for s in statuses], env), env)  # fmt: skip
+    runs = view.next_runs(statuses, predictions(site, [ModelRef.parse(s["model"]) for s in statuses], env), seen.facts.waiting, env)  # fmt: skip
     st.title(project)
     st.caption(f"team {settings.team} · owner {settings.owner or 'nobody named'} · risk {settings.risk} · {plural(len(statuses), 'model')} · {as_of()}")  # fmt: skip
     if not tracks:
@@ -55,7 +55,7 @@ def show() -> None:
     by_day = spent_by(site, "day", since=month_start(), project=project)
     series = [by_day.get(d, 0.0) for d in days(today.replace(day=1), today)]
     with st.grid(4, min_column_width=170, gap="small"):
-        for f in view.figures(tracks, seen.budgets[project], [r for r in runs if r["due"]], seen.currency, series):  # fmt: skip
+        for f in view.figures(tracks, seen.budgets[project], runs, seen.currency, series):  # fmt: skip
             st.metric(f.label, f.text, f.note, delta_color=f.tone, delta_arrow=f.arrow, border=True, help=f.help or None)  # fmt: skip
     for t in tracks[:_SHOWN]:
         _track(t)

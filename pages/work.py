@@ -15,7 +15,7 @@ from cockpit.places import page as page_file
 from cockpit.reads import crowned, roles_on
 from cockpit.views import work
 from cockpit.visits import last_visit
-from cockpit.words import plural, role
+from cockpit.words import ago, plural, role
 from cockpit.work_reads import forecast, may_decide
 from esml_engine.estate import Estate
 
@@ -68,7 +68,7 @@ def _since(
     st.subheader(heading)
     money = forecast(estate, list(seen.projects), since, seen.currency)
     for c in work.changes(crowned(estate), runs, seen.facts.late, money, since):
-        st.markdown(f":material/{c.icon}: {c.text}" + (f" :gray[· {when(c.at)}]" if c.at else ""))
+        st.markdown(f":material/{c.icon}: {c.text}" + (f" :gray[· {ago(c.at)}]" if c.at else ""))
 
 
 def _requests(estate: Estate, title: str, found: list[dict[str, Any]], now: dt.datetime) -> None:

@@ -14,14 +14,20 @@ from cockpit.views.lenses import safe
 
 # key in the address, label, icon, width
 FIELDS = (
-    ("from", "From (YYYY-MM-DD)", "event", 165),
-    ("to", "To, that day too", "event", 165),
+    ("from", "From (YYYY-MM-DD)", "event", 155),
+    ("to", "To, that day too", "event", 150),
     ("actor", "Actor", "person", 165),
-    ("act", "Act", "bolt", 130),
-    ("object", "Project or model", "deployed_code", 200),
-    ("result", "Result", "flag", 130),
+    ("act", "Act", "bolt", 120),
+    ("object", "Project or model", "deployed_code", 190),
+    ("result", "Result", "flag", 120),
 )
-_SIGNS = {"done": "✓", "started": "▶", "refused": "⊘", "failed": "✕", "waiting": "⧗", "cancelled": "⊘", "joined": "＝", "nothing to do": "–"}  # fmt: skip
+COLUMNS = {
+    "n": {"width": 55},
+    "Env": {"width": 50},
+    "Why, or with what": {"width": 240},
+    "Run": {"width": 160},
+}
+_SIGNS = {"done": "✓", "started": "▶", "refused": "⊘", "failed": "✕", "waiting": "‖", "promoted": "↑", "cancelled": "⊘", "joined": "＝", "nothing to do": "–"}  # fmt: skip
 _COLUMNS = ("n", "at", "actor", "as", "act", "object", "env", "result", "run", "detail", "prev", "hash")
 
 
@@ -39,8 +45,8 @@ def table(events: list[dict[str, Any]], when: Callable[[str], str]) -> list[dict
     """One line an event; `when` writes a time in the viewer's zone."""
     return [
         {
-            "n": e["n"], "When": when(e["at"]), "Who": e["as"] or e["actor"], "Act": e["act"].replace("_", " "), "Object": e["object"], "Env": e["env"] or "",
-            "Result": f"{_SIGNS.get(e['result'], '·')} {e['result']}", "Why, or with what": why(e), "Run": e["run"] or "", "Signed in": e["actor"],
+            "n": e["n"], "When": when(e["at"]), "Who": f"{e['as']} ({e['actor']})" if e["as"] and e["as"] != e["actor"] else e["actor"], "Act": e["act"].replace("_", " "), "Object": e["object"], "Env": e["env"] or "",
+            "Result": f"{_SIGNS.get(e['result'], '·')} {e['result']}", "Why, or with what": why(e), "Run": e["run"] or "",
         }
         for e in events
     ]  # fmt: skip

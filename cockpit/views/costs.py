@@ -27,6 +27,7 @@ class Period:
     first: dt.date
     end: dt.date
     label: str
+    short: str
     before: tuple[dt.date, dt.date]
     current: bool = True  # it reaches until now
 
@@ -38,12 +39,16 @@ def period(key: str, today: dt.date) -> Period:
     tomorrow = today + dt.timedelta(days=1)
     if key == "last":
         earlier = (last - dt.timedelta(days=1)).replace(day=1)
-        return Period(last, start, f"{last:%B %Y}", (earlier, last), False)
+        return Period(last, start, f"{last:%B %Y}", "last month", (earlier, last), False)
     if key == "90":
         first = today - dt.timedelta(days=89)
-        return Period(first, tomorrow, "the last 90 days", (first - dt.timedelta(days=90), first))
+        return Period(
+            first, tomorrow, "the last 90 days", "in 90 days", (first - dt.timedelta(days=90), first)
+        )
     gone = min((tomorrow - start).days, calendar.monthrange(last.year, last.month)[1])
-    return Period(start, tomorrow, f"{start:%B %Y}, so far", (last, last + dt.timedelta(days=gone)))
+    return Period(
+        start, tomorrow, f"{start:%B %Y} so far", "this month", (last, last + dt.timedelta(days=gone))
+    )
 
 
 def figures(
@@ -52,16 +57,16 @@ def figures(
     """Five cards: spent, month end, the next runs, how predictions did stands below, endpoints."""
     all_days = days(p.first, p.end - dt.timedelta(days=1))
     series = tuple(by_day.get(d, 0.0) for d in all_days)
-    change = "nothing in the period before" if not before else f"{spent / before - 1:+.0%} against {money(before, currency)} in the period before"  # fmt: skip
+    change = "nothing the period before" if not before else f"{spent / before - 1:+.0%} on {money(before, currency)} before"  # fmt: skip
     over = budget > 0 and month_end > budget
     p50, p90 = (sum(r["cost"][k] for r in next_runs) for k in ("p50", "p90"))
     bounds = sum(is_bound(r["cost"]["basis"]) for r in next_runs)
     quiet = [e for e in idle if e.idle]
     return [
-        Figure(f"Spent, {p.label}", money(spent, currency), change, series=series, chart="bar", help="Metered cost of all runs, by day (UTC)."),
-        Figure("Spent against budget", share(month_spent, budget) if budget else "no budget set", f"{money(month_spent, currency)} of {money(budget, currency)} this month" if budget else "set one below", help="Metered this month; the budget is the project's, or the sum over projects."),
+        Figure(f"Spent {p.short}", money(spent, currency), change, series=series, chart="bar", help=f"Metered cost of all runs, {p.label}, by day (UTC), against the same time before."),
+        Figure("Spent against budget", share(month_spent, budget) if budget else "no budget set", f"of {money(budget, currency)} a month" if budget else "set one below", help="Metered this month; the budget is the project's, or the sum over projects."),
         Figure("Month end, forecast", money(month_end, currency), f"{share(month_end, budget)} of budget" if budget else "no budget set", "inverse" if over else "off", "up" if over else "off", tuple(accumulate(series)) if p.current else (), "area", "Straight line from the days gone of this month."),
-        Figure("Next runs together", money(p50, currency), f"p90 {money(p90, currency)} · {plural(len(next_runs), 'run')}" + (f", {bounds} of them an upper bound" if bounds else ""), help="Predicted cost of the next run of each model."),
+        Figure("Next run of each model", money(p50, currency), f"p90 {money(p90, currency)} · {plural(len(next_runs), 'run')}", help=f"Predicted cost of the next run of each model; {bounds} of {len(next_runs)} are upper bounds: no run yet."),
         Figure("Idle endpoints", f"{len(quiet)} of {len(idle)}", f"{money(sum(e.month for e in quiet), currency)} a month for nothing" if quiet else f"all {len(idle)} cost {money(sum(e.month for e in idle), currency)} a month" if idle else "nothing is deployed", "inverse" if quiet else "off", help="Endpoints without a call for seven days."),
     ]  # fmt: skip
 

@@ -100,7 +100,7 @@ def needs_of(
     if " failed in " in blocked:
         out.append(Need("failed", "Failed: " + blocked.split(":")[0].replace(" failed in ", " in ")))
     elif e.asked.get(model, 0):
-        out.append(Need("approval", blocked or f"{plural(e.asked[model], 'request')} open"))
+        out.append(Need("approval", f"Approval waits, {ago(e.asked_since.get(model), now) or 'just now'}"))
     elif blocked:
         out.append(Need("nodata", "No IN file yet" if "no IN file" in blocked else blocked))
     act = status["next"] if status["next"] in ("refine", "train") else None
@@ -143,6 +143,19 @@ def champion_text(its: dict[str, Any] | None) -> str:
     return f"v{its['champion']}" + (f" · {value(its['value'])}" if its["value"] is not None else "")
 
 
+_TURNS = {"waiting": "data_engineer", "late": "data_engineer", "quality": "data_engineer", "nodata": "data_engineer", "serving": "data_scientist", "policy": "project_manager", "budget": "project_manager"}  # fmt: skip
+
+
+def _whose(status: dict[str, Any], needs: tuple[Need, ...]) -> str:
+    """Whose turn a need makes it, where the stage alone says nobody's."""
+    if not needs:
+        return ""
+    if needs[0].kind == "failed":
+        refined = (status["blocked_by"] or "").split(" ")[0] in ("refine", "split", "ingest")
+        return role("data_engineer" if refined else "data_scientist")
+    return role(_TURNS.get(needs[0].kind))
+
+
 def next_act(status: dict[str, Any]) -> str:
     """What the model's next run does, of the two that a price is predicted for."""
     if status["next"] in ("refine", "train"):
@@ -172,7 +185,7 @@ def _row(
     bound = bool(p) and is_bound(p["basis"]) if p else False
     names = [its["metric"] for its in s["environments"].values() if its["metric"]]
     return Row(
-        model=s["model"], needs=needs, stage=s["stage"], progress=min(1.0, STAGES.index(s["stage"]) / STAGES.index(goal)), since=s["since"] or "", age=ago(s["since"], now), turn=role(s["turn"]),
+        model=s["model"], needs=needs, stage=s["stage"], progress=min(1.0, STAGES.index(s["stage"]) / STAGES.index(goal)), since=s["since"] or "", age=ago(s["since"], now), turn=role(s["turn"]) or _whose(s, needs),
         metric=metric(names[0]) if names else "", champions={env: champion_text(s["environments"].get(env)) for env in ("dev", "test", "prod")},
         next_p50=None if p is None else p["p50"], next_text="" if p is None else ("≤ " if bound else "") + money(p["p50"], p["currency"]), running=e.open_runs.get(s["model"], 0),
         act=act, next_p90_text="" if p is None else ("≤ " if bound else "") + money(p["p90"], p["currency"]), fresh=s["fresh"] or "", spent=e.spent.get(s["model"], 0.0),

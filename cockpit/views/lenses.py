@@ -34,7 +34,7 @@ def _head(r: Row) -> dict[str, Any]:
 def progress(r: Row, s: Seen) -> dict[str, Any]:
     """How far, whose turn, champions."""
     return {
-        **_head(r), "progress": r.progress, "Since": r.age, "Whose turn": r.turn, "Metric": r.metric, **{e: r.champions[e] if e in s.environments else NOT_SET_UP for e in ENVIRONMENTS},
+        **_head(r), "Stage": f"{r.stage} · {r.age}" if r.age else r.stage, "progress": r.progress, "Whose turn": r.turn, "Metric": r.metric, **{e: r.champions[e] if e in s.environments else NOT_SET_UP for e in ENVIRONMENTS},
         "Next run": r.next_text,
     }  # fmt: skip
 

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from cockpit.views.estate import RANK, Figure, Row
+from cockpit.views.estate import RANK, Figure, Row, next_act
 from cockpit.words import ago, duration, is_bound, money, plural, predicted_cost, role, share
 from esml_engine.refs import STAGES
 
@@ -33,6 +34,7 @@ class Track:
     act: str
     query: dict[str, str]
     rank: tuple[int, str]
+    short: str  # the need in a few words
 
 
 _PAGES = {"ingest": "lake", "refine": "lake", "split": "lake", "promote": "promotion", "approve": "approvals"}
@@ -65,7 +67,7 @@ def _track(s: dict[str, Any], row: Row, environments: tuple[str, ...]) -> Track:
             else "later"
         )
         steps.append(Step(NAMES[stage], state))
-    whose = f" Whose turn: **{role(s['turn'])}**." if s["turn"] else ""
+    whose = f" Whose turn: **{row.turn}**." if row.turn else ""
     since = f"{NAMES.get(s['stage'], 'new')} since {ago(s['since'])}" if s["since"] else "new"
     if blocked:
         said = f"**Blocked:** {s['blocked_by']}.{whose}"
@@ -101,6 +103,7 @@ def _track(s: dict[str, Any], row: Row, environments: tuple[str, ...]) -> Track:
         s["next"] or "",
         query,
         (rank, model),
+        f"{row.attention or 'blocked'}.{whose}",
     )
 
 
@@ -124,7 +127,7 @@ def headline(found: list[Track]) -> str:
         return f"**Nothing is blocked.** {plural(len(found), 'model')}, each where it shall be or on its way."
     first = needy[0]
     verb = "needs" if len(needy) == 1 else "need"
-    return f"**{len(needy)} of {plural(len(found), 'model')} {verb} somebody.** First: *{first.model}*. {first.said.split(' :gray[')[0]}"
+    return f"**{len(needy)} of {plural(len(found), 'model')} {verb} somebody.** First: *{first.model}*: {first.short}"
 
 
 def figures(found: list[Track], budget: dict[str, Any], runs: list[dict[str, Any]], currency: str, by_day: list[float]) -> list[Figure]:  # fmt: skip
@@ -138,16 +141,21 @@ def figures(found: list[Track], budget: dict[str, Any], runs: list[dict[str, Any
         Figure("At the end of their way", f"{len(last)} of {len(found)}", f"{plural(sum(t.blocked for t in found), 'model')} blocked or waiting", help="Models in the last stage that they have: prod, or gold for analytics."),
         Figure("Spent this month", money(spent, currency), f"{share(spent, limit)} of {money(limit, currency)}" if limit else "no budget set", series=tuple(by_day), chart="bar", help="Metered cost since the first of the month, UTC, by day."),
         Figure("Month end, forecast", money(end, currency), f"{share(end, limit)} of budget" if limit else "no budget set", "inverse" if over else "off", "up" if over else "off", help="Straight line from the days gone."),
-        Figure("Next runs together", money(p50, currency), f"p90 {money(p90, currency)} · {plural(len(runs), 'run')}" + (f", {bound} upper bound" + ("s" if bound > 1 else "") if bound else ""), help="Predicted cost of the next run of each model, in the first environment."),
+        Figure("Next run of each model", money(p50, currency), f"p90 {money(p90, currency)} · {plural(len(runs), 'run')}" + (f", {bound} upper bound" + ("s" if bound > 1 else "") if bound else ""), help="Predicted cost of the next run of each model, in the first environment."),
     ]  # fmt: skip
 
 
-def next_runs(statuses: list[dict[str, Any]], costs: dict[str, dict[str, Any]], env: str) -> list[dict[str, Any]]:  # fmt: skip
-    """The next run of each model with its predicted cost and time, dearest first."""
+def next_runs(
+    statuses: list[dict[str, Any]], costs: dict[str, dict[str, Any]], waiting: Mapping[str, int], env: str
+) -> list[dict[str, Any]]:
+    """The next run of each model with its predicted cost and time: those that are due first, then the dearest."""
     out = []
     for s in statuses:
-        for act, cost in costs.get(s["model"], {}).get("predicted", {}).items():
-            out.append({"model": s["model"], "act": act, "env": env, "cost": cost, "seconds": cost.get("seconds"), "due": s["next"] == act})  # fmt: skip
+        its = costs.get(s["model"], {})
+        due = "refine" if waiting.get(s["model"]) else s["next"]
+        act = due if due in its.get("predicted", {}) else next_act(s)
+        if cost := its.get("predicted", {}).get(act):
+            out.append({"model": s["model"], "act": act, "env": env, "cost": cost, "seconds": its["seconds"][act], "due": act == due})  # fmt: skip
     return sorted(out, key=lambda r: (not r["due"], -r["cost"]["p90"]))
 
 
@@ -155,7 +163,7 @@ def runs_table(runs: list[dict[str, Any]]) -> list[dict[str, str]]:
     """Next runs as lines."""
     return [
         {
-            "Model": r["model"].split("/")[-1], "Act": r["act"], "Environment": r["env"], "When": "it is the next step" if r["due"] else "when data or settings change",
+            "Model": r["model"].split("/")[-1], "Act": r["act"], "Environment": r["env"], "When": "due now" if r["due"] else "when data or settings change",
             "Predicted time": _time(r["seconds"]), "Predicted cost": predicted_cost(r["cost"]),
         }
         for r in runs

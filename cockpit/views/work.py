@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from cockpit.words import ago, money, plural, role
+from esml_engine.refs import ENVIRONMENTS
 
 
 @dataclass(frozen=True)
@@ -38,8 +39,8 @@ def turns(
     blocked, next_ = [], []
     for s in statuses:
         project, model = s["model"].split("/")
-        if not s["turn"] or not {s["turn"], "admin"} & roles(project):
-            continue
+        if not s["turn"] or s["next"] == "approve" or not {s["turn"], "admin"} & roles(project):
+            continue  # what waits for a decision has a list of its own
         query = {"project": project, "model": model}
         since = f"{s['stage']} since {ago(s['since'], now)}" if s["since"] else "new"
         if s["blocked_by"]:
@@ -116,11 +117,14 @@ def changes(
 ) -> list[Change]:
     """What happened since a moment: champions first, then late data, money, counts of runs."""
     from_ = since.isoformat()
-    new = [k for k in crowned if k["at"] >= from_]
-    out = [
-        Change("upgrade", f"v{k['version']} of **{k['object'].split('/')[-1]}** became champion in {k['env']}", k["at"])
-        for k in new[:most]
-    ]  # fmt: skip
+    new: dict[tuple[str, int], list[dict[str, Any]]] = {}
+    for k in crowned:
+        if k["at"] >= from_:
+            new.setdefault((k["object"], k["version"]), []).append(k)
+    out = []
+    for (object_, version), its in list(new.items())[:most]:
+        envs = " and ".join(e for e in ENVIRONMENTS if e in {k["env"] for k in its})
+        out.append(Change("upgrade", f"v{version} of **{object_.split('/')[-1]}** became champion in {envs}", its[0]["at"]))  # fmt: skip
     if len(new) > most:
         out.append(Change("upgrade", f"and {plural(len(new) - most, 'more champion')}", ""))
     behind = [d for d, at in late.values() if at >= from_]
