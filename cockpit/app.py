@@ -7,6 +7,7 @@ import streamlit as st
 from cockpit import opening, places
 from cockpit.reads import people
 from cockpit.words import tidy
+from cockpit.work_reads import open_requests
 from esml_engine.door.start import local_admin
 from esml_engine.errors import EsmlError
 
@@ -42,6 +43,15 @@ def acting() -> None:
             st.caption(f":material/theater_comedy: You see and do what **{chosen}** may.")
 
 
+def _approvals() -> str:
+    """The page's title with the number of open requests that this person may see."""
+    try:
+        n = open_requests(opening.estate())
+    except EsmlError:
+        return "Approvals"  # the page itself says what failed
+    return f"Approvals ({n})" if n else "Approvals"
+
+
 def main() -> None:
     """Draw the frame, then the page."""
     st.set_page_config(
@@ -58,7 +68,9 @@ def main() -> None:
             ],
             "Govern": [
                 st.Page(places.page("estate"), title="Estate", icon=":material/dashboard:"),
-                st.Page(places.page("approvals"), title="Approvals", icon=":material/approval:"),
+                st.Page(places.page("project"), title="Project", icon=":material/folder_open:"),
+                st.Page(places.page("approvals"), title=_approvals(), icon=":material/approval:"),
+                st.Page(places.page("costs"), title="Costs", icon=":material/payments:"),
                 st.Page(places.page("audit"), title="Audit", icon=":material/history:"),
             ],
             "Refine": [
@@ -72,7 +84,10 @@ def main() -> None:
                 st.Page(places.page("deployments"), title="Deployments", icon=":material/rocket_launch:"),
             ],
             "Use": [st.Page(places.page("scored"), title="Scored data", icon=":material/table_view:")],
-            "Operate": [st.Page(places.page("runs"), title="Runs", icon=":material/play_circle:")],
+            "Operate": [
+                st.Page(places.page("runs"), title="Runs", icon=":material/play_circle:"),
+                st.Page(places.page("settings"), title="Settings", icon=":material/tune:"),
+            ],
         },
         expanded=True,
     )

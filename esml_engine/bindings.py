@@ -32,6 +32,7 @@ ACTS = {
     "member_remove": "esml_engine.door.acts:MemberRemove",
     "new_project": "esml_engine.door.acts:NewProject",
     "new_model": "esml_engine.door.acts:NewModel",
+    "ask_exception": "esml_engine.door.asking:AskException",
     "ingest": "esml_engine.lake.acts:Ingest",
     "catalogue_rebuild": "esml_engine.lake.acts:CatalogueRebuild",
     "refine": "esml_engine.refining.acts:Refine",

@@ -156,6 +156,10 @@ class Model:
         answer = self.env(to)._do("promote", {"source": self.env_name, "version": version}, how)
         return answer if isinstance(answer, Plan) else promoted(answer)
 
+    def ask_exception(self, amount: float, reason: str, days: int = 7, **how: Any) -> Any:
+        """Ask another person to let runs of this model here cost up to `amount`, for so many days; its state is `waiting`."""
+        return self._do("ask_exception", {"amount": float(amount), "reason": reason, "days": int(days)}, how)
+
     def plan_refine(self, **params: Any) -> Plan:
         """The plan of `refine`."""
         return self.refine(**params, dry_run=True)  # type: ignore[no-any-return]

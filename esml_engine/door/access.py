@@ -62,6 +62,7 @@ RULES: dict[str, frozenset[str]] = {
     "promote": frozenset({_DS}),
     "approve": frozenset({_AP}),
     "approve_exception": frozenset({_AP, _PM}),
+    "ask_exception": frozenset({_DE, _DS, _PM}),
     "read_evidence": frozenset({_AP, _DS, _PM}),
     "budget": frozenset({_PM}),
     "member_add": frozenset({_PM}),

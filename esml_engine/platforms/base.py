@@ -200,6 +200,10 @@ class Platform(Files, Protocol):
         """A secret, or None."""
         ...
 
+    def secret_names(self) -> list[str]:
+        """Names of the secrets that are kept, sorted; never a value."""
+        ...
+
     def prices(self, nodes: Sequence[str] = ()) -> dict[str, float]:
         """Price per node hour by node type, where the platform knows better than the estate's list."""
         ...
