@@ -62,36 +62,41 @@ def main() -> None:
         browser = launch(p)
         page = browser.new_page()
         env = {**os.environ, "PYTHONPATH": str(ROOT), "BROWSER": "none"}
-        ours = lambda: until_drawn(
-            page,
-            lambda n: [
-                sys.executable,
-                "-m",
-                "esml_engine.cli",
-                "--estate",
-                str(root),
-                "up",
-                "--port",
-                str(n),
-            ],
-            env,
-        )  # noqa: E731
-        theirs = lambda: until_drawn(
-            page,
-            lambda n: [
-                sys.executable,
-                "-m",
-                "streamlit",
-                "hello",
-                "--server.port",
-                str(n),
-                "--server.headless",
-                "true",
-                "--server.address",
-                "127.0.0.1",
-            ],
-            env,
-        )  # noqa: E731
+
+        def ours():
+            return until_drawn(
+                page,
+                lambda n: [
+                    sys.executable,
+                    "-m",
+                    "esml_engine.cli",
+                    "--estate",
+                    str(root),
+                    "up",
+                    "--port",
+                    str(n),
+                ],
+                env,
+            )
+
+        def theirs():
+            return until_drawn(
+                page,
+                lambda n: [
+                    sys.executable,
+                    "-m",
+                    "streamlit",
+                    "hello",
+                    "--server.port",
+                    str(n),
+                    "--server.headless",
+                    "true",
+                    "--server.address",
+                    "127.0.0.1",
+                ],
+                env,
+            )
+
         a, b = interleaved(ours, theirs, ROUNDS)
         browser.close()
         report("up_to_first_page", a, b, 0.0)
