@@ -73,10 +73,15 @@ def main() -> None:
                 st.Page(places.page("costs"), title="Costs", icon=":material/payments:"),
                 st.Page(places.page("audit"), title="Audit", icon=":material/history:"),
             ],
-            "Refine": [st.Page(places.page("lake"), title="Lake", icon=":material/waves:")],
+            "Refine": [
+                st.Page(places.page("lake"), title="Lake", icon=":material/waves:"),
+                st.Page(places.page("dataset"), title="Dataset", icon=":material/table:"),
+            ],
             "Model": [
                 st.Page(places.page("model"), title="Model", icon=":material/account_tree:"),
+                st.Page(places.page("leaderboard"), title="Leaderboard", icon=":material/leaderboard:"),
                 st.Page(places.page("promotion"), title="Promotion", icon=":material/upgrade:"),
+                st.Page(places.page("deployments"), title="Deployments", icon=":material/rocket_launch:"),
             ],
             "Use": [st.Page(places.page("scored"), title="Scored data", icon=":material/table_view:")],
             "Operate": [

@@ -47,16 +47,19 @@ def distribution(bars: list[dict[str, Any]], metric: str, resamples: int) -> Any
 
 
 def by_day(rows: list[dict[str, Any]]) -> Any:
-    """Rows a UTC day as bars."""
+    """Rows a UTC day as bars; a stretch of days can be drawn to filter by it (parameter `days`)."""
     frame = pd.DataFrame(rows)
+    frame["day"] = pd.to_datetime(frame["day"])
+    drawn = alt.selection_interval(name="days", encodings=["x"])
     return (
         alt.Chart(frame)
         .mark_bar(color="#0f6cbd", size=max(4, min(28, 600 // max(1, len(frame)))))
         .encode(
-            x=alt.X("day:T", title=None, axis=alt.Axis(format="%d %b", labelAngle=0)),
+            x=alt.X("day:T", title=None, axis=alt.Axis(format="%d %b", labelAngle=0, tickCount=min(12, len(frame)))),
             y=alt.Y("rows:Q", title="rows a day"),
             tooltip=[alt.Tooltip("day:T", format="%d %b %Y"), alt.Tooltip("rows:Q", format=","), alt.Tooltip("calls:Q", format=",")],
         )
+        .add_params(drawn)
         .properties(height=180)
     )  # fmt: skip
 
@@ -102,3 +105,36 @@ def predicted(rows: list[dict[str, Any]], currency: str) -> Any:
         .encode(x="x:Q", y="y:Q")
     )
     return (line + marks).properties(height=230)
+
+
+def spread(bars: list[dict[str, Any]], column: str) -> Any:
+    """A column's values as bars, in their own order."""
+    frame = pd.DataFrame(bars)
+    return (
+        alt.Chart(frame)
+        .mark_bar(color="#0f6cbd")
+        .encode(
+            x=alt.X("label:N", sort=None, title=column, axis=alt.Axis(labelAngle=0, labelOverlap=True)),
+            y=alt.Y("rows:Q", title="rows"),
+            tooltip=[alt.Tooltip("label:N", title=column), alt.Tooltip("rows:Q", format=",")],
+        )
+        .properties(height=190)
+    )
+
+
+def versions(rows: list[dict[str, Any]], chosen: int) -> Any:
+    """Rows of each version of a table as bars; the chosen one stands out."""
+    frame = pd.DataFrame(rows)
+    frame["shown"] = ["chosen" if v == chosen else "other" for v in frame["version"]]
+    colors = alt.Scale(domain=["chosen", "other"], range=["#0f6cbd", "#8a94a3"])
+    return (
+        alt.Chart(frame)
+        .mark_bar(size=max(4, min(28, 300 // max(1, len(frame)))))
+        .encode(
+            x=alt.X("version:O", title="version", axis=alt.Axis(labelAngle=0)),
+            y=alt.Y("rows:Q", title="rows"),
+            color=alt.Color("shown:N", scale=colors, legend=None),
+            tooltip=[alt.Tooltip("version:O"), alt.Tooltip("rows:Q", format=","), alt.Tooltip("change:Q", format="+,"), alt.Tooltip("at:T", format="%d %b %Y %H:%M")],
+        )
+        .properties(height=150)
+    )  # fmt: skip

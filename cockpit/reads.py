@@ -82,6 +82,22 @@ def runs_of(estate: Estate, ref: ModelRef, env: str = "", limit: int = 50) -> li
     return records.listing(estate.site.store, objects=[str(ref)], env=env, limit=limit)
 
 
+def runs_by_id(estate: Estate, runs: list[str]) -> dict[str, dict[str, Any]]:
+    """Runs by their ids, each with `profile`: the training settings that its plan rested on."""
+    r = t.runs
+    q = sa.select(r.c.run, r.c.seconds, r.c.actor, r.c.as_actor, r.c.act, r.c.plan, r.c.object).where(
+        r.c.run.in_(runs)
+    )
+    seen = {str(x) for x in estate.visible()}
+    out = {}
+    for x in estate.site.store.rows(q):
+        if x["object"] in seen:
+            found = (x["plan"] or {}).get("settings") if x["act"] == "train" else None
+            profile = found.get("profile", found) if isinstance(found, dict) else {}
+            out[x["run"]] = {**x, "as": x["as_actor"], "profile": profile}
+    return out
+
+
 def newest_run(
     estate: Estate, ref: ModelRef, env: str, acts: tuple[str, ...], purpose: str = ""
 ) -> dict[str, Any] | None:

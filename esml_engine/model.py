@@ -94,6 +94,10 @@ class Model:
         """Blue/green with a smoke test."""
         return self._do("deploy", {"version": version, "traffic": traffic}, how)
 
+    def undeploy(self, **how: Any) -> Any:
+        """End the endpoint; what it answered stays."""
+        return self._do("undeploy", {}, how)
+
     def rollback(self, **how: Any) -> Any:
         """Champion and previous change places."""
         return self._do("rollback", {}, how)
@@ -130,6 +134,14 @@ class Model:
                 raise UsageError(f"there is no file {file}", hint="name a csv or parquet file")
             params |= {"file": str(path), "sha256": hashlib.sha256(path.read_bytes()).hexdigest()}
         return self._do("score_batch", params, how)
+
+    def save_view(self, name: str, filters: dict[str, Any], **how: Any) -> Any:
+        """Keep filters of scored data under a name: from, to, caller, version, where, sort."""
+        return self._do("save_view", {"name": name, "filters": filters}, how)
+
+    def drop_view(self, name: str, **how: Any) -> Any:
+        """Forget a named view."""
+        return self._do("drop_view", {"name": name}, how)
 
     def compare(self, to: str, version: int | None = None, **how: Any) -> Any:
         """The champion of `to` and this environment's champion (or `version`) on the same rows."""
@@ -196,6 +208,13 @@ class Model:
         return Scored(
             self, {"since": since, "until": until, "callers": callers, "model_versions": numbers, **more}
         )
+
+    def views(self) -> list[dict[str, Any]]:
+        """Named views of scored data here: `[{"name", "filters", "by", "at"}]`."""
+        from esml_engine.scored.reads import views
+
+        self.estate.require("read_scored", self.ref.project)
+        return views(self.site, self.ref, self.env_name)
 
     def leaderboard(self, env: str = "all") -> list[dict[str, Any]]:
         """Candidates, best first."""

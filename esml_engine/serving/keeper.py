@@ -32,7 +32,9 @@ class Keeper:
         """Apply every deployment (`wanted` None), or those named; drain when it is time."""
         rows = records.listing(self.site.store)
         for row in rows:
-            if wanted is None or row["endpoint"] in wanted:
+            if not row["slots"]:
+                self._end(row)
+            elif wanted is None or row["endpoint"] in wanted:
                 self.platform(row["env"]).apply_endpoint(row["endpoint"], config(self.site, row))
                 self._started.add((row["env"], row["endpoint"]))
         if time.monotonic() - self._drained >= DRAIN_EVERY:
@@ -42,6 +44,12 @@ class Keeper:
             for row in rows:
                 purge_ledger(self.site, ModelRef.parse(row["object"]), row["env"])
             self._purged = time.monotonic()
+
+    def _end(self, row: dict[str, Any]) -> None:
+        """Nothing is wanted there any more: end what this keeper started; the next drain takes its last answers."""
+        if (row["env"], row["endpoint"]) in self._started:
+            self.platform(row["env"]).stop_endpoint(row["endpoint"])
+            self._started.discard((row["env"], row["endpoint"]))
 
     def drain(self, rows: list[dict[str, Any]]) -> None:
         """Every ledger; one endpoint's trouble does not stop the others."""

@@ -20,6 +20,9 @@ TITLES = {
     "promotion": "Promotion",
     "estate": "Estate",
     "lake": "Lake",
+    "dataset": "Dataset",
+    "leaderboard": "Leaderboard",
+    "deployments": "Deployments",
     "model": "m01_price",
     "runs": "Runs",
     "run": "Train of project001/m01_price in dev",
@@ -83,7 +86,9 @@ def test_somebody_without_a_role_sees_nothing_of_it(name: str, estate: Estate, p
 @pytest.mark.parametrize(
     "key,value", [("project", "gone"), ("project", "project002"), ("model", "m09_gone"), ("env", "prod")]
 )
-@pytest.mark.parametrize("name", ["lake", "model", "promotion", "scored"])
+@pytest.mark.parametrize(
+    "name", ["lake", "dataset", "model", "leaderboard", "promotion", "deployments", "scored"]
+)
 def test_a_link_to_something_gone_or_not_permitted_says_so(
     name: str, key: str, value: str, estate: Estate, page: Open
 ) -> None:
@@ -92,7 +97,8 @@ def test_a_link_to_something_gone_or_not_permitted_says_so(
     assert not at.exception
     assert f"`{value}` is gone, or not yours to see" in text_of(at)
     assert (
-        at.title[0].value in ("Lake", "Model", "Promotion", "Scored data")
+        at.title[0].value
+        in ("Lake", "Dataset", "Model", "Leaderboard", "Promotion", "Deployments", "Scored data")
         and not at.button
         and "ds01_houses" not in text_of(at)
     )
