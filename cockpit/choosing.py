@@ -65,9 +65,12 @@ def choose_project(estate: Estate, title: str) -> str | None:
 
 
 def scope(
-    estate: Estate, title: str, *, model: bool = True, environment: bool = True
+    estate: Estate, title: str, *, whole: bool = True, model: bool = True, environment: bool = True
 ) -> tuple[str, str] | None:
-    """(`estate`, a project or a model; an environment or all) in a row above the title, all of them to begin with."""
+    """(`estate`, a project or a model; an environment or all) in a row above the title, all of them to begin with.
+
+    `whole`: the estate itself may be chosen; else the first project is. None after saying why there is nothing.
+    """
     by_project: dict[str, list[str]] = {p: [] for p in estate.projects()}
     for r in estate.visible():
         by_project.setdefault(r.project, []).append(r.model)
@@ -86,8 +89,15 @@ def scope(
         st.title(title)
         gone(*bad)
         return None
+    if not whole and not by_project:
+        st.title(title)
+        nothing_yet("No project that you may see yet.", "Ask a project's owner for a role.")
+        return None
     with st.container(horizontal=True, vertical_alignment="bottom", gap="small"):
-        project = pick("Project", [ALL, *by_project], "project", lambda p: p or "all projects", default=ALL, width=230)  # fmt: skip
+        first = ALL if whole else asked["project"] or next(iter(by_project))
+        project = pick("Project", [*([ALL] if whole else []), *by_project], "project", lambda p: p or "all projects", default=first, width=230)  # fmt: skip
+        if project:
+            st.query_params["project"] = project
         name = ALL
         if model and project:
             name = pick("Model", [ALL, *by_project[project]], "model", lambda m: m or "all models", default=ALL, width=200)  # fmt: skip

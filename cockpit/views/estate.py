@@ -10,7 +10,7 @@ from typing import Any
 
 from cockpit.evidence import Evidence
 from cockpit.reads import days
-from cockpit.views.promotion import asks
+from cockpit.views.promotion import asks, expires
 from cockpit.words import ago, is_bound, metric, money, plural, role, share, value
 from esml_engine.refs import STAGES
 
@@ -351,11 +351,7 @@ def decisions(mine: list[dict[str, Any]], currency: str, now: dt.datetime) -> st
     """`**2 decisions wait for you.** Oldest: Promote …, 3 d, expires in 4 d`."""
     oldest = min(mine, key=lambda r: r["at"])
     what, _ = asks(oldest, currency, now)
-    left = dt.datetime.fromisoformat(oldest["expires"]) - now
-    ends = f"{left.days} d" if left.days else f"{int(left.total_seconds() // 3600)} h"
     count = (
         "1 decision waits for you." if len(mine) == 1 else f"{plural(len(mine), 'decision')} wait for you."
     )
-    return (
-        f"**{count}** Oldest: {what.replace('**', '')}, asked {ago(oldest['at'], now)} ago, expires in {ends}"
-    )
+    return f"**{count}** Oldest: {what.replace('**', '')}, asked {ago(oldest['at'], now)} ago, {expires(oldest, now)}"
