@@ -67,8 +67,8 @@ def comparison(
         with st.container(border=True, height="stretch"):
             if d.verdict == "promote":
                 st.badge(f"passed · {d.count} of {d.count} gates", icon=":material/check:", color="green")
-                st.subheader("It may go up")
                 if not grounds:
+                    st.subheader("It may go up")
                     st.caption(
                         "Every gate passed on the same rows. Policy decides whether people must approve."
                     )
@@ -131,7 +131,7 @@ def cards(estate: Estate, requests: list[dict[str, Any]], now: dt.datetime) -> N
             if is_open:
                 evidence_of(estate, r)
                 if r["state"] == "waiting":
-                    decide(estate, r)
+                    decide(estate, r, told=r["kind"] == "promotion")
                 else:
                     _decided(r)
 
@@ -178,23 +178,28 @@ def _open(request: str) -> None:
         del st.query_params["request"]
 
 
-def decide(estate: Estate, request: dict[str, Any]) -> None:
-    """Approve or refuse, with a reason, each under its own plan; or why this person can't."""
+def decide(estate: Estate, request: dict[str, Any], *, told: bool = False) -> None:
+    """Approve or refuse, with a reason, each under its own plan; or why this person can't. `told`: who asked, and until when, stands above."""
     key = request["request"]
     said = st.session_state.pop(f"{_SAID}:{key}", None)
     if isinstance(said, EsmlError):
         failure(said)
     people = request["decisions"]
-    st.caption(
-        f"Needs {request['needed']} of: people other than {request['by']} · "
-        + ("; ".join(f"{x['by']} {x['verdict']}d: {x['reason']}" for x in people) or "nobody decided yet")
-        + f" · expires {when(request['expires'])}"
-    )
+    if not told or people:
+        st.caption(
+            f"Needs {request['needed']} of: people other than {request['by']} · "
+            + ("; ".join(f"{x['by']} {x['verdict']}d: {x['reason']}" for x in people) or "nobody decided yet")
+            + f" · expires {when(request['expires'])}"
+        )
     call = Call("approve", request["object"], request["env"], {"request": key, "kind": request["kind"]})
     rule = access.rule_name(call)
     verdict = estate.may(rule, call.project)
     own = estate.actor.rights == request["by"]
-    why = "It is your own request: it needs another person." if own else without_underscores(verdict.reason)
+    why = (
+        "It is your own request: it needs another person."
+        if own
+        else f"{without_underscores(verdict.reason)}."
+    )
     blocked = own or not verdict.allowed
     if blocked:
         st.info(

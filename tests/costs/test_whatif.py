@@ -34,3 +34,9 @@ def test_every_change_is_priced_and_said() -> None:
 def test_without_a_run_it_is_an_upper_bound() -> None:
     said = what_if([], Scenario("n", 1, 1.0, 10, 60), "EUR", measured_on="n", usual_size=10)
     assert said.seconds.p50 == said.seconds.p90 == 60 and "upper bound" in said.basis[0]
+
+
+def test_a_history_of_one_size_says_that_it_shows_no_growth() -> None:
+    same = [Past("r-1", 100.0, 9.0), Past("r-2", 100.0, 11.0)]
+    said = what_if(same, Scenario("n", 1, 1.0, 900.0, 60), "EUR", measured_on="n", usual_size=100.0)
+    assert "no growth with size" in " ".join(said.basis) and said.seconds.p50 == 10.0
