@@ -29,14 +29,19 @@ def acting() -> None:
         st.sidebar.error(f"{tidy(e.message, opening.root())}", icon=":material/error:")
         return
     me = local_admin()
+    asked = st.query_params.get("as")
+    if asked is not None:  # the address wins: a reload, a link and Back all keep whose rights they showed
+        st.session_state["act_as"] = asked
     now = st.session_state.get("act_as")
+    if now:
+        st.query_params["as"] = now
     if (
         now and now not in known
     ):  # their last role was taken away meanwhile: never fall back to more rights in silence
         known.append(now)
     with st.sidebar:
         chosen = st.selectbox(
-            f"Act as (signed in: {me})", ["", *(p for p in known if p != me)], key="act_as", persist_state="session", format_func=lambda p: p or f"{me} · administrator",
+            f"Act as (signed in: {me})", ["", *(p for p in known if p != me)], key="act_as", persist_state="session", on_change=_acted, format_func=lambda p: p or f"{me} · administrator",
             help="This machine has no sign-in: its user is administrator and may act as any member. The audit names both.",
         )  # fmt: skip
         if chosen:
@@ -50,6 +55,14 @@ def _approvals() -> str:
     except EsmlError:
         return "Approvals"  # the page itself says what failed
     return f"Approvals ({n})" if n else "Approvals"
+
+
+def _acted() -> None:
+    """Another person was chosen: into the address."""
+    if st.session_state["act_as"]:
+        st.query_params["as"] = st.session_state["act_as"]
+    else:
+        st.query_params.pop("as", None)
 
 
 def main() -> None:

@@ -64,6 +64,39 @@ def by_day(rows: list[dict[str, Any]]) -> Any:
     )  # fmt: skip
 
 
+def spread(bars: list[dict[str, Any]], column: str) -> Any:
+    """A column's values as bars, in their own order."""
+    frame = pd.DataFrame(bars)
+    return (
+        alt.Chart(frame)
+        .mark_bar(color="#0f6cbd")
+        .encode(
+            x=alt.X("label:N", sort=None, title=column, axis=alt.Axis(labelAngle=0, labelOverlap=True)),
+            y=alt.Y("rows:Q", title="rows"),
+            tooltip=[alt.Tooltip("label:N", title=column), alt.Tooltip("rows:Q", format=",")],
+        )
+        .properties(height=190)
+    )
+
+
+def versions(rows: list[dict[str, Any]], chosen: int) -> Any:
+    """Rows of each version of a table as bars; the chosen one stands out."""
+    frame = pd.DataFrame(rows)
+    frame["shown"] = ["chosen" if v == chosen else "other" for v in frame["version"]]
+    colors = alt.Scale(domain=["chosen", "other"], range=["#0f6cbd", "#8a94a3"])
+    return (
+        alt.Chart(frame)
+        .mark_bar(size=max(4, min(28, 300 // max(1, len(frame)))))
+        .encode(
+            x=alt.X("version:O", title="version", axis=alt.Axis(labelAngle=0)),
+            y=alt.Y("rows:Q", title="rows"),
+            color=alt.Color("shown:N", scale=colors, legend=None),
+            tooltip=[alt.Tooltip("version:O"), alt.Tooltip("rows:Q", format=","), alt.Tooltip("change:Q", format="+,"), alt.Tooltip("at:T", format="%d %b %Y %H:%M")],
+        )
+        .properties(height=150)
+    )  # fmt: skip
+
+
 def money_by_day(spent: Mapping[str, float], first: dt.date, end: dt.date, currency: str) -> Any:
     """Metered money a UTC day as bars, days without a run included."""
     days = [first + dt.timedelta(n) for n in range((end - first).days)]
@@ -105,36 +138,3 @@ def predicted(rows: list[dict[str, Any]], currency: str) -> Any:
         .encode(x="x:Q", y="y:Q")
     )
     return (line + marks).properties(height=230)
-
-
-def spread(bars: list[dict[str, Any]], column: str) -> Any:
-    """A column's values as bars, in their own order."""
-    frame = pd.DataFrame(bars)
-    return (
-        alt.Chart(frame)
-        .mark_bar(color="#0f6cbd")
-        .encode(
-            x=alt.X("label:N", sort=None, title=column, axis=alt.Axis(labelAngle=0, labelOverlap=True)),
-            y=alt.Y("rows:Q", title="rows"),
-            tooltip=[alt.Tooltip("label:N", title=column), alt.Tooltip("rows:Q", format=",")],
-        )
-        .properties(height=190)
-    )
-
-
-def versions(rows: list[dict[str, Any]], chosen: int) -> Any:
-    """Rows of each version of a table as bars; the chosen one stands out."""
-    frame = pd.DataFrame(rows)
-    frame["shown"] = ["chosen" if v == chosen else "other" for v in frame["version"]]
-    colors = alt.Scale(domain=["chosen", "other"], range=["#0f6cbd", "#8a94a3"])
-    return (
-        alt.Chart(frame)
-        .mark_bar(size=max(4, min(28, 300 // max(1, len(frame)))))
-        .encode(
-            x=alt.X("version:O", title="version", axis=alt.Axis(labelAngle=0)),
-            y=alt.Y("rows:Q", title="rows"),
-            color=alt.Color("shown:N", scale=colors, legend=None),
-            tooltip=[alt.Tooltip("version:O"), alt.Tooltip("rows:Q", format=","), alt.Tooltip("change:Q", format="+,"), alt.Tooltip("at:T", format="%d %b %Y %H:%M")],
-        )
-        .properties(height=150)
-    )  # fmt: skip

@@ -83,6 +83,15 @@ def _empty(choice: Choice, w: view.Wanted) -> None:
     st.info("**No row matches all of these filters.**\n" + "\n".join(lines), icon=":material/filter_alt_off:")
 
 
+def _bars(rows: list[dict[str, Any]]) -> dict[str, Any]:
+    """Predictions that are numbers stand as bars between the least and the most of this page."""
+    found = [r["prediction"] for r in rows if isinstance(r["prediction"], float | int)]
+    if len(found) < len(rows) or not found or min(found) == max(found):
+        return {}
+    low = min(0.0, float(min(found)))
+    return {"Prediction": st.column_config.ProgressColumn(min_value=low, max_value=float(max(found)), format="%.4g")}  # fmt: skip
+
+
 def _rows(choice: Choice, w: view.Wanted, said: dict[str, Any]) -> None:
     frame = pd.DataFrame(view.table(said, zone()))
     event = st.dataframe(
@@ -90,6 +99,7 @@ def _rows(choice: Choice, w: view.Wanted, said: dict[str, Any]) -> None:
         hide_index=True,
         lazy=False,
         placeholder="",
+        column_config=_bars(said["rows"]),
         height=430,
         on_select="rerun",
         selection_mode="single-row",

@@ -68,7 +68,7 @@ def predicted(site: Site, ref: ModelRef, env: str) -> dict[str, dict[str, Any]]:
     settings = site.settings
     policy, _ = settings.policy(ref, env)
     node = policy.nodes[0] if policy.nodes else ""
-    price = costs.price_of(dict(settings.prices()), site.platform(env).prices(), node)
+    price = costs.price_of(dict(settings.prices()), site.platform(env).prices([node]), node)
     currency = settings.estate.currency
     step = settings.estate.worker.max_step_seconds
     have = all_latest(site.store, ref, env)

@@ -141,13 +141,11 @@ def drain_ledger(site: Site, ref: ModelRef, env: str) -> int:
         done = max(_drained(site, ref, env, ledger), _nothing_kept.get(ledger, 0))
         if last <= done:
             return 0
+        uri, platform = table_uri(site, ref, env, "scored"), site.platform(env)
         part = drain(
-            path,
-            done,
-            table_uri(site, ref, env, "scored"),
-            run=f"drain{done}",
-            table_schema=now.schema if now else "",
+            path, done, platform.drafts(uri), run=f"drain{done}", table_schema=now.schema if now else ""
         )
+        platform.hand_in(uri, [f.path for f in part.files])
         point("drain:written")
         if not part.files:
             _nothing_kept[ledger] = part.last_seq  # save = false: not read again while this worker lives

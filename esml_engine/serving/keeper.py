@@ -62,7 +62,8 @@ class Keeper:
     def close(self) -> None:
         """End the endpoints that this keeper started, after a last drain."""
         for env, name in self._started:
-            self.platform(env).stop_endpoint(name)
+            if not self.platform(env).capabilities.endpoints_outlive:
+                self.platform(env).stop_endpoint(name)
         self.drain(records.listing(self.site.store))
 
 
