@@ -321,7 +321,7 @@ def figures(found: list[Row], e: Evidence, money_: dict[str, Any], today: dt.dat
             str(failed),
             f"{failed - e.failed_before:+d} against the 7 d before"
             if e.failed_before or failed
-            else "none the 7 d before either",
+            else "none the week before",
             "inverse" if failed else "off",
             "off",
             tuple(float(e.failed_by_day.get(d, 0)) for d in week),

@@ -131,6 +131,29 @@ def test_what_was_read_is_kept_until_something_happens(
     assert len(times) == 2, "an act shows at once"
 
 
+def test_a_large_estate_is_read_behind_the_page_but_for_ones_own_acts(
+    small: Estate, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from cockpit import overview
+
+    first = overview.overview(small)
+    kept = next(k for key, k in overview._kept.items() if key[0] == str(small.site.root))
+    kept.took = 2.0  # as if reading took long
+    open_estate(small.site.root, act_as="manager@small").member_add("project001", "a@small", "reader")
+    assert overview.overview(small) is first, "somebody else's act: shown as it was, read behind the page"
+    assert kept.behind is not None
+    kept.behind.join(30)
+    second = overview.overview(small)
+    assert second is not first
+    kept = overview._kept[next(key for key in overview._kept if key[0] == str(small.site.root))]
+    kept.took = 2.0
+    small.member_add("project001", "b@small", "reader")
+    assert overview.overview(small) is not second, "one's own act is waited for"
+    kept = overview._kept[next(key for key in overview._kept if key[0] == str(small.site.root))]
+    kept.took, kept.at = 2.0, kept.at - 700
+    assert overview.overview(small) is not kept.seen, "nobody looked for long: read first"
+
+
 def test_a_fixed_number_of_queries(small: Estate) -> None:
     import sqlalchemy as sa
 
