@@ -97,7 +97,7 @@ def _track(s: dict[str, Any], row: Row, environments: tuple[str, ...]) -> Track:
         model,
         s["task"],
         tuple(steps),
-        f"{said} :gray[{since}]",
+        f"{said} {since}.",
         blocked or bool(row.needs),
         page,
         s["next"] or "",
