@@ -10,6 +10,7 @@ from cockpit.components import _CHOSEN, gone, nothing_yet, pick
 from esml_engine.estate import Estate
 
 ALL = ""
+_LEFT = "_left"  # the project that was chosen when somebody chose all of them
 
 
 def segment(label: str, options: Mapping[str, str], key: str, default: str) -> str:
@@ -75,6 +76,11 @@ def scope(
     for r in estate.visible():
         by_project.setdefault(r.project, []).append(r.model)
     q = st.query_params
+    last = st.session_state.get(_CHOSEN, {}).get("project")
+    if st.session_state.get("one:project") == ALL:  # chosen here, a moment ago
+        st.session_state[_LEFT] = last
+    if whole and "project" not in q and last in by_project and last != st.session_state.get(_LEFT):
+        q["project"] = last  # what was chosen on another page, unless all were chosen here since
     asked = {k: q.get(k, "") for k in ("project", "model", "env")}
     bad = (
         ("Project", asked["project"])
@@ -98,6 +104,8 @@ def scope(
         project = pick("Project", [*([ALL] if whole else []), *by_project], "project", lambda p: p or "all projects", default=first, width=230)  # fmt: skip
         if project:
             st.query_params["project"] = project
+            st.session_state[_CHOSEN] = {**st.session_state.get(_CHOSEN, {}), "project": project}
+            st.session_state.pop(_LEFT, None)
         name = ALL
         if model and project:
             name = pick("Model", [ALL, *by_project[project]], "model", lambda m: m or "all models", default=ALL, width=200)  # fmt: skip

@@ -388,3 +388,14 @@ def test_a_broken_chain_names_the_first_bad_event(small: Estate, page: Open) -> 
     at = page(small.site.root, "audit")
     at = next(b for b in at.button if b.label == "Verify the chain").click().run()
     assert "The chain is broken** at event 3" in at.error[0].value
+
+
+def test_a_project_survives_moving_between_pages_until_all_are_chosen(small: Estate, page: Open) -> None:
+    at = page(small.site.root, "project", project="project002")
+    at = at.switch_page("../pages/costs.py").run()
+    assert "project002 · all environments" in text_of(at)
+    at = at.selectbox(key="one:project").select("").run()
+    assert "all 2 projects" in text_of(at)
+    at = at.switch_page("../pages/estate.py").run()
+    at = at.switch_page("../pages/costs.py").run()
+    assert "all 2 projects" in text_of(at)
