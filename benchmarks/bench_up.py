@@ -63,38 +63,14 @@ def main() -> None:
         page = browser.new_page()
         env = {**os.environ, "PYTHONPATH": str(ROOT), "BROWSER": "none"}
 
-        def ours():
-            return until_drawn(
-                page,
-                lambda n: [
-                    sys.executable,
-                    "-m",
-                    "esml_engine.cli",
-                    "--estate",
-                    str(root),
-                    "up",
-                    "--port",
-                    str(n),
-                ],
-                env,
-            )
+        def ours() -> float:
+            started = [sys.executable, "-m", "esml_engine.cli", "--estate", str(root), "up", "--port"]
+            return until_drawn(page, lambda n: [*started, str(n)], env)
 
-        def theirs():
+        def theirs() -> float:
+            hello = [sys.executable, "-m", "streamlit", "hello", "--server.headless", "true"]
             return until_drawn(
-                page,
-                lambda n: [
-                    sys.executable,
-                    "-m",
-                    "streamlit",
-                    "hello",
-                    "--server.port",
-                    str(n),
-                    "--server.headless",
-                    "true",
-                    "--server.address",
-                    "127.0.0.1",
-                ],
-                env,
+                page, lambda n: [*hello, "--server.address", "127.0.0.1", "--server.port", str(n)], env
             )
 
         a, b = interleaved(ours, theirs, ROUNDS)

@@ -19,6 +19,8 @@ from esml_engine.errors import EsmlError
 from esml_engine.lake.promises import Promise
 from esml_engine.refs import ModelRef
 from esml_engine.runs import records
+from esml_engine.scored.commits import ledger_path
+from esml_engine.serving import tally
 from esml_engine.store import schema as t
 from esml_engine.training.acts import OVERHEAD_SECONDS
 
@@ -36,6 +38,7 @@ class Evidence:
     warned: dict[str, str] = field(default_factory=dict)  # an expectation that warned
     serving: dict[Place, int] = field(default_factory=dict)  # version with traffic
     served: dict[Place, str] = field(default_factory=dict)  # newest of its deployment and its last call
+    answered: dict[Place, tuple[int, int]] = field(default_factory=dict)  # calls, and those that it failed
     open_runs: dict[str, int] = field(default_factory=lambda: defaultdict(int))
     failed: dict[str, int] = field(default_factory=lambda: defaultdict(int))  # runs since `week`
     spent: dict[str, float] = field(default_factory=lambda: defaultdict(float))  # since `month`
@@ -63,7 +66,7 @@ def evidence(site: Site, names: list[str], month: str, week: str) -> Evidence:
     with site.store.read() as c:
         _quality(c, ours, out)
         _waiting(site, c, names, ours, out)
-        _serving(c, ours, out)
+        _serving(site, c, ours, out)
         _runs(c, ours, week, out)
         _money(c, ours, month, out)
         _governance(c, ours, out)
@@ -174,7 +177,7 @@ def _late(site: Site, names: list[str], newest: dict[tuple[str, str], str], out:
                 out.late[name] = (dataset, since.isoformat())
 
 
-def _serving(c: sa.Connection, ours: Any, out: Evidence) -> None:
+def _serving(site: Site, c: sa.Connection, ours: Any, out: Evidence) -> None:
     d, v = t.deployments, t.versions
     for object_, env, live, slots, at in c.execute(
         sa.select(d.c.object, d.c.env, d.c.live, d.c.slots, d.c.at).where(ours(d.c.object))
@@ -182,6 +185,8 @@ def _serving(c: sa.Connection, ours: Any, out: Evidence) -> None:
         if live and live in (slots or {}):
             out.serving[(object_, env)] = int(slots[live]["model_version"])
             out.served[(object_, env)] = at
+            counts = tally.read(tally.path_of(ledger_path(site, ModelRef(*object_.split("/")), env)))
+            out.answered[(object_, env)] = (counts.requests, counts.of(500, 599))
     if not out.serving:
         return
     # what an endpoint answered reaches the table within seconds, as a commit that names the drain

@@ -31,7 +31,7 @@ def show() -> None:
         return
     where, env = found
     seen, site, now = overview(estate), estate.site, dt.datetime.now(dt.UTC)
-    head, side = st.columns([3, 2], vertical_alignment="bottom")
+    head, side = st.columns(2, vertical_alignment="bottom")
     with side, st.container(horizontal=True, horizontal_alignment="right"):
         p = view.period(segment("Period", view.PERIODS, "period", "month"), now.date())
     names = [s for s in seen.statuses if where in ("estate", s["model"], s["model"].split("/")[0])]

@@ -226,6 +226,13 @@ def test_secrets(platform: Platform) -> None:
             platform.get_secret(name)
 
 
+def test_secrets_are_listed_by_name_alone(platform: Platform) -> None:
+    assert platform.secret_names() == []
+    platform.put_secret("endpoint-p-m-dev", "the value itself")
+    platform.put_secret("another", "x")
+    assert platform.secret_names() == ["another", "endpoint-p-m-dev"]
+
+
 def test_secrets_on_disk(platform: Platform) -> None:
     if platform.kind != "local":
         pytest.skip("only the local platform keeps secrets in files")
