@@ -67,7 +67,7 @@ def main() -> None:
             ours.metric[0].value,
             hand.metric[0].value,
         )
-        count = duckdb.sql(f"SELECT count(*) FROM {table}").fetchone()
+        count = duckdb.execute(f"SELECT count(*) FROM {table}").fetchone()
         assert count and count[0] == rows
         a, b = interleaved(timed(ours.run), timed(hand.run), ROUNDS)
         report(f"scored_pages_{rows}", a, b, psutil.Process().memory_info().rss / 1e6)

@@ -62,36 +62,17 @@ def main() -> None:
         browser = launch(p)
         page = browser.new_page()
         env = {**os.environ, "PYTHONPATH": str(ROOT), "BROWSER": "none"}
-        ours = lambda: until_drawn(
-            page,
-            lambda n: [
-                sys.executable,
-                "-m",
-                "esml_engine.cli",
-                "--estate",
-                str(root),
-                "up",
-                "--port",
-                str(n),
-            ],
-            env,
-        )
-        theirs = lambda: until_drawn(
-            page,
-            lambda n: [
-                sys.executable,
-                "-m",
-                "streamlit",
-                "hello",
-                "--server.port",
-                str(n),
-                "--server.headless",
-                "true",
-                "--server.address",
-                "127.0.0.1",
-            ],
-            env,
-        )
+
+        def ours() -> float:
+            started = [sys.executable, "-m", "esml_engine.cli", "--estate", str(root), "up", "--port"]
+            return until_drawn(page, lambda n: [*started, str(n)], env)
+
+        def theirs() -> float:
+            hello = [sys.executable, "-m", "streamlit", "hello", "--server.headless", "true"]
+            return until_drawn(
+                page, lambda n: [*hello, "--server.address", "127.0.0.1", "--server.port", str(n)], env
+            )
+
         a, b = interleaved(ours, theirs, ROUNDS)
         browser.close()
         report("up_to_first_page", a, b, 0.0)

@@ -6,7 +6,10 @@ import datetime as dt
 from pathlib import Path
 
 import duckdb
-from deltalake import DeltaTable, convert_to_deltalake
+import pyarrow as pa
+import pyarrow.parquet as pq
+from deltalake import DeltaTable, Field, Schema, convert_to_deltalake
+from deltalake.schema import PrimitiveType
 
 from esml_engine.estate import Estate, init_estate, open_estate
 from esml_engine.lake.catalogue import Version, put, table_uri
@@ -28,14 +31,9 @@ def make(root: Path, rows: int, days: int) -> Estate:
     uri = Path(table_uri(estate.site, ref, "dev", "scored"))
     uri.mkdir(parents=True, exist_ok=True)
     write(uri, rows, days)
-    import pyarrow as pa
-
-    convert_to_deltalake(
-        str(uri), partition_by=pa.schema([("scored_date", pa.date32())]), partition_strategy="hive"
-    )
+    by_day = Schema([Field("scored_date", PrimitiveType("date"))])
+    convert_to_deltalake(str(uri), partition_by=by_day, partition_strategy="hive")
     table = DeltaTable(str(uri))
-    import pyarrow.parquet as pq
-
     one = next(iter(uri.glob("scored_date=*/*.parquet")))
     columns = pq.read_schema(one).append(pa.field("scored_date", pa.date32()))
     version = Version(
