@@ -36,6 +36,7 @@ class Overview:
     statuses: list[dict[str, Any]]
     facts: Evidence
     budgets: dict[str, dict[str, Any]]
+    costs: dict[str, dict[str, Any]]  # the next run of each model in the first environment
     rows: list[view.Row]
     figures: list[view.Figure]
     kinds: dict[str, int]
@@ -63,7 +64,10 @@ def read(estate: Estate) -> Overview:
     month, week = month_start(), (now - dt.timedelta(days=7)).isoformat()
     facts = evidence(site, [s["model"] for s in statuses], month, week)
     refs = [ModelRef(*s["model"].split("/")) for s in statuses]
-    wanted: dict[str, tuple[str, ...]] = {s["model"]: (view.next_act(s),) for s in statuses}
+    wanted: dict[str, tuple[str, ...]] = {
+        s["model"]: tuple({view.next_act(s), *(("refine",) if facts.waiting.get(s["model"]) else ())})
+        for s in statuses
+    }
     costs = predictions(site, refs, estate.environments[0], wanted)
     spent = budgets(site, projects, month)
     settings = site.settings
@@ -73,7 +77,7 @@ def read(estate: Estate) -> Overview:
     total = {k: sum(b[k] for b in spent.values()) for k in ("spent", "budget", "month_end")}
     kinds, stages = view.counts(rows)
     return Overview(
-        statuses, facts, spent, rows, view.figures(rows, facts, total | {"currency": currency}, now.date()), kinds, stages, owners, now, currency, estate.environments
+        statuses, facts, spent, costs, rows, view.figures(rows, facts, total | {"currency": currency}, now.date()), kinds, stages, owners, now, currency, estate.environments
     )  # fmt: skip
 
 

@@ -52,7 +52,12 @@ def show() -> None:
     budget = sum(b["budget"] for name, b in seen.budgets.items() if project in ("", name))
     first = env or estate.environments[0]
     refs = [ModelRef.parse(s["model"]) for s in names]
-    runs = next_runs(names, predictions(site, refs, first), seen.facts.waiting, first)
+    runs = next_runs(
+        names,
+        seen.costs if first == estate.environments[0] else predictions(site, refs, first),
+        seen.facts.waiting,
+        first,
+    )
     serving = {k: v for k, v in seen.facts.serving.items() if k[0] in {str(r) for r in refs} and env in ("", k[1])}  # fmt: skip
     prices = {k: node_price(site, ModelRef.parse(k[0]), k[1])[1] for k in serving}
     idle = view.endpoints(serving, seen.facts.served, prices, now, IDLE_DAYS)

@@ -319,7 +319,7 @@ def figures(found: list[Row], e: Evidence, money_: dict[str, Any], today: dt.dat
         Figure(
             "Failed runs, 7 d",
             str(failed),
-            f"{failed - e.failed_before:+d} against the 7 d before"
+            f"{failed - e.failed_before:+d} on the week before"
             if e.failed_before or failed
             else "none the week before",
             "inverse" if failed else "off",

@@ -399,3 +399,35 @@ def test_a_project_survives_moving_between_pages_until_all_are_chosen(small: Est
     at = at.switch_page("../pages/estate.py").run()
     at = at.switch_page("../pages/costs.py").run()
     assert "all 2 projects" in text_of(at)
+
+
+def test_looks_less_than_an_hour_apart_are_one_visit(small: Estate) -> None:
+    from cockpit.visits import came
+
+    monday = dt.datetime(2026, 11, 23, 9, 12, tzinfo=dt.UTC)
+    assert came(small.site, "anna", monday) is None
+    assert came(small.site, "anna", monday + dt.timedelta(minutes=50)) is None, "still the first visit"
+    assert came(small.site, "li", monday) is None
+    later = monday + dt.timedelta(days=2)
+    assert came(small.site, "anna", later) == monday + dt.timedelta(minutes=50)
+    assert came(small.site, "anna", later + dt.timedelta(minutes=5)) == monday + dt.timedelta(minutes=50)
+    (small.site.state / "cockpit" / "visits.json").write_text("{cut", encoding="utf-8")
+    assert came(small.site, "anna", later) is None, (
+        "a file that was cut makes everybody new, and no page fail"
+    )
+
+
+def test_the_list_as_a_file_holds_all_lenses_and_no_formula(small: Estate) -> None:
+    import csv as csv_
+    import io
+
+    from cockpit.listing import csv
+    from cockpit.overview import overview
+
+    path = small.site.root / "projects" / "project001" / "project.toml"
+    path.write_text(path.read_text("utf-8").replace('owner = "manager@small"', 'owner = "=cmd()"'), "utf-8")
+    fresh = open_estate(small.site.root)
+    text = csv(overview(fresh), [1]).decode("utf-8-sig")
+    (row,) = csv_.DictReader(io.StringIO(text))
+    assert row["Model"] == "m01_price" and row["Owner"] == "'=cmd()"
+    assert row["Drift"] == "not measured" and row["Spent, month"] == "€ 0" and row["prod"] == "not set up"
