@@ -77,4 +77,4 @@ def config(site: Site, row: dict[str, Any]) -> dict[str, Any]:
         "save": row["save"],
         "key_sha256": keys,
     }
-    return {"server": server, "control": control}
+    return {"server": server, "control": control, "secret": records.secret_name(ref, row["env"])}
