@@ -79,9 +79,12 @@ def _storage(p: AzurePlatform) -> str:
 
 def _tables(p: AzurePlatform) -> str:
     from deltalake import DeltaTable
+    from deltalake.exceptions import TableNotFoundError
 
     try:
-        DeltaTable.is_deltatable(f"{p.lake_root()}/.probe/table", storage_options=p.storage_options())
+        DeltaTable(f"{p.lake_root()}/.probe/table", storage_options=p.storage_options())
+    except TableNotFoundError:
+        return "Delta reaches the lake"
     except OSError as e:
         raise EsmlError(
             f"Delta can't reach {p.lake_root()}: {str(e).splitlines()[0][:200]}",
