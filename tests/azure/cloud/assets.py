@@ -65,7 +65,7 @@ def _enter(kind: str) -> None:
     @operation(f"{word}Versions_List", "GET", f"{top}/{{name}}/versions", versions=versions)
     def list_versions(cloud: Cloud, call: Call) -> Answer:
         id = f"{space(cloud, call).id}/{kind}/{call['name']}"
-        if cloud.resources.get(id) is None:
+        if cloud.resources.get(id) is None and "hash" not in call.query:
             raise not_found(f"{kind} {call['name']}")
         rows = cloud.resources.below(f"{id}/versions")
         if call.query.get("hash"):

@@ -111,7 +111,7 @@ def get_workspace(cloud: Cloud, call: Call) -> Answer:
     )  # fmt: skip
 
 
-@operation("Workspaces.Discovery", "GET", "/discovery", versions=None, audience="data")
+@operation("Workspaces.Discovery", "GET", "/discovery", versions=None, audience="")
 def discovery(cloud: Cloud, call: Call) -> Answer:
     """Workspaces.Discovery: addresses of the region's services (keys as the client reads them)."""
     return Answer(
@@ -259,6 +259,7 @@ def begin(
         "Azure-AsyncOperation": f"{path}/mfeOperationsStatus/{id}?api-version={version}",
         "Location": f"{path}/mfeOperationResults/{id}?api-version={version}",
         "x-ms-async-operation-timeout": "PT30M",
+        "retry-after-ms": cloud.pace,
     }
 
 
@@ -268,7 +269,7 @@ def operation_status(cloud: Cloud, call: Call) -> Answer:
     found = cloud.operations.get(call["id"])
     if found is None:
         raise not_found(f"operation {call['id']}")
-    return Answer(200, found)
+    return Answer(200, found, {"retry-after-ms": cloud.pace} if found["status"] == "Updating" else {})
 
 
 @operation("Operations.Result", "GET", LOCATION + "/mfeOperationResults/{id}", versions=v.STATUS)
@@ -278,7 +279,7 @@ def operation_result(cloud: Cloud, call: Call) -> Answer:
     if found is None:
         raise not_found(f"operation {call['id']}")
     if found["status"] == "Updating":
-        return Answer(202, None, {"Location": f"{cloud.url}{call.target}"})
+        return Answer(202, None, {"Location": f"{cloud.url}{call.target}", "retry-after-ms": cloud.pace})
     return Answer(200)
 
 

@@ -77,13 +77,13 @@ class Resources:
         return self._all.get(id.lower().rstrip("/"))
 
     def put(
-        self, id: str, kind: str, call: Call, properties: dict[str, Any], **more: Any
+        self, id: str, collection: str, call: Call, properties: dict[str, Any], /, **more: Any
     ) -> tuple[dict[str, Any], bool]:
         """Make or replace; returns the resource and whether it is new."""
         with self.lock:
             old = self.get(id)
             made = {
-                "id": id, "name": id.rsplit("/", 1)[1], "type": f"{PROVIDER}/workspaces/{kind}", "properties": properties,
+                "id": id, "name": id.rsplit("/", 1)[1], "type": f"{PROVIDER}/workspaces/{collection}", "properties": properties,
                 "systemData": system_data(call.principal, old["systemData"] if old else None), **more,
             }  # fmt: skip
             self._all[id.lower()] = made

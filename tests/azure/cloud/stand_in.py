@@ -3,13 +3,27 @@
 from __future__ import annotations
 
 import secrets
+import sys
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from tests.azure.cloud import account, assets, identity, manage, storage, vault  # noqa: F401 - handlers enter themselves
+from tests.azure.cloud import (  # noqa: F401 - handlers enter themselves
+    account,
+    assets,
+    costs,
+    identity,
+    jobs,
+    manage,
+    online,
+    scoring,
+    storage,
+    tracking,
+    vault,
+)
 from tests.azure.cloud.azurite import Azurite
 from tests.azure.cloud.certificates import Authority
 from tests.azure.cloud.faults import Faults, Recorder
@@ -37,6 +51,10 @@ class Cloud:
         url: the management address (https, resource manager, MLflow, run history, prices, scoring).
         faults: `faults.add("Jobs_CreateOrUpdate", times=2, status=429, headers={"Retry-After": "1"})`.
         recorder: what was asked and answered.
+        spend: bill lines (`costs.Spend`); ended jobs add theirs.
+        images: part of an image's name -> the command of its container (an image's command is not in ARM).
+        pace: milliseconds between polls of long operations (retry-after-ms); the service sends none (clients then wait 5 to 30 s between polls).
+        node_extra: environment variables that every node gets on top.
         broken: failures of the stand-in itself; a test that finds any fails.
     """
 
@@ -47,7 +65,20 @@ class Cloud:
         self.broken: list[str] = []
         self.client_secret = secrets.token_urlsafe(24)
         self.operations: dict[str, dict[str, Any]] = {}
-        self.ends: dict[str, Callable[[str], None]] = {}
+        self.runs: dict[str, jobs.Run] = {}
+        self.asked: dict[str, dict[str, Any]] = {}
+        self.spend: list[costs.Spend] = []
+        self.node_extra: dict[str, str] = {}
+        self.pace = "100"
+        self.log_signature = secrets.token_urlsafe(24)
+        self.trackers = tracking.Trackers(self)
+        self.keys: dict[str, dict[str, str]] = {}
+        self.servers = scoring.Servers(self)
+        self.images: dict[str, list[str]] = {"": [sys.executable, "-m", "esml_engine.serving.managed"]}
+        self._slots: dict[str, threading.Semaphore] = {}
+        self._ending = threading.Lock()
+        self._ended: dict[str, str] = {}
+        self._ends: dict[str, Callable[[str], None]] = {}
         self.missing_roles: set[tuple[str, str]] = set()
         self.authority = Authority(folder)
         spaces = [_workspace(e, i) for i, e in enumerate(envs)]
@@ -74,9 +105,25 @@ class Cloud:
     def _listen(self, service: str, account: str) -> Listener:
         return Listener(self, self._context, service, account)
 
+    def slots(self, ws: Workspace) -> threading.Semaphore:
+        """The nodes of a workspace's cluster: more jobs than nodes wait in state Queued."""
+        return self._slots.setdefault(ws.env, threading.Semaphore(4))
+
+    def when(self, id: str, end: Callable[[str], None]) -> None:
+        """Call `end` with the status once the long operation `id` is through (at once when it is)."""
+        with self._ending:
+            status = self._ended.get(id)
+            if status is None:
+                self._ends[id] = end
+        if status is not None:
+            end(status)
+
     def finish(self, id: str, status: str) -> None:
-        """Tell a resource how its long operation ended."""
-        if end := self.ends.pop(id, None):
+        """A long operation is through: tell its resource."""
+        with self._ending:
+            self._ended[id] = status
+            end = self._ends.pop(id, None)
+        if end is not None:
             end(status)
 
     def credential(self, env: str) -> StandInCredential:
@@ -175,6 +222,7 @@ class Cloud:
 
     def close(self) -> None:
         """End the listeners and every program."""
+        self.servers.close()
         for one in self._listeners:
             one.shutdown()
             one.server_close()

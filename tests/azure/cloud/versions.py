@@ -4,7 +4,9 @@ azure-ai-ml sends another version from operation to operation; a version that is
 """
 
 WORKSPACES = "2024-10-01-preview 2025-12-01"
-DATASTORES = "2024-07-01-preview 2024-04-01-preview 2023-04-01 2022-10-01 2025-12-01 2025-09-01"
+DATASTORES = (
+    "2024-10-01-preview 2024-07-01-preview 2024-04-01-preview 2023-04-01 2022-10-01 2025-12-01 2025-09-01"
+)
 DATA = "2023-04-01-preview 2023-08-01-preview 2025-09-01"
 ENVIRONMENTS = "2023-04-01-preview 2023-08-01-preview 2022-05-01 2025-09-01"
 MODELS = "2023-08-01-preview 2023-04-01-preview 2025-09-01"
@@ -13,7 +15,7 @@ COMPUTES = "2023-08-01-preview 2024-10-01-preview 2025-12-01"
 JOBS_PUT = "2025-01-01-preview 2024-01-01-preview 2025-12-01"
 JOBS_READ = "2024-01-01-preview 2025-01-01-preview 2023-08-01-preview 2025-12-01 2025-09-01"
 JOBS_CANCEL = "2023-04-01-preview 2024-01-01-preview 2025-12-01"
-ENDPOINTS = "2022-02-01-preview 2022-05-01 2025-12-01 2025-09-01 2025-06-01"
+ENDPOINTS = "2022-02-01-preview 2023-04-01-preview 2022-05-01 2025-12-01 2025-09-01 2025-06-01"
 DEPLOYMENTS = "2023-04-01-preview 2022-02-01-preview 2025-12-01 2025-09-01"
 STATUS = " ".join(sorted({*ENDPOINTS.split(), *DEPLOYMENTS.split(), *JOBS_CANCEL.split(), *COMPUTES.split()}))
 COSTS = "2025-03-01"
