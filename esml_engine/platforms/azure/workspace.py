@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 from functools import cached_property
 from importlib.metadata import version
@@ -34,6 +35,7 @@ class Workspace:
     def client(self) -> Any:
         """The MLClient."""
         ml, s = need("azure.ai.ml"), self.settings
+        _quiet()
         given: dict[str, Any] = {"cloud": self.cloud.name}
         with _lock, asking("the Azure ML client"):
             if not self.cloud.built_in:
@@ -121,6 +123,13 @@ class Workspace:
                     self.client.environments.create_or_update(made)
                 _environments.add(key)
         return f"{name}:{version}"
+
+
+def _quiet() -> None:
+    """Keep the client's dots and notes off standard output, which may be somebody's JSON."""
+    polling = need("azure.ai.ml._utils._azureml_polling")
+    vars(polling)["print"] = lambda *_, **__: None
+    logging.getLogger("azure.ai.ml").setLevel(logging.ERROR)
 
 
 _environments: set[tuple[str, str, str, str]] = set()
