@@ -104,7 +104,6 @@ def put_endpoint(cloud: Cloud, call: Call) -> Answer:
             "compute": None,
             "mirrorTraffic": {},
             "publicNetworkAccess": "Enabled",
-            "keys": None,
             **said,
             "traffic": traffic,
         }

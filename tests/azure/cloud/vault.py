@@ -83,6 +83,8 @@ def list_secrets(cloud: Cloud, call: Call) -> Answer:
         _bundle(vault.secrets[n][-1] | {"id": f"{vault.url}/secrets/{n}"}, value=False)
         for n in names[first : first + most]
     ]
+    for r in rows:
+        r["attributes"] = {k: x for k, x in r["attributes"].items() if k != "recoveryLevel"}
     more = f"{vault.url}/secrets?api-version={call.query['api-version']}&$skiptoken={first + most}&maxresults={most}"
     return Answer(200, {"value": rows, "nextLink": more if first + most < len(names) else None})
 
