@@ -314,7 +314,9 @@ def log_tail(work: str | None, folder: Path, lines: int = 40, most: int = 64_000
     """The last lines of a step's log; None when there is none. Reads at most `most` bytes, only inside `folder`."""
     if not work:
         return None
-    path = (Path(work) / "log.txt").resolve()
+    # a job elsewhere: its log is copied here while it is followed
+    place = folder.joinpath("runs", *work.split("/")[-3:]) if "://" in work else Path(work)
+    path = (place / "log.txt").resolve()
     if not path.is_relative_to(folder.resolve()) or not path.is_file():
         return None
     with path.open("rb") as f:

@@ -50,6 +50,8 @@ class StepDesk:
         """The change, the step's end and its cost: one transaction."""
         adopted = self.result is not None and self.adopted
         seconds = self.result.seconds if self.result and adopted else time.monotonic() - self.began
+        if self.result and self.result.node_seconds is not None:
+            seconds = self.result.node_seconds
         price = float((self.row["predicted"] or {}).get("price", 0.0))
         size = float((self.row["predicted"] or {}).get("size", 0.0))
         with self.site.store.write() as c:

@@ -170,7 +170,7 @@ class Hand:
             if worker is not None:
                 worker.wanted.add(row["endpoint"])
             platform = self.site.platform(call.env)
-            end = time.monotonic() + 90
+            end = time.monotonic() + platform.capabilities.start_seconds
             while True:
                 state = platform.endpoint_state(row["endpoint"])
                 if (

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import importlib
 import sys
+import tempfile
 import time
 import traceback
 from pathlib import Path
@@ -16,23 +17,38 @@ import psutil
 
 from esml_engine.bindings import JOBS
 from esml_engine.errors import EsmlError, FailedError, disk_full
+from esml_engine.platforms.base import Files, open_files
 from esml_engine.runs.context import JobContext
 from esml_engine.runs.facts import JobResult, JobSpec
 
 
 def run_spec(path: Path) -> int:
-    """Run one specification; returns 0, or 1 when the step failed (the result document says why)."""
-    spec = JobSpec.from_json(path.read_text(encoding="utf-8"))
-    job = JobContext(spec)
+    """Run the specification in a file; returns 0, or 1 when the step failed (the result document says why)."""
+    return run_at(str(path), path.parent)
+
+
+def run_at(address: str, scratch: Path) -> int:
+    """Run the specification at an address of the lake, or in a file; `scratch` takes what the job needs while it runs."""
+    files = open_files(address, scratch)
+    text = files.read_file(address)
+    if text is None:
+        print(f"there is no specification at {address}", file=sys.stderr)  # noqa: T201 - there is no folder to leave a result in
+        return 2
+    return _run(JobSpec.from_json(text.decode()), files, scratch)
+
+
+def _run(spec: JobSpec, files: Files, scratch: Path) -> int:
     began = time.monotonic()
     process = psutil.Process()
     base = process.memory_info().rss
     try:
+        job = JobContext(spec, files, scratch)
         module, function = JOBS[spec.kind].split(":")
         value, tables = getattr(importlib.import_module(module), function)(job)
+        job.hand_in(tables)
         result = JobResult(True, time.monotonic() - began, value, tuple(tables), peak_mb=_peak(base))
     except EsmlError as e:
-        job.log(f"failed: {e.message}")
+        print(f"failed: {e.message}", file=sys.stderr)  # noqa: T201 - the job's log
         result = JobResult(False, time.monotonic() - began, error=e.document()["error"], peak_mb=_peak(base))
     except MemoryError:
         result = JobResult(
@@ -47,10 +63,7 @@ def run_spec(path: Path) -> int:
             hint="see the run's log; if it is not your step, report it with the id",
         )
         result = JobResult(False, time.monotonic() - began, error=error.document()["error"])
-    target = Path(spec.work) / "result.json"
-    new = target.with_suffix(".tmp")
-    new.write_text(result.to_json(), encoding="utf-8")
-    new.replace(target)
+    files.write_file(f"{spec.work}/result.json", result.to_json().encode())
     return 0 if result.ok else 1
 
 
@@ -64,5 +77,13 @@ def _peak(base: int) -> float:
     return round((psutil.Process().memory_info().rss - base) / 1e6, 1)
 
 
+def main(address: str) -> int:
+    """Run a job by its specification's path, or by its address in a lake elsewhere."""
+    if "://" not in address:
+        return run_spec(Path(address))
+    with tempfile.TemporaryDirectory(prefix="esml-job-") as scratch:
+        return run_at(address, Path(scratch))
+
+
 if __name__ == "__main__":
-    sys.exit(run_spec(Path(sys.argv[1])))
+    sys.exit(main(sys.argv[1]))

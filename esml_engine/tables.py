@@ -60,12 +60,12 @@ class Table:
         return "read_gold" if TableName.parse(self.name).dataset is None else "read_tables"
 
     def _in(self, version: int | None, *, missing_ok: bool = False) -> TableIn:
-        from esml_engine.lake.catalogue import table_in
+        from esml_engine.lake.catalogue import on_disk, table_in
 
         self.model.estate.require(self._rule(), self.model.ref.project)
-        return table_in(
-            self.model.site, self.model.ref, self.model.env_name, self.name, version, missing_ok=missing_ok
-        )
+        site, env = self.model.site, self.model.env_name
+        found = table_in(site, self.model.ref, env, self.name, version, missing_ok=missing_ok)
+        return on_disk(site, env, found)
 
     def _arrow(self, version: int | None = None, *, missing_ok: bool = False) -> pa.Table:
         from esml_engine.lake.files import arrow

@@ -10,7 +10,7 @@ import time
 import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
+from dataclasses import replace
 from typing import Any
 
 import sqlalchemy as sa
@@ -25,12 +25,13 @@ from esml_engine.door.released import require_as_approved
 from esml_engine.door.site import Site
 from esml_engine.errors import CancelledError, EsmlError, FailedError, LostError, StalePlanError
 from esml_engine.faults import point
+from esml_engine.lake.assets import announce_new
 from esml_engine.lake.replay import catch_up
 from esml_engine.processes import ProcessTable
 from esml_engine.refs import ModelRef
 from esml_engine.runs import leases, records
 from esml_engine.runs.durable import Durable
-from esml_engine.runs.execution import MAX_ATTEMPTS, document, earlier_result, run_job
+from esml_engine.runs.execution import MAX_ATTEMPTS, document, earlier, run_job
 from esml_engine.runs.facts import step_env
 from esml_engine.store import schema as t
 
@@ -236,11 +237,7 @@ class Worker:
             attempt = int(found["attempt"]) + 1
             env = step_env(step, call.env)
             platform = self.platform(env) if env else None
-            before = (
-                earlier_result(Path(platform.work_folder(run, step, attempt)).parent)
-                if platform and attempt > 1
-                else None
-            )
+            before = earlier(platform, run, step, attempt, int(row["attempt"])) if platform else None
             if before is None and attempt > MAX_ATTEMPTS:
                 raise FailedError(
                     f"{step}: given up after {MAX_ATTEMPTS} attempts",
@@ -258,13 +255,21 @@ class Worker:
                     work=platform.work_folder(run, step, attempt) if platform else None,
                 )
             records.progress(store, run, n / count, step)
-            if before is not None:
+            if before is not None and before.result is not None:
                 desk.spec, desk.result, desk.adopted = before.spec, before.result, True
             else:
-                desk.spec = act.jobs(call, draft, desk)
+                spec = before.spec if before else act.jobs(call, draft, desk)
+                desk.spec = replace(spec, retry=int(row["attempt"])) if spec else None
                 if desk.spec is not None and platform is not None:
                     try:
-                        desk.result = run_job(store, platform, desk.spec, base=n / count, share=1 / count)
+                        desk.result = run_job(
+                            store,
+                            platform,
+                            desk.spec,
+                            base=n / count,
+                            share=1 / count,
+                            handle=before.handle if before else "",
+                        )
                     except LostError as e:
                         if self.stopping.is_set():  # ended with this worker: no failed attempt of the step's
                             self._give_back(run, step, attempt)
@@ -277,9 +282,13 @@ class Worker:
                         raise
             point("job:after")
             try:
-                return act.record(call, draft, desk.result, desk)
+                answer = act.record(call, draft, desk.result, desk)
             finally:
                 point("record:after")
+            if desk.spec is not None and desk.spec.outputs and "/" in row["object"]:
+                with _outlives("data assets"):
+                    announce_new(self.site, ModelRef.parse(row["object"]), env)
+            return answer
 
     def _give_back(self, run: str, step: str, attempt: int) -> None:
         s = t.run_steps

@@ -7,6 +7,7 @@ import hmac
 import json
 import os
 import secrets
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -57,7 +58,9 @@ def anchor(store: Store, folder: Path) -> None:
         return
     body = {"n": head["n"], "hash": head["hash"]}
     text = json.dumps({**body, "mac": _mac(folder, body)})
-    new = folder / f"audit-head.{os.getpid()}.tmp"
+    new = (
+        folder / f"audit-head.{os.getpid()}-{threading.get_ident()}.tmp"
+    )  # a worker anchors in several threads
     new.write_text(text, encoding="utf-8")
     new.replace(folder / "audit-head.json")
 

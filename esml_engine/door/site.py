@@ -48,7 +48,9 @@ class Site:
         if env not in self._platforms:
             settings = self.settings
             settings.check_env(env)
-            self._platforms[env] = open_platform(self.root, env, settings.estate.environments[env])  # type: ignore[index]
+            estate = settings.estate
+            its = estate.environments[env]  # type: ignore[index]
+            self._platforms[env] = open_platform(self.root, env, its, estate.currency)
         return self._platforms[env]
 
     def inside(self, path: str) -> str:

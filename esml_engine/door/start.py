@@ -65,7 +65,7 @@ def make_plan(site: Site, act: Act, actor: Actor, call: Call) -> Plan:
         policy, origin = settings.policy(ref, call.env)
         in_force = policy.model_dump(mode="json")
         node = policy.nodes[0] if policy.nodes else ""
-        price = costs.price_of(dict(settings.prices()), site.platform(call.env).prices(), node)
+        price = costs.price_of(dict(settings.prices()), site.platform(call.env).prices([node]), node)
         seconds = predict_seconds(
             costs.history(site.store, call.object, call.env, call.act), draft.size, draft.bound_seconds
         )

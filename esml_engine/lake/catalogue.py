@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Generator, Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import sqlalchemy as sa
@@ -201,3 +201,8 @@ def table_in(
         return TableIn(name, uri, None)
     files = files_of(uri, found.delta_version, site.platform(env).storage_options())
     return TableIn(name, uri, found.version, files, found.schema, found.rows)
+
+
+def on_disk(site: Site, env: str, table: TableIn) -> TableIn:
+    """The same table with its files on this machine, to be read here."""
+    return replace(table, uri=site.platform(env).here(table.uri, table.files)) if table.files else table

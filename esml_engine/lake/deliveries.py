@@ -13,6 +13,7 @@ from esml_engine.clock import now
 from esml_engine.door.site import Site
 from esml_engine.errors import UsageError
 from esml_engine.lake.catalogue import newest_first
+from esml_engine.platforms.base import Platform
 from esml_engine.refs import ModelRef, Purpose, TableName, model_folder
 from esml_engine.settings import DatasetSettings
 from esml_engine.store import schema as t
@@ -57,6 +58,11 @@ def hash_file(path: Path) -> str:
     """sha256 of a file's bytes."""
     with path.open("rb") as f:
         return hashlib.file_digest(f, "sha256").hexdigest()
+
+
+def _hash_in_lake(platform: Platform, path: str) -> str:
+    folder, _, name = path.rpartition("/")
+    return hash_file(Path(platform.here(folder, [name], fixed=False)) / name)
 
 
 def check_date(text: str) -> str:
@@ -105,7 +111,7 @@ def delivered(site: Site, ref: ModelRef, env: str, dataset: str, purpose: Purpos
         date = "-".join(parts[:3])
         stat = f"{size}:{mtime}"
         row = known.get((path, stat))
-        sha = row["sha256"] if row else hash_file(Path(platform.lake_root()) / path)
+        sha = row["sha256"] if row else _hash_in_lake(platform, path)
         m = _STAMPED.fullmatch(parts[3])
         name = m["stem"] + m["ext"] if m and sha.startswith(m["hash"]) else parts[3]
         at = dt.datetime.fromtimestamp(mtime / 1e9, dt.UTC).isoformat(timespec="microseconds")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import Any
 
 from esml_engine.door.facts import Desk
@@ -30,5 +29,5 @@ def keep_one(
         for name in set(files_of(uri, old.delta_version, storage)) - set(
             files_of(uri, v.delta_version, storage)
         ):
-            (Path(uri) / name).unlink(missing_ok=True)
+            site.platform(env).remove_file(f"{uri}/{name}")
     return answer

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import hashlib
-import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from esml_engine.door.facts import Desk
+from esml_engine.door.site import Site
 from esml_engine.lake.catalogue import table_uri
 from esml_engine.refs import ModelRef
 from esml_engine.runs.facts import JobSpec, TableIn
@@ -27,10 +28,35 @@ def job_spec(
     platform = desk.site.platform(env)
     work = platform.work_folder(desk.run, desk.step, desk.attempt)
     folders = {k: table_uri(desk.site, ref, env, name) for k, name in outputs.items()}
+    inputs = {k: table_within_reach(desk.site, env, table) for k, table in inputs.items()}
     return JobSpec(
         run=desk.run, step=desk.step, attempt=desk.attempt, kind=kind, env=env, project=ref.project, model=ref.model, params=params, work=work, inputs=inputs, outputs=folders,
-        storage=platform.storage_options(), tracking=platform.tracking_uri(), max_seconds=desk.site.settings.estate.worker.max_step_seconds,
+        tracking=platform.tracking_uri(), max_seconds=desk.site.settings.estate.worker.max_step_seconds,
     )  # fmt: skip
+
+
+def table_within_reach(site: Site, env: str, table: TableIn) -> TableIn:
+    """A table where jobs of `env` read it: they reach their own lake alone, so another environment's files are brought."""
+    there = owner(site, table.uri)
+    if not table.files or there in ("", env):
+        return table
+    near = site.platform(there).here(table.uri, table.files)
+    key = hashlib.sha256(table.uri.encode()).hexdigest()[:32]
+    return replace(table, uri=site.platform(env).bring(near, key, table.files))
+
+
+def owner(site: Site, address: str) -> str:
+    """The environment in whose lake an address lies; '' for none."""
+    found = (e for e in site.settings.environments if address.startswith(f"{site.platform(e).lake_root()}/"))
+    return next(found, "")
+
+
+def model_within_reach(site: Site, env: str, there: str, folder: str, sha256: str) -> str:
+    """The folder of a model of environment `there` where jobs of `env` read it."""
+    address = site.outside(folder)
+    if there == env:
+        return address
+    return site.platform(env).bring(site.platform(there).here(address), sha256)
 
 
 def step_file(root: Path, ref: ModelRef, name: str) -> Path | None:
@@ -47,15 +73,10 @@ def code_hash(path: Path | None, default: str) -> str:
     return hashlib.sha256(path.read_bytes() if path else default.encode()).hexdigest()[:16]
 
 
-def archive(desk: Desk, path: Path | None) -> dict[str, str] | None:
-    """The step as the job gets it: a copy under its content's hash, so that editing the file touches no running job."""
+def archive(desk: Desk, env: str, path: Path | None) -> dict[str, str] | None:
+    """The step as the job gets it: a copy in the lake under its content's hash, so that editing the file touches no running job."""
     if path is None:
         return None
-    folder = desk.site.state / "code" / code_hash(path, "")
-    target = folder / path.name
-    if not target.exists():
-        folder.mkdir(parents=True, exist_ok=True)
-        new = target.with_suffix(f".{desk.run}.tmp")
-        shutil.copyfile(path, new)
-        new.replace(target)
-    return {"path": str(target), "kind": path.suffix[1:]}
+    platform, target = desk.site.platform(env), f"code/{code_hash(path, '')}/{path.name}"
+    platform.create_file(target, path.read_bytes())
+    return {"path": f"{platform.lake_root()}/{target}", "kind": path.suffix[1:]}

@@ -102,8 +102,12 @@ def _read(job: JobContext, con: duckdb.DuckDBPyConnection, state: _State, entry:
     rnd, name, sha256 = bool(params.get("rnd")), str(entry["name"]), str(entry["sha256"])
     targets = {t: new_name(spec.run, spec.attempt) for t in ("bronze", "quarantine")}
     paths = {t: Path(spec.outputs[t]) / targets[t] for t in targets}
+    try:
+        path = job.file(str(entry["path"]))
+    except FileNotFoundError as e:
+        raise UnreadableError(f"{name} is not there any more") from e
     dialect, key = Dialect.of(params.get("dialect")), str(params.get("key") or "")
-    source = Source(Path(entry["path"]), name, sha256, dialect, rnd, key)
+    source = Source(path, name, sha256, dialect, rnd, key)
     try:
         if params.get("format", "csv") == "parquet":
             schema = incoming_parquet.parquet_columns(source)

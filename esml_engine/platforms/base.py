@@ -1,12 +1,11 @@
-"""The port: what an environment's platform must do. Nothing imports an implementation but `open_platform`."""
+"""The port: what an environment's platform must do. Nothing imports an implementation but `open_platform` and `open_files`."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
-
-from esml_engine.errors import NotYetError
 
 
 @dataclass(frozen=True)
@@ -17,6 +16,10 @@ class JobState:
     fraction: float = 0.0
     message: str = ""
     result: str = ""  # the result document's JSON, when done
+    seconds: float | None = None  # how long its node was used, where the platform says so
+    waits: bool = (
+        False  # it runs, but has not begun (a queue, a node that starts): its time limit does not count yet
+    )
 
 
 @dataclass(frozen=True)
@@ -30,19 +33,44 @@ class EndpointState:
     error: str = ""
 
 
-class Platform(Protocol):
-    """One environment's platform."""
+@dataclass(frozen=True)
+class Capabilities:
+    """What platforms differ in; asked before an act is planned, or a wait begun."""
 
-    env: str
-    kind: str
+    start_seconds: float = 90.0  # how long an endpoint may take to hold a new model ready
+    endpoints_outlive: bool = False  # endpoints run on when the worker ends
+    drain_seconds: float = 2.0  # how often answered requests are fetched
 
-    # lake
+
+@dataclass(frozen=True)
+class DataAsset:
+    """A table's version as the platform lists it for other tools: a projection of the catalogue."""
+
+    name: str
+    version: int
+    address: str
+    tags: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Bill:
+    """What the platform charged for a project in a month, in the estate's currency."""
+
+    project: str
+    amount: float
+    currency: str
+    until: str  # the day up to which charges are in
+
+
+class Files(Protocol):
+    """A lake as files. A name is relative to the lake's root, or a full address (path or URI)."""
+
     def lake_root(self) -> str:
         """Root of the lake: a path, or an `abfss://` URI."""
         ...
 
     def storage_options(self) -> dict[str, str]:
-        """What delta-rs needs to reach the lake; empty for paths."""
+        """What delta-rs needs to reach the lake; empty for paths. Never stored."""
         ...
 
     def make_skeleton(self, folders: list[str]) -> None:
@@ -50,20 +78,73 @@ class Platform(Protocol):
         ...
 
     def put_file(self, source: Path, target: str) -> None:
-        """Copy a local file to `target` below the lake's root: whole or not at all."""
+        """Copy a local file to `target`: whole or not at all."""
         ...
 
     def list_files(self, folder: str) -> list[tuple[str, int, int]]:
         """(path below the root, bytes, modified ns) of every file under a folder."""
         ...
 
-    # jobs
-    def work_folder(self, run: str, step: str, attempt: int) -> str:
-        """Scratch folder of one attempt, made if absent."""
+    def read_file(self, name: str) -> bytes | None:
+        """A file's content, None when it is not there."""
         ...
 
-    def submit(self, spec_path: str) -> str:
-        """Start the job; returns a handle that finds it again by name."""
+    def write_file(self, name: str, content: bytes) -> None:
+        """Write a file: whole or not at all."""
+        ...
+
+    def create_file(self, name: str, content: bytes) -> bool:
+        """Write a file only if none is there; False when one is."""
+        ...
+
+    def remove_file(self, name: str) -> None:
+        """Remove a file; one that is gone already is fine."""
+        ...
+
+    def here(self, folder: str, names: Sequence[str] | None = None, *, fixed: bool = True) -> str:
+        """A folder of this machine with these files (None: all) of a folder: itself, or a copy.
+
+        `fixed`: the files never change under their name, so that an earlier copy of them serves.
+        """
+        ...
+
+    def drafts(self, folder: str) -> str:
+        """A folder of this machine where new files of `folder` are written before they are handed in; itself, or another."""
+        ...
+
+    def hand_in(self, folder: str, names: Sequence[str]) -> None:
+        """Bring files from `drafts(folder)` into `folder`."""
+        ...
+
+
+class Platform(Files, Protocol):
+    """One environment's platform."""
+
+    env: str
+    kind: str
+    capabilities: Capabilities
+
+    def bring(self, folder: str, key: str, names: Sequence[str] | None = None) -> str:
+        """Have files of a folder of this machine where this platform's jobs read them; returns that folder's address.
+
+        `key` names the content, so that a repetition copies nothing.
+        """
+        ...
+
+    def announce(self, asset: DataAsset) -> None:
+        """List a table's version for other tools; saying it again is harmless."""
+        ...
+
+    # jobs
+    def work_folder(self, run: str, step: str, attempt: int) -> str:
+        """Folder of one attempt: holds spec.json, progress.json, model files, and result.json last."""
+        ...
+
+    def submit(self, spec: str) -> str:
+        """Start the job of a specification; returns its handle, which is the specification's address.
+
+        Submitting it again, also by another worker, starts no second job where the first one lives on by itself.
+        """
         ...
 
     def follow(self, handle: str) -> JobState:
@@ -75,7 +156,7 @@ class Platform(Protocol):
         ...
 
     def wait(self, handle: str, seconds: float) -> None:
-        """Return when the job ended, or after so many seconds."""
+        """Return when the job ended, after so many seconds, or when it is worth another look."""
         ...
 
     # tracking and registry
@@ -83,9 +164,13 @@ class Platform(Protocol):
         """The MLflow address of this environment, ready to use."""
         ...
 
+    def artifact_root(self) -> str:
+        """Where files beside tracked runs are kept: a path, or an address in the lake."""
+        ...
+
     # serving
     def apply_endpoint(self, name: str, config: dict[str, Any]) -> None:
-        """Make the endpoint what `config` says (start or update it)."""
+        """Make the endpoint what `config` says (start or update it), or go on with that; never waits long."""
         ...
 
     def endpoint_state(self, name: str) -> EndpointState:
@@ -93,11 +178,15 @@ class Platform(Protocol):
         ...
 
     def stop_endpoint(self, name: str) -> None:
-        """End an endpoint's process."""
+        """End an endpoint."""
         ...
 
     def endpoint_url(self, name: str, port: int) -> str:
         """The address that callers use; ends in `/score`."""
+        ...
+
+    def aim(self, name: str, slot: str) -> dict[str, str]:
+        """Headers that aim a request at a slot without traffic; what it answers is not kept."""
         ...
 
     # secrets, prices
@@ -109,8 +198,12 @@ class Platform(Protocol):
         """A secret, or None."""
         ...
 
-    def prices(self) -> dict[str, float]:
+    def prices(self, nodes: Sequence[str] = ()) -> dict[str, float]:
         """Price per node hour by node type, where the platform knows better than the estate's list."""
+        ...
+
+    def bills(self) -> list[Bill]:
+        """What was charged this month, by project; empty where nobody sends a bill."""
         ...
 
     def check(self) -> list[dict[str, Any]]:
@@ -122,13 +215,23 @@ class Platform(Protocol):
         ...
 
 
-def open_platform(root: Path, env: str, settings: Any) -> Platform:
-    """The one place that knows the implementations."""
+def open_platform(root: Path, env: str, settings: Any, currency: str = "EUR") -> Platform:
+    """The platform of an environment: the one place that knows the implementations."""
     if settings.platform == "local":
         from esml_engine.platforms.local.platform import LocalPlatform
 
         return LocalPlatform(root, env)
-    raise NotYetError(
-        f"environment {env}: the azure platform is not in this version yet",
-        hint='set platform = "local" in estate.toml',
-    )
+    from esml_engine.platforms.azure.platform import AzurePlatform
+
+    return AzurePlatform(root, env, settings, currency)
+
+
+def open_files(address: str, scratch: Path) -> Files:
+    """The lake that a job reads from and writes to, by an address in it; `scratch` takes copies."""
+    if "://" not in address:
+        from esml_engine.platforms.local.files import LocalFiles
+
+        return LocalFiles(Path(address).parent)
+    from esml_engine.platforms.azure.lake import job_files
+
+    return job_files(address, scratch)

@@ -7,7 +7,7 @@ from typing import Any
 
 from esml_engine.door.site import Site
 from esml_engine.errors import NotFoundError, NotYetError
-from esml_engine.lake.catalogue import Version, get, latest, listing, table_in
+from esml_engine.lake.catalogue import Version, get, latest, listing, on_disk, table_in, table_uri
 from esml_engine.lake.files import paths
 from esml_engine.refs import ModelRef, TableName
 from esml_engine.scored.facts import ScoredFilter
@@ -235,7 +235,7 @@ def _line(
     from esml_engine.lake.delimited import Dialect
     from esml_engine.lake.incoming import line_of
 
-    bronze = table_in(site, ref, env, table, version)
+    bronze = on_disk(site, env, table_in(site, ref, env, table, version))
     if not bronze.files:
         return None
     con = duckdb.connect()
@@ -266,7 +266,8 @@ def _line(
             if relative in f["bronze_files"]:
                 before = f["bronze_files"][: f["bronze_files"].index(relative)]
                 position = int(hit[1]) + sum(_rows(Path(bronze.uri) / b) for b in before)
-                path = Path(site.platform(env).lake_root()) / f["path"]
+                folder, _, delivered = f["path"].rpartition("/")
+                path = Path(site.platform(env).here(folder, [delivered], fixed=False)) / delivered
                 lines = _quarantined(site, ref, env, its, f)
                 ds = site.settings.model(ref).datasets[its.dataset or ""]
                 line = line_of(
@@ -294,9 +295,9 @@ def _quarantined(site: Site, ref: ModelRef, env: str, table: TableName, f: dict[
     name = str(TableName("quarantine", table.dataset, table.purpose))
     if not f["quarantine_files"] or latest(site.store, ref, env, name) is None:
         return set()
-    uri = table_in(site, ref, env, name).uri
+    near = site.platform(env).here(table_uri(site, ref, env, name), f["quarantine_files"])
     return {
         int(x)
         for q in f["quarantine_files"]
-        for x in pq.read_table(f"{uri}/{q}", columns=["line"]).column("line").to_pylist()
+        for x in pq.read_table(f"{near}/{q}", columns=["line"]).column("line").to_pylist()
     }

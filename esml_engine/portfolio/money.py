@@ -52,7 +52,9 @@ def cost(site: Site, scope: str, env: str) -> dict[str, Any]:
         policy, origin = settings.policy(ref, env)
         zero = {"cost": {"p90": 0.0, "currency": currency, "basis": ""}}
         limits = {"limits": verdict(policy, origin, zero, spent_month=0.0)["limits"], "origin": origin}
+    charged = billed(site, scope, env)
     return {
+        **({"billed": charged} if charged else {}),
         "predicted": total,
         "spent": round(spent, 6),
         "currency": currency,
@@ -63,12 +65,26 @@ def cost(site: Site, scope: str, env: str) -> dict[str, Any]:
     }
 
 
+def billed(site: Site, scope: str, env: str) -> dict[str, Any] | None:
+    """What the platform charged this month for the estate or a project; None where nobody bills, or not by model."""
+    if "/" in scope or not env:
+        return None
+    found = [b for b in site.platform(env).bills() if scope in ("estate", b.project)]
+    if not found:
+        return None
+    return {
+        "amount": round(sum(b.amount for b in found), 6),
+        "currency": found[0].currency,
+        "until": min(b.until for b in found),
+    }
+
+
 def predicted(site: Site, ref: ModelRef, env: str) -> dict[str, dict[str, Any]]:
     """p50 and p90 of the next refine, train, of scoring 1000 rows in batch, and of an endpoint's month."""
     settings = site.settings
     policy, _ = settings.policy(ref, env)
     node = policy.nodes[0] if policy.nodes else ""
-    price = costs.price_of(dict(settings.prices()), site.platform(env).prices(), node)
+    price = costs.price_of(dict(settings.prices()), site.platform(env).prices([node]), node)
     currency = settings.estate.currency
     step = settings.estate.worker.max_step_seconds
     have = all_latest(site.store, ref, env)

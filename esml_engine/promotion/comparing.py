@@ -10,7 +10,7 @@ from esml_engine.door.site import Site
 from esml_engine.errors import NotFoundError
 from esml_engine.faults import point
 from esml_engine.lake.catalogue import table_in
-from esml_engine.lake.specs import job_spec
+from esml_engine.lake.specs import job_spec, model_within_reach
 from esml_engine.promotion import records
 from esml_engine.promotion.cases import SIDES, case_of, expectations_of, looked_up, rnd_of
 from esml_engine.promotion.facts import RESAMPLES, Side, case_from
@@ -41,7 +41,7 @@ def compare_job(call: Call, version: int | None, desk: Desk) -> JobSpec | None:
     key = [forecast.time_column, *forecast.series] if case.task == "forecasting" else [case.key]
     params = {
         "task": case.task, "label": case.label, "key": [k for k in key if k], "primary": case.primary, "resamples": RESAMPLES, "forecast": forecast.model_dump(), "case": case.document(),
-        "challenger": _model(site, case.challenger), "champion": _model(site, case.champion) if case.champion else None,
+        "challenger": _model(site, case.target, case.challenger), "champion": _model(site, case.target, case.champion) if case.champion else None,
     }  # fmt: skip
     return job_spec(desk, ref, case.target, "promotion.compare", inputs=inputs, outputs={}, params=params)
 
@@ -60,9 +60,10 @@ def _behind(site: Site, ref: ModelRef, who: str, side: Side) -> dict[str, TableI
     return found
 
 
-def _model(site: Site, side: Side) -> dict[str, Any]:
+def _model(site: Site, env: str, side: Side) -> dict[str, Any]:
     signature = list(side.signature) if side.signature is not None else None
-    return {"folder": site.outside(side.folder), "sha256": side.sha256, "version": side.version, "task": side.task, "signature": signature}  # fmt: skip
+    folder = model_within_reach(site, env, side.env, side.folder, side.sha256)
+    return {"folder": folder, "sha256": side.sha256, "version": side.version, "task": side.task, "signature": signature}  # fmt: skip
 
 
 def measured_document(
@@ -83,7 +84,7 @@ def measured_document(
     look = looked_up(site, ref)
     passed, rnd = expectations_of(case.challenger, look), rnd_of(case.challenger, look)
     nodes = case.policy["nodes"]
-    prices, platform = dict(site.settings.prices()), site.platform(case.target).prices()
+    prices, platform = dict(site.settings.prices()), site.platform(case.target).prices(nodes[:1])
     known = bool(nodes) and (nodes[0] in prices or nodes[0] in platform)
     price = costs.price_of(prices, platform, nodes[0]) if known else None
     verdict = judged(case, value, expectations=passed, rnd=rnd, price=price)

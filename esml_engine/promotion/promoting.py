@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 from esml_engine.clock import now
@@ -11,7 +10,7 @@ from esml_engine.door.facts import Call, Desk
 from esml_engine.door.site import Site
 from esml_engine.errors import ConflictError, FailedError
 from esml_engine.faults import point
-from esml_engine.lake.specs import job_spec
+from esml_engine.lake.specs import job_spec, model_within_reach
 from esml_engine.promotion import evidence, records
 from esml_engine.promotion.comparing import KEPT, outdated
 from esml_engine.promotion.facts import PROMOTED, REFUSED, STALE, Case, case_from
@@ -119,10 +118,10 @@ def copy_job(call: Call, desk: Desk) -> JobSpec:
     metrics = {k: v for k, v in (said["metrics"]["challenger"] or {}).items() if v is not None}
     metrics |= {f"champion_{k}": v for k, v in (said["metrics"]["champion"] or {}).items() if v is not None}
     params = {
-        "source": site.outside(new.folder), "sha256": new.sha256, "existing": existing, "experiment": f"{ref.project}-{ref.model}", "metrics": metrics, "evidence": said,
+        "source": "" if existing else model_within_reach(site, target, new.env, new.folder, new.sha256), "sha256": new.sha256, "existing": existing, "experiment": f"{ref.project}-{ref.model}", "metrics": metrics, "evidence": said,
         "params": {"version": new.version, "from": said["from"], "trained_in": new.trained_in, "training_run": new.run, "sha256": new.sha256, "estimator": new.estimator},
         "tags": {"esml.project": ref.project, "esml.model": ref.model, "esml.env": target, "esml.actor": desk.actor.rights, "esml.version": new.version, "esml.promoted_from": said["from"]},
-        "cache": str(site.state / "cache"), "artifacts": str(Path(site.root) / "tracking" / target / "artifacts"),
+        "cache": str(site.state / "cache"), "artifacts": site.platform(target).artifact_root(),
     }  # fmt: skip
     return job_spec(desk, ref, target, "promotion.copy", inputs={}, outputs={}, params=params)
 

@@ -49,7 +49,7 @@ def compare(job: JobContext) -> tuple[dict[str, Any], list[TableOut]]:
     for n, who in enumerate(("challenger", "champion")):
         if p.get(who):
             job.progress(0.15 + 0.3 * n, f"asks the {who}, v{p[who]['version']}", now=True)
-            said[who] = _ask(p[who], p, test, history)
+            said[who] = _ask(job, p[who], test, history)
     mine, theirs = said["challenger"], said.get("champion", (None, None))
     value: dict[str, Any] = {
         "rows": test.num_rows,
@@ -82,13 +82,14 @@ def _history(job: JobContext) -> pa.Table | None:
 
 
 def _ask(
-    one: Mapping[str, Any], p: Mapping[str, Any], test: pa.Table, history: pa.Table | None
+    job: JobContext, one: Mapping[str, Any], test: pa.Table, history: pa.Table | None
 ) -> tuple[dict[str, Any], Answers | None]:
     """One model's answers and metrics, or why there are none."""
     out: dict[str, Any] = {"metrics": None, "signature": None, "seconds": None, "rows": 0, "error": ""}
     answers: Answers | None = None
+    p = job.params
     try:
-        model = storage.load(one["folder"], one["sha256"])
+        model = storage.load((job.model(one) or one)["folder"], one["sha256"])
         _as_registered(model, one, p)
         out["signature"] = model.signature
         at = time.monotonic()
@@ -180,12 +181,12 @@ def copy(job: JobContext) -> tuple[dict[str, Any], list[TableOut]]:
         bytes are not the registered ones: then nothing is logged.
     """
     p, wanted = job.params, job.params["sha256"]
-    source = Path(p["existing"] or p["source"])
+    source = Path(job.files.here(p["existing"] or p["source"]))
     found = storage.content_hash(source) if source.is_dir() else "nothing"
     if found != wanted:
         return {"changed": f"the model's folder has hash {found[:12]}…, registered is {wanted[:12]}…"}, []
     if p["existing"]:
-        return {"model_folder": str(source), "sha256": wanted, "existing": True, "changed": ""}, []
+        return {"model_folder": p["existing"], "sha256": wanted, "existing": True, "changed": ""}, []
     folder = job.work / "model"
     if folder.exists():
         shutil.rmtree(folder)
@@ -201,13 +202,20 @@ def copy(job: JobContext) -> tuple[dict[str, Any], list[TableOut]]:
     tracking.prepare(uri, p["cache"])
     experiment = tracking.experiment(uri, p["experiment"], p.get("artifacts"))
     with tracking.logging_run(
-        uri, experiment, run=job.spec.run, attempt=job.spec.attempt, step=job.spec.step, tags=p["tags"]
+        uri,
+        experiment,
+        run=job.spec.run,
+        attempt=job.spec.attempt,
+        step=job.spec.step,
+        tags=p["tags"],
+        artifacts=p.get("artifacts"),
+        lake=job.files,
     ) as logged:
         tracking.log(uri, logged.run_id, params=p["params"], metrics=p["metrics"])
-        tracking.log_json(uri, logged.run_id, p["evidence"], "comparison.json")
-        tracking.log_folder(uri, logged.run_id, folder, "model")
+        tracking.log_json(uri, logged, p["evidence"], "comparison.json")
+        tracking.log_folder(uri, logged, folder, "model")
     job.progress(1.0, "copied", now=True)
     return {
-        "model_folder": str(folder), "sha256": copied, "mlflow_run": logged.run_id, "artifact_uri": f"{logged.artifact_uri}/model",
+        "model_folder": job.keep(folder), "sha256": copied, "mlflow_run": logged.run_id, "artifact_uri": f"{logged.artifact_uri}/model",
         "existing": False, "changed": "",
     }, []  # fmt: skip

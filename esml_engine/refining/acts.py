@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 from esml_engine.door.facts import Call, Desk, Draft
@@ -135,7 +134,7 @@ class Refine:
         if not files:
             return None
         have = {} if anew else d.loaded(site.store, ref, env, dataset, purpose)
-        root = Path(site.platform(env).lake_root())
+        root = site.platform(env).lake_root()
         other: Purpose = "inference" if purpose == "train" else "train"
         types = _fixed_types(site, ref, env, dataset, purpose) or _fixed_types(site, ref, env, dataset, other)
         todo = []
@@ -148,7 +147,7 @@ class Refine:
             )
             todo.append(
                 {
-                    "path": str(root / f.path),
+                    "path": f"{root}/{f.path}",
                     "name": f.shown,
                     "sha256": f.sha256,
                     "replaces": replaces,
@@ -195,7 +194,7 @@ class Refine:
         before = input_version(now_silver, bronze) if same_code and same_mode else None
         path = step_file(site.root, ref, dataset)
         params = {
-            "dataset": dataset, "purpose": purpose, "env": env, "version": (now_silver.version if now_silver else 0) + 1, "step": archive(desk, path), "rows": settings.datasets[dataset].rows,
+            "dataset": dataset, "purpose": purpose, "env": env, "version": (now_silver.version if now_silver else 0) + 1, "step": archive(desk, env, path), "rows": settings.datasets[dataset].rows,
             "label": settings.label, "expect": [e.model_dump() for e in settings.datasets[dataset].expect if e.on == "silver"], "params": {}, "table": silver,
             "rnd": now_bronze.rnd, "code": code, "made_from": [{"table": bronze, "version": now_bronze.version}], "expected": expected_versions(desk, ref, env, [silver]),
         }  # fmt: skip
@@ -224,7 +223,7 @@ class Refine:
             return None
         params = {
             "datasets": list(settings.datasets), "key": settings.key, "purpose": purpose, "env": env, "version": (now_gold.version if now_gold else 0) + 1,
-            "step": archive(desk, step_file(site.root, ref, "gold")), "label": settings.label, "expect": [e.model_dump() for e in settings.expect], "params": {}, "table": goal,
+            "step": archive(desk, env, step_file(site.root, ref, "gold")), "label": settings.label, "expect": [e.model_dump() for e in settings.expect], "params": {}, "table": goal,
             "rnd": any(rnd_version(site, ref, env, n) for n in silvers.values()), "code": code, "made_from": [{"table": n, "version": inputs[ds].version} for ds, n in silvers.items()], "expected": expected_versions(desk, ref, env, [goal]),
         }  # fmt: skip
         return job_spec(desk, ref, env, "refining.gold", inputs=inputs, outputs={"gold": goal}, params=params)

@@ -62,7 +62,7 @@ def silver(job: JobContext) -> tuple[dict[str, Any], list[TableOut]]:
         if step is None:
             _tidy(con, fresh, current if grown else None, Path(folder) / name)
         else:
-            path, context = Path(step["path"]), _context(job, str(params["dataset"]))
+            path, context = job.file(step["path"]), _context(job, str(params["dataset"]))
             rows = arrow(fresh)
             if params.get("rows"):
                 user_steps.check_row_by_row(path, "bronze", rows.slice(0, _CHECKED_ROWS), context, job.work)
@@ -99,7 +99,7 @@ def gold(job: JobContext) -> tuple[dict[str, Any], list[TableOut]]:
                 relation(con, job.input(dataset)).create_view(dataset)
             copy_parquet(con, join_sql(con, names, params.get("key")), Path(folder) / name)
         else:
-            path, context = Path(step["path"]), _context(job, "")
+            path, context = job.file(step["path"]), _context(job, "")
             tables = {dataset: arrow(job.input(dataset)) for dataset in names}
             write_arrow(user_steps.run(path, tables, context, job.work, many=True), folder, name)
         columns = pq.read_schema(Path(folder) / name).names

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
-from pathlib import Path
+from dataclasses import dataclass, replace
 from typing import Any
 
 from esml_engine.errors import CancelledError, EsmlError, FailedError, LostError, disk_full
@@ -30,22 +29,27 @@ class JobFailedError(FailedError):
 
 @dataclass(frozen=True)
 class Attempt:
-    """A job that ended well: its specification and its result."""
+    """A job that ended well, or still works on (`result` None): its specification and its result."""
 
     spec: JobSpec
-    result: JobResult
+    result: JobResult | None
+    handle: str
 
 
-def earlier_result(folder: Path) -> Attempt | None:
-    """A successful result that an earlier attempt of this step left: adopted, not done again."""
-    for sub in sorted(
-        (p for p in folder.glob("*") if p.name.isdigit()), key=lambda p: int(p.name), reverse=True
-    ):
-        result, spec = sub / "result.json", sub / "spec.json"
-        if result.exists() and spec.exists():
-            found = JobResult.from_json(result.read_text(encoding="utf-8"))
-            if found.ok:
-                return Attempt(JobSpec.from_json(spec.read_text(encoding="utf-8")), found)
+def earlier(platform: Platform, run: str, step: str, attempt: int, retry: int) -> Attempt | None:
+    """What an attempt of this step up to this one left, or still works on: adopted, not done again."""
+    for n in range(attempt, 0, -1):
+        handle = f"{platform.work_folder(run, step, n)}/spec.json"
+        text = platform.read_file(handle)
+        if text is None:
+            continue
+        spec = JobSpec.from_json(text.decode())
+        if spec.retry != retry:
+            continue
+        left = platform.read_file(f"{spec.work}/result.json")
+        found = JobResult.from_json(left.decode()) if left else None
+        if (found and found.ok) or (found is None and platform.follow(handle).state == "running"):
+            return Attempt(spec, found, handle)
     return None
 
 
@@ -56,19 +60,20 @@ def run_job(
     *,
     base: float,
     share: float,
+    handle: str = "",
     slow: Callable[[], None] = lambda: None,
 ) -> JobResult:
-    """Submit a job, follow it with progress, honour cancel and the time limit.
+    """Submit a job (or take up the one behind `handle`), follow it with progress, honour cancel and the time limit.
 
     Raises:
         JobFailedError: the step failed. CancelledError: somebody asked to. LostError: no result was left.
     """
-    path = Path(spec.work) / "spec.json"
-    for left in ("result.json", "progress.json"):  # of the same attempt of a run that is retried
-        path.with_name(left).unlink(missing_ok=True)
-    path.write_text(spec.to_json(), encoding="utf-8")
-    point("job:before")
-    handle = platform.submit(str(path))
+    if not handle:
+        for left in ("result.json", "progress.json"):  # of the same attempt of a run that is retried
+            platform.remove_file(f"{spec.work}/{left}")
+        platform.write_file(f"{spec.work}/spec.json", spec.to_json().encode())
+        point("job:before")
+        handle = platform.submit(f"{spec.work}/spec.json")
     began = time.monotonic()
     said: tuple[float, str] = (-1.0, "")
     while True:
@@ -77,7 +82,9 @@ def run_job(
             result = JobResult.from_json(state.result)
             if not result.ok:
                 raise JobFailedError(result.error or {"message": f"{spec.step} failed"})
-            return result
+            return replace(result, node_seconds=state.seconds)
+        if state.state == "failed":
+            raise FailedError(f"{spec.step}: {state.message}", hint="see the run's log")
         if state.state == "lost":
             raise LostError(
                 f"{spec.step}: {state.message} (attempt {spec.attempt})",
@@ -89,6 +96,8 @@ def run_job(
                 f"{spec.step} was cancelled",
                 hint="what the run had finished stays; start it again when you want",
             )
+        if state.waits:
+            began = time.monotonic()
         if spec.max_seconds and time.monotonic() - began > spec.max_seconds:
             platform.cancel(handle)
             raise FailedError(

@@ -66,12 +66,12 @@ class JobSpec:
     project: str
     model: str
     params: dict[str, Any]
-    work: str  # scratch folder of this attempt; holds spec.json, progress.json, result.json, log.txt
+    work: str  # folder of this attempt; holds spec.json, progress.json, result.json, log.txt
     inputs: dict[str, TableIn] = field(default_factory=dict)
     outputs: dict[str, str] = field(default_factory=dict)  # table name -> folder to write parquet files into
-    storage: dict[str, str] = field(default_factory=dict)  # storage options of the lake; empty: local paths
     tracking: str = ""  # MLflow tracking URI
     max_seconds: float = 0.0  # 0: no limit
+    retry: int = 1  # how often the run was begun; sets a retried run's jobs apart from those before
 
     def to_json(self) -> str:
         """One JSON document."""
@@ -99,6 +99,7 @@ class JobResult:
     tables: tuple[TableOut, ...] = ()
     error: dict[str, Any] | None = None  # {"code", "message", "hint"}
     peak_mb: float = 0.0
+    node_seconds: float | None = None  # how long its node was used, where the platform says so
 
     def to_json(self) -> str:
         """One JSON document."""

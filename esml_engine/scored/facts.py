@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
 from typing import TYPE_CHECKING, Any
@@ -65,10 +65,14 @@ class Slice:
 
 @dataclass(frozen=True)
 class ScoredSource:
-    """The `scored` table at one moment: parquet files with their partition's date, and ledger rows not drained yet."""
+    """The `scored` table at one moment: parquet files with their partition's date, and ledger rows not drained yet.
+
+    `near`: paths on this machine of those files that a question needs.
+    """
 
     files: Sequence[tuple[str, dt.date]] = ()
     fresh: pa.Table | None = None
+    near: Callable[[list[str]], list[str]] = list
 
 
 @dataclass(frozen=True)

@@ -188,7 +188,7 @@ def _view(con: Any, source: ScoredSource, wanted: ScoredFilter) -> tuple[str, di
     first, last = _days(wanted)
     files = [path for path, day in source.files if (not first or day >= first) and (not last or day <= last)]
     # with every partition pruned the columns are still known from one file
-    shown = files or [path for path, _ in source.files[:1]]
+    shown = source.near(files or [path for path, _ in source.files[:1]])
     parts = []
     if shown:
         listed = ", ".join("'" + path.replace("'", "''") + "'" for path in shown)

@@ -39,7 +39,17 @@ def source(site: Site, ref: ModelRef, env: str) -> ScoredSource:
     if versions:  # every column of the table is known, whichever files a filter leaves
         columns = schema_of(versions[0].schema).empty_table()
         fresh = columns if fresh is None else pa.concat_tables([columns, fresh], promote_options="permissive")
-    return ScoredSource(tuple(files), fresh)
+    return ScoredSource(tuple(files), fresh, lambda names: _near(site, env, names))
+
+
+def _near(site: Site, env: str, files: list[str]) -> list[str]:
+    """Files of the table on this machine, asked for when a filter has left them."""
+    split = [f.rpartition("/")[::2] for f in files]
+    names: dict[str, list[str]] = {}
+    for folder, name in split:
+        names.setdefault(folder, []).append(name)
+    here = {folder: site.platform(env).here(folder, its) for folder, its in names.items()}
+    return [f"{here[folder]}/{name}" for folder, name in split]
 
 
 def moment(text: str | None) -> dt.date | dt.datetime | None:

@@ -135,7 +135,7 @@ class Deploy:
                 desk.wait(
                     lambda: _ready(platform.endpoint_state(name), row["revision"], slot),
                     f"v{version} becoming ready on {name}",
-                    90,
+                    platform.capabilities.start_seconds,
                 )
                 model = models.get_version(site.store, ref, env, version)
                 example = model["detail"]["example"]
@@ -145,7 +145,7 @@ class Deploy:
                     key,
                     {k: [v] for k, v in example.items()},
                     "smoke",
-                    slot=slot,
+                    headers=platform.aim(name, slot),
                 )
             except FailedError as e:
                 self._withdraw(site, row, slot)

@@ -13,6 +13,7 @@ import uuid
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from esml_engine.errors import (
@@ -66,7 +67,7 @@ def score(
     request_id: str | None = None,
     parallel: int = 1,
     *,
-    slot: str = "",
+    headers: Mapping[str, str] = MappingProxyType({}),
     chunk_rows: int = CHUNK_ROWS,
     timeout: float = 60.0,
     attempts: int = _ATTEMPTS,
@@ -78,7 +79,7 @@ def score(
         rows: dictionaries by column name, or columns by name.
         request_id: the same id and rows (and `parallel`) give the same answer; made up when None.
         parallel: how many requests are under way at once.
-        slot: aim at a slot without traffic (nothing is logged).
+        headers: sent besides, such as a platform's that aim at a slot without traffic (then nothing is logged).
         chunk_rows: rows of one request at most.
 
     Raises:
@@ -99,15 +100,13 @@ def score(
     size = max(1, min(chunk_rows, -(-len(data) // max(parallel, 1))))
     parts = [data[start : start + size] for start in range(0, len(data), size)]
     ids = [name] if len(parts) == 1 else [f"{name}-{n}" for n in range(len(parts))]
-    headers = {"authorization": f"Bearer {key}", "x-caller-id": caller, "content-type": "application/json"}
-    if slot:
-        headers["x-esml-slot"] = slot
+    sent = {"authorization": f"Bearer {key}", "x-caller-id": caller, "content-type": "application/json"}
     bodies = [
         json.dumps({"input_data": {"columns": names, "data": part}}, default=_plain).encode()
         for part in parts
     ]
     limits = httpx.Limits(max_connections=max(parallel, 1), max_keepalive_connections=max(parallel, 1))
-    with httpx.Client(timeout=timeout, headers=headers, limits=limits) as client:
+    with httpx.Client(timeout=timeout, headers={**sent, **headers}, limits=limits) as client:
         if len(parts) == 1:
             answers = [_ask(client, url, ids[0], bodies[0], attempts)]
         else:

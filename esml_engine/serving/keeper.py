@@ -15,7 +15,6 @@ from esml_engine.scored.commits import drain_ledger, ledger_path, purge_ledger
 from esml_engine.serving import records
 
 log = logging.getLogger("esml.keeper")
-DRAIN_EVERY = 2.0
 PURGE_EVERY = 3600.0
 
 
@@ -24,7 +23,7 @@ class Keeper:
 
     def __init__(self, site: Site, platform: Callable[[str], Any]) -> None:
         self.site, self.platform = site, platform
-        self._drained = 0.0
+        self._drained: dict[str, float] = {}
         self._purged = time.monotonic()
         self._started: set[tuple[str, str]] = set()
 
@@ -35,9 +34,13 @@ class Keeper:
             if wanted is None or row["endpoint"] in wanted:
                 self.platform(row["env"]).apply_endpoint(row["endpoint"], config(self.site, row))
                 self._started.add((row["env"], row["endpoint"]))
-        if time.monotonic() - self._drained >= DRAIN_EVERY:
-            self.drain(rows)
-            self._drained = time.monotonic()
+        for env in {row["env"] for row in rows}:
+            if (
+                time.monotonic() - self._drained.get(env, 0.0)
+                >= self.platform(env).capabilities.drain_seconds
+            ):
+                self.drain([row for row in rows if row["env"] == env])
+                self._drained[env] = time.monotonic()
         if time.monotonic() - self._purged >= PURGE_EVERY:
             for row in rows:
                 purge_ledger(self.site, ModelRef.parse(row["object"]), row["env"])
@@ -54,7 +57,8 @@ class Keeper:
     def close(self) -> None:
         """End the endpoints that this keeper started, after a last drain."""
         for env, name in self._started:
-            self.platform(env).stop_endpoint(name)
+            if not self.platform(env).capabilities.endpoints_outlive:
+                self.platform(env).stop_endpoint(name)
         self.drain(records.listing(self.site.store))
 
 
@@ -76,4 +80,4 @@ def config(site: Site, row: dict[str, Any]) -> dict[str, Any]:
         "save": row["save"],
         "key_sha256": keys,
     }
-    return {"server": server, "control": control}
+    return {"server": server, "control": control, "secret": records.secret_name(ref, row["env"])}

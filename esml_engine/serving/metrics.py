@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from esml_engine.scored.answered import SharedLedger
 from esml_engine.scored.ledger import Ledger
 
 _BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
@@ -10,7 +11,7 @@ _BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5
 class Metrics:
     """Requests by status, rows, seconds, and the ledger's commits; each endpoint has a registry of its own."""
 
-    def __init__(self, endpoint: str, ledger: Ledger) -> None:
+    def __init__(self, endpoint: str, ledger: Ledger | SharedLedger) -> None:
         from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
         self._registry = CollectorRegistry()

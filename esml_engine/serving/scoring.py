@@ -174,7 +174,9 @@ class ScoreBatch:
             "caller": draft.params.get("caller", "batch"), "label": settings.label, "key": settings.key, "chunk_rows": 50_000, "at": now(), "table": "scored", "to_score": number,
         }  # fmt: skip
         if call.params.get("file"):
-            params["file"] = call.params["file"]
+            path = Path(call.params["file"])
+            near = site.platform(env).bring(str(path.parent), call.params["sha256"], [path.name])
+            params["file"] = f"{near}/{path.name}"
         return job_spec(
             desk, ref, env, "serving.batch", inputs=inputs, outputs={"scored": "scored"}, params=params
         )

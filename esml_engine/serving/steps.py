@@ -99,7 +99,7 @@ def batch(job: JobContext) -> tuple[dict[str, Any], list[TableOut]]:
 
 
 def _model(job: JobContext) -> Scorer:
-    model = job.params["model"]
+    model = job.model(job.params["model"]) or {}
     loader = str(job.params.get("loader", LOADER))
     return load(str(model["folder"]), str(model["sha256"]), int(model["version"]), loader)
 
@@ -165,10 +165,11 @@ def _chunks(job: JobContext, scorer: Scorer, size: int) -> Iterator[tuple[pa.Tab
 
 
 def _source(con: Any, job: JobContext) -> Any:
-    file = str(job.params.get("file") or "")
-    if file:
-        if not Path(file).is_file():
-            raise UsageError(f"there is no file {Path(file).name} to score")
+    if job.params.get("file"):
+        near = job.file(str(job.params["file"]))
+        if not near.is_file():
+            raise UsageError(f"there is no file {near.name} to score")
+        file = str(near)
         return con.read_parquet(file) if file.endswith(".parquet") else con.read_csv(file)
     rows = job.input("rows")
     before = job.spec.inputs.get("scored_before")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import asdict
-from pathlib import Path
 from typing import Any
 
 from esml_engine.clock import now
@@ -153,9 +152,9 @@ class Train:
             "task": settings.task, "label": settings.label, "key": settings.key, "ignore": [], "forecast": settings.forecast.model_dump(), "profile": {k: v for k, v in profile.items() if k != "mode"}, "gates": settings.gates.model_dump(),
             "champion": {"folder": site.outside(old["folder"]), "sha256": old["sha256"], "version": old["version"]} if old else None,
             "experiment": f"{ref.project}-{ref.model}", "mode": profile.get("mode", "automl"),
-            "code": (archive(desk, step_file(site.root, ref, "train")) or {}).get("path") if profile.get("mode") == "custom" else None,
+            "code": (archive(desk, env, step_file(site.root, ref, "train")) or {}).get("path") if profile.get("mode") == "custom" else None,
             "tags": {"esml.project": ref.project, "esml.model": ref.model, "esml.env": env, "esml.actor": desk.actor.rights},
-            "cache": str(site.state / "cache"), "artifacts": str(Path(site.root) / "tracking" / env / "artifacts"),
+            "cache": str(site.state / "cache"), "artifacts": site.platform(env).artifact_root(),
         }  # fmt: skip
         spec = job_spec(desk, ref, env, "training.train", inputs=inputs, outputs={}, params=params)
         return JobSpec(**{**spec.__dict__, "max_seconds": float(profile["seconds"]) + OVERHEAD_SECONDS})

@@ -77,6 +77,8 @@ def train(job: JobContext) -> tuple[dict[str, Any], list[TableOut]]:
         attempt=job.spec.attempt,
         step=job.spec.step,
         tags=p.get("tags") or {},
+        artifacts=p.get("artifacts"),
+        lake=job.files,
     ) as logged:
         job.progress(0.02, "reads the gold tables", now=True)
         tables = {name: files.arrow(job.input(name)) for name in _DATA}
@@ -132,7 +134,7 @@ def _train(
         seed=profile.seed,
         seconds=max(1.0, 0.05 * profile.seconds),
     )
-    champion_metrics, champion_error = of_champion(p.get("champion"), task, test, known)
+    champion_metrics, champion_error = of_champion(job.model(p.get("champion")), task, test, known)
     if champion_error:
         job.log(f"warning: the champion could not be scored: {champion_error}")
     return {
@@ -152,7 +154,7 @@ def _train(
         "search_seconds": fitted.seconds,
         "importance": [asdict(i) for i in importance],
         "importance_sampled_rows": sampled,
-        "model_folder": str(folder),
+        "model_folder": job.keep(folder),
         "sha256": sha256,
         "signature": model.signature,
         "example": model.example,
@@ -207,8 +209,8 @@ def _custom(
     label: str,
     leave_out: set[str],
 ) -> _Outcome:
-    code = job.params.get("code")
-    if not code:
+    code = job.file(job.params["code"]) if job.params.get("code") else None
+    if code is None:
         raise UsageError(
             "custom training needs a train.py", hint='write steps/train.py, or set mode = "automl"'
         )
@@ -249,6 +251,6 @@ def _log(job: JobContext, uri: str, logged: tracking.Logged, profile: Profile, v
     scored |= {f"baseline_{k}": v for k, v in value["baseline"].items()}
     scored |= {f"champion_{k}": v for k, v in (value["champion_metrics"] or {}).items()}
     tracking.log(uri, logged.run_id, params=params, metrics=scored)
-    tracking.log_json(uri, logged.run_id, value["trials"], "trials.json")
-    tracking.log_json(uri, logged.run_id, value, "training.json")
-    tracking.log_folder(uri, logged.run_id, job.work / "model", "model")
+    tracking.log_json(uri, logged, value["trials"], "trials.json")
+    tracking.log_json(uri, logged, value, "training.json")
+    tracking.log_folder(uri, logged, job.work / "model", "model")

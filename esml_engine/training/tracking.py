@@ -6,6 +6,7 @@ Only `MlflowClient` is used, never the fluent API: no global state, no pickle fl
 from __future__ import annotations
 
 import importlib.metadata
+import json
 import os
 import shutil
 import sqlite3
@@ -18,17 +19,23 @@ from pathlib import Path
 from typing import Any
 
 from esml_engine.errors import UsageError
+from esml_engine.platforms.base import Files
 
 RUN_TAG, ATTEMPT_TAG, STEP_TAG = "esml.run", "esml.attempt", "esml.step"
+ARTIFACTS_TAG = "esml.artifacts"
 _SQLITE = "sqlite:///"
 
 
 @dataclass(frozen=True)
 class Logged:
-    """One MLflow run: its id and where its artifacts stand (a folder or a URI)."""
+    """One MLflow run: its id and where its files stand (a folder or a URI).
+
+    `lake`: they are kept in the lake, since the tracking server's own place takes them only from a plug-in of its own.
+    """
 
     run_id: str
     artifact_uri: str
+    lake: Files | None = None
 
 
 def database(uri: str) -> Path | None:
@@ -92,7 +99,8 @@ def experiment(uri: str, name: str, artifact_root: str | Path | None = None) -> 
 
     Args:
         artifact_root: folder that takes the artifacts, each experiment in a folder of its own; None: for a SQLite
-            database `artifacts` beside it, for a server the server's own place.
+            database `artifacts` beside it, for a server the server's own place. An address in a lake is not told to
+            the server: see `logging_run`.
     """
     from mlflow.exceptions import MlflowException
 
@@ -101,6 +109,8 @@ def experiment(uri: str, name: str, artifact_root: str | Path | None = None) -> 
     if found is not None:
         return str(found.experiment_id)
     file = database(uri)
+    if artifact_root and "://" in str(artifact_root):
+        artifact_root = None
     root = Path(artifact_root) if artifact_root else None if file is None else file.parent / "artifacts"
     try:
         return str(
@@ -122,17 +132,25 @@ def logging_run(
     attempt: int,
     step: str,
     tags: Mapping[str, str],
+    artifacts: str | None = None,
+    lake: Files | None = None,
 ) -> Iterator[Logged]:
     """An MLflow run for one attempt of one step: finished at the end, failed when the block raises.
 
     Runs of earlier attempts of the same step are closed as KILLED: only the last attempt counts.
+
+    Args:
+        artifacts: where an address in `lake`, the run's files are kept there, and its tag `esml.artifacts` names the place.
     """
     c = client(uri)
     close_attempts(uri, experiment_id, run=run, step=step)
     mine = {RUN_TAG: run, ATTEMPT_TAG: str(attempt), STEP_TAG: step}
+    kept = f"{artifacts}/{run}-{attempt}" if artifacts and "://" in artifacts else ""
+    if kept:
+        mine[ARTIFACTS_TAG] = kept
     made = c.create_run(experiment_id, tags={**{k: str(v) for k, v in tags.items()}, **mine}, run_name=run)
     try:
-        yield Logged(made.info.run_id, made.info.artifact_uri)
+        yield Logged(made.info.run_id, kept or made.info.artifact_uri, lake if kept else None)
     except BaseException:
         c.set_terminated(made.info.run_id, "FAILED")
         raise
@@ -174,14 +192,21 @@ def log(uri: str, run_id: str, *, params: Mapping[str, Any], metrics: Mapping[st
     )
 
 
-def log_folder(uri: str, run_id: str, folder: str | Path, name: str) -> None:
-    """Copy a folder's files into the run's artifacts under `name`."""
-    client(uri).log_artifacts(run_id, str(folder), name)
+def log_folder(uri: str, logged: Logged, folder: str | Path, name: str) -> None:
+    """Copy a folder's files into the run's files under `name`."""
+    if logged.lake is None:
+        client(uri).log_artifacts(logged.run_id, str(folder), name)
+        return
+    for path in sorted(p for p in Path(folder).rglob("*") if p.is_file()):
+        logged.lake.put_file(path, f"{logged.artifact_uri}/{name}/{path.relative_to(folder).as_posix()}")
 
 
-def log_json(uri: str, run_id: str, document: Any, name: str) -> None:
-    """Log a JSON document as an artifact file."""
-    client(uri).log_dict(run_id, document, name)
+def log_json(uri: str, logged: Logged, document: Any, name: str) -> None:
+    """Keep a JSON document with the run."""
+    if logged.lake is None:
+        client(uri).log_dict(logged.run_id, document, name)
+        return
+    logged.lake.write_file(f"{logged.artifact_uri}/{name}", json.dumps(document, indent=1).encode())
 
 
 def register(uri: str, name: str, mlflow_run: str, source: str, tags: Mapping[str, str]) -> int:

@@ -41,9 +41,9 @@ def test_artifacts_stand_under_the_given_root(uri: str, tmp_path: Path) -> None:
     folder.mkdir()
     (folder / "model.json").write_text("{}")
     with tracking.logging_run(uri, made, run="r1", attempt=1, step="train", tags={}) as logged:
-        tracking.log_folder(uri, logged.run_id, folder, "model")
+        tracking.log_folder(uri, logged, folder, "model")
         tracking.log(uri, logged.run_id, params={"a": 1}, metrics={"rmse": 1.0, "spearman": None})
-        tracking.log_json(uri, logged.run_id, [1], "trials.json")
+        tracking.log_json(uri, logged, [1], "trials.json")
     root = tmp_path / "root" / "e" / logged.run_id / "artifacts"
     assert (root / "model" / "model.json").exists() and (root / "trials.json").exists()
     assert Path(logged.artifact_uri) == root

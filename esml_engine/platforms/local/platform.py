@@ -2,26 +2,30 @@
 
 from __future__ import annotations
 
-import os
+import json
 import shutil
 import sys
 import uuid
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from esml_engine.platforms.base import EndpointState, JobState
+from esml_engine.platforms.base import Bill, Capabilities, DataAsset, EndpointState, JobState
 from esml_engine.platforms.local.endpoints import Endpoints
+from esml_engine.platforms.local.files import LocalFiles
 from esml_engine.platforms.local.jobs import Jobs
 from esml_engine.platforms.local.secrets import SecretStore
 from esml_engine.processes import ProcessTable
 
 
-class LocalPlatform:
+class LocalPlatform(LocalFiles):
     """One environment on this machine. Lake under `lake/<env>`, tracking under `tracking/<env>`."""
 
     kind = "local"
+    capabilities = Capabilities()
 
     def __init__(self, root: Path, env: str) -> None:
+        super().__init__(root / "lake" / env)
         self.root = root
         self.env = env
         self.state = root / ".esml"
@@ -35,50 +39,25 @@ class LocalPlatform:
         """Share a worker's pool of warm children."""
         self.jobs = jobs
 
-    def lake_root(self) -> str:
-        return str(self.root / "lake" / self.env)
+    def bring(self, folder: str, key: str, names: Sequence[str] | None = None) -> str:
+        return folder
 
-    def storage_options(self) -> dict[str, str]:
-        return {}
-
-    def make_skeleton(self, folders: list[str]) -> None:
-        for f in folders:
-            (Path(self.lake_root()) / f).mkdir(parents=True, exist_ok=True)
-
-    def put_file(self, source: Path, target: str) -> None:
-        goal = Path(self.lake_root()) / target
-        goal.parent.mkdir(parents=True, exist_ok=True)
-        new = goal.with_name(f".{goal.name}.{uuid.uuid4().hex[:8]}.tmp")
-        try:
-            with source.open("rb") as a, new.open("wb") as b:
-                shutil.copyfileobj(a, b, 1 << 20)
-                b.flush()
-                os.fsync(b.fileno())
-            new.replace(goal)
-        finally:
-            new.unlink(missing_ok=True)
-
-    def list_files(self, folder: str) -> list[tuple[str, int, int]]:
-        base = Path(self.lake_root())
-        out = []
-        for here, _, names in os.walk(base / folder):
-            for n in names:
-                if not n.startswith("."):
-                    p = Path(here) / n
-                    try:
-                        s = p.stat()
-                    except FileNotFoundError:  # gone since the folder was read
-                        continue
-                    out.append((str(p.relative_to(base)), s.st_size, s.st_mtime_ns))
-        return sorted(out)
+    def announce(self, asset: DataAsset) -> None:
+        document = {
+            "name": asset.name,
+            "version": asset.version,
+            "address": asset.address,
+            "tags": dict(asset.tags),
+        }
+        self.write_file(f"assets/{asset.name}/{asset.version}.json", json.dumps(document, indent=1).encode())
 
     def work_folder(self, run: str, step: str, attempt: int) -> str:
         folder = self.state / "runs" / run / step.replace(":", "-").replace("/", "-") / str(attempt)
         folder.mkdir(parents=True, exist_ok=True)
         return str(folder)
 
-    def submit(self, spec_path: str) -> str:
-        return self.jobs.submit(spec_path)
+    def submit(self, spec: str) -> str:
+        return self.jobs.submit(spec)
 
     def follow(self, handle: str) -> JobState:
         return self.jobs.follow(handle)
@@ -94,6 +73,9 @@ class LocalPlatform:
         folder.mkdir(parents=True, exist_ok=True)
         return f"sqlite:///{folder / 'mlflow.db'}"
 
+    def artifact_root(self) -> str:
+        return str(self.root / "tracking" / self.env / "artifacts")
+
     def apply_endpoint(self, name: str, config: dict[str, Any]) -> None:
         self.endpoints.apply(name, config)
 
@@ -106,14 +88,20 @@ class LocalPlatform:
     def endpoint_url(self, name: str, port: int) -> str:
         return f"http://127.0.0.1:{port}/score"
 
+    def aim(self, name: str, slot: str) -> dict[str, str]:
+        return {"x-esml-slot": slot}
+
     def put_secret(self, name: str, value: str) -> None:
         self.secrets.put(name, value)
 
     def get_secret(self, name: str) -> str | None:
         return self.secrets.get(name)
 
-    def prices(self) -> dict[str, float]:
+    def prices(self, nodes: Sequence[str] = ()) -> dict[str, float]:
         return {}
+
+    def bills(self) -> list[Bill]:
+        return []
 
     def check(self) -> list[dict[str, Any]]:
         rows = []

@@ -95,7 +95,7 @@ def train_series(
     answers = answers_of_series(model, tables["gold_test"], before)
     naive = naive_answers(whole, at, layout.horizon)
     champion_metrics, champion_error = of_champion(
-        p.get("champion"), "forecasting", tables["gold_test"], before, layout.horizon
+        job.model(p.get("champion")), "forecasting", tables["gold_test"], before, layout.horizon
     )
     if champion_error:
         job.log(f"warning: the champion could not be scored: {champion_error}")
@@ -116,7 +116,7 @@ def train_series(
         "importance_reason": ""
         if importance
         else "no known regressors: the forecast rests on the series' own past alone",
-        "model_folder": str(folder),
+        "model_folder": job.keep(folder),
         "sha256": sha256,
         "signature": model.signature,
         "example": model.example,

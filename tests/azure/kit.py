@@ -1,0 +1,34 @@
+"""Estates and platforms whose environments lie on the stand-in, made as a user would: settings and a file of addresses."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from esml_engine.platforms.azure.platform import AzurePlatform
+from esml_engine.settings.keys import EnvironmentSettings
+from tests.azure.cloud.stand_in import Cloud
+
+SHORT = {
+    "ESML_AZURE_POLL": "0.2",
+    "ESML_AZURE_LONGEST_WAIT": "0.5",
+    "ESML_AZURE_TRIES": "2",
+    "ESML_AZURE_TIMEOUT": "30",
+}
+
+
+def settings_of(cloud: Cloud, env: str, root: Path) -> dict[str, Any]:
+    """The environment's table in estate.toml; the cloud's addresses are written beside it."""
+    ws = cloud.workspaces[env]
+    (root / f"cloud-{env}.json").write_text(json.dumps(cloud.document(env)), encoding="utf-8")
+    return {
+        "platform": "azure", "subscription": ws.subscription, "resource_group": ws.resource_group, "workspace": ws.name,
+        "storage_account": ws.account, "file_system": ws.file_system, "key_vault": ws.vault, "region": ws.region, "compute": ws.compute,
+        "cloud": f"cloud-{env}.json", "image": "registry.test/esml-cockpit:test",
+    }  # fmt: skip
+
+
+def platform_of(cloud: Cloud, env: str, root: Path) -> AzurePlatform:
+    """An environment's platform, opened as the engine opens it."""
+    return AzurePlatform(root, env, EnvironmentSettings(**settings_of(cloud, env, root)), "EUR")
