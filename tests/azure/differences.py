@@ -100,7 +100,9 @@ KNOWN: dict[str, dict[str, str]] = {
     "Datastores_*": {
         "*.filesystem": "the example is of a blob datastore; a Data Lake Gen2 one names its file system"
     },
+    "Compute_Get": {".identity": "in the specification; the example's cluster has none"},
     "Compute_CreateOrUpdate": {
+        ".identity": "in the specification; the example's cluster has none",
         ".properties.disableLocalAuth": SPEC,
         ".properties.properties.*": "the example changes a cluster; the client sends what a new one needs, keys as in the answer",
     },

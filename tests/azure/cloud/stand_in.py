@@ -187,21 +187,17 @@ class Cloud:
         )  # fmt: skip
 
     def check_token(self, audience: str, call: Call) -> str:
-        """The principal of a call's token; 401 when there is none that fits, 403 when its role was taken away."""
+        """The principal of a call's token; 401 when there is none that fits, 403 when the role on what it asks for was taken away."""
         if call.service == VAULT and not call.headers.get("authorization"):
             raise vault.challenge(self)
         principal = self.tokens.check(call.headers.get("authorization"), self._audiences(audience))
-        for w in self.workspaces.values():
-            if (
-                w.principal == principal
-                and (audience, w.env) in self.missing_roles
-                and self._touches(w, call)
-            ):
-                raise _forbidden(audience, call, principal)
+        env = next((w.env for w in self.workspaces.values() if self._is_of(w, call)), "")
+        if (ARM if audience == "data" else audience, env) in self.missing_roles:
+            raise _forbidden(audience, call, principal)
         return principal
 
-    def _touches(self, ws: Workspace, call: Call) -> bool:
-        return call.service != ARM or ws.subscription in call.path
+    def _is_of(self, ws: Workspace, call: Call) -> bool:
+        return call.account in (ws.account, ws.vault) if call.account else ws.subscription in call.path
 
     def _audiences(self, audience: str) -> set[str]:
         if audience == VAULT:
