@@ -61,6 +61,7 @@ NO_EXAMPLE: dict[str, str] = {
     "Operations.Result": "no example; recording R4 of the real service",
     "RoleAssignments_ListForScope": "Microsoft.Authorization is not in the folder; its public reference",
     "RunHistory.*": "no public specification; keys as azure-ai-ml's run history client reads them",
+    "GetSecretVersions": "not in the folder; as GetSecrets",
     "GetDeletedSecret": "not in the folder; what DeleteSecret shows",
     "PurgeDeletedSecret": "not in the folder; 204 without a body",
     "RetailPrices.List": "not in the folder; its public reference",
@@ -93,6 +94,8 @@ KNOWN: dict[str, dict[str, str]] = {
     "EnvironmentVersions_*": {"*.osType": SPEC},
     "Jobs_*": {
         "*.isArchived": ARCHIVED,
+        "*.properties.inputs.*.uri": "the example's input is a literal; a file or folder has uri and mode instead of value",
+        "*.properties.inputs.*.mode": "as uri",
         "*.resources.shmSize": "added by the service (recording R3)",
         "?listViewType": VIEW,
         "?$skip": "the stand-in's own mark of the next page; the service's is opaque",
@@ -112,6 +115,9 @@ KNOWN: dict[str, dict[str, str]] = {
     "GetSecret": {".tags": SECRET, ".contentType": SECRET},
     "GetSecrets": {"*.tags": SECRET},
     "DeleteSecret": {".tags": SECRET, ".contentType": SECRET},
+    "Query_Usage": {
+        ".dataset.filter.tags": "a filter may be a single expression; the example nests it in and, or"
+    },
     "Workspaces_Get": {
         ".properties.mlFlowTrackingUri": "in the specification (read only); the example leaves it out",
         ".properties.workspaceId": "in the specification (read only); the example leaves it out",
