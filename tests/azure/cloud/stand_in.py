@@ -11,11 +11,15 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from tests.azure.cloud import (  # noqa: F401 - handlers enter themselves
+from tests.azure.cloud import (  # noqa: F401 - handlers enter themselves into the table
     account,
     assets,
     costs,
+    deployments,
+    execution,
+    history,
     identity,
+    inference,
     jobs,
     manage,
     online,
@@ -65,7 +69,7 @@ class Cloud:
         self.broken: list[str] = []
         self.client_secret = secrets.token_urlsafe(24)
         self.operations: dict[str, dict[str, Any]] = {}
-        self.runs: dict[str, jobs.Run] = {}
+        self.runs: dict[str, execution.Run] = {}
         self.asked: dict[str, dict[str, Any]] = {}
         self.spend: list[costs.Spend] = []
         self.node_extra: dict[str, str] = {}
