@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from tests.azure.cloud import nodes
 from tests.azure.cloud.costs import charge
+from tests.azure.cloud.processes import Program
 from tests.azure.cloud.resources import Workspace, now
 from tests.azure.cloud.wire import Refusal
 
@@ -28,7 +29,7 @@ class Run:
     id: str
     folder: Path
     cancelled: threading.Event = field(default_factory=threading.Event)
-    process: subprocess.Popen[bytes] | None = None
+    process: Program | None = None
     begun: str | None = None
     ended: str | None = None
     error: str | None = None
@@ -108,7 +109,7 @@ def _on_node(cloud: Cloud, run: Run, shown: dict[str, Any]) -> tuple[str, int]:
     }  # fmt: skip
     env = nodes.environment(cloud, ws, {**facts, **(shown.get("environmentVariables") or {})})
     run.begun = now()
-    run.process = cloud.processes.start(["bash", "-c", command], env=env, cwd=place, log=run.log)
+    run.process = cloud.run(command, env=env, cwd=place, log=run.log)
     shown["status"] = "Running"
     limit = seconds((shown.get("limits") or {}).get("timeout"))
     until = time.monotonic() + limit if limit else None

@@ -27,11 +27,12 @@ from tests.azure.cloud import (  # noqa: F401 - handlers enter themselves into t
     storage,
     tracking,
     vault,
+    warm,
 )
 from tests.azure.cloud.azurite import Azurite
 from tests.azure.cloud.certificates import Authority
 from tests.azure.cloud.faults import Faults, Recorder
-from tests.azure.cloud.processes import Processes
+from tests.azure.cloud.processes import Processes, Program
 from tests.azure.cloud.resources import Resources, Workspace
 from tests.azure.cloud.server import Listener
 from tests.azure.cloud.tokens import TENANT, StandInCredential, Tokens
@@ -77,6 +78,7 @@ class Cloud:
         self.log_signature = secrets.token_urlsafe(24)
         self.trackers = tracking.Trackers(self)
         self.keys: dict[str, dict[str, str]] = {}
+        self.warm = warm.WarmNodes(folder, self.processes)
         self.servers = scoring.Servers(self)
         self.images: dict[str, list[str]] = {"": [sys.executable, "-m", "esml_engine.serving.managed"]}
         self._slots: dict[str, threading.Semaphore] = {}
@@ -108,6 +110,12 @@ class Cloud:
 
     def _listen(self, service: str, account: str) -> Listener:
         return Listener(self, self._context, service, account)
+
+    def run(self, command: str, *, env: dict[str, str], cwd: Path, log: Path) -> Program:
+        """Start a command of a node or a container, from a warm Python where it is the product's and one is ready."""
+        argv = warm.module_of(command)
+        made = self.warm.start(argv, env=env, cwd=cwd, log=log) if argv else None
+        return made or self.processes.start(["bash", "-c", command], env=env, cwd=cwd, log=log)
 
     def slots(self, ws: Workspace) -> threading.Semaphore:
         """The nodes of a workspace's cluster: more jobs than nodes wait in state Queued."""
