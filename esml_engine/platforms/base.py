@@ -31,6 +31,7 @@ class EndpointState:
     slots: dict[str, Any] | None = None
     live: str = ""
     error: str = ""
+    stuck: str = ""  # why it does not go on before somebody does something
 
 
 @dataclass(frozen=True)

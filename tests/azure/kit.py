@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import uuid
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +30,13 @@ def settings_of(cloud: Cloud, env: str, root: Path) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def platform_of(cloud: Cloud, env: str, root: Path) -> AzurePlatform:
-    """An environment's platform, opened as the engine opens it."""
-    return AzurePlatform(root, env, EnvironmentSettings(**settings_of(cloud, env, root)), "EUR")
+def platform_of(cloud: Cloud, env: str, root: Path, file_system: str = "lake") -> AzurePlatform:
+    """An environment's platform, opened as the engine opens it; the file system is made when absent."""
+    cloud.azurite.send(cloud.workspaces[env].account, "PUT", file_system, "restype=container")
+    settings = {**settings_of(cloud, env, root), "file_system": file_system}
+    return AzurePlatform(root, env, EnvironmentSettings(**settings), "EUR")
+
+
+def new_file_system() -> str:
+    """A name that no other test uses."""
+    return f"t-{uuid.uuid4().hex[:16]}"

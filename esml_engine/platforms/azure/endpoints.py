@@ -12,6 +12,7 @@ import logging
 import secrets
 import threading
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -34,9 +35,10 @@ INFERENCE = {
     "liveness_route": {"path": "/metrics", "port": 5001},
 }
 REVISION, DOCUMENT, VERSION = "esml-revision", "esml-document", "esml-model-version"
-_API = "2024-10-01"
+_API = "2025-09-01"
 _LOOK_AGAIN = 300.0  # seconds after which what is made is held against Azure again
 _LONGEST_BACK_OFF = 120.0
+_STUCK = 3  # failures after which somebody must do something
 _AT_WORK = ("Creating", "Updating", "Scaling", "Deleting")
 
 
@@ -59,6 +61,7 @@ class Endpoints:
         self._threads: dict[str, threading.Thread] = {}
         self._done: dict[str, tuple[str, float]] = {}
         self._failed: dict[str, tuple[int, float, str]] = {}  # tries, when again, why
+        self._stuck: dict[str, str] = {}
         self._slot_errors: dict[tuple[str, str], str] = {}
         self._seen: dict[str, tuple[float, EndpointState]] = {}
 
@@ -94,9 +97,12 @@ class Endpoints:
             tries = self._failed.get(name, (0, 0.0, ""))[0] + 1
             pause = min(_LONGEST_BACK_OFF, limits.poll() * 2**tries)
             self._failed[name] = (tries, time.monotonic() + pause, e.message)
+            if tries >= _STUCK and not isinstance(e, AzureBusyError):
+                self._stuck[name] = e.message
             log.warning("endpoint %s: %s (%s)", name, e.message, e.hint)
             return
         self._failed.pop(name, None)
+        self._stuck.pop(name, None)
         self._done[name] = (mark, time.monotonic())
         self._seen.pop(name, None)
 
@@ -286,6 +292,7 @@ class Endpoints:
             )
         except AzureBusyError as e:
             found = EndpointState(False, error=e.message)
+        found = replace(found, stuck=self._stuck.get(name, ""))
         self._seen[name] = (time.monotonic(), found)
         return found
 

@@ -79,7 +79,7 @@ class Jobs:
         job = ml.command(
             name=name, display_name=f"{spec['step']} of {spec['project']}/{spec['model']}", experiment_name=f"{spec['project']}-{spec['model']}",
             command=f"python -m esml_engine.job {shlex.quote(handle)}", environment=environment, compute=settings.compute,
-            environment_variables=told(self.workspace), identity=ml.ManagedIdentityConfiguration(),
+            environment_variables=told(self.workspace), identity=need("azure.ai.ml.entities").ManagedIdentityConfiguration(),
             tags={
                 "esml-project": spec["project"], "esml-model": spec["model"], "esml-env": spec["env"], "esml-run": spec["run"],
                 "esml-step": names.tag(spec["step"]), "esml-attempt": str(spec["attempt"]),
@@ -118,7 +118,7 @@ class Jobs:
             job = self._get(name)
         if job is None:
             return JobState("lost", message="Azure ML knows no such job")
-        status = str(job.status or "Unknown")
+        status = str(getattr(job.status, "value", job.status) or "Unknown")
         if status in ENDED:
             return self._ended(handle, name, status)
         if status in WAITS:
