@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.azure import shapes
 from tests.azure.cloud.azurite import MissingToolError
 from tests.azure.cloud.stand_in import Cloud
 
@@ -63,10 +64,17 @@ def azure_cloud() -> Iterator[Cloud]:
 
 @pytest.fixture
 def azure(azure_cloud: Cloud, monkeypatch: pytest.MonkeyPatch) -> Iterator[Cloud]:
-    """The cloud with this process's environment pointed at it for one test; fails the test when the stand-in broke."""
+    """The cloud with this process's environment pointed at it for one test.
+
+    The test fails when the stand-in itself broke, and when a request or an answer does not fit its published example.
+    """
     for k, v in azure_cloud.environ().items():
         monkeypatch.setenv(k, v)
     azure_cloud.broken.clear()
+    first = len(azure_cloud.recorder.exchanges)
     yield azure_cloud
     azure_cloud.faults.clear()
     assert azure_cloud.broken == [], "the stand-in itself failed"
+    if shapes.folder() is not None:
+        said = azure_cloud.recorder.exchanges[first:]
+        assert sorted({p for e in said for p in shapes.problems(e)}) == []

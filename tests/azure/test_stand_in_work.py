@@ -288,3 +288,24 @@ def test_costs(azure: Cloud, ml: Any) -> None:
         if "Spot" not in i["meterName"] and "Low" not in i["meterName"] and "Windows" not in i["productName"]
     ] == [HOURLY["Standard_DS3_v2"]]
     assert json.dumps(items)
+
+
+def test_a_warm_node_runs_the_same(azure: Cloud, ml: Any, tmp_path: Path) -> None:
+    fifo = tmp_path / "spec.json"
+    os.mkfifo(fifo)
+    submit(ml, f"python -m esml_engine.job {tmp_path}/cold.json")  # has the warm server started
+    until(lambda: (azure.folder / "warm.sock").exists(), 120)
+    failed = submit(
+        ml,
+        f"python -m esml_engine.job {tmp_path}/none.json",
+        environment_variables={"PYTHONWARNINGS": "ignore"},
+    )
+    assert end_of(ml, failed.name) == "Failed"
+    assert "none.json" in details(azure, failed.name)["error"]["error"]["message"]
+    waiting = submit(ml, f"python -m esml_engine.job {fifo}")
+    pid = until(lambda: (p := azure.runs[waiting.id.lower()].process) and p.pid)
+    os.kill(pid, 0)
+    ml.jobs.begin_cancel(waiting.name).wait()
+    assert ml.jobs.get(waiting.name).status == "Canceled"
+    with pytest.raises(ProcessLookupError):
+        os.kill(pid, 0)

@@ -44,9 +44,12 @@ def _enter(kind: str) -> None:
             )
         container = f"{ws.id}/{kind}/{call['name']}"
         if cloud.resources.get(container) is None:
-            about = {"description": None, "tags": {}, "properties": {}, "isArchived": False}
+            about = {"description": None, "tags": {}, "isArchived": False}
             cloud.resources.put(
-                container, kind, call, about | ({"dataType": said.get("dataType")} if kind == "data" else {})
+                container,
+                kind,
+                call,
+                about | ({"dataType": said.get("dataType"), "properties": {}} if kind == "data" else {}),
             )
         made, new = cloud.resources.put(id, f"{kind}/versions", call, {**defaults, **said})
         if not new:

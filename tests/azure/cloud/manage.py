@@ -72,11 +72,15 @@ def put_compute(cloud: Cloud, ws: Workspace, call: Call, name: str, said: dict[s
         "description": None, "createdOn": now(), "modifiedOn": now(), "computeType": "AmlCompute", "provisioningState": "Succeeded", "properties": inner,
     }  # fmt: skip
     made, _ = cloud.resources.put(
-        f"{ws.id}/computes/{name}", "computes", call, properties, location=ws.region
+        f"{ws.id}/computes/{name}", "computes", call, properties, location=ws.region, identity=identity_of(ws)
     )
     made.pop("systemData")  # the published example has none
-    made["systemData"] = {"createdAt": now(), "createdBy": call.principal, "createdByType": "Application"}
     return made
+
+
+def identity_of(ws: Workspace) -> dict[str, str]:
+    """A system-assigned identity."""
+    return {"type": "SystemAssigned", "principalId": ws.principal, "tenantId": TENANT}
 
 
 @operation("Metadata.Endpoints", "GET", "/metadata/endpoints", versions=v.METADATA, audience="")
@@ -99,13 +103,12 @@ def get_workspace(cloud: Cloud, call: Call) -> Answer:
         "description": f"{w.env} of the test estate", "friendlyName": w.name, "hbiWorkspace": False, "publicNetworkAccess": "Enabled",
         "storageAccount": w.scope(f"Microsoft.Storage/storageAccounts/{w.account}"), "keyVault": w.scope(f"Microsoft.KeyVault/vaults/{w.vault}"),
         "applicationInsights": w.scope(f"microsoft.insights/components/appi-{w.env}"), "discoveryUrl": f"{cloud.url}/discovery",
-        "mlFlowTrackingUri": f"azureml://{host}/mlflow/v1.0{w.id}", "workspaceId": w.guid, "provisioningState": "Succeeded",
+        "mlFlowTrackingUri": f"azureml://{host}/mlflow/v1.0{w.id}", "workspaceId": w.guid,
     }  # fmt: skip
     return Answer(
         200,
         {"id": w.id, "name": w.name, "type": "Microsoft.MachineLearningServices/workspaces", "location": w.region, "tags": {},
-         "identity": {"type": "SystemAssigned", "principalId": w.principal, "tenantId": TENANT}, "kind": "Default",
-         "sku": {"name": "Basic", "tier": "Basic"}, "properties": properties,
+         "identity": identity_of(w), "properties": properties,
          "systemData": {"createdAt": "2026-01-01T00:00:00.0Z", "createdBy": "stand-in", "createdByType": "User",
                         "lastModifiedAt": "2026-01-01T00:00:00.0Z", "lastModifiedBy": "stand-in", "lastModifiedByType": "User"}},
     )  # fmt: skip

@@ -7,8 +7,32 @@ import subprocess
 import sys
 import threading
 from pathlib import Path
+from typing import Protocol
 
 from tests.azure.cloud import child
+
+
+class Program(Protocol):
+    """A started program: what of `subprocess.Popen` is used."""
+
+    pid: int
+    returncode: int | None
+
+    def wait(self, timeout: float | None = None) -> int:
+        """The exit code; raises subprocess.TimeoutExpired."""
+        ...
+
+    def poll(self) -> int | None:
+        """The exit code, or None while it runs."""
+        ...
+
+    def terminate(self) -> None:
+        """End it with all that it started."""
+        ...
+
+    def kill(self) -> None:
+        """The same without asking."""
+        ...
 
 
 class Processes:
@@ -29,7 +53,7 @@ class Processes:
             self._all = [p for p in self._all if p.poll() is None] + [made]
         return made
 
-    def end(self, process: subprocess.Popen[bytes]) -> None:
+    def end(self, process: Program) -> None:
         """End a program and what it started."""
         if process.poll() is None:
             process.terminate()

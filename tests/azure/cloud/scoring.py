@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import socket
 import subprocess
 import sys
@@ -14,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tests.azure.cloud import nodes, script_server
+from tests.azure.cloud.processes import Program
 from tests.azure.cloud.resources import Workspace
 from tests.azure.cloud.wire import Refusal
 
@@ -70,7 +72,7 @@ class Server:
     port: int
     folder: Path
     stopped: threading.Event = field(default_factory=threading.Event)
-    process: subprocess.Popen[bytes] | None = None
+    process: Program | None = None
 
 
 class Servers:
@@ -100,12 +102,12 @@ class Servers:
             s.bind(("127.0.0.1", 0))
             server = Server(int(s.getsockname()[1]), folder)
         variables = {
-            image.port_variable: str(server.port), "AZUREML_ENDPOINT_NAME": endpoint, "AZUREML_DEPLOYMENT_NAME": slot,
+            image.port_variable: str(server.port), "ESML_SCORING_HOST": "127.0.0.1", "AZUREML_ENDPOINT_NAME": endpoint, "AZUREML_DEPLOYMENT_NAME": slot,
             "AZUREML_MODEL_DIR": str(self._model(ws, said, folder)),
         }  # fmt: skip
         env = nodes.environment(self._cloud, ws, {**(said.get("environmentVariables") or {}), **variables})
         argv = list(image.argv) or self._script(ws, said, folder)
-        server.process = self._cloud.processes.start(argv, env=env, cwd=folder, log=folder / "log.txt")
+        server.process = self._cloud.run(shlex.join(argv), env=env, cwd=folder, log=folder / "log.txt")
         if not self._ready(server, image.readiness):
             self._end(server)
             raise Refusal(
@@ -152,8 +154,8 @@ class Servers:
                 continue
             if server.stopped.wait(0.3):
                 return
-            server.process = self._cloud.processes.start(
-                argv, env=env, cwd=server.folder, log=server.folder / "log.txt"
+            server.process = self._cloud.run(
+                shlex.join(argv), env=env, cwd=server.folder, log=server.folder / "log.txt"
             )
 
     def _end(self, server: Server) -> None:

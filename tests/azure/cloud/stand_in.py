@@ -11,11 +11,15 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from tests.azure.cloud import (  # noqa: F401 - handlers enter themselves
+from tests.azure.cloud import (  # noqa: F401 - handlers enter themselves into the table
     account,
     assets,
     costs,
+    deployments,
+    execution,
+    history,
     identity,
+    inference,
     jobs,
     manage,
     online,
@@ -23,11 +27,12 @@ from tests.azure.cloud import (  # noqa: F401 - handlers enter themselves
     storage,
     tracking,
     vault,
+    warm,
 )
 from tests.azure.cloud.azurite import Azurite
 from tests.azure.cloud.certificates import Authority
 from tests.azure.cloud.faults import Faults, Recorder
-from tests.azure.cloud.processes import Processes
+from tests.azure.cloud.processes import Processes, Program
 from tests.azure.cloud.resources import Resources, Workspace
 from tests.azure.cloud.server import Listener
 from tests.azure.cloud.tokens import TENANT, StandInCredential, Tokens
@@ -65,7 +70,7 @@ class Cloud:
         self.broken: list[str] = []
         self.client_secret = secrets.token_urlsafe(24)
         self.operations: dict[str, dict[str, Any]] = {}
-        self.runs: dict[str, jobs.Run] = {}
+        self.runs: dict[str, execution.Run] = {}
         self.asked: dict[str, dict[str, Any]] = {}
         self.spend: list[costs.Spend] = []
         self.node_extra: dict[str, str] = {}
@@ -73,6 +78,7 @@ class Cloud:
         self.log_signature = secrets.token_urlsafe(24)
         self.trackers = tracking.Trackers(self)
         self.keys: dict[str, dict[str, str]] = {}
+        self.warm = warm.WarmNodes(folder, self.processes)
         self.servers = scoring.Servers(self)
         self.images: dict[str, list[str]] = {"": [sys.executable, "-m", "esml_engine.serving.managed"]}
         self._slots: dict[str, threading.Semaphore] = {}
@@ -104,6 +110,12 @@ class Cloud:
 
     def _listen(self, service: str, account: str) -> Listener:
         return Listener(self, self._context, service, account)
+
+    def run(self, command: str, *, env: dict[str, str], cwd: Path, log: Path) -> Program:
+        """Start a command of a node or a container, from a warm Python where it is the product's and one is ready."""
+        argv = warm.module_of(command)
+        made = self.warm.start(argv, env=env, cwd=cwd, log=log) if argv else None
+        return made or self.processes.start(["bash", "-c", command], env=env, cwd=cwd, log=log)
 
     def slots(self, ws: Workspace) -> threading.Semaphore:
         """The nodes of a workspace's cluster: more jobs than nodes wait in state Queued."""
@@ -187,21 +199,17 @@ class Cloud:
         )  # fmt: skip
 
     def check_token(self, audience: str, call: Call) -> str:
-        """The principal of a call's token; 401 when there is none that fits, 403 when its role was taken away."""
+        """The principal of a call's token; 401 when there is none that fits, 403 when the role on what it asks for was taken away."""
         if call.service == VAULT and not call.headers.get("authorization"):
             raise vault.challenge(self)
         principal = self.tokens.check(call.headers.get("authorization"), self._audiences(audience))
-        for w in self.workspaces.values():
-            if (
-                w.principal == principal
-                and (audience, w.env) in self.missing_roles
-                and self._touches(w, call)
-            ):
-                raise _forbidden(audience, call, principal)
+        env = next((w.env for w in self.workspaces.values() if self._is_of(w, call)), "")
+        if (ARM if audience == "data" else audience, env) in self.missing_roles:
+            raise _forbidden(audience, call, principal)
         return principal
 
-    def _touches(self, ws: Workspace, call: Call) -> bool:
-        return call.service != ARM or ws.subscription in call.path
+    def _is_of(self, ws: Workspace, call: Call) -> bool:
+        return call.account in (ws.account, ws.vault) if call.account else ws.subscription in call.path
 
     def _audiences(self, audience: str) -> set[str]:
         if audience == VAULT:

@@ -61,12 +61,19 @@ def get_secret(cloud: Cloud, call: Call) -> Answer:
     return Answer(200, _bundle(found[-1], value=True))
 
 
+@operation(
+    "GetSecretVersions", "GET", "/secrets/{name}/versions", versions=VERSIONS, service=VAULT, audience=VAULT
+)
+def list_versions(cloud: Cloud, call: Call) -> Answer:
+    """GetSecretVersions: without values."""
+    found = cloud.vaults[call.account].secrets.get(call["name"], [])
+    return Answer(200, {"value": [_bundle(s, value=False) for s in found], "nextLink": None})
+
+
 @operation("GetSecret", "GET", "/secrets/{name}/{version}", versions=VERSIONS, service=VAULT, audience=VAULT)
 def get_version(cloud: Cloud, call: Call) -> Answer:
-    """GetSecret: a version by its id; `versions` lists them (GetSecretVersions)."""
+    """GetSecret: a version by its id."""
     found = cloud.vaults[call.account].secrets.get(call["name"], [])
-    if call["version"] == "versions":
-        return Answer(200, {"value": [_bundle(s, value=False) for s in found], "nextLink": None})
     for s in found:
         if s["id"].endswith("/" + call["version"]):
             return Answer(200, _bundle(s, value=True))
@@ -83,6 +90,8 @@ def list_secrets(cloud: Cloud, call: Call) -> Answer:
         _bundle(vault.secrets[n][-1] | {"id": f"{vault.url}/secrets/{n}"}, value=False)
         for n in names[first : first + most]
     ]
+    for r in rows:
+        r["attributes"] = {k: x for k, x in r["attributes"].items() if k != "recoveryLevel"}
     more = f"{vault.url}/secrets?api-version={call.query['api-version']}&$skiptoken={first + most}&maxresults={most}"
     return Answer(200, {"value": rows, "nextLink": more if first + most < len(names) else None})
 
