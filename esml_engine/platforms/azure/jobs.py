@@ -138,11 +138,11 @@ class Jobs:
         if result is not None:
             return JobState("done", 1.0, "", result.decode(), seconds)
         error = ((details.get("error") or {}).get("error") or {}) if details else {}
-        message = str(error.get("message") or f"the job ended as {status} without a result")
-        if status == "Failed" and error.get("code") == "UserError":
-            return JobState("failed", message=message, seconds=seconds)
         if status == "Canceled":
-            return JobState("failed", message="it was cancelled in Azure ML", seconds=seconds)
+            message = str(error.get("message") or "it was cancelled in Azure ML")
+            return JobState("failed", message=message, seconds=seconds)
+        # a killed process, a lost node, an image that could not be fetched: the service tells them apart by words alone
+        message = str(error.get("message") or f"the job ended as {status} without a result")
         return JobState("lost", message=message, seconds=seconds)
 
     def _details(self, name: str) -> dict[str, Any]:
