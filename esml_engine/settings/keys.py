@@ -30,7 +30,12 @@ _AZURE_FORMS = {
 
 
 class EnvironmentSettings(_Strict):
-    """Where an environment lives. `cloud`: a name, or a file of addresses; `image`: the engine's container image."""
+    """Where an environment lives.
+
+    Args:
+        cloud: a name, or a file of addresses. image: the engine's container image, where it is not the workspace's own.
+        identity: resource id of the managed identity that endpoints have. serving_node: node type of endpoints.
+    """
 
     platform: Literal["local", "azure"] = "local"
     subscription: str = ""
@@ -43,6 +48,7 @@ class EnvironmentSettings(_Strict):
     compute: str = ""
     cloud: str = ""
     image: str = ""
+    identity: str = ""
     serving_node: str = "Standard_DS3_v2"
 
     @model_validator(mode="after")

@@ -148,7 +148,23 @@ class Endpoints:
             name=legal, auth_mode="key", tags=tags or {"esml-endpoint": name, "esml-env": self.env, "esml-project": name.split("-")[0]},
         )  # fmt: skip
         made.traffic = traffic or {}
+        identity = self.workspace.settings.identity
+        if identity:
+            entities = need("azure.ai.ml.entities")
+            its = entities.ManagedIdentityConfiguration(resource_id=identity)
+            made.identity = entities.IdentityConfiguration(
+                type="user_assigned", user_assigned_identities=[its]
+            )
         return made
+
+    def _told(self, legal: str) -> dict[str, str]:
+        """What a container is told beside its document: which of Azure's clouds, and which identity is its own."""
+        out = told(self.workspace)
+        endpoint = self._get(legal)
+        for one in getattr(getattr(endpoint, "identity", None), "user_assigned_identities", None) or []:
+            if one.client_id:
+                out["AZURE_CLIENT_ID"] = str(one.client_id)
+        return out
 
     def _slot(
         self, name: str, legal: str, slot: str, wanted: dict[str, Any], control: dict[str, Any], have: Any
@@ -193,7 +209,7 @@ class Endpoints:
         return entities.ManagedOnlineDeployment(
             name=slot, endpoint_name=legal, environment=ws.environment(ENVIRONMENT, ws.image(ENVIRONMENT), INFERENCE),
             instance_type=ws.settings.serving_node, instance_count=1,
-            environment_variables={"ESML_SCORING": address, **told(ws)},
+            environment_variables={"ESML_SCORING": address, **self._told(legal)},
             liveness_probe=entities.ProbeSettings(**probe), readiness_probe=entities.ProbeSettings(**probe),
             request_settings=entities.OnlineRequestSettings(request_timeout_ms=60_000, max_concurrent_requests_per_instance=100, max_queue_wait_ms=30_000),
             tags={DOCUMENT: address, VERSION: str(wanted["model_version"]), "esml-env": self.env, "esml-endpoint": name, "esml-project": name.split("-")[0]},
