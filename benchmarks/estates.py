@@ -18,15 +18,15 @@ ENVS = ("dev", "test", "prod")
 AT = "2026-11-0{}T08:00:00.000000+00:00"
 
 
-def make(folder: Path, models: int) -> Estate:
-    """An estate of so many models, 20 a project, trained in dev and with a champion there."""
+def make(folder: Path, models: int, per_project: int = PER_PROJECT) -> Estate:
+    """An estate of so many models, trained in dev and with a champion there."""
     init_estate(folder)
     names = []
     for n in range(models):
-        project, model = f"project{n // PER_PROJECT:03d}", f"model{n:04d}"
+        project, model = f"project{n // per_project:03d}", f"model{n:04d}"
         home = folder / "projects" / project / model
         home.mkdir(parents=True)
-        if n % PER_PROJECT == 0:
+        if n % per_project == 0:
             (home.parent / "project.toml").write_text(
                 templates.project_toml("team", "owner", "owner@example.com", "medium"), encoding="utf-8"
             )

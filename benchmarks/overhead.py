@@ -4,7 +4,8 @@
 
 A made table of 54,000 rows and 10 columns, and trials without a limit: the search uses the profile's seconds. Everything
 counts that a person waits for: the command's start, its worker, the child, reading gold, scoring gold_test, importance,
-saving, MLflow, registering. Outside of `make bench`, as it takes minutes. Target: ratio at most 1.15.
+saving, MLflow, registering. Outside of `make bench`, as it takes minutes. Target: ratio at most 1.15. The second line
+holds the same wall time against the seconds that were asked for: a search ends when no further trial fits into them.
 """
 
 from __future__ import annotations
@@ -69,6 +70,7 @@ def main() -> None:
             search.append(float(trained_value(estate.site, run)["search_seconds"]))
             peak = max(peak, took.peak_mb)
     report(f"overhead_of_{given.seconds:g}_s", ours, search, peak)
+    report(f"overhead_of_{given.seconds:g}_s_as_asked", ours, [given.seconds] * len(ours), peak)
 
 
 if __name__ == "__main__":

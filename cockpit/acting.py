@@ -74,9 +74,9 @@ def start_button(c: Card, label: str, start: Callable[[str], dict[str, Any]], *,
 
     with st.container(horizontal=True, vertical_alignment="center"):
         st.button(
-            label,
+            f"Ask for approval: {label[:1].lower()}{label[1:]}" if c.asks else label,
             key=key,
-            icon=f":material/{icon}:",
+            icon=":material/approval:" if c.asks else f":material/{icon}:",
             type="primary",
             disabled=bool(c.blocked),
             on_click=pressed,
@@ -90,11 +90,14 @@ def start_button(c: Card, label: str, start: Callable[[str], dict[str, Any]], *,
                 "nothing": "check",
                 "forbidden": "lock",
                 "refused": "policy",
-                "waits": "hourglass_top",
                 "worker": "power_off",
                 "running": "progress_activity",
             }[c.kind]
             st.markdown(f":material/{sign}: {c.blocked[:1].upper()}{c.blocked[1:]}", width="content")
+        elif c.asks:
+            st.markdown(
+                f":material/policy: {c.asks}. It starts when somebody else approves.", width="content"
+            )
         else:
             last = (
                 f" Cannot be undone: {'; '.join(c.irreversible)}."

@@ -7,6 +7,7 @@ import streamlit as st
 from cockpit import opening, places
 from cockpit.reads import people
 from cockpit.words import tidy
+from cockpit.work_reads import open_requests
 from esml_engine.door.start import local_admin
 from esml_engine.errors import EsmlError
 
@@ -28,18 +29,40 @@ def acting() -> None:
         st.sidebar.error(f"{tidy(e.message, opening.root())}", icon=":material/error:")
         return
     me = local_admin()
+    asked = st.query_params.get("as")
+    if asked is not None:  # the address wins: a reload, a link and Back all keep whose rights they showed
+        st.session_state["act_as"] = asked
     now = st.session_state.get("act_as")
+    if now:
+        st.query_params["as"] = now
     if (
         now and now not in known
     ):  # their last role was taken away meanwhile: never fall back to more rights in silence
         known.append(now)
     with st.sidebar:
         chosen = st.selectbox(
-            f"Act as (signed in: {me})", ["", *(p for p in known if p != me)], key="act_as", persist_state="session", format_func=lambda p: p or f"{me} · administrator",
+            f"Act as (signed in: {me})", ["", *(p for p in known if p != me)], key="act_as", persist_state="session", on_change=_acted, format_func=lambda p: p or f"{me} · administrator",
             help="This machine has no sign-in: its user is administrator and may act as any member. The audit names both.",
         )  # fmt: skip
         if chosen:
             st.caption(f":material/theater_comedy: You see and do what **{chosen}** may.")
+
+
+def _approvals() -> str:
+    """The page's title with the number of open requests that this person may see."""
+    try:
+        n = open_requests(opening.estate())
+    except EsmlError:
+        return "Approvals"  # the page itself says what failed
+    return f"Approvals ({n})" if n else "Approvals"
+
+
+def _acted() -> None:
+    """Another person was chosen: into the address."""
+    if st.session_state["act_as"]:
+        st.query_params["as"] = st.session_state["act_as"]
+    else:
+        st.query_params.pop("as", None)
 
 
 def main() -> None:
@@ -58,16 +81,26 @@ def main() -> None:
             ],
             "Govern": [
                 st.Page(places.page("estate"), title="Estate", icon=":material/dashboard:"),
-                st.Page(places.page("approvals"), title="Approvals", icon=":material/approval:"),
+                st.Page(places.page("project"), title="Project", icon=":material/folder_open:"),
+                st.Page(places.page("approvals"), title=_approvals(), icon=":material/approval:"),
+                st.Page(places.page("costs"), title="Costs", icon=":material/payments:"),
                 st.Page(places.page("audit"), title="Audit", icon=":material/history:"),
             ],
-            "Refine": [st.Page(places.page("lake"), title="Lake", icon=":material/waves:")],
+            "Refine": [
+                st.Page(places.page("lake"), title="Lake", icon=":material/waves:"),
+                st.Page(places.page("dataset"), title="Dataset", icon=":material/table:"),
+            ],
             "Model": [
                 st.Page(places.page("model"), title="Model", icon=":material/account_tree:"),
+                st.Page(places.page("leaderboard"), title="Leaderboard", icon=":material/leaderboard:"),
                 st.Page(places.page("promotion"), title="Promotion", icon=":material/upgrade:"),
+                st.Page(places.page("deployments"), title="Deployments", icon=":material/rocket_launch:"),
             ],
             "Use": [st.Page(places.page("scored"), title="Scored data", icon=":material/table_view:")],
-            "Operate": [st.Page(places.page("runs"), title="Runs", icon=":material/play_circle:")],
+            "Operate": [
+                st.Page(places.page("runs"), title="Runs", icon=":material/play_circle:"),
+                st.Page(places.page("settings"), title="Settings", icon=":material/tune:"),
+            ],
         },
         expanded=True,
     )

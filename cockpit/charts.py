@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import datetime as dt
+from collections.abc import Mapping
 from typing import Any
 
 import altair as alt
@@ -45,15 +47,94 @@ def distribution(bars: list[dict[str, Any]], metric: str, resamples: int) -> Any
 
 
 def by_day(rows: list[dict[str, Any]]) -> Any:
-    """Rows a UTC day as bars."""
+    """Rows a UTC day as bars; a stretch of days can be drawn to filter by it (parameter `days`)."""
     frame = pd.DataFrame(rows)
+    frame["day"] = pd.to_datetime(frame["day"])
+    drawn = alt.selection_interval(name="days", encodings=["x"])
     return (
         alt.Chart(frame)
         .mark_bar(color="#0f6cbd", size=max(4, min(28, 600 // max(1, len(frame)))))
         .encode(
-            x=alt.X("day:T", title=None, axis=alt.Axis(format="%d %b", labelAngle=0)),
+            x=alt.X("day:T", title=None, axis=alt.Axis(format="%d %b", labelAngle=0, tickCount=min(12, len(frame)))),
             y=alt.Y("rows:Q", title="rows a day"),
             tooltip=[alt.Tooltip("day:T", format="%d %b %Y"), alt.Tooltip("rows:Q", format=","), alt.Tooltip("calls:Q", format=",")],
         )
+        .add_params(drawn)
         .properties(height=180)
     )  # fmt: skip
+
+
+def spread(bars: list[dict[str, Any]], column: str) -> Any:
+    """A column's values as bars, in their own order."""
+    frame = pd.DataFrame(bars)
+    return (
+        alt.Chart(frame)
+        .mark_bar(color="#0f6cbd")
+        .encode(
+            x=alt.X("label:N", sort=None, title=column, axis=alt.Axis(labelAngle=0, labelOverlap=True)),
+            y=alt.Y("rows:Q", title="rows"),
+            tooltip=[alt.Tooltip("label:N", title=column), alt.Tooltip("rows:Q", format=",")],
+        )
+        .properties(height=190)
+    )
+
+
+def versions(rows: list[dict[str, Any]], chosen: int) -> Any:
+    """Rows of each version of a table as bars; the chosen one stands out."""
+    frame = pd.DataFrame(rows)
+    frame["shown"] = ["chosen" if v == chosen else "other" for v in frame["version"]]
+    colors = alt.Scale(domain=["chosen", "other"], range=["#0f6cbd", "#8a94a3"])
+    return (
+        alt.Chart(frame)
+        .mark_bar(size=max(4, min(28, 300 // max(1, len(frame)))))
+        .encode(
+            x=alt.X("version:O", title="version", axis=alt.Axis(labelAngle=0)),
+            y=alt.Y("rows:Q", title="rows"),
+            color=alt.Color("shown:N", scale=colors, legend=None),
+            tooltip=[alt.Tooltip("version:O"), alt.Tooltip("rows:Q", format=","), alt.Tooltip("change:Q", format="+,"), alt.Tooltip("at:T", format="%d %b %Y %H:%M")],
+        )
+        .properties(height=150)
+    )  # fmt: skip
+
+
+def money_by_day(spent: Mapping[str, float], first: dt.date, end: dt.date, currency: str) -> Any:
+    """Metered money a UTC day as bars, days without a run included."""
+    days = [first + dt.timedelta(n) for n in range((end - first).days)]
+    frame = pd.DataFrame(
+        {"day": [d.isoformat() for d in days], "spent": [spent.get(d.isoformat(), 0.0) for d in days]}
+    )
+    return (
+        alt.Chart(frame)
+        .mark_bar(color="#0f6cbd", size=max(3, min(20, 400 // max(1, len(frame)))))
+        .encode(
+            x=alt.X("day:T", title=None, axis=alt.Axis(format="%d %b", labelAngle=0)),
+            y=alt.Y("spent:Q", title=f"{currency} a day"),
+            tooltip=[alt.Tooltip("day:T", format="%d %b %Y"), alt.Tooltip("spent:Q", format=".4f")],
+        )
+        .properties(height=230)
+    )  # fmt: skip
+
+
+def predicted(rows: list[dict[str, Any]], currency: str) -> Any:
+    """A point a run: predicted p50 across, what came upwards; on the line the prediction was exact."""
+    frame = pd.DataFrame(rows)
+    top = float(max(frame["predicted"].max(), frame["actual"].max()))
+    colors = alt.Scale(domain=["at most p90", "over p90"], range=["#0f6cbd", "#c2570c"])
+    shape = alt.Shape("side:N", legend=None)
+    marks = (
+        alt.Chart(frame)
+        .mark_point(filled=True, size=55, opacity=0.75)
+        .encode(
+            x=alt.X("predicted:Q", title=f"predicted p50, {currency}"),
+            y=alt.Y("actual:Q", title=f"metered, {currency}"),
+            color=alt.Color("side:N", scale=colors, legend=alt.Legend(orient="top", title=None)),
+            shape=shape,
+            tooltip=["run:N", "act:N", alt.Tooltip("predicted:Q", format=".4g"), alt.Tooltip("p90:Q", format=".4g"), alt.Tooltip("actual:Q", format=".4g")],
+        )
+    )  # fmt: skip
+    line = (
+        alt.Chart(pd.DataFrame({"x": [0.0, top], "y": [0.0, top]}))
+        .mark_line(strokeDash=[5, 4], opacity=0.7, color="#8a94a3")
+        .encode(x="x:Q", y="y:Q")
+    )
+    return (line + marks).properties(height=230)

@@ -6,6 +6,7 @@ import datetime as dt
 import functools
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import TypeVar
 
 import streamlit as st
 
@@ -107,6 +108,7 @@ class Choice:
         return self.estate.model(str(self.ref), self.env)
 
 
+_T = TypeVar("_T")
 _CHOSEN = "_chosen"  # what this session chose last, for pages opened without an address of their own
 
 
@@ -134,6 +136,35 @@ def chips(label: str, options: dict[str, str], key: str) -> list[str]:
             on_change=changed,
         )
     )
+
+
+def pick(
+    label: str,
+    options: list[_T],
+    key: str,
+    shown: Callable[[_T], str] = str,
+    *,
+    default: _T,
+    width: int = 260,
+) -> _T:
+    """A selector whose value stands in the address under `key`; the default leaves it. Whoever calls it has judged the address."""
+    widget = f"one:{key}"
+    asked = st.query_params.get(key)
+    now = next((o for o in options if str(o) == asked), default)
+    st.session_state[widget] = now
+
+    def changed() -> None:
+        value = st.session_state[widget]
+        if value == default:
+            st.query_params.pop(key, None)
+        else:
+            st.query_params[key] = str(value)
+
+    with st.container(width=width):
+        chosen: _T = st.selectbox(
+            label, options, key=widget, format_func=shown, label_visibility="collapsed", on_change=changed
+        )
+    return chosen
 
 
 def _pick(key: str, also: Callable[[str], dict[str, str]] | None = None) -> None:

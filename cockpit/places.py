@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import functools
 import sysconfig
 from pathlib import Path
 
 APP = Path(__file__).parent / "app.py"
 
 
+@functools.cache
 def home() -> Path:
     """The folder that holds `pages/` and `.streamlit/`.
 
@@ -23,6 +25,7 @@ def home() -> Path:
     raise FileNotFoundError("the cockpit's pages are not installed")
 
 
+@functools.cache
 def page(name: str) -> Path:
     """A page's file."""
     return home() / "pages" / f"{name}.py"

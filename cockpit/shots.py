@@ -17,7 +17,9 @@ ARGS = [
 ]  # fmt: skip
 _NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 _PAGES = {
-    "work": "/work", "approvals": "/approvals", "audit": "/audit", "scored": "/scored?env=prod", "promotion": "/promotion?env=prod", "estate": "/estate", "lake": "/lake", "lake-inference": "/lake?purpose=inference", "model": "/model", "model-runs": "/model?tab=Runs", "model-versions": "/model?tab=Versions",
+    "work": "/work", "approvals": "/approvals", "audit": "/audit", "scored": "/scored?env=prod", "promotion": "/promotion?env=prod", "estate": "/estate", "estate-health": "/estate?lens=health", "estate-money": "/estate?lens=money",
+    "estate-governance": "/estate?lens=governance", "project": "/project", "project-people": "/project?tab=People", "costs": "/costs", "costs-whatif": "/costs?tab=What+if", "costs-predictions": "/costs?tab=Predictions+so+far",
+    "costs-change": "/costs?project=project002&model=m11_diabetes&tab=Change", "settings": "/settings", "settings-policies": "/settings?tab=Policies", "settings-people": "/settings?tab=People", "settings-prices": "/settings?tab=Prices", "lake": "/lake", "lake-inference": "/lake?purpose=inference", "model": "/model", "model-runs": "/model?tab=Runs", "model-versions": "/model?tab=Versions",
     "model-cost": "/model?tab=Cost", "model-serving": "/model?tab=Serving", "runs": "/runs",
 }  # fmt: skip
 

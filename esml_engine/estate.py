@@ -279,23 +279,35 @@ class Estate:
         return cost(self.site, scope, self.site.settings.check_env(env))
 
     def audit(
-        self, *, verify: bool = False, actor: str = "", act: str = "", since: str = "", limit: int = 1000
+        self,
+        *,
+        verify: bool = False,
+        actor: str = "",
+        act: str = "",
+        since: str = "",
+        until: str = "",
+        object_: str = "",
+        result: str = "",
+        limit: int = 1000,
     ) -> Any:
-        """Events, or the chain's state."""
-        if since:
+        """Events, newest first, or the chain's state. `until`: a day counts as a whole, a time is left out itself."""
+        for text in (since, until):
             try:
-                dt.datetime.fromisoformat(since)
+                dt.datetime.fromisoformat(text or "2026-01-01")
             except ValueError as e:
-                raise UsageError(f"{since!r} is no time", hint="write YYYY-MM-DD or an ISO time") from e
+                raise UsageError(f"{text!r} is no time", hint="write YYYY-MM-DD or an ISO time") from e
         if verify:
             self.require("read_audit")
             return audit.verify(self.site.store, self.site.state)
-        if self.may("read_audit").allowed:
-            return audit.events(self.site.store, actor=actor, act=act, since=since, limit=limit)
-        mine = self._projects_for("read_audit")
-        if not mine:
-            self.require("read_audit")
-        return audit.events(self.site.store, actor=actor, act=act, since=since, projects=mine, limit=limit)
+        mine = None
+        if not self.may("read_audit").allowed:
+            mine = self._projects_for("read_audit")
+            if not mine:
+                self.require("read_audit")
+        if len(until) == len("2026-01-01"):
+            until = (dt.date.fromisoformat(until) + dt.timedelta(days=1)).isoformat()
+        filters = {"actor": actor, "act": act, "since": since, "until": until, "object_": object_}
+        return audit.events(self.site.store, **filters, result=result, projects=mine, limit=limit)
 
     def doctor(self, env: str = "") -> list[dict[str, Any]]:
         """What works and what does not."""

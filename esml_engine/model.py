@@ -94,6 +94,10 @@ class Model:
         """Blue/green with a smoke test."""
         return self._do("deploy", {"version": version, "traffic": traffic}, how)
 
+    def undeploy(self, **how: Any) -> Any:
+        """End the endpoint; what it answered stays."""
+        return self._do("undeploy", {}, how)
+
     def rollback(self, **how: Any) -> Any:
         """Champion and previous change places."""
         return self._do("rollback", {}, how)
@@ -131,6 +135,14 @@ class Model:
             params |= {"file": str(path), "sha256": hashlib.sha256(path.read_bytes()).hexdigest()}
         return self._do("score_batch", params, how)
 
+    def save_view(self, name: str, filters: dict[str, Any], **how: Any) -> Any:
+        """Keep filters of scored data under a name: from, to, caller, version, where, sort."""
+        return self._do("save_view", {"name": name, "filters": filters}, how)
+
+    def drop_view(self, name: str, **how: Any) -> Any:
+        """Forget a named view."""
+        return self._do("drop_view", {"name": name}, how)
+
     def compare(self, to: str, version: int | None = None, **how: Any) -> Any:
         """The champion of `to` and this environment's champion (or `version`) on the same rows."""
         return self.env(to)._do("compare", {"source": self.env_name, "version": version}, how)
@@ -143,6 +155,10 @@ class Model:
         """
         answer = self.env(to)._do("promote", {"source": self.env_name, "version": version}, how)
         return answer if isinstance(answer, Plan) else promoted(answer)
+
+    def ask_exception(self, amount: float, reason: str, days: int = 7, **how: Any) -> Any:
+        """Ask another person to let runs of this model here cost up to `amount`, for so many days; its state is `waiting`."""
+        return self._do("ask_exception", {"amount": float(amount), "reason": reason, "days": int(days)}, how)
 
     def plan_refine(self, **params: Any) -> Plan:
         """The plan of `refine`."""
@@ -192,6 +208,13 @@ class Model:
         return Scored(
             self, {"since": since, "until": until, "callers": callers, "model_versions": numbers, **more}
         )
+
+    def views(self) -> list[dict[str, Any]]:
+        """Named views of scored data here: `[{"name", "filters", "by", "at"}]`."""
+        from esml_engine.scored.reads import views
+
+        self.estate.require("read_scored", self.ref.project)
+        return views(self.site, self.ref, self.env_name)
 
     def leaderboard(self, env: str = "all") -> list[dict[str, Any]]:
         """Candidates, best first."""

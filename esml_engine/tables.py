@@ -119,6 +119,12 @@ class Table:
             "rows": first_rows(table, limit),
         }
 
+    def profile(self, version: int | None = None) -> list[dict[str, Any]]:
+        """What each column holds: `[{"name", "type", "rows", "nulls", "distinct", "min", "max", "mean", …}]`."""
+        from esml_engine.lake.preview import profile
+
+        return profile(self._in(version))
+
     def diff(self, a: int, b: int) -> dict[str, Any]:
         """What changed from version a to b, by counts."""
         from esml_engine.lake.preview import diff
@@ -152,6 +158,20 @@ class Scored:
         from esml_engine.scored.reads import scored
 
         return scored(self.model.site, self.model.ref, self.model.env_name, self._filter(), out)
+
+    def profile(self) -> list[dict[str, Any]]:
+        """What each column holds over all matching rows: `[{"name", "type", "rows", "nulls", "distinct", "min", …}]`."""
+        from esml_engine.scored import query, reads
+
+        source = reads.source(self.model.site, self.model.ref, self.model.env_name)
+        return query.profile(source, self._filter())
+
+    def histogram(self, column: str, bins: int = 20) -> dict[str, Any]:
+        """How one column's values are spread over all matching rows."""
+        from esml_engine.scored import query, reads
+
+        source = reads.source(self.model.site, self.model.ref, self.model.env_name)
+        return query.histogram(source, self._filter(), column, bins)
 
     def to_pandas(self) -> pd.DataFrame:
         """All matching rows."""

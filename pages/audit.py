@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import datetime as dt
+
 import pandas as pd
 import streamlit as st
 
 from cockpit import opening
 from cockpit.components import as_of, nothing_yet, page, when
+from cockpit.views import audit as view
 from cockpit.words import plural
 
 _MOST = 500
@@ -16,41 +19,49 @@ _MOST = 500
 def show() -> None:
     """The page."""
     estate = opening.estate()
-    st.title("Audit")
-    with st.container(horizontal=True, vertical_alignment="bottom"):
-        with st.container(width=220):
-            actor = st.text_input("Actor", key="actor", bind="query-params", icon=":material/person:")
-        with st.container(width=220):
-            act = st.text_input("Act", key="act", bind="query-params", icon=":material/bolt:")
-        with st.container(width=220):
-            since = st.text_input("Since (YYYY-MM-DD)", key="from", bind="query-params", icon=":material/event:")  # fmt: skip
+    head, side = st.columns([3, 2], vertical_alignment="bottom")
+    with head:
+        st.title("Audit")
+    whole = estate.may("read_audit").allowed
+    with st.container(horizontal=True, vertical_alignment="bottom", gap="small"):
+        for key, label, icon, width in view.FIELDS:
+            with st.container(width=width):
+                st.text_input(label, key=key, bind="query-params", icon=f":material/{icon}:")
+    wanted = {k: (st.session_state.get(k) or "").strip() for k, *_ in view.FIELDS}
+    bad = view.unread(wanted)
+    if bad:
+        st.warning(f"**{bad}** is no date: write YYYY-MM-DD.", icon=":material/event_busy:")
+        return
+    filters = {"actor": wanted["actor"], "act": wanted["act"].replace(" ", "_"), "object_": wanted["object"], "result": wanted["result"], "since": wanted["from"], "until": wanted["to"]}  # fmt: skip
+    events = estate.audit(**filters, limit=_MOST)
+    with side, st.container(horizontal=True, horizontal_alignment="right"):
+        st.download_button(
+            "Export", data=lambda: view.csv(estate.audit(**filters, limit=1_000_000)), file_name=f"audit-{dt.date.today()}.csv", mime="text/csv", icon=":material/download:",
+            disabled=not events, help="Every event that matches, as CSV, with the hash of each.",
+        )  # fmt: skip
         verify = st.button(
-            "Verify the chain",
-            icon=":material/verified:",
-            disabled=not estate.may("read_audit").allowed,
-            help="Recomputes every event's hash, and holds the newest against the anchor outside the database.",
-        )
-    events = estate.audit(actor=actor or "", act=act or "", since=since or "", limit=_MOST)
-    st.caption(f"{plural(len(events), 'event')} shown, newest first · {as_of()}")
+            "Verify the chain", icon=":material/verified:", type="primary", disabled=not whole, help="Recomputes every event's hash, and holds the newest against the anchor outside the database." if whole else "The chain is one for the whole estate: an administrator, or somebody with a role on the estate that reads audit, verifies it.",
+        )  # fmt: skip
     if verify:
-        said = estate.audit(verify=True)
-        if said["ok"]:
-            st.success(f"**The chain holds.** {said['events']:,} events, each with the hash of the one before.", icon=":material/verified:")  # fmt: skip
-        else:
-            st.error(f"**The chain is broken** at event {said['first_bad']}. Keep a copy of the store, compare it with the last backup, and tell an administrator.", icon=":material/gpp_bad:")  # fmt: skip
+        st.session_state["_chain"] = {**estate.audit(verify=True), "at": dt.datetime.now(dt.UTC)}
+    _chain(whole)
+    sight = "" if whole else " · of your projects only"
+    more = f", the newest {_MOST}: narrow the filters or export" if len(events) == _MOST else ""
+    st.caption(f"{plural(len(events), 'event')} shown{more}, newest first · {view.summary(events)}{sight} · {as_of()}")  # fmt: skip
     if not events:
         nothing_yet("No event matches.", "Take a filter away.")
         return
-    frame = pd.DataFrame(
-        [
-            {
-                "n": e["n"], "When": when(e["at"]), "Who": e["as"] or e["actor"], "Signed in": e["actor"], "Act": e["act"].replace("_", " "), "Object": e["object"], "Env": e["env"] or "",
-                "Result": e["result"], "Run": e["run"] or "",
-            }
-            for e in events
-        ]
-    )  # fmt: skip
-    st.dataframe(frame, hide_index=True, placeholder="", height=560)
+    st.dataframe(pd.DataFrame(view.table(events, when)), hide_index=True, placeholder="", height=540, row_height=34, column_config=view.COLUMNS)  # fmt: skip
+
+
+def _chain(whole: bool) -> None:
+    said = st.session_state.get("_chain")
+    if said is None or not whole:
+        return
+    if said["ok"]:
+        st.success(f"**The chain holds.** {said['events']:,} events, each with the hash of the one before; verified {when(said['at'])}.", icon=":material/verified:")  # fmt: skip
+    else:
+        st.error(f"**The chain is broken** at event {said['first_bad']}: {said.get('reason', '')}. Keep a copy of the store, compare it with the last backup, and tell an administrator.", icon=":material/gpp_bad:")  # fmt: skip
 
 
 show()

@@ -1,137 +1,113 @@
-"""Estate: how is everything? Figures, then the models that need somebody first."""
+"""Estate: how is everything? What waits for me, five figures, then the models that need somebody first, through one of four lenses."""
 
 from __future__ import annotations
 
 import datetime as dt
 from typing import Any
 
-import pandas as pd
 import streamlit as st
 
 from cockpit import opening
-from cockpit.components import as_of, chips, nothing_yet, page, when
+from cockpit.choosing import segment
+from cockpit.components import as_of, chips, nothing_yet, page, pick, when
+from cockpit.listing import columns, csv
+from cockpit.overview import Overview, overview
 from cockpit.places import page as page_file
-from cockpit.reads import budgets, evidence, predictions
+from cockpit.reaching import unreached
+from cockpit.starting import new_project
 from cockpit.views import estate as view
-from cockpit.words import moment, plural
-from esml_engine.costs.records import month_start
-from esml_engine.refs import ModelRef
+from cockpit.views import work
+from cockpit.words import plural
+from cockpit.work_reads import may_decide
+from esml_engine.estate import Estate
+
+_LENSES = {"progress": "Progress", "health": "Health", "money": "Money", "governance": "Governance"}
 
 
 @page
 def show() -> None:
     """The page."""
     estate = opening.estate()
-    statuses = estate.status()
-    projects = estate.projects()
-    st.title("Estate")
-    st.caption(f"{plural(len(projects), 'project')} · {plural(len(statuses), 'model')} · {as_of()}")
-    if not statuses:
+    requests = estate.requests("waiting")
+    seen = overview(estate)
+    head, side = st.columns([3, 2], vertical_alignment="bottom")
+    with head:
+        st.title("Estate")
+        age = int((dt.datetime.now(dt.UTC) - seen.read).total_seconds())
+        st.caption(f"{plural(len(seen.projects), 'project')} · {plural(len(seen.rows), 'model')} · {as_of()} · read {age} s ago")  # fmt: skip
+    where = view.wanted(st.query_params.to_dict(), {k: st.query_params.get_all(k) for k in ("stage", "attention")})  # fmt: skip
+    shown = view.chosen(seen.rows, where, seen.projects)
+    with side, st.container(horizontal=True, horizontal_alignment="right"):
+        st.download_button(
+            "Export the list", data=lambda: csv(seen, shown), file_name=f"estate-{seen.read:%Y-%m-%d}.csv", mime="text/csv", icon=":material/download:", disabled=not shown,
+            help="All four lenses of the models that the filters leave, as CSV.",
+        )  # fmt: skip
+        with st.popover("New project", icon=":material/create_new_folder:", width="content"):
+            new_project(estate)
+    if not seen.rows:
         nothing_yet(
-            "No model yet." if projects else "No project yet.",
-            "Make one: `esml new project NAME --team TEAM`, then `esml new model PROJECT/MODEL`; or load the demo: `esml demo`.",
-        )
+            "No model yet." if seen.projects else "No project yet.",
+            "Make a model on the page of its project." if seen.projects else "Make one with *New project* above, or load the demo: `esml demo`.",
+        )  # fmt: skip
         return
-    now = dt.datetime.now(dt.UTC)
-    e = evidence(
-        estate.site, [s["model"] for s in statuses], month_start(), (now - dt.timedelta(days=7)).isoformat()
-    )
-    refs = [ModelRef.parse(s["model"]) for s in statuses]
-    costs = predictions(estate.site, refs, estate.environments[0])
-    spent = budgets(estate.site, projects, month_start())
-    total = _total(spent, estate.site.settings.estate.currency)
-    found = view.rows(statuses, e, estate.environments, costs, spent, now)
+    _waits(estate, requests)
+    for r in unreached(estate.site):
+        since = f"since {when(r.answered)}" if r.answered else "since this server began"
+        st.warning(
+            f"**{r.env} can't be reached** {since} ({r.why}). Its models stay in the list as they were recorded; facts of {r.env} may be older than they look.",
+            icon=":material/cloud_off:",
+        )
     with st.grid(5, min_column_width=160, gap="small"):
-        for f in view.figures(found, e, total, now.date()):
+        for f in seen.figures:
             st.metric(
                 f.label, f.text, f.note, delta_color=f.tone, delta_arrow=f.arrow, border=True, height=150, help=f.help or None,
                 chart_data=list(f.series) if len(f.series) > 1 else None, chart_type=f.chart,
             )  # fmt: skip
-    shown = _filters(found, {p: estate.site.settings.project(p).team for p in projects})
+    lens = _filters(seen)
     if not shown:
         nothing_yet("No model passes these filters.", "Take a chip away, or clear the search.")
         return
-    _table(shown, estate.environments)
+    _table(estate, seen, shown, lens)
 
 
-def _total(budgets: dict[str, dict[str, Any]], currency: str) -> dict[str, Any]:
-    return {k: sum(b[k] for b in budgets.values()) for k in ("spent", "budget", "month_end")} | {
-        "currency": currency
-    }
+def _waits(estate: Estate, requests: list[dict[str, Any]]) -> None:
+    """What waits for this person's decision."""
+    mine, _, _ = work.mine(requests, lambda r: may_decide(estate, r), estate.actor.rights)
+    if not mine:
+        return
+    said = view.decisions(mine, estate.site.settings.estate.currency, dt.datetime.now(dt.UTC))
+    with st.container(border=True, horizontal=True, vertical_alignment="center"):
+        st.markdown(said, width="content")
+        if st.button("Open approvals", type="primary", icon=":material/approval:"):
+            st.switch_page(page_file("approvals"))
 
 
-def _filters(found: list[view.Row], teams: dict[str, str]) -> list[view.Row]:
-    kinds, stages = view.counts(found)
-    with st.container(horizontal=True, vertical_alignment="center"):
-        picked = chips("Stage", {s: f"{s} · {n}" for s, n in stages.items()}, "stage")
-        needs = chips("Attention", {k: f"{view.KINDS[k]} · {n}" for k, n in kinds.items()}, "attention")
-        with st.container(width=220):
-            q = st.text_input(
-                "Search",
-                key="q",
-                bind="query-params",
-                label_visibility="collapsed",
-                placeholder="project, model, team, need",
-                icon=":material/search:",
-            )
-    return view.filtered(found, q or "", picked, needs, teams)
+def _filters(seen: Overview) -> str:
+    with st.container(horizontal=True, vertical_alignment="center", gap="small"):
+        lens = segment("Lens", _LENSES, "lens", "progress")
+        teams = sorted({o.team for o in seen.projects.values() if o.team})
+        if len(teams) > 1:
+            pick("Team", ["", *teams], "team", lambda t: t or "all teams", default="", width=170)
+        pick("Order", list(view.SORTS), "sort", lambda s: view.SORTS[s], default="attention", width=170)
+        with st.container(width=240):
+            st.text_input("Search", key="q", bind="query-params", label_visibility="collapsed", placeholder="project, model, team, owner", icon=":material/search:")  # fmt: skip
+    with st.container(horizontal=True, vertical_alignment="center", gap="small"):
+        chips("Attention", {k: f"{view.KINDS[k]} · {n}" for k, n in seen.kinds.items()}, "attention")
+        chips("Stage", {s: f"{s} · {n}" for s, n in seen.stages.items()}, "stage")
+    return lens
 
 
-def _table(shown: list[view.Row], environments: tuple[str, ...]) -> None:
-    frame = pd.DataFrame(
-        [
-            {
-                "Needs attention": r.attention, "Project": r.project, "Model": r.name, "Stage": r.stage, "progress": r.progress, "Since": r.age, "Whose turn": r.turn, "Metric": r.metric,
-                **{env: r.champions[env] if env in environments else "not set up" for env in ("dev", "test", "prod")}, "Next run": r.next_text,
-            }
-            for r in shown
-        ]
-    )  # fmt: skip
-    config: dict[str, Any] = {
-        "Needs attention": st.column_config.TextColumn(
-            width=150, help="The worst open need; the list is sorted by it."
-        ),
-        "progress": st.column_config.ProgressColumn(
-            "IN → prod",
-            min_value=0.0,
-            max_value=1.0,
-            format=" ",
-            width="small",
-            help="How far the model is, from evidence.",
-        ),
-        "Since": st.column_config.TextColumn(help="How long it has been in this stage."),
-        "Whose turn": st.column_config.TextColumn(help="The role that makes the next step."),
-        **{
-            env: st.column_config.TextColumn(
-                width=84 if any(r.champions[env] for r in shown) else None,
-                help=f"Champion in {env}: version and metric on gold_test.",
-            )
-            for env in ("dev", "test", "prod")
-        },
-        "Next run": st.column_config.TextColumn(
-            "Next run, p50",
-            alignment="right",
-            help="Predicted cost of the next step in the first environment; ≤ marks an upper bound (no run yet).",
-        ),
-    }
+def _table(estate: Estate, seen: Overview, shown: list[int], lens: str) -> None:
+    frame = seen.frame(lens)
+    if len(shown) != len(frame) or shown != list(range(len(frame))):
+        frame = frame.iloc[shown]
     event = st.dataframe(
-        frame,
-        hide_index=True,
-        column_config=config,
-        on_select="rerun",
-        selection_mode="single-row",
-        key="models",
-        placeholder="",
-        row_height=34,
+        frame, hide_index=True, column_config=columns(lens, estate.environments), on_select="rerun", selection_mode="single-row", key=f"models:{lens}", placeholder="", row_height=34,
         height="content" if len(shown) <= 15 else 560,
-    )
-    chosen = event["selection"]["rows"]
-    newest = max((t for r in shown if (t := moment(r.since))), default=None)
-    st.caption(
-        "Choose a row to open the model." + (f" Last change of stage: {when(newest)}." if newest else "")
-    )
-    if chosen:
-        r = shown[chosen[0]]
+    )  # fmt: skip
+    st.caption("Choose a row to open the model. " + view.EXPLAINED[lens])
+    if event["selection"]["rows"]:
+        r = seen.rows[shown[event["selection"]["rows"][0]]]
         st.switch_page(page_file("model"), query_params={"project": r.project, "model": r.name})
 
 

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import datetime as dt
-from typing import Any
+from collections.abc import Callable
 
 import streamlit as st
 
+from cockpit import laking as acts
 from cockpit import opening
-from cockpit.acting import act_card, follow
-from cockpit.components import Choice, as_of, choose, failure, nothing_yet, page
+from cockpit.components import Choice, as_of, choose, page
+from cockpit.places import page as page_file
 from cockpit.views import lake as view
-from cockpit.words import plural
-from esml_engine.errors import EsmlError
 from esml_engine.refs import Purpose
 
 
@@ -41,10 +40,25 @@ def show() -> None:
         st.title("Lake")
         st.caption(f"{choice.ref} · {purpose} side in {choice.env} · {as_of()}")
     m = view.matrix(choice.estate.site, choice.ref, choice.env, purpose, dt.datetime.now(dt.UTC))
-    _matrix(m)
-    _refine(choice, purpose, m)
-    if m.split is not None and m.gold.label.startswith("v"):
-        _split(choice)
+    _matrix(choice, m)
+    _acts(choice, purpose, m)
+    acts.made(choice, purpose)
+
+
+def _acts(choice: Choice, purpose: Purpose, m: view.Matrix) -> None:
+    draw: dict[str, Callable[[], None]] = {
+        "Refine": lambda: acts.refine(choice, purpose, m),
+        "Deliver files": lambda: acts.deliver(choice, purpose),
+        "Split": lambda: acts.split(choice, m),
+        "Pipeline": lambda: acts.pipeline(choice, purpose),
+        "R&D mode": lambda: acts.rnd(choice),
+    }
+    for tab, body in zip(
+        st.tabs(list(draw), key="act", on_change="rerun", bind="query-params"), draw.values(), strict=True
+    ):
+        if tab.open:
+            with tab:
+                body()
 
 
 def _cell(cell: view.Cell, head: str = "") -> None:
@@ -56,12 +70,22 @@ def _cell(cell: view.Cell, head: str = "") -> None:
             st.caption(cell.note)
 
 
-def _matrix(m: view.Matrix) -> None:
+def _matrix(choice: Choice, m: view.Matrix) -> None:
     left, right = st.columns([3, 2], vertical_alignment="center")
     with left:
         for ds, cells in m.datasets.items():
             with st.container(gap="xsmall"):
-                st.markdown(f"**{ds}**")
+                st.page_link(
+                    page_file("dataset"),
+                    label=f"**{ds}**",
+                    icon=":material/table:",
+                    query_params={
+                        "project": choice.ref.project,
+                        "model": choice.ref.model,
+                        "env": choice.env,
+                        "table": f"{'inference/' if m.goal == 'to_score' else ''}{ds}/silver",
+                    },
+                )
                 with st.grid(3, min_column_width=105, gap="xsmall"):
                     for head, cell in zip(("IN", "Bronze", "Silver"), cells, strict=True):
                         _cell(cell, head)
@@ -71,39 +95,6 @@ def _matrix(m: view.Matrix) -> None:
             _cell(m.gold, "Gold" if m.goal == "gold" else "To score")
             if m.split is not None:
                 _cell(m.split, "Split")
-
-
-def _refine(choice: Choice, purpose: Purpose, m: view.Matrix) -> None:
-    st.subheader("Before you refine")
-    plan = choice.model.plan_refine(purpose=purpose)
-    if plan.draft.nothing_to_do and not any(c[0].label != "none yet" for c in m.datasets.values()):
-        first = next(iter(m.datasets))
-        nothing_yet(
-            "No IN file yet.",
-            f"Deliver one: `esml ingest {choice.ref} {first} FILE --date YYYY-MM-DD --env {choice.env}`"
-            + (" `--purpose inference`" if purpose == "inference" else ""),
-        )
-    else:
-        label = f"Refine {plural(m.waiting, 'file')}" if m.waiting else "Refine"
-        act_card(choice, plan, label, "refine", purpose=purpose)
-    _made(follow(choice, ("refine", "pipeline"), key="refine-run", purpose=purpose))
-
-
-def _split(choice: Choice) -> None:
-    st.subheader("Split")
-    try:
-        plan = choice.model.plan_split()
-    except EsmlError as e:
-        failure(e)
-        return
-    act_card(choice, plan, "Split gold", "split", icon="call_split")
-    _made(follow(choice, ("split",), key="split-run"))
-
-
-def _made(run: dict[str, Any] | None) -> None:
-    lines = view.made(run["result"]) if run and run["state"] == "done" else []
-    if lines:
-        st.caption("It made: " + " · ".join(lines))
 
 
 show()

@@ -8,10 +8,11 @@ from typing import Any
 import pandas as pd
 import streamlit as st
 
-from cockpit import charts, opening
+from cockpit import opening
 from cockpit.components import Choice, choose, nothing_yet, page, zone
 from cockpit.filtering import filters, go
 from cockpit.places import page as page_file
+from cockpit.viewing import by_day, profile, saved_views
 from cockpit.views import scored as view
 from cockpit.words import plural
 
@@ -33,12 +34,14 @@ def show() -> None:
     said = model.scored(
         **w.filters, order_by=w.sort, limit=view.ROWS, offset=(w.page - 1) * view.ROWS
     ).document()
-    with side, st.container(horizontal=True, horizontal_alignment="right"):
+    with side, st.container(horizontal=True, horizontal_alignment="right", vertical_alignment="bottom"):
+        saved_views(choice, w)
         _exports(choice, w, said["total"])
     for b in w.bad:
         st.warning(f"`{b}` in the address can't be read and was left out.", icon=":material/link_off:")
     if not everything["total"]:
-        nothing_yet("No scored row yet.", f"Score a file: `esml score {choice.ref} FILE --caller ID --env {choice.env}`.")  # fmt: skip
+        nothing_yet("No scored row yet.", "Score a file, or send a test call.")
+        st.page_link(page_file("deployments"), label="Score a file", icon=":material/calculate:", query_params={"tab": "Score a file"})  # fmt: skip
         return
     filters(w, said, everything)
     if not said["total"]:
@@ -49,8 +52,14 @@ def show() -> None:
         st.metric("Rows", f"{said['total']:,}", f"of {everything['total']:,}", delta_color="off", delta_arrow="off")  # fmt: skip
         st.metric("Calls", f"{said['calls']:,}", plural(len(everything["by_caller"]), "caller"), delta_color="off", delta_arrow="off")  # fmt: skip
     with right:
-        st.altair_chart(charts.by_day(said["by_day"]))
-    _rows(choice, w, said)
+        by_day(w, said["by_day"])
+    rows, about = st.tabs(["Rows", "Profile"], key="show", on_change="rerun", bind="query-params")
+    if rows.open:
+        with rows:
+            _rows(choice, w, said)
+    if about.open:
+        with about:
+            profile(choice, w, said)
 
 
 def _exports(choice: Choice, w: view.Wanted, total: int) -> None:
@@ -74,6 +83,15 @@ def _empty(choice: Choice, w: view.Wanted) -> None:
     st.info("**No row matches all of these filters.**\n" + "\n".join(lines), icon=":material/filter_alt_off:")
 
 
+def _bars(rows: list[dict[str, Any]]) -> dict[str, Any]:
+    """Predictions that are numbers stand as bars between the least and the most of this page."""
+    found = [r["prediction"] for r in rows if isinstance(r["prediction"], float | int)]
+    if len(found) < len(rows) or not found or min(found) == max(found):
+        return {}
+    low = min(0.0, float(min(found)))
+    return {"Prediction": st.column_config.ProgressColumn(min_value=low, max_value=float(max(found)), format="%.4g")}  # fmt: skip
+
+
 def _rows(choice: Choice, w: view.Wanted, said: dict[str, Any]) -> None:
     frame = pd.DataFrame(view.table(said, zone()))
     event = st.dataframe(
@@ -81,6 +99,7 @@ def _rows(choice: Choice, w: view.Wanted, said: dict[str, Any]) -> None:
         hide_index=True,
         lazy=False,
         placeholder="",
+        column_config=_bars(said["rows"]),
         height=430,
         on_select="rerun",
         selection_mode="single-row",

@@ -8,14 +8,15 @@ from typing import Any
 import streamlit as st
 
 from cockpit import opening
-from cockpit.components import as_of, nothing_yet, page
+from cockpit.components import as_of, nothing_yet, page, when
 from cockpit.deciding import cards
+from cockpit.overview import Overview, overview
 from cockpit.places import page as page_file
-from cockpit.reads import crowned, roles_on, waiting_files
+from cockpit.reads import crowned, roles_on
 from cockpit.views import work
-from cockpit.words import plural, role
-from esml_engine.door import access
-from esml_engine.door.facts import Call
+from cockpit.visits import last_visit
+from cockpit.words import ago, plural, role
+from cockpit.work_reads import forecast, may_decide
 from esml_engine.estate import Estate
 
 _DECIDE, _OWN, _OTHERS = "Yours to decide", "You asked for", "Waits for others to decide"
@@ -26,18 +27,19 @@ def show() -> None:
     """The page."""
     estate = opening.estate()
     now = dt.datetime.now(dt.UTC)
-    statuses = estate.status()
-    roles = roles_on(estate)
-    st.title("My work")
-    mine = sorted({role(r) for p in estate.projects() for r in roles(p)})
-    st.caption(f"{estate.actor.rights} · {', '.join(mine) or 'no role yet'} · {as_of()}")
+    requests = estate.requests("waiting")
     runs = estate.runs(limit=500)
-    to_decide, own, others = work.mine(
-        estate.requests("waiting"), lambda r: _may(estate, r), estate.actor.rights
-    )
-    blocked, next_ = work.turns(statuses, roles, now)
+    seen = overview(estate)
+    roles = roles_on(estate)
+    last = last_visit(estate.site, estate.actor.rights, now)
+    since, heading, said = work.since_words(last, when(last), now)
+    st.title("My work")
+    mine = sorted({role(r) for p in seen.projects for r in roles(p)})
+    st.caption(f"{estate.actor.rights} · {', '.join(mine) or 'no role yet'} of {plural(len(seen.projects), 'project')} · {said} · {as_of()}")  # fmt: skip
+    to_decide, own, others = work.mine(requests, lambda r: may_decide(estate, r), estate.actor.rights)
+    blocked, next_ = work.turns(seen.statuses, roles, now)
     failed = work.failed(runs, now)
-    files = work.files(waiting_files(estate.site, [s["model"] for s in statuses]), roles)
+    files = work.files(seen.facts.waiting, seen.facts.late, roles, now)
     opened = st.query_params.get("request", "")
     if opened in {r["request"] for r in (*to_decide, *own, *others)}:  # read and decided over the whole width
         kept = [[r for r in rs if r["request"] == opened] for rs in (to_decide, own, others)]
@@ -47,7 +49,8 @@ def show() -> None:
     left, right = st.columns([5, 3], gap="large")
     with left:
         if not (to_decide or own or blocked or next_ or failed or files):
-            nothing_yet("Nothing waits for you.", "The estate shows how everything is.")
+            changed = len({k["object"] for k in crowned(estate) if k["at"] >= since.isoformat()})
+            nothing_yet("Nothing waits for you.", f"{plural(changed, 'model')} changed {heading[:1].lower()}{heading[1:]}." if changed else "The estate shows how everything is.")  # fmt: skip
         _requests(estate, _DECIDE, to_decide, now)
         _items("Blocked, and your turn", blocked)
         _items("Failed runs", failed)
@@ -56,14 +59,16 @@ def show() -> None:
         _requests(estate, _OWN, own, now)
         _requests(estate, _OTHERS, others, now)
     with right:
-        st.subheader("Last 7 days")
-        for c in work.changes(crowned(estate), runs, now):
-            st.markdown(f":material/{c.icon}: {c.text}")
+        _since(estate, seen, runs, since, heading)
 
 
-def _may(estate: Estate, request: dict[str, Any]) -> bool:
-    call = Call("approve", request["object"], request["env"], {"kind": request["kind"]})
-    return estate.may(access.rule_name(call), call.project).allowed
+def _since(
+    estate: Estate, seen: Overview, runs: list[dict[str, Any]], since: dt.datetime, heading: str
+) -> None:
+    st.subheader(heading)
+    money = forecast(estate, list(seen.projects), since, seen.currency)
+    for c in work.changes(crowned(estate), runs, seen.facts.late, money, since):
+        st.markdown(f":material/{c.icon}: {c.text}" + (f" :gray[· {ago(c.at)}]" if c.at else ""))
 
 
 def _requests(estate: Estate, title: str, found: list[dict[str, Any]], now: dt.datetime) -> None:

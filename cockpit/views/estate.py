@@ -3,17 +3,34 @@
 from __future__ import annotations
 
 import datetime as dt
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import accumulate
 from typing import Any
 
-from cockpit.reads import Evidence, days
-from cockpit.words import ago, metric, money, plural, role, share, value
+from cockpit.evidence import Evidence
+from cockpit.reads import days
+from cockpit.views.promotion import asks
+from cockpit.words import ago, is_bound, metric, money, plural, role, share, value
 from esml_engine.refs import STAGES
 
 KINDS = {
-    "failed": "Failed run", "policy": "Over policy", "budget": "Over budget", "nodata": "No data yet", "waiting": "IN waits", "serving": "Serves old champion", "quality": "Quality",
+    "failed": "Failed run", "approval": "Waits for approval", "policy": "Over policy", "budget": "Over budget", "late": "Late data", "nodata": "No data yet", "waiting": "IN waits",
+    "serving": "Serves old champion", "quality": "Quality",
 }  # fmt: skip
+
+
+RANK = {k: n for n, k in enumerate(KINDS)}
+SORTS = {"attention": "by attention", "model": "by name", "stage": "by stage", "spent": "by money spent", "next": "by next run"}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Owner:
+    """A project's people and risk."""
+
+    team: str
+    owner: str
+    risk: str
 
 
 @dataclass(frozen=True)
@@ -26,7 +43,7 @@ class Need:
     @property
     def rank(self) -> int:
         """Worst first."""
-        return list(KINDS).index(self.kind)
+        return RANK[self.kind]
 
 
 @dataclass(frozen=True)
@@ -45,6 +62,10 @@ class Row:
     next_p50: float | None
     next_text: str
     running: int
+    act: str = ""
+    next_p90_text: str = ""
+    fresh: str = ""
+    spent: float = 0.0
 
     @property
     def project(self) -> str:
@@ -66,7 +87,11 @@ class Row:
 
 
 def needs_of(
-    status: dict[str, Any], e: Evidence, cost: dict[str, Any] | None, budget: dict[str, Any] | None
+    status: dict[str, Any],
+    e: Evidence,
+    cost: dict[str, Any] | None,
+    budget: dict[str, Any] | None,
+    now: dt.datetime,
 ) -> tuple[Need, ...]:
     """Everything about one model that waits for somebody, worst first. An environment that is not set up is no need."""
     model = status["model"]
@@ -74,10 +99,12 @@ def needs_of(
     blocked = status["blocked_by"] or ""
     if " failed in " in blocked:
         out.append(Need("failed", "Failed: " + blocked.split(":")[0].replace(" failed in ", " in ")))
+    elif e.asked.get(model, 0):
+        out.append(Need("approval", f"Approval waits, {ago(e.asked_since.get(model), now) or 'just now'}"))
     elif blocked:
         out.append(Need("nodata", "No IN file yet" if "no IN file" in blocked else blocked))
     act = status["next"] if status["next"] in ("refine", "train") else None
-    if cost and act:
+    if cost and act in cost["predicted"]:
         p, limit = cost["predicted"][act], cost["policy"]["limits"]["max_cost_run"]
         if p["p90"] > limit:
             out.append(
@@ -88,6 +115,9 @@ def needs_of(
             )
     if budget and budget["budget"] > 0 and budget["month_end"] > budget["budget"]:
         out.append(Need("budget", f"Budget: month end {share(budget['month_end'], budget['budget'])}"))
+    if model in e.late:
+        dataset, since = e.late[model]
+        out.append(Need("late", f"Late IN: {dataset}, {ago(since, now)}"))
     if e.waiting.get(model, 0):
         out.append(
             Need(
@@ -113,6 +143,26 @@ def champion_text(its: dict[str, Any] | None) -> str:
     return f"v{its['champion']}" + (f" · {value(its['value'])}" if its["value"] is not None else "")
 
 
+_TURNS = {"waiting": "data_engineer", "late": "data_engineer", "quality": "data_engineer", "nodata": "data_engineer", "serving": "data_scientist", "policy": "project_manager", "budget": "project_manager"}  # fmt: skip
+
+
+def _whose(status: dict[str, Any], needs: tuple[Need, ...]) -> str:
+    """Whose turn a need makes it, where the stage alone says nobody's."""
+    if not needs:
+        return ""
+    if needs[0].kind == "failed":
+        refined = (status["blocked_by"] or "").split(" ")[0] in ("refine", "split", "ingest")
+        return role("data_engineer" if refined else "data_scientist")
+    return role(_TURNS.get(needs[0].kind))
+
+
+def next_act(status: dict[str, Any]) -> str:
+    """What the model's next run does, of the two that a price is predicted for."""
+    if status["next"] in ("refine", "train"):
+        return str(status["next"])
+    return "refine" if status["task"] == "analytics" else "train"
+
+
 def _row(
     s: dict[str, Any],
     needs: tuple[Need, ...],
@@ -130,14 +180,15 @@ def _row(
         if "test" in environments
         else "trained"
     )
-    act = s["next"] if s["next"] in ("refine", "train") else "train" if s["task"] != "analytics" else "refine"
+    act = next_act(s)
     p = cost["predicted"].get(act) if cost else None
-    bound = bool(p) and p["basis"].startswith("upper bound") if p else False
+    bound = bool(p) and is_bound(p["basis"]) if p else False
     names = [its["metric"] for its in s["environments"].values() if its["metric"]]
     return Row(
-        model=s["model"], needs=needs, stage=s["stage"], progress=min(1.0, STAGES.index(s["stage"]) / STAGES.index(goal)), since=s["since"] or "", age=ago(s["since"], now), turn=role(s["turn"]),
+        model=s["model"], needs=needs, stage=s["stage"], progress=min(1.0, STAGES.index(s["stage"]) / STAGES.index(goal)), since=s["since"] or "", age=ago(s["since"], now), turn=role(s["turn"]) or _whose(s, needs),
         metric=metric(names[0]) if names else "", champions={env: champion_text(s["environments"].get(env)) for env in ("dev", "test", "prod")},
         next_p50=None if p is None else p["p50"], next_text="" if p is None else ("≤ " if bound else "") + money(p["p50"], p["currency"]), running=e.open_runs.get(s["model"], 0),
+        act=act, next_p90_text="" if p is None else ("≤ " if bound else "") + money(p["p90"], p["currency"]), fresh=s["fresh"] or "", spent=e.spent.get(s["model"], 0.0),
     )  # fmt: skip
 
 
@@ -148,26 +199,55 @@ def rows(
     out = []
     for s in statuses:
         cost = costs.get(s["model"])
-        needs = needs_of(s, e, cost, budgets.get(s["model"].split("/")[0]))
+        needs = needs_of(s, e, cost, budgets.get(s["model"].split("/")[0]), now)
         out.append(_row(s, needs, environments, cost, e, now))
     return sorted(out, key=lambda r: (r.needs[0].rank if r.needs else 99, r.since or "9", r.model))
 
 
-def filtered(
-    found: list[Row], q: str, stages: list[str], kinds: list[str], teams: dict[str, str]
-) -> list[Row]:
-    """Rows that every chosen filter leaves."""
-    words = q.lower().split()
-    return [
-        r for r in found
-        if (not stages or r.stage in stages) and (not kinds or any(n.kind in kinds for n in r.needs)) and all(w in f"{r.model} {teams.get(r.project, '')} {r.attention}".lower() for w in words)
+@dataclass(frozen=True)
+class Wanted:
+    """What the address asks for."""
+
+    q: str = ""
+    stages: tuple[str, ...] = ()
+    kinds: tuple[str, ...] = ()
+    team: str = ""
+    sort: str = "attention"
+
+
+def chosen(found: list[Row], w: Wanted, projects: dict[str, Owner]) -> list[int]:
+    """Places of the rows that every filter leaves, in the order that is asked for; `found` stands by attention."""
+    words = w.q.lower().split()
+    out = [
+        n for n, r in enumerate(found)
+        if (not w.stages or r.stage in w.stages) and (not w.kinds or any(x.kind in w.kinds for x in r.needs)) and (not w.team or _owner(projects, r).team == w.team)
+        and (not words or all(x in _said(r, projects) for x in words))
     ]  # fmt: skip
+    order: dict[str, Any] = {
+        "model": lambda n: found[n].model,
+        "stage": lambda n: -STAGES.index(found[n].stage),
+        "spent": lambda n: -found[n].spent,
+        "next": lambda n: -(found[n].next_p50 or 0.0),
+    }
+    return sorted(out, key=order[w.sort]) if w.sort in order else out
+
+
+def _owner(projects: dict[str, Owner], r: Row) -> Owner:
+    return projects.get(r.project, Owner("", "", ""))
+
+
+def _said(r: Row, projects: dict[str, Owner]) -> str:
+    owner = _owner(projects, r)
+    return f"{r.model} {owner.team} {owner.owner} {r.attention}".lower()
 
 
 def counts(found: list[Row]) -> tuple[dict[str, int], dict[str, int]]:
     """How many rows each need and each stage has, in their own order; empty ones left out."""
-    kinds = {k: sum(any(n.kind == k for n in r.needs) for r in found) for k in KINDS}
-    stages = {s: sum(r.stage == s for r in found) for s in STAGES}
+    kinds, stages = dict.fromkeys(KINDS, 0), dict.fromkeys(STAGES, 0)
+    for r in found:
+        stages[r.stage] += 1
+        for k in {n.kind for n in r.needs}:
+            kinds[k] += 1
     return {k: n for k, n in kinds.items() if n}, {s: n for s, n in stages.items() if n}
 
 
@@ -239,7 +319,9 @@ def figures(found: list[Row], e: Evidence, money_: dict[str, Any], today: dt.dat
         Figure(
             "Failed runs, 7 d",
             str(failed),
-            f"today {e.failed_by_day.get(week[-1], 0)}",
+            f"{failed - e.failed_before:+d} against the 7 d before"
+            if e.failed_before or failed
+            else "none the 7 d before either",
             "inverse" if failed else "off",
             "off",
             tuple(float(e.failed_by_day.get(d, 0)) for d in week),
@@ -247,3 +329,33 @@ def figures(found: list[Row], e: Evidence, money_: dict[str, Any], today: dt.dat
             "Runs that failed in the last seven days (UTC), by day.",
         ),
     ]
+
+
+EXPLAINED = {
+    "progress": "≤ marks an upper bound: no run yet.",
+    "health": "Health is the worst of its parts, and the part is named. Drift is not measured yet.",
+    "money": "Metered this month (UTC); p50 and p90 of the next run in the first environment; ≤ marks an upper bound.",
+    "governance": "Evidence is the newest pack of the environment where the champion stands.",
+}
+
+
+def wanted(one: Mapping[str, str], many: Mapping[str, Sequence[str]]) -> Wanted:
+    """From the address; a stage, need or order that there is not is left out."""
+    return Wanted(
+        one.get("q", ""), tuple(s for s in many.get("stage", ()) if s in STAGES), tuple(k for k in many.get("attention", ()) if k in KINDS), one.get("team", ""),
+        one.get("sort", "attention"),
+    )  # fmt: skip
+
+
+def decisions(mine: list[dict[str, Any]], currency: str, now: dt.datetime) -> str:
+    """`**2 decisions wait for you.** Oldest: Promote …, 3 d, expires in 4 d`."""
+    oldest = min(mine, key=lambda r: r["at"])
+    what, _ = asks(oldest, currency, now)
+    left = dt.datetime.fromisoformat(oldest["expires"]) - now
+    ends = f"{left.days} d" if left.days else f"{int(left.total_seconds() // 3600)} h"
+    count = (
+        "1 decision waits for you." if len(mine) == 1 else f"{plural(len(mine), 'decision')} wait for you."
+    )
+    return (
+        f"**{count}** Oldest: {what.replace('**', '')}, asked {ago(oldest['at'], now)} ago, expires in {ends}"
+    )

@@ -305,7 +305,7 @@ def leaderboard(rows: list[dict[str, Any]], main: str, currency: str) -> list[di
         out.append({
             "Alias": r["alias"] or "", "Env": r["env"], "Version": f"v{r['model_version']}" if r["model_version"] is not None else "", "Estimator": r["estimator"].replace("_", " "),
             "metric": x, "baseline": base, "Against baseline": against(x, base, main)[0].split(" than")[0], "Gates": verdict, "Data": f"gold v{r['data'].get('gold')}" if r["data"].get("gold") else "",
-            "Cost": money(r["cost"], currency), "at": r["at"], "Run": r["run"],
+            "Cost": money(r["cost"], currency) if r["cost"] is not None else "promoted", "at": r["at"], "Run": r["run"],
         })  # fmt: skip
     return out
 

@@ -29,6 +29,7 @@ class Card:
     irreversible: tuple[str, ...]
     hash: str
     blocked: str  # why the button is disabled; '' when it may be pressed
+    asks: str  # why pressing asks for an approval first; '' when it starts at once
     kind: str  # ready | running | nothing | forbidden | refused | waits | worker
 
 
@@ -73,10 +74,10 @@ def card(
     elif policy["verdict"] == "refuse":
         kind, blocked = "refused", f"Policy of {policy['origin']} refuses: {policy['reason']}."
     elif policy["verdict"] == "ask":
-        kind, blocked = "waits", f"Policy of {policy['origin']} asks for an approval: {policy['reason']}."
-    elif running:
+        kind = "waits"  # pressing asks; the run begins when somebody else approved
+    if kind in ("ready", "waits") and running:
         kind, blocked = "running", f"Run `{running}` does exactly this now: follow it below."
-    elif durable and not worker:
+    elif kind in ("ready", "waits") and durable and not worker:
         kind, blocked = "worker", "The worker is not running. Start it with `esml up`."
     limit = policy.get("limits", {}).get("max_cost_run")
     line = (
@@ -90,4 +91,5 @@ def card(
         cost=(f"≤ {money(cost['p90'], currency)}", "upper bound: no run yet") if bound else (money(cost["p50"], currency), f"p90 {money(cost['p90'], currency)} · {cost['basis']}"),
         left=(money(left, currency) if left is not None else "unchanged", "this month, at p90" if left is not None else "spends nothing"),
         will=tuple(document["will"]), makes=", ".join(document["makes"]), policy=line, irreversible=tuple(document["irreversible"]), hash=document["hash"], blocked=blocked, kind=kind,
+        asks=f"Policy of {policy['origin']} asks for an approval first: {policy['reason']}" if kind == "waits" else "",
     )  # fmt: skip

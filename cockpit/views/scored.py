@@ -9,6 +9,7 @@ from typing import Any
 from urllib.parse import quote, urlencode
 
 from cockpit.words import clock, value
+from esml_engine.scored.facts import VIEW_KEYS
 
 ROWS = 100
 OPS = ("=", "!=", "<", "<=", ">", ">=", "in", "contains", "is-null")
@@ -122,6 +123,34 @@ def export_address(model: str, env: str, w: Wanted, kind: str, act_as: str = "")
     if act_as:
         keys["as"] = act_as
     return f"/api/v1/scored/{quote(model)}.{kind}?{urlencode(keys, doseq=True)}"
+
+
+def kept(w: Wanted) -> dict[str, str | list[str]]:
+    """What a named view keeps of these filters."""
+    return {k: v for k, v in address(w).items() if k in VIEW_KEYS}
+
+
+def of_view(filters: Mapping[str, Any]) -> Wanted:
+    """The filters of a named view."""
+    one = {k: str(v) for k, v in filters.items() if isinstance(v, str)}
+    many = {k: [str(x) for x in v] for k, v in filters.items() if isinstance(v, list)}
+    return wanted(one, many)
+
+
+def bars(said: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """A column's histogram as bars: `{"label", "low", "high", "rows"}`, or `{"label", "rows"}` for texts."""
+    if "bins" in said:
+        return [
+            {
+                "label": f"{value(b['low'])} to {value(b['high'])}",
+                "low": b["low"],
+                "high": b["high"],
+                "rows": b["rows"],
+            }
+            for b in said["bins"]
+        ]
+    out = [{"label": str(v["value"]), "rows": v["rows"]} for v in said["values"]]
+    return out + ([{"label": "others", "rows": said["others"]}] if said["others"] else [])
 
 
 def table(said: Mapping[str, Any], zone: str | None) -> list[dict[str, Any]]:

@@ -7,7 +7,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from cockpit.words import ago, plural, role
+from cockpit.words import ago, money, plural, role
+from esml_engine.refs import ENVIRONMENTS
 
 
 @dataclass(frozen=True)
@@ -38,8 +39,8 @@ def turns(
     blocked, next_ = [], []
     for s in statuses:
         project, model = s["model"].split("/")
-        if not s["turn"] or not {s["turn"], "admin"} & roles(project):
-            continue
+        if not s["turn"] or s["next"] == "approve" or not {s["turn"], "admin"} & roles(project):
+            continue  # what waits for a decision has a list of its own
         query = {"project": project, "model": model}
         since = f"{s['stage']} since {ago(s['since'], now)}" if s["since"] else "new"
         if s["blocked_by"]:
@@ -67,13 +68,24 @@ def failed(runs: list[dict[str, Any]], now: dt.datetime, days: int = 7) -> list[
     return out
 
 
-def files(waiting: Mapping[str, int], roles: Callable[[str], frozenset[str]]) -> list[Item]:
-    """IN files that wait to be refined, for people who refine."""
+def files(
+    waiting: Mapping[str, int],
+    late: Mapping[str, tuple[str, str]],
+    roles: Callable[[str], frozenset[str]],
+    now: dt.datetime,
+) -> list[Item]:
+    """IN files that are late, then those that wait to be refined, for people who refine."""
     out = []
-    for name, n in waiting.items():
+    for name in sorted({*waiting, *late}, key=lambda n: (n not in late, n)):
         project, model = name.split("/")
-        if n and {"data_engineer", "steward", "admin"} & roles(project):
-            out.append(Item("files", f"**{model}**: {plural(n, 'IN file')} not refined yet", "delivered, newer than bronze", "Lake", "lake", {"project": project, "model": model}))  # fmt: skip
+        if not {"data_engineer", "steward", "admin"} & roles(project):
+            continue
+        query = {"project": project, "model": model}
+        if name in late:
+            dataset, since = late[name]
+            out.append(Item("late", f"**{model}**: {dataset} is late", f"promised {ago(since, now)} ago, nothing came since", "Lake", "lake", query))  # fmt: skip
+        if n := waiting.get(name, 0):
+            out.append(Item("files", f"**{model}**: {plural(n, 'IN file')} not refined yet", "delivered, newer than bronze", "Lake", "lake", query))  # fmt: skip
     return out
 
 
@@ -86,21 +98,43 @@ class Change:
     at: str
 
 
+@dataclass(frozen=True)
+class Money:
+    """The month-end forecast then and now."""
+
+    before: float
+    now: float
+    currency: str
+
+
 def changes(
-    crowned: list[dict[str, Any]], runs: list[dict[str, Any]], now: dt.datetime, days: int = 7, most: int = 8
+    crowned: list[dict[str, Any]],
+    runs: list[dict[str, Any]],
+    late: Mapping[str, tuple[str, str]],
+    money_: Money | None,
+    since: dt.datetime,
+    most: int = 6,
 ) -> list[Change]:
-    """What happened in the last days: champions first, then counts of runs."""
-    since = (now - dt.timedelta(days=days)).isoformat()
-    out = [
-        Change(
-            "upgrade",
-            f"v{k['version']} of **{k['object'].split('/')[-1]}** became champion in {k['env']}",
-            k["at"],
-        )
-        for k in crowned
-        if k["at"] >= since
-    ][:most]
-    recent = [r for r in runs if (r["ended"] or "") >= since]
+    """What happened since a moment: champions first, then late data, money, counts of runs."""
+    from_ = since.isoformat()
+    new: dict[tuple[str, int], list[dict[str, Any]]] = {}
+    for k in crowned:
+        if k["at"] >= from_:
+            new.setdefault((k["object"], k["version"]), []).append(k)
+    out = []
+    for (object_, version), its in list(new.items())[:most]:
+        envs = " and ".join(e for e in ENVIRONMENTS if e in {k["env"] for k in its})
+        out.append(Change("upgrade", f"v{version} of **{object_.split('/')[-1]}** became champion in {envs}", its[0]["at"]))  # fmt: skip
+    if len(new) > most:
+        out.append(Change("upgrade", f"and {plural(len(new) - most, 'more champion')}", ""))
+    behind = [d for d, at in late.values() if at >= from_]
+    if behind:
+        out.append(Change("schedule", f"{plural(len(behind), 'dataset')} late: {', '.join(behind[:3])}", ""))
+    if money_ and abs(money_.now - money_.before) > 0.05 * max(money_.before, 1e-9):
+        way = "rose" if money_.now > money_.before else "fell"
+        was = f" from {money(money_.before, money_.currency)}" if money_.before else ""
+        out.append(Change("payments", f"Month-end forecast {way}{was} to {money(money_.now, money_.currency)}", ""))  # fmt: skip
+    recent = [r for r in runs if (r["ended"] or "") >= from_]
     bad = sum(r["state"] == "failed" for r in recent)
     good = sum(r["state"] == "done" for r in recent)
     if good:
@@ -111,3 +145,12 @@ def changes(
         )
     )
     return out
+
+
+def since_words(last: dt.datetime | None, shown: str, now: dt.datetime) -> tuple[dt.datetime, str, str]:
+    """From when changes are shown, the heading, and how the caption says it. `shown`: that moment in the viewer's zone."""
+    if last is None:
+        return now - dt.timedelta(days=7), "Last 7 days", "your first visit"
+    days = (now - last).days
+    head = f"Since {last:%A}" if days < 7 else f"Since {shown}"
+    return last, head if days else "Since your last visit", f"since your last visit, {shown}"

@@ -171,3 +171,40 @@ def lineage(
 ) -> None:
     """Where a table version or a scored row comes from."""
     say(model_(model, env).lineage(table, version, request_id, row, file, forward))
+
+
+view_app = typer.Typer(help="Named views of scored data.", no_args_is_help=True)
+app.add_typer(view_app, name="view")
+
+
+@view_app.command("list")
+def view_list(model: ModelArg, env: Env = "dev") -> None:
+    """Views that people of the project keep."""
+    say(model_(model, env).views())
+
+
+@view_app.command("save")
+@changes
+def view_save(
+    model: ModelArg,
+    name: str,
+    how: How,
+    since: Annotated[str, typer.Option()] = "",
+    until: Annotated[str, typer.Option()] = "",
+    caller: Annotated[list[str] | None, typer.Option()] = None,
+    model_version: Annotated[list[int] | None, typer.Option()] = None,
+    where: Annotated[list[str] | None, typer.Option(metavar='"COLUMN OP VALUE"')] = None,
+    order_by: Annotated[str, typer.Option(metavar="C[:desc]")] = "",
+    env: Env = "dev",
+) -> None:
+    """Keep filters under a name."""
+    versions = [str(v) for v in model_version or ()]
+    filters = {"from": since, "to": until, "caller": caller or [], "version": versions, "where": where or [], "sort": order_by}  # fmt: skip
+    say(model_(model, env).save_view(name, filters, **how))
+
+
+@view_app.command("drop")
+@changes
+def view_drop(model: ModelArg, name: str, how: How, env: Env = "dev") -> None:
+    """Forget a view."""
+    say(model_(model, env).drop_view(name, **how))

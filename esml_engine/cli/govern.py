@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from esml_engine.cli.face import Env, How, app, changes, open_, say
+from esml_engine.cli.face import Env, How, ModelArg, app, changes, model_, open_, say
 
 Scope = Annotated[str, typer.Argument(metavar="[PROJECT|MODEL]")]
 
@@ -53,7 +53,29 @@ def audit(
     actor: Annotated[str, typer.Option()] = "",
     act: Annotated[str, typer.Option()] = "",
     since: Annotated[str, typer.Option()] = "",
+    until: Annotated[str, typer.Option(help="a day, as a whole, or an ISO time")] = "",
+    object_: Annotated[str, typer.Option("--object", help="a model, or a project with its models")] = "",
+    result: Annotated[str, typer.Option(help="done, refused, failed, …")] = "",
     limit: Annotated[int, typer.Option()] = 1000,
 ) -> None:
     """Who did what; --verify walks the chain."""
-    say(open_().audit(verify=verify, actor=actor, act=act, since=since, limit=limit))
+    when = {"since": since, "until": until}
+    say(
+        open_().audit(
+            verify=verify, actor=actor, act=act, object_=object_, result=result, limit=limit, **when
+        )
+    )
+
+
+@app.command("exception")
+@changes
+def ask_exception(
+    model: ModelArg,
+    how: How,
+    amount: Annotated[float, typer.Option(help="most that one run may be predicted to cost, p90")],
+    reason: Annotated[str, typer.Option(help="why; whoever decides reads it")],
+    days: Annotated[int, typer.Option(help="how long it shall hold")] = 7,
+    env: Env = "dev",
+) -> None:
+    """Ask another person for an exception from the limits on money."""
+    say(model_(model, env).ask_exception(amount, reason, days, **how))

@@ -131,6 +131,13 @@ def deploy(
 
 @app.command()
 @changes
+def undeploy(model: ModelArg, how: How, env: Env = "dev") -> None:
+    """End the endpoint; what it answered stays in scored."""
+    say(model_(model, env).undeploy(**how))
+
+
+@app.command()
+@changes
 def keys(
     model: ModelArg, how: How, rotate: Annotated[bool, typer.Option("--rotate")] = False, env: Env = "dev"
 ) -> None:

@@ -46,10 +46,14 @@ RULES: dict[str, frozenset[str]] = {
     "register": frozenset({_DS}),
     "deploy": frozenset({_DS}),
     "deploy_prod": frozenset({_DS, _AP}),
+    "undeploy": frozenset({_DS}),
+    "undeploy_prod": frozenset({_DS, _AP}),
     "rollback": frozenset({_DS, _AP}),
     "rollback_prod": frozenset({_AP}),
     "keys": frozenset({_DS}),
     "keys_prod": frozenset({_DS, _AP}),
+    "save_view": frozenset({_AN, _DS}),
+    "drop_view": frozenset({_AN, _DS}),
     "score": frozenset({_AN, _DS}),
     "score_batch": frozenset({_AN, _DS}),
     "new_model": frozenset({_DE, _DS, _PM}),
@@ -58,6 +62,7 @@ RULES: dict[str, frozenset[str]] = {
     "promote": frozenset({_DS}),
     "approve": frozenset({_AP}),
     "approve_exception": frozenset({_AP, _PM}),
+    "ask_exception": frozenset({_DE, _DS, _PM}),
     "read_evidence": frozenset({_AP, _DS, _PM}),
     "budget": frozenset({_PM}),
     "member_add": frozenset({_PM}),
@@ -78,7 +83,7 @@ class Verdict:
 
 def rule_name(call: Call) -> str:
     """The row of the role table for a call: a few acts differ by environment or parameter."""
-    if call.act in ("deploy", "rollback", "keys") and call.env == "prod":
+    if call.act in ("deploy", "undeploy", "rollback", "keys") and call.env == "prod":
         return f"{call.act}_prod"
     if call.act == "refine" and call.params.get("layer") == "gold":
         return "refine_gold"

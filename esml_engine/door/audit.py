@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import hmac
+import itertools
 import json
 import os
 import secrets
@@ -117,20 +118,33 @@ def events(
     actor: str = "",
     act: str = "",
     since: str = "",
+    until: str = "",
+    object_: str = "",
+    result: str = "",
     projects: frozenset[str] | None = None,
     limit: int = 1000,
 ) -> list[dict[str, Any]]:
-    """Events, newest first, filtered; `projects` limits sight."""
+    """Events, newest first, filtered: `until` is the first moment that is left out, `object_` a model or a project with all of its models; `projects` limits sight."""
     a = t.audit
-    q = a.select().order_by(a.c.n.desc()).limit(limit)
+    q = a.select().order_by(a.c.n.desc())
     if actor:
         q = q.where(sa.or_(a.c.actor == actor, a.c.as_actor == actor))
     if act:
         q = q.where(a.c.act == act)
     if since:
         q = q.where(a.c.at >= since)
-    rows = store.rows(q)
-    keep = [r for r in rows if projects is None or r["object"].split("/")[0] in projects]
+    if until:
+        q = q.where(a.c.at < until)
+    if object_:
+        q = q.where(sa.or_(a.c.object == object_, a.c.object.startswith(object_ + "/", autoescape=True)))
+    if result:
+        q = q.where(a.c.result == result)
+    if projects is None:
+        keep = store.rows(q.limit(limit))
+    else:  # the limit counts what may be seen
+        with store.read() as c:
+            seen = (r for r in c.execute(q).mappings() if r["object"].split("/")[0] in projects)
+            keep = [dict(r) for r in itertools.islice(seen, limit)]
     return [
         {
             "n": r["n"],
@@ -143,6 +157,8 @@ def events(
             "result": r["result"],
             "run": r["run"],
             "detail": r["detail"],
+            "prev": r["prev"],
+            "hash": r["hash"],
         }
         for r in keep
     ]

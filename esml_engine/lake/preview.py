@@ -1,7 +1,8 @@
-"""Looking at versions: first rows, and what changed between two."""
+"""Looking at versions: first rows, what each column holds, and what changed between two."""
 
 from __future__ import annotations
 
+import uuid
 from typing import Any
 
 import duckdb
@@ -79,3 +80,65 @@ def diff(a: TableIn, b: TableIn, key: str) -> dict[str, Any]:
         "columns": [{"name": n, "shift": None} for n in both],
         "note": "column shift comes with a later version",
     }
+
+
+def profile(table: TableIn) -> list[dict[str, Any]]:
+    """What each column of a version holds.
+
+    Returns:
+        `[{"name", "type", "rows", "nulls", "distinct", "min", "max", "mean", "std", "q25", "median", "q75"}]`, in the
+        version's order; `distinct` is an estimate (HyperLogLog), quartiles are approximate, figures that a type has
+        not are None.
+    """
+    con = duckdb.connect()
+    try:
+        return summarized(con, relation(con, table))
+    finally:
+        con.close()
+
+
+_FIGURES = {"mean": "avg", "std": "std", "q25": "q25", "median": "q50", "q75": "q75"}
+
+
+def summarized(con: duckdb.DuckDBPyConnection, rows: duckdb.DuckDBPyRelation) -> list[dict[str, Any]]:
+    """`profile` of any relation, by DuckDB's SUMMARIZE in one pass."""
+    view = f"summarized_{uuid.uuid4().hex}"  # cursors of one connection share its views
+    rows.create_view(view)
+    try:
+        found = con.execute(f"SUMMARIZE {view}")
+        at = {d[0]: n for n, d in enumerate(found.description)}
+        lines = found.fetchall()
+        # its share of nulls is rounded to two digits: count them
+        counted = ", ".join(f"count({_name(r[at['column_name']])})" for r in lines)
+        filled = con.execute(f"SELECT {counted} FROM {view}").fetchone() or ()
+    finally:
+        con.execute(f"DROP VIEW IF EXISTS {view}")
+    out = []
+    for r, have in zip(lines, filled, strict=True):
+        count = int(r[at["count"]])
+        kind = str(r[at["column_type"]])
+        numeric = kind.split("(")[0] in _NUMBERS
+        out.append(
+            {
+                "name": r[at["column_name"]],
+                "type": kind.lower(),
+                "rows": count,
+                "nulls": count - int(have),
+                "distinct": int(r[at["approx_unique"]] or 0),
+                "min": _figure(r[at["min"]], numeric),
+                "max": _figure(r[at["max"]], numeric),
+                **{k: _figure(r[at[v]], numeric) if numeric else None for k, v in _FIGURES.items()},
+            }
+        )
+    return out
+
+
+_NUMBERS = ("TINYINT", "SMALLINT", "INTEGER", "BIGINT", "HUGEINT", "UTINYINT", "USMALLINT", "UINTEGER", "UBIGINT", "FLOAT", "DOUBLE", "DECIMAL")  # fmt: skip
+
+
+def _figure(text: Any, numeric: bool) -> Any:
+    """SUMMARIZE answers text: a number where the column is one."""
+    if text is None or not numeric:
+        return None if text is None else str(text)
+    number = float(text)
+    return plain(int(number) if number.is_integer() and abs(number) < 2**53 else number)

@@ -179,7 +179,7 @@ class Platform(Files, Protocol):
         ...
 
     def stop_endpoint(self, name: str) -> None:
-        """End an endpoint."""
+        """End an endpoint, or go on with that; never waits long, and saying it again is harmless."""
         ...
 
     def endpoint_url(self, name: str, port: int) -> str:
@@ -197,6 +197,10 @@ class Platform(Files, Protocol):
 
     def get_secret(self, name: str) -> str | None:
         """A secret, or None."""
+        ...
+
+    def secret_names(self) -> list[str]:
+        """Names of the secrets that are kept, sorted; never a value."""
         ...
 
     def prices(self, nodes: Sequence[str] = ()) -> dict[str, float]:

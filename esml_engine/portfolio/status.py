@@ -33,6 +33,11 @@ def status(site: Site, refs: list[ModelRef]) -> list[dict[str, Any]]:
         return []
     settings, store = site.settings, site.store
     names = [str(r) for r in refs]
+    every = len(refs) == len(settings.files.models)  # then a list of names would only cost
+
+    def ours(column: Any) -> Any:
+        return sa.true() if every else column.in_(names)
+
     v, m, k, r, f, q = t.versions, t.model_versions, t.champions, t.runs, t.in_files, t.requests
     with store.read() as c:
         tables = c.execute(
@@ -44,20 +49,20 @@ def status(site: Site, refs: list[ModelRef]) -> list[dict[str, Any]]:
                 sa.func.min(v.c.at),
                 sa.func.max(v.c.at),
             )
-            .where(v.c.object.in_(names))
+            .where(ours(v.c.object))
             .group_by(v.c.object, v.c.env, v.c.name)
         ).all()
         trained = c.execute(
             sa.select(m.c.object, m.c.env, m.c.version, m.c.metrics, m.c.inputs, m.c.at).where(
-                m.c.object.in_(names)
+                ours(m.c.object)
             )
         ).all()
         champions = c.execute(
-            sa.select(k.c.object, k.c.env, k.c.version, k.c.at).where(k.c.object.in_(names))
+            sa.select(k.c.object, k.c.env, k.c.version, k.c.at).where(ours(k.c.object))
         ).all()
         last = (
             sa.select(r.c.object, r.c.env, sa.func.max(r.c.run).label("run"))
-            .where(r.c.object.in_(names))
+            .where(ours(r.c.object))
             .group_by(r.c.object, r.c.env)
             .subquery()
         )
@@ -68,12 +73,12 @@ def status(site: Site, refs: list[ModelRef]) -> list[dict[str, Any]]:
         ).all()
         delivered = c.execute(
             sa.select(f.c.object, sa.func.min(f.c.at), sa.func.max(f.c.at))
-            .where(f.c.object.in_(names))
+            .where(ours(f.c.object))
             .group_by(f.c.object)
         ).all()
         asked = c.execute(
             sa.select(q.c.object, q.c.env, q.c.by, q.c.detail).where(
-                q.c.object.in_(names), q.c.state == "waiting", q.c.kind == "promotion"
+                ours(q.c.object), q.c.state == "waiting", q.c.kind == "promotion"
             )
         ).all()
     by: dict[str, dict[str, list[Any]]] = {
@@ -88,7 +93,8 @@ def status(site: Site, refs: list[ModelRef]) -> list[dict[str, Any]]:
         ("asked", asked),
     ):
         for row in rows:
-            by[row[0]][kind].append(row)
+            if row[0] in by:  # a model whose settings file is gone may still have facts
+                by[row[0]][kind].append(row)
     way = settings.environments
     return [_one(ref, settings, way, by[str(ref)]) for ref in refs]
 

@@ -13,10 +13,11 @@ from esml_engine.lake.catalogue import table_in
 from esml_engine.lake.specs import job_spec, model_within_reach
 from esml_engine.promotion import records
 from esml_engine.promotion.cases import SIDES, case_of, expectations_of, looked_up, rnd_of
-from esml_engine.promotion.facts import RESAMPLES, Side, case_from
+from esml_engine.promotion.facts import Side, case_from
 from esml_engine.promotion.judging import document, judged
 from esml_engine.refs import ModelRef
 from esml_engine.runs.facts import JobResult, JobSpec, TableIn
+from esml_engine.training.facts import RESAMPLES
 
 KEPT = ("from", "to", "verdict", "rows", "gates", "challenger", "champion", "metrics", "baseline", "intervals", "data", "cost_1000_rows", "evidence_from")  # fmt: skip
 

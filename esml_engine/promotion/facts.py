@@ -8,7 +8,6 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
-RESAMPLES = 10_000
 PROMOTED, WAITING, REFUSED, EXPIRED, STALE = "promoted", "waiting", "refused", "expired", "stale"
 
 

@@ -177,7 +177,7 @@ def document(
     return {
         "verdict": verdict.verdict, "rows": int(m.get("rows") or 0), "gates": [asdict(g) | {"interval": list(g.interval) if g.interval else None} for g in verdict.gates],
         "from": case.source, "to": case.target, "challenger": case.challenger.version, "champion": case.champion.version if case.champion else None,
-        "metrics": {"challenger": mine.get("metrics"), "champion": theirs.get("metrics")}, "baseline": m.get("baseline"), "baseline_error": m.get("baseline_error") or "",
+        "metrics": {"challenger": mine.get("metrics"), "champion": theirs.get("metrics")}, "metric_intervals": {"challenger": mine.get("intervals"), "champion": theirs.get("intervals")}, "baseline": m.get("baseline"), "baseline_error": m.get("baseline_error") or "",
         "intervals": difference.get("intervals") or {}, "distribution": difference.get("distribution"),
         "bootstrap": {k: difference.get(k) for k in ("method", "units", "unit", "resamples", "level", "seed", "without")},
         "direction": {k: DIRECTION.get(k) for k in (mine.get("metrics") or {})}, "primary": case.primary,

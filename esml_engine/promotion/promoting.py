@@ -164,7 +164,7 @@ def crown(call: Call, desk: Desk) -> dict[str, Any]:
         models.put_candidate(c, {
             "object": str(ref), "env": target, "run": desk.run, "estimator": new.estimator, "version": new.version, "metrics": said["metrics"]["challenger"], "baseline": said["baseline"] or {},
             "data": {**said["data"]["challenger"], "gold_test": case.test["version"] if case.test else None, "evidence_from": said["evidence_from"]}, "cost": None, "at": now(),
-            "verdict": {"verdict": said["verdict"], "gates": said["gates"]},
+            "verdict": {"verdict": said["verdict"], "gates": said["gates"]}, "intervals": (said.get("metric_intervals") or {}).get("challenger"),
         })  # fmt: skip
         _audit(c, desk, ref, target, PROMOTED, pack, why)
         return {

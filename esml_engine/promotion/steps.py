@@ -13,13 +13,13 @@ import pyarrow as pa
 
 from esml_engine.errors import EsmlError, FailedError, UsageError
 from esml_engine.lake import files
-from esml_engine.promotion.bootstrap import differences
-from esml_engine.promotion.facts import RESAMPLES
 from esml_engine.promotion.overlap import trained_on
 from esml_engine.runs.context import JobContext
 from esml_engine.runs.facts import TableOut
 from esml_engine.training import storage, tracking
 from esml_engine.training.answers import Answers, answers_of, baseline_of, metrics_of
+from esml_engine.training.bootstrap import differences, intervals_of
+from esml_engine.training.facts import RESAMPLES
 from esml_engine.training.model import Predictor
 
 _HISTORY = ("gold_train", "gold_validate")
@@ -85,7 +85,14 @@ def _ask(
     job: JobContext, one: Mapping[str, Any], test: pa.Table, history: pa.Table | None
 ) -> tuple[dict[str, Any], Answers | None]:
     """One model's answers and metrics, or why there are none."""
-    out: dict[str, Any] = {"metrics": None, "signature": None, "seconds": None, "rows": 0, "error": ""}
+    out: dict[str, Any] = {
+        "metrics": None,
+        "intervals": None,
+        "signature": None,
+        "seconds": None,
+        "rows": 0,
+        "error": "",
+    }
     answers: Answers | None = None
     p = job.params
     try:
@@ -97,6 +104,7 @@ def _ask(
         answers = answers_of(model, test, history, horizon)
         out |= {"seconds": time.monotonic() - at, "rows": answers.rows}
         out["metrics"] = metrics_of(answers)
+        out["intervals"] = intervals_of(answers, out["metrics"])
     except EsmlError as e:
         out["error"], answers = e.message, None
     except MemoryError:

@@ -26,6 +26,10 @@ class Reserved(Enum):
     CONFLICT = "conflict"  # the id belongs to another body
 
 
+VIEW_KEYS = ("from", "to", "caller", "version", "where", "sort")
+"""What a named view keeps, as the cockpit's address spells it."""
+
+
 @dataclass(frozen=True)
 class Answer:
     """A stored answer: `seq` is its place in the ledger, `body` the exact bytes that went out."""

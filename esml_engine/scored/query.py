@@ -122,6 +122,16 @@ def histogram(source: ScoredSource, wanted: ScoredFilter, column: str, bins: int
         return {"column": column, "nulls": rows - filled, "values": values, "others": others}
 
 
+def profile(source: ScoredSource, wanted: ScoredFilter) -> list[dict[str, Any]]:
+    """What each column holds over the rows that the filter leaves; as `lake.preview.profile`, in the contract's order."""
+    from esml_engine.lake.preview import summarized
+
+    with _opened(source, wanted) as (con, table):
+        names = ", ".join(quoted(n) for n in table.columns)
+        rows = con.sql(f"SELECT {names} FROM {table.sql} WHERE {table.where}", params=list(table.values))
+        return summarized(con, rows)
+
+
 def export(source: ScoredSource, wanted: ScoredFilter, path: str | Path) -> int:
     """Write every row that the filter leaves (its limit and offset do not apply) to `path`, .csv or .parquet.
 

@@ -18,6 +18,7 @@ from esml_engine.scored import query as q
 from esml_engine.scored.commits import drained_seq, ledger_path
 from esml_engine.scored.facts import ScoredFilter, ScoredSource
 from esml_engine.scored.ledger import LedgerReader
+from esml_engine.store import schema as t
 
 
 def source(site: Site, ref: ModelRef, env: str) -> ScoredSource:
@@ -50,6 +51,18 @@ def _near(site: Site, env: str, files: list[str]) -> list[str]:
         names.setdefault(folder, []).append(name)
     here = {folder: site.platform(env).here(folder, its) for folder, its in names.items()}
     return [f"{here[folder]}/{name}" for folder, name in split]
+
+
+def views(site: Site, ref: ModelRef, env: str) -> list[dict[str, Any]]:
+    """Named views of a model's scored data, by name: `[{"name", "filters", "by", "at"}]`."""
+    v = t.saved_views
+    rows = site.store.rows(v.select().where(v.c.object == str(ref), v.c.env == env).order_by(v.c.name))
+    return [{k: r[k] for k in ("name", "filters", "by", "at")} for r in rows]
+
+
+def view_of(site: Site, ref: ModelRef, env: str, name: str) -> dict[str, Any] | None:
+    """One named view."""
+    return next((v for v in views(site, ref, env) if v["name"] == name), None)
 
 
 def moment(text: str | None) -> dt.date | dt.datetime | None:

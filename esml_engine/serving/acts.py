@@ -127,7 +127,12 @@ class Deploy:
         row = records.get(site.store, ref, env)
         assert row is not None
         version = draft.params["version"]
-        slot = next(s for s, v in row["slots"].items() if v["model_version"] == version)
+        slot = next((s for s, v in row["slots"].items() if v["model_version"] == version), "")
+        if not slot:
+            raise FailedError(
+                f"v{version} was taken away while it was being deployed",
+                hint="deploy it again if it is wanted",
+            )
         name, platform = row["endpoint"], site.platform(env)
         if row["live"] != slot:
             try:
@@ -205,6 +210,40 @@ def answer(site: Site, ref: ModelRef, env: str, row: dict[str, Any]) -> dict[str
         "model_version": slot["model_version"],
         "traffic": {slot["deployment"]: 100},
     }
+
+
+class Undeploy(AtOnce):
+    """End an endpoint. What it answered stays; its port and key are kept for the next deployment."""
+
+    name = "undeploy"
+
+    def plan(self, call: Call, site: Site) -> Draft:
+        """Which version stops answering."""
+        ref = ModelRef.parse(call.object)
+        site.settings.check_env(call.env)
+        row = records.get(site.store, ref, call.env)
+        old = live_version(row)
+        name = endpoint_name(ref, call.env)
+        return Draft(
+            will=(f"end endpoint {name}, which serves v{old}", "move its last answers into scored"),
+            inputs=({"deployed": old, "revision": row["revision"] if row else 0},),
+            irreversible=("callers are refused until a version is deployed again",),
+            nothing_to_do="" if row and row["slots"] else f"nothing is deployed in {call.env}",
+            answer={"endpoint": name, "model_version": None},
+        )
+
+    def record(self, call: Call, draft: Draft, result: JobResult | None, desk: Desk) -> dict[str, Any]:
+        """Nothing is wanted any more; the worker ends the process and drains its ledger."""
+        ref = ModelRef.parse(call.object)
+        row = records.require(desk.site.store, ref, call.env)
+
+        def change(c: Any) -> dict[str, Any]:
+            records.unchanged(c, row)
+            kept = {k: v for k, v in row.items() if k != "revision"}
+            records.put(c, {**kept, "live": "", "slots": {}, "at": now(), "by": desk.actor.rights})
+            return {"endpoint": row["endpoint"], "model_version": None, "ended": live_version(row)}
+
+        return desk.commit(change)
 
 
 class Keys(AtOnce):

@@ -31,7 +31,9 @@ class Keeper:
         """Apply every deployment (`wanted` None), or those named; drain when it is time."""
         rows = records.listing(self.site.store)
         for row in rows:
-            if wanted is None or row["endpoint"] in wanted:
+            if not row["slots"]:
+                self._end(row)
+            elif wanted is None or row["endpoint"] in wanted:
                 self.platform(row["env"]).apply_endpoint(row["endpoint"], config(self.site, row))
                 self._started.add((row["env"], row["endpoint"]))
         for env in {row["env"] for row in rows}:
@@ -45,6 +47,13 @@ class Keeper:
             for row in rows:
                 purge_ledger(self.site, ModelRef.parse(row["object"]), row["env"])
             self._purged = time.monotonic()
+
+    def _end(self, row: dict[str, Any]) -> None:
+        """Nothing is wanted there any more: end what runs; the next drain takes its last answers."""
+        platform = self.platform(row["env"])
+        if (row["env"], row["endpoint"]) in self._started or platform.capabilities.endpoints_outlive:
+            platform.stop_endpoint(row["endpoint"])
+            self._started.discard((row["env"], row["endpoint"]))
 
     def drain(self, rows: list[dict[str, Any]]) -> None:
         """Every ledger; one endpoint's trouble does not stop the others."""

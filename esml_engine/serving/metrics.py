@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from esml_engine.scored.answered import SharedLedger
 from esml_engine.scored.ledger import Ledger
-
-_BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
+from esml_engine.serving.tally import BUCKETS, Tally
 
 
 class Metrics:
     """Requests by status, rows, seconds, and the ledger's commits; each endpoint has a registry of its own."""
 
-    def __init__(self, endpoint: str, ledger: Ledger | SharedLedger) -> None:
+    def __init__(self, endpoint: str, ledger: Ledger | SharedLedger, tally: Tally) -> None:
         from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
+        self.tally = tally
         self._registry = CollectorRegistry()
         of = {"labelnames": ("endpoint",), "registry": self._registry}
         requests = Counter(
@@ -27,7 +27,7 @@ class Metrics:
         }
         self._rows = Counter("esml_rows", "Rows predicted", **of).labels(endpoint)
         self._seconds = Histogram(
-            "esml_request_seconds", "From request to answer", buckets=_BUCKETS, **of
+            "esml_request_seconds", "From request to answer", buckets=BUCKETS, **of
         ).labels(endpoint)
         commits = Gauge("esml_ledger_commits", "Group commits since the process began", **of).labels(endpoint)
         commits.set_function(lambda: ledger.commits)
@@ -38,6 +38,7 @@ class Metrics:
         if rows:
             self._rows.inc(rows)
         self._seconds.observe(seconds)
+        self.tally.answered(status, rows, seconds)
 
     def text(self) -> bytes:
         """The exposition format."""

@@ -7,7 +7,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from esml_engine.errors import NotFoundError, PlatformError
+from esml_engine.errors import ConflictError, NotFoundError, PlatformError
 from esml_engine.refs import ModelRef
 from esml_engine.store import schema as t
 from esml_engine.store.database import Store
@@ -71,6 +71,20 @@ def put(c: sa.Connection, row: dict[str, Any]) -> None:
             .where(k.c.object == row["object"], k.c.env == row["env"])
             .values(**{**row, "revision": found + 1})
         )
+
+
+def unchanged(c: sa.Connection, row: dict[str, Any]) -> None:
+    """Raise unless a deployment is still the one that was read.
+
+    Raises:
+        ConflictError: somebody changed it meanwhile.
+    """
+    k = t.deployments
+    now = c.execute(
+        sa.select(k.c.revision).where(k.c.object == row["object"], k.c.env == row["env"])
+    ).scalar()
+    if now != row["revision"]:
+        raise ConflictError(f"the deployment of {row['object']} changed meanwhile", hint="look again")
 
 
 def secret_name(ref: ModelRef, env: str) -> str:

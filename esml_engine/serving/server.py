@@ -40,6 +40,7 @@ from esml_engine.serving.facts import Config, Slot
 from esml_engine.serving.metrics import Metrics
 from esml_engine.serving.scorer import Predicted, Scorer, columns_of, load
 from esml_engine.serving.slots import Slots
+from esml_engine.serving.tally import Tally, path_of
 
 if TYPE_CHECKING:
     from starlette.types import Receive, Scope, Send
@@ -73,7 +74,7 @@ class Endpoint:
         )
         self.slots = Slots(config.control, self._load)
         self.batcher = Batcher()
-        self.metrics = Metrics(config.endpoint, self.ledger)
+        self.metrics = Metrics(config.endpoint, self.ledger, Tally(path_of(config.ledger)))
         self._under_way = 0
 
     def _load(self, slot: Slot) -> Scorer:
@@ -284,6 +285,7 @@ def create_app(config: Config) -> FastAPI:
             for watch in watches:
                 watch.cancel()
             await asyncio.gather(*watches, return_exceptions=True)
+            endpoint.metrics.tally.save()
             await asyncio.to_thread(endpoint.ledger.close)
 
     class Score:

@@ -99,17 +99,23 @@ class Settings:
             )
         return env
 
-    def policy(self, ref: ModelRef, env: str) -> tuple[PolicySettings, dict[str, str]]:
-        """The policy in force for a model in an environment, and the origin of each value."""
+    def policy(self, of: ModelRef | str, env: str) -> tuple[PolicySettings, dict[str, str]]:
+        """The policy in force for a model (or for the estate, or a project) in an environment, and each value's origin."""
+        name = str(of)
+        scopes = [
+            "estate",
+            *((name.split("/")[0],) if name != "estate" else ()),
+            *((name,) if "/" in name else ()),
+        ]
         value: dict[str, Any] = {}
         origin = dict.fromkeys(PolicySettings.model_fields, "built-in")
-        for scope in ("estate", ref.project, str(ref)):
+        for scope in scopes:
             tables = self.files.raw(scope).get("policy", {})
             for table, label in ((tables, scope), (tables.get(env, {}), f"{scope} [{env}]")):
                 for k, v in table.items():
                     if k not in ENVIRONMENTS:
                         value[k], origin[k] = v, label
-        for scope in ("estate", ref.project, str(ref)):
+        for scope in scopes:
             for o in self._live(scope):
                 for prefix in ("policy.", f"policy.{env}."):
                     k = o.key.removeprefix(prefix)
@@ -171,6 +177,15 @@ class Settings:
             value = text
         validate(put(raw, key, value), KINDS[kind_of(scope)], f"{scope} {key}")
         return value, dig(raw, key)
+
+    def superseded(self, scope: str) -> list[Override]:
+        """Overrides of a scope that no longer count: its file changed after they were set."""
+        live = self._live(scope)
+        return [o for o in self.overrides if o.scope == scope and o not in live]
+
+    def live(self, scope: str) -> list[Override]:
+        """Overrides of a scope that count."""
+        return self._live(scope)
 
     def _live(self, scope: str) -> list[Override]:
         mine = [o for o in self.overrides if o.scope == scope]

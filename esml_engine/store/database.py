@@ -13,7 +13,7 @@ import sqlalchemy as sa
 
 from esml_engine.errors import PlatformError
 
-HEAD = "0002"
+HEAD = "0003"
 _decode = json.JSONDecoder().raw_decode
 
 

@@ -277,6 +277,16 @@ candidates = _table(
     Column("cost", Float),
     _str("at"),
     Column("verdict", JSON),
+    Column("intervals", JSON),
+)
+saved_views = _table(
+    "saved_views",
+    _str("object", primary_key=True),
+    _str("env", primary_key=True),
+    _str("name", primary_key=True),
+    Column("filters", JSON, nullable=False),
+    _str("by"),
+    _str("at"),
 )
 champions = _table(
     "champions",

@@ -178,14 +178,20 @@ class Train:
         value["data"], value["rnd"] = data, gold is not None and gold.rnd
         at = now()
         price = float((runs.get(desk.site.store, desk.run)["predicted"] or {}).get("price", 0.0))
-        rows = [{"estimator": value["estimator"], "metrics": value["metrics"]}]
+        rows = [
+            {
+                "estimator": value["estimator"],
+                "metrics": value["metrics"],
+                "intervals": value.get("intervals"),
+            }
+        ]
         rows += [f for f in value.get("families", []) if f["estimator"] != value["estimator"]]
 
         def change(c: Any) -> dict[str, Any]:
             for r in rows:
                 records.put_candidate(c, {
                     "object": str(ref), "env": call.env, "run": desk.run, "estimator": r["estimator"], "version": None, "metrics": r["metrics"], "baseline": value["baseline"],
-                    "data": data, "cost": result.seconds / 3600 * price, "at": at, "verdict": None,
+                    "data": data, "cost": result.seconds / 3600 * price, "at": at, "verdict": None, "intervals": r.get("intervals"),
                 })  # fmt: skip
             return {
                 "task": desk.spec.params["task"] if desk.spec else "", "estimator": value["estimator"], "metrics": value["metrics"], "baseline": value["baseline"],

@@ -18,6 +18,7 @@ from esml_engine.training.learners import (
     Floats,
     Fold,
     Limits,
+    by_rows,
     grow_trees,
     train_lightgbm,
     train_perpetual,
@@ -38,7 +39,8 @@ def predict(kind: str, model: Any, x: NDArray[Any], threads: int, classes: int) 
     elif kind == "perpetual":
         out = np.asarray(model.predict_proba(x), dtype=np.float64)
     else:
-        out = spread(np.asarray(model.predict_proba(x), dtype=np.float64), model.classes_, classes)
+        said = by_rows(model.predict_proba, x, threads)
+        out = spread(np.asarray(said, dtype=np.float64), model.classes_, classes)
         if kind == "extra_trees":
             out = doubted(out)
     return np.asarray(out / out.sum(axis=1, keepdims=True))

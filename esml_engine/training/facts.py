@@ -35,6 +35,8 @@ TASK_METRICS: dict[str, tuple[str, ...]] = {
     "forecasting": ("mae", "rmse", "mase", "smape"),
 }
 
+RESAMPLES = 10_000
+"""Draws of the bootstrap when two models are compared."""
 Value = float | None
 
 ESTIMATORS: tuple[str, ...] = ("lightgbm", "xgboost", "extra_trees", "linear", "perpetual")

@@ -33,6 +33,7 @@ def leaderboard(site: Site, ref: ModelRef, env: str = "all") -> list[dict[str, A
         out.append({
             "env": r["env"], "run": r["run"], "model_version": r["version"], "estimator": r["estimator"], "metrics": r["metrics"], "baseline": r["baseline"], "alias": alias,
             "ready": verdict == "promote" if verdict else False, "cost": r["cost"], "data": r["data"], "at": r["at"], "gates": (r["verdict"] or {}).get("gates", []),
+            "intervals": r["intervals"] or {},
         })  # fmt: skip
     metric = settings.profile(ref, envs[0]).metric
     sign = DIRECTION.get(metric, 1)

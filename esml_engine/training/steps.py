@@ -17,6 +17,7 @@ from esml_engine.runs.facts import TableOut
 from esml_engine.training import storage, tracking
 from esml_engine.training.answers import Answers, answers_of, metrics_of, of_champion
 from esml_engine.training.baselines import baseline_metrics
+from esml_engine.training.bootstrap import intervals_of
 from esml_engine.training.classes import Classes, classes_of
 from esml_engine.training.custom import TrainContext, train_custom
 from esml_engine.training.facts import Profile, Trial, loss_of
@@ -132,24 +133,23 @@ def _train(
         answers.truth,
         metric=profile.metric_for(task),
         seed=profile.seed,
-        seconds=max(1.0, 0.05 * profile.seconds),
+        seconds=max(1.0, 0.025 * profile.seconds),
     )
     champion_metrics, champion_error = of_champion(job.model(p.get("champion")), task, test, known)
     if champion_error:
         job.log(f"warning: the champion could not be scored: {champion_error}")
+    metrics = metrics_of(answers)
     return {
         "task": task,
         "label": label,
-        "metrics": metrics_of(answers),
+        "metrics": metrics,
+        "intervals": intervals_of(answers, metrics),
         "baseline": baseline_metrics(task, y_train, y_test),
         "estimator": fitted.estimator,
         "champion_metrics": champion_metrics,
         "champion_error": champion_error,
         "trials": [asdict(t) for t in fitted.trials],
-        "families": [
-            {"estimator": k, "metrics": metrics_of(answers_of(m, test, known))}
-            for k, m in fitted.families.items()
-        ],
+        "families": [_family(k, answers_of(m, test, known)) for k, m in fitted.families.items()],
         "failures": list(fitted.failures),
         "search_seconds": fitted.seconds,
         "importance": [asdict(i) for i in importance],
@@ -162,6 +162,11 @@ def _train(
         "packages": storage.versions(),
         **_of_classes(model, answers),
     }
+
+
+def _family(estimator: str, answers: Answers) -> dict[str, Any]:
+    metrics = metrics_of(answers)
+    return {"estimator": estimator, "metrics": metrics, "intervals": intervals_of(answers, metrics)}
 
 
 def _of_classes(model: Predictor, answers: Answers) -> dict[str, Any]:

@@ -192,7 +192,7 @@ def _save_members(model: EnsembleModel, root: Path) -> list[dict[str, Any]]:
         library = _LIBRARY[member.kind]
         files = [f"member{i:02d}_part{j:02d}{_SUFFIX[library]}" for j in range(len(member.parts))]
         for name, part in zip(files, member.parts, strict=True):
-            _WRITE[library](part, root / name)
+            _WRITE_OURS[library](part, root / name)
         described.append(
             {"kind": member.kind, "params": member.params, "weight": member.weight, "files": files}
         )
@@ -235,7 +235,17 @@ def _read_perpetual(path: Path) -> Any:
     return PerpetualBooster.load_booster(str(path))
 
 
+def _write_our_sklearn(part: Any, path: Path) -> None:
+    """An estimator of the engine's own kinds: its types are known, and checked again on load."""
+    import zipfile
+
+    import skops.io as sio
+
+    sio.dump(part, path, compression=zipfile.ZIP_STORED)
+
+
 def _write_sklearn(part: Any, path: Path) -> None:
+    """A user's estimator."""
     import zipfile
 
     import skops.io as sio
@@ -278,6 +288,7 @@ _WRITE: dict[str, Callable[[Any, Path], None]] = {
     "perpetual": _write_perpetual,
     "sklearn": _write_sklearn,
 }
+_WRITE_OURS = {**_WRITE, "sklearn": _write_our_sklearn}
 _READ: dict[str, Callable[[Path], Any]] = {
     "lightgbm": _read_lightgbm,
     "xgboost": _read_xgboost,

@@ -12,7 +12,9 @@ from cockpit import opening, places
 from esml_engine.estate import Estate, init_estate, open_estate
 
 MODEL = "project001/m01_price"
-PAGES = ("work", "estate", "approvals", "audit", "lake", "model", "promotion", "scored", "runs", "run")
+PAGES = (
+    "work", "estate", "approvals", "audit", "lake", "dataset", "model", "leaderboard", "promotion", "deployments", "scored", "runs", "run",
+)  # fmt: skip
 
 
 def delivery(folder: Path, name: str, first: int, last: int) -> Path:

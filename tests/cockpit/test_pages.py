@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from cockpit import reads
+from cockpit import evidence
 from esml_engine.costs.records import month_start
 from esml_engine.errors import FailedError, PlatformError
 from esml_engine.estate import Estate
@@ -20,6 +20,9 @@ TITLES = {
     "promotion": "Promotion",
     "estate": "Estate",
     "lake": "Lake",
+    "dataset": "Dataset",
+    "leaderboard": "Leaderboard",
+    "deployments": "Deployments",
     "model": "m01_price",
     "runs": "Runs",
     "run": "Train of project001/m01_price in dev",
@@ -83,7 +86,9 @@ def test_somebody_without_a_role_sees_nothing_of_it(name: str, estate: Estate, p
 @pytest.mark.parametrize(
     "key,value", [("project", "gone"), ("project", "project002"), ("model", "m09_gone"), ("env", "prod")]
 )
-@pytest.mark.parametrize("name", ["lake", "model", "promotion", "scored"])
+@pytest.mark.parametrize(
+    "name", ["lake", "dataset", "model", "leaderboard", "promotion", "deployments", "scored"]
+)
 def test_a_link_to_something_gone_or_not_permitted_says_so(
     name: str, key: str, value: str, estate: Estate, page: Open
 ) -> None:
@@ -92,7 +97,8 @@ def test_a_link_to_something_gone_or_not_permitted_says_so(
     assert not at.exception
     assert f"`{value}` is gone, or not yours to see" in text_of(at)
     assert (
-        at.title[0].value in ("Lake", "Model", "Promotion", "Scored data")
+        at.title[0].value
+        in ("Lake", "Dataset", "Model", "Leaderboard", "Promotion", "Deployments", "Scored data")
         and not at.button
         and "ds01_houses" not in text_of(at)
     )
@@ -234,18 +240,18 @@ def test_evidence_takes_a_fixed_number_of_queries(estate: Estate) -> None:
 
     seen = []
     names = [str(r) for r in estate.visible()]
-    reads.evidence(estate.site, names, "2026-01-01", "2026-01-01")
+    evidence.evidence(estate.site, names, "2026-01-01", "2026-01-01")
     sa.event.listen(estate.site.store.engine, "before_cursor_execute", lambda *a: seen.append(a[2]))
-    reads.evidence(estate.site, names, "2026-01-01", "2026-01-01")
+    evidence.evidence(estate.site, names, "2026-01-01", "2026-01-01")
     assert len([s for s in seen if s.lstrip().upper().startswith("SELECT")]) <= 9
 
 
 def test_predictions_for_all_are_those_of_one(estate: Estate) -> None:
-    said = reads.predictions(estate.site, estate.visible(), "dev")
+    said = evidence.predictions(estate.site, estate.visible(), "dev")
     for ref in estate.visible():
         one = estate.cost(str(ref), "dev")
         assert {k: one["predicted"][k] for k in ("refine", "train")} == said[str(ref)]["predicted"]
         assert one["policy"]["limits"]["max_cost_run"] == said[str(ref)]["policy"]["limits"]["max_cost_run"]
-    for project, b in reads.budgets(estate.site, estate.projects(), month_start()).items():
+    for project, b in evidence.budgets(estate.site, estate.projects(), month_start()).items():
         one = estate.cost(project, "dev")
         assert {k: pytest.approx(one[k], abs=1e-6) for k in b} == b

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from cockpit.reads import Evidence
+from cockpit.evidence import Evidence
 from cockpit.views import estate as estate_view
 from cockpit.views import model as model_view
 from cockpit.views import plan as plan_view

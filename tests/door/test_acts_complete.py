@@ -87,6 +87,7 @@ def test_each_command_that_changes_takes_the_four_options() -> None:
         "register",
         "rollback",
         "deploy",
+        "undeploy",
         "keys",
         "score",
         "set",
@@ -101,6 +102,8 @@ def test_each_command_that_changes_takes_the_four_options() -> None:
         "member add",
         "member remove",
         "catalogue rebuild",
+        "view save",
+        "view drop",
     }
     for name in changing:
         first, _, second = name.partition(" ")
@@ -113,6 +116,8 @@ def test_each_command_that_changes_takes_the_four_options() -> None:
 def calls() -> list[Call]:
     o = "p1/m1"
     return [
+        Call("save_view", o, "dev", {"name": "v"}),
+        Call("drop_view", o, "dev", {"name": "v"}),
         Call("set", "estate", "", {"key": "policy.max_cost_run", "value": "1"}),
         Call("set", "p1", "", {"key": "budget.month", "value": "1"}),
         Call("member_add", "p1", "", {"actor": "x", "role": "reader"}),
@@ -131,6 +136,7 @@ def calls() -> list[Call]:
                 "train",
                 "rollback",
                 "deploy",
+                "undeploy",
                 "keys",
                 "score",
                 "score_batch",
@@ -138,7 +144,7 @@ def calls() -> list[Call]:
                 "register",
             )
         ),
-        *(Call(a, o, "prod", {}) for a in ("deploy", "keys", "rollback")),
+        *(Call(a, o, "prod", {}) for a in ("deploy", "undeploy", "keys", "rollback")),
         *(Call(a, o, "dev", {"source": "test"}) for a in ("compare", "promote")),
         *(Call(a, o, "dev", {"request": "q", "reason": "r"}) for a in ("approve", "refuse")),
         *(
@@ -155,8 +161,8 @@ TABLE = {
     "set": set(), "budget": {"project_manager"}, "member_add": {"project_manager"}, "estate_people": set(), "member_remove": {"project_manager"}, "new_project": set(),
     "new_model": {"data_engineer", "data_scientist", "project_manager"}, "ingest": {"data_engineer", "steward"}, "catalogue_rebuild": set(), "refine": {"data_engineer", "steward"},
     "refine_gold": {"data_engineer", "data_scientist", "steward"}, "split": {"data_engineer", "data_scientist", "steward"}, "train": {"data_scientist"}, "register": {"data_scientist"},
-    "rollback": {"data_scientist", "approver"}, "rollback_prod": {"approver"}, "deploy": {"data_scientist"}, "deploy_prod": {"data_scientist", "approver"}, "keys": {"data_scientist"},
-    "keys_prod": {"data_scientist", "approver"}, "score": {"analyst", "data_scientist"}, "score_batch": {"analyst", "data_scientist"}, "pipeline": {"data_scientist"},
+    "rollback": {"data_scientist", "approver"}, "rollback_prod": {"approver"}, "deploy": {"data_scientist"}, "deploy_prod": {"data_scientist", "approver"}, "keys": {"data_scientist"}, "undeploy": {"data_scientist"}, "undeploy_prod": {"data_scientist", "approver"},
+    "keys_prod": {"data_scientist", "approver"}, "score": {"analyst", "data_scientist"}, "score_batch": {"analyst", "data_scientist"}, "save_view": {"analyst", "data_scientist"}, "drop_view": {"analyst", "data_scientist"}, "pipeline": {"data_scientist"},
     "compare": {"data_scientist"}, "promote": {"data_scientist"}, "approve": {"approver"}, "approve_exception": {"approver", "project_manager"},
 }  # fmt: skip
 

@@ -12,6 +12,7 @@ import logging
 import secrets
 import threading
 import time
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -38,6 +39,7 @@ REVISION, DOCUMENT, VERSION = "esml-revision", "esml-document", "esml-model-vers
 _API = "2025-09-01"
 _LOOK_AGAIN = 300.0  # seconds after which what is made is held against Azure again
 _LONGEST_BACK_OFF = 120.0
+_GONE = "gone"
 _STUCK = 3  # failures after which somebody must do something
 _AT_WORK = ("Creating", "Updating", "Scaling", "Deleting")
 
@@ -83,14 +85,18 @@ class Endpoints:
             if time.monotonic() < self._failed.get(name, (0, 0.0, ""))[1]:
                 return
             thread = threading.Thread(
-                target=self._make, args=(name, config, mark), name=f"esml-{name}", daemon=True
+                target=self._guarded,
+                args=(name, mark, self._make_so, config),
+                name=f"esml-{name}",
+                daemon=True,
             )
             self._threads[name] = thread
             thread.start()
 
-    def _make(self, name: str, config: dict[str, Any], mark: str) -> None:
+    def _guarded(self, name: str, mark: str, make: Callable[..., None], *given: Any) -> None:
+        """Do it; a failure is tried again, after a while that grows."""
         try:
-            self._make_so(name, config)
+            make(name, *given)
         except _StoppedError:
             return
         except EsmlError as e:
@@ -357,17 +363,22 @@ class Endpoints:
         return address
 
     def stop(self, name: str) -> None:
-        """Remove the endpoint with its deployments."""
+        """Want the endpoint gone, with its deployments; returns at once."""
         with self._lock:
             self._wanted.pop(name, None)
-        legal = self.legal(name)
+            thread = self._threads.get(name)
+            if self._done.get(name, ("", 0.0))[0] == _GONE or (thread is not None and thread.is_alive()):
+                return
+            if self.closing.is_set() or time.monotonic() < self._failed.get(name, (0, 0.0, ""))[1]:
+                return
+            thread = threading.Thread(target=self._guarded, args=(name, _GONE, self._unmake), daemon=True)
+            self._threads[name] = thread
+            thread.start()
+
+    def _unmake(self, name: str) -> None:
+        legal, client = self.legal(name), self.workspace.client
         if self._get(legal) is not None:
-            self._run(
-                f"removing endpoint {legal}",
-                lambda: self.workspace.client.online_endpoints.begin_delete(name=legal),
-            )
-        for kept in (self._done, self._failed, self._seen):
-            kept.pop(name, None)
+            self._run(f"removing endpoint {legal}", lambda: client.online_endpoints.begin_delete(name=legal))
         (self.folder / name / "address.txt").unlink(missing_ok=True)
 
 

@@ -115,6 +115,9 @@ class AzurePlatform(AzureFiles):
     def put_secret(self, name: str, value: str) -> None:
         self.vault.put(name, value)
 
+    def secret_names(self) -> list[str]:
+        return self.vault.names()
+
     def get_secret(self, name: str) -> str | None:
         return self.vault.get(name)
 

@@ -47,6 +47,13 @@ class Vault:
         with asking(f"secret {legal} in vault {self.name}", self.grant()):
             self.client().set_secret(legal, value, tags={"esml-name": name})
 
+    def names(self) -> list[str]:
+        """What the engine keeps here, by its own names."""
+        need("azure.core")
+        with asking(f"names in vault {self.name}", self.grant()):
+            found = [(p.tags or {}).get("esml-name") for p in self.client().list_properties_of_secrets()]
+        return sorted(n for n in found if n)
+
     def get(self, name: str) -> str | None:
         """A secret, or None."""
         legal = names.secret(name)

@@ -97,6 +97,9 @@ class LocalPlatform(LocalFiles):
     def get_secret(self, name: str) -> str | None:
         return self.secrets.get(name)
 
+    def secret_names(self) -> list[str]:
+        return self.secrets.names()
+
     def prices(self, nodes: Sequence[str] = ()) -> dict[str, float]:
         return {}
 

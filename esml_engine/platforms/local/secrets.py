@@ -47,6 +47,12 @@ class SecretStore:
                 hint="the secret or its key was changed; store the secret again",
             ) from e
 
+    def names(self) -> list[str]:
+        """What is kept, by name alone."""
+        if not self.folder.is_dir():
+            return []
+        return sorted(p.name for p in self.folder.iterdir() if not p.name.startswith("."))
+
     def _path(self, name: str) -> Path:
         if not re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,120}", name):
             raise UsageError(

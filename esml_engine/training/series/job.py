@@ -14,6 +14,7 @@ from esml_engine.errors import FailedError, NotYetError
 from esml_engine.runs.context import JobContext
 from esml_engine.training import storage
 from esml_engine.training.answers import Answers, of_champion
+from esml_engine.training.bootstrap import intervals_of
 from esml_engine.training.facts import Profile, loss_of
 from esml_engine.training.importance import Importance
 from esml_engine.training.leakage import leaks
@@ -100,10 +101,12 @@ def train_series(
     if champion_error:
         job.log(f"warning: the champion could not be scored: {champion_error}")
     importance = importance_of(model, whole, at, profile)
+    metrics = measures.forecasting_metrics(answers)
     return {
         "task": "forecasting",
         "label": label,
-        "metrics": measures.forecasting_metrics(answers),
+        "metrics": metrics,
+        "intervals": intervals_of(answers, metrics),
         "baseline": measures.forecasting_metrics(naive),
         "estimator": model.estimator,
         "champion_metrics": champion_metrics,

@@ -1,4 +1,4 @@
-"""The paired bootstrap of a difference between two models on the same rows.
+"""The bootstrap of one model's metrics, and the paired one of the difference between two on the same rows.
 
 Up to `UNITS` rows (or blocks) are drawn one by one, with replacement (Efron 1979). More rows are first dealt at random
 into `UNITS` cells of equal size, and cells are drawn: a mean's variance over cells is its variance over rows, estimated
@@ -7,17 +7,16 @@ with a relative error of sqrt(2 / UNITS), 2 % at 4,000 (the interval's width: 1 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from esml_engine.promotion.facts import RESAMPLES
-from esml_engine.promotion.ranks import rank_metrics
-from esml_engine.promotion.sums import RANK_METRICS, Summed, summed
 from esml_engine.training.answers import Answers
-from esml_engine.training.facts import DIRECTION
+from esml_engine.training.facts import DIRECTION, RESAMPLES
+from esml_engine.training.ranks import rank_metrics
+from esml_engine.training.sums import RANK_METRICS, Summed, summed
 
 Floats = NDArray[np.float64]
 
@@ -68,20 +67,45 @@ def differences(
             without[m] = reason
         else:
             wanted.append(m)
-    drawn = _draw(both, weighted, wanted, of_row, count, resamples, seed)
+    values = _draw(both, weighted, wanted, of_row, count, resamples, seed)
+    drawn = {m: DIRECTION[m] * (mine - theirs) for m, (mine, theirs) in values.items()}
     intervals: dict[str, list[float]] = {}
-    tail = (1 - LEVEL) / 2 * 100
-    for m, values in drawn.items():
-        fine = values[np.isfinite(values)]
-        if len(fine) < (1 - _UNDEFINED) * len(values):
-            without[m] = f"undefined in {len(values) - len(fine)} of {len(values)} resamples"
-            continue
-        intervals[m] = [float(v) for v in np.percentile(fine, [tail, 100 - tail])]
+    for m, gains in drawn.items():
+        middle, reason = _middle(gains)
+        if middle is None:
+            without[m] = reason
+        else:
+            intervals[m] = middle
     method = {m: _method(m, unit, exact) for m in intervals}
     return {
         "intervals": intervals, "method": method, "units": count, "unit": unit, "resamples": resamples, "level": LEVEL, "seed": seed,
         "without": without, "distribution": _histogram(primary, drawn.get(primary)),
     }  # fmt: skip
+
+
+def intervals_of(
+    answers: Answers, metrics: Mapping[str, float | None], *, resamples: int = 1_000, seed: int = SEED
+) -> dict[str, list[float]]:
+    """95 % intervals of one model's metrics on its rows: `{metric: [low, high]}`; a metric for which none can be said is left out."""
+    n = answers.rows
+    _, of_row, count = _units(n, answers.block, seed)
+    if count < _LEAST_UNITS:
+        return {}
+    exact = n * max(len(answers.classes), 1) <= EXACT_RANKS
+    made, weighted = [summed(answers, ranks=not exact)], [rank_metrics(answers) if exact else {}]
+    wanted = [m for m in metrics if not _unusable(m, made, weighted, (metrics,), n)]
+    values = _draw(made, weighted, wanted, of_row, count, resamples, seed)
+    found = {m: _middle(v[0])[0] for m, v in values.items()}
+    return {m: i for m, i in found.items() if i is not None}
+
+
+def _middle(values: Floats) -> tuple[list[float] | None, str]:
+    """The percentile interval of resampled values, or why there is none."""
+    tail = (1 - LEVEL) / 2 * 100
+    fine = values[np.isfinite(values)]
+    if len(fine) < (1 - _UNDEFINED) * len(values):
+        return None, f"undefined in {len(values) - len(fine)} of {len(values)} resamples"
+    return [float(v) for v in np.percentile(fine, [tail, 100 - tail])], ""
 
 
 def _method(metric: str, unit: str, exact: bool) -> str:
@@ -107,7 +131,7 @@ def _unusable(
     metric: str,
     both: list[Summed],
     weighted: list[dict[str, Any]],
-    metrics: tuple[Mapping[str, float | None], Mapping[str, float | None]],
+    metrics: Sequence[Mapping[str, float | None]],
     n: int,
 ) -> str:
     if metric not in DIRECTION:
@@ -135,13 +159,13 @@ def _draw(
     count: int,
     resamples: int,
     seed: int,
-) -> dict[str, Floats]:
-    """Differences (resamples,) of each metric, positive = better."""
+) -> dict[str, list[Floats]]:
+    """Resampled values (resamples,) of each metric, one array a model; all models see the same draws."""
     tables = [
         np.stack([np.bincount(of_row, weights=c, minlength=count) for c in made.columns.values()], axis=1)
         for made in both
     ]
-    out: dict[str, list[Floats]] = {m: [] for m in wanted}
+    out: dict[str, list[list[Floats]]] = {m: [[] for _ in both] for m in wanted}
     for counts in _counts(count, resamples, seed) if wanted else ():
         drawn = [
             dict(zip(made.columns, (counts @ table).T, strict=True))
@@ -149,12 +173,9 @@ def _draw(
         ]
         rows = counts[:, of_row] if any(weighted) else counts
         for m in wanted:
-            mine, theirs = (
-                exact[m](rows) if m in exact else made.metrics[m](sums)
-                for made, exact, sums in zip(both, weighted, drawn, strict=True)
-            )
-            out[m].append(DIRECTION[m] * (mine - theirs))
-    return {m: np.concatenate(parts) for m, parts in out.items() if parts}
+            for parts, made, exact, sums in zip(out[m], both, weighted, drawn, strict=True):
+                parts.append(exact[m](rows) if m in exact else made.metrics[m](sums))
+    return {m: [np.concatenate(p) for p in parts] for m, parts in out.items() if parts[0]}
 
 
 def _counts(count: int, resamples: int, seed: int) -> Iterator[Floats]:

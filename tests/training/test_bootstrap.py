@@ -7,12 +7,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from esml_engine.promotion import bootstrap
-from esml_engine.promotion.bootstrap import differences
-from esml_engine.promotion.ranks import rank_metrics
-from esml_engine.promotion.sums import summed
-from esml_engine.training.answers import Answers
+from esml_engine.training import bootstrap
+from esml_engine.training.answers import Answers, metrics_of
+from esml_engine.training.bootstrap import differences
 from esml_engine.training.metrics import regression_metrics
+from esml_engine.training.ranks import rank_metrics
+from esml_engine.training.sums import summed
 
 
 def pair(n: int, seed: int = 0, *, ties: bool = False, gap: float = 1.0, block=None):
@@ -174,3 +174,23 @@ def test_classification_against_scikit_learn(k: int) -> None:
     assert made.metrics["auc"]({c: weights @ v for c, v in made.columns.items()})[0] == pytest.approx(
         drawn, abs=0.01
     )
+
+
+def test_the_interval_of_one_models_metric_is_that_of_its_mean() -> None:
+    """For MAE the bootstrap's interval is close to the normal one of a mean."""
+    rng = np.random.default_rng(3)
+    y = rng.normal(0, 1, 2_000)
+    p = y + rng.normal(0, 1, 2_000)
+    answers = Answers("regression", y, p)
+    metrics = metrics_of(answers)
+    low, high = bootstrap.intervals_of(answers, metrics)["mae"]
+    errors = np.abs(y - p)
+    half = 1.96 * errors.std() / np.sqrt(len(errors))
+    assert low == pytest.approx(errors.mean() - half, rel=0.02)
+    assert high == pytest.approx(errors.mean() + half, rel=0.02)
+    assert low < metrics["mae"] < high
+
+
+def test_too_few_rows_have_no_interval() -> None:
+    answers = Answers("regression", np.arange(3.0), np.arange(3.0) + 1)
+    assert bootstrap.intervals_of(answers, metrics_of(answers)) == {}

@@ -1,0 +1,61 @@
+"""Acts that happen at once (a role, a budget, a new project): a form, its plan, and the button that does exactly that."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import streamlit as st
+
+from cockpit import opening
+from cockpit.acting import _said_now, start_button
+from cockpit.components import failure
+from cockpit.reads import who_can
+from cockpit.views.plan import card
+from cockpit.words import tidy
+from esml_engine.door import access
+from esml_engine.door.facts import Plan
+from esml_engine.errors import EsmlError
+from esml_engine.estate import Estate
+
+
+def at_once(
+    estate: Estate,
+    act: Callable[..., Any],
+    label: str,
+    *,
+    key: str,
+    icon: str = "check",
+    done: str = "Done.",
+    ready: bool = True,
+    missing: str = "",
+) -> None:
+    """The plan of `act` and its button. `act` takes `dry_run=True`, or `plan=` the hash to start under.
+
+    `ready`: whether the form says enough for a plan; `missing`: what it still lacks.
+    """
+    note = f"_done:{key}"
+    with st.container(border=True):
+        _said_now(key)
+        if said := st.session_state.pop(note, ""):
+            st.success(said, icon=":material/check_circle:")
+        if not ready:
+            st.caption(f":material/edit: {missing}")
+            return
+        try:
+            plan: Plan = act(dry_run=True)
+        except EsmlError as e:
+            failure(e)
+            return
+        rule = access.rule_name(plan.call)
+        who = "" if plan.allowed else who_can(estate.site, rule, plan.call.project)
+        c = card(plan.document(), worker=True, who=who, durable=False)
+        if c.kind != "nothing":
+            st.markdown("\n".join(f"- {tidy(w, opening.root())}" for w in c.will))
+
+        def start(plan_hash: str) -> dict[str, Any]:
+            answer: dict[str, Any] = act(plan=plan_hash)
+            st.session_state[note] = done
+            return answer
+
+        start_button(c, label, start, key=key, icon=icon)

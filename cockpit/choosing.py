@@ -1,0 +1,97 @@
+"""Selectors whose value stands in the address: one of a few, a project or none, an environment or all."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import streamlit as st
+
+from cockpit.components import _CHOSEN, gone, nothing_yet, pick
+from esml_engine.estate import Estate
+
+ALL = ""
+
+
+def segment(label: str, options: Mapping[str, str], key: str, default: str) -> str:
+    """One of a few side by side (value: shown text); the default leaves the address, an unknown value is said."""
+    widget = f"seg:{key}"
+    asked = st.query_params.get(key)
+    if asked is not None and asked not in options:
+        st.warning(f"`{key}={asked}` in the address can't be read; {key} is one of {', '.join(options)}.", icon=":material/link_off:")  # fmt: skip
+    st.session_state[widget] = asked if asked in options else default
+
+    def changed() -> None:
+        value = st.session_state[widget]
+        if value == default:
+            st.query_params.pop(key, None)
+        else:
+            st.query_params[key] = value
+
+    return str(
+        st.segmented_control(
+            label, list(options), required=True, key=widget, label_visibility="collapsed", format_func=lambda v: options.get(v, v), on_change=changed
+        )
+    )  # fmt: skip
+
+
+def choose_project(estate: Estate, title: str) -> str | None:
+    """A project in a row above the title; None after saying why there is none, under the page's title."""
+    have = estate.projects()
+    asked = st.query_params.get("project")
+    if asked and asked not in have:
+        st.title(title)
+        st.warning(
+            f"**You are not a member of `{asked}`.** Ask its owner. If nobody knows it, it is gone.",
+            icon=":material/lock:",
+        )
+        return None
+    if not have:
+        st.title(title)
+        nothing_yet("No project that you may see yet.", "Make one on the page Estate, or ask a project's owner for a role.")  # fmt: skip
+        return None
+    last = st.session_state.get(_CHOSEN, {}).get("project")
+    project = asked or (last if last in have else have[0])
+    if not asked:
+        st.query_params["project"] = project  # so that the address can be forwarded
+    teams = {p: estate.site.settings.project(p).team for p in have}
+
+    def shown(p: str) -> str:
+        return f"{p} · {teams[p]}" if teams.get(p) else p
+
+    chosen = pick("Project", have, "project", shown, default=project)
+    st.query_params["project"] = chosen
+    st.session_state[_CHOSEN] = {**st.session_state.get(_CHOSEN, {}), "project": chosen}
+    return chosen
+
+
+def scope(
+    estate: Estate, title: str, *, model: bool = True, environment: bool = True
+) -> tuple[str, str] | None:
+    """(`estate`, a project or a model; an environment or all) in a row above the title, all of them to begin with."""
+    by_project: dict[str, list[str]] = {p: [] for p in estate.projects()}
+    for r in estate.visible():
+        by_project.setdefault(r.project, []).append(r.model)
+    q = st.query_params
+    asked = {k: q.get(k, "") for k in ("project", "model", "env")}
+    bad = (
+        ("Project", asked["project"])
+        if asked["project"] and asked["project"] not in by_project
+        else ("Model", asked["model"])
+        if model and asked["model"] and asked["model"] not in by_project.get(asked["project"], ())
+        else ("Environment", asked["env"])
+        if asked["env"] and asked["env"] not in estate.environments
+        else None
+    )
+    if bad:
+        st.title(title)
+        gone(*bad)
+        return None
+    with st.container(horizontal=True, vertical_alignment="bottom", gap="small"):
+        project = pick("Project", [ALL, *by_project], "project", lambda p: p or "all projects", default=ALL, width=230)  # fmt: skip
+        name = ALL
+        if model and project:
+            name = pick("Model", [ALL, *by_project[project]], "model", lambda m: m or "all models", default=ALL, width=200)  # fmt: skip
+        env = ALL
+        if environment:
+            env = pick("Environment", [ALL, *estate.environments], "env", lambda e: e or "all environments", default=ALL, width=180)  # fmt: skip
+    return (f"{project}/{name}" if name else project or "estate"), env

@@ -1,0 +1,154 @@
+"""The tabs of the page Settings."""
+
+from __future__ import annotations
+
+import pandas as pd
+import streamlit as st
+
+from cockpit import opening
+from cockpit.at_once import at_once
+from cockpit.components import nothing_yet, when
+from cockpit.editing import setting
+from cockpit.reaching import Reached, check, known
+from cockpit.views import policies as view
+from cockpit.words import ROLES, tidy
+from esml_engine.door.access import ROLES as NAMES
+from esml_engine.errors import EsmlError
+from esml_engine.estate import Estate
+from esml_engine.settings import flatten
+
+
+def environments(estate: Estate, where: str, env: str) -> None:
+    """Each environment, how it answered, and the act that asks again."""
+    site = estate.site
+    for name in (env,) if env else estate.environments:
+        found = known(site, name)
+        with st.container(border=True):
+            with st.container(horizontal=True, vertical_alignment="center"):
+                st.markdown(f"**{name}**", width="content")
+                _state(found)
+                st.caption(view.environment(name, site.settings.estate.environments[name]), width="content")  # type: ignore[index]
+                if st.button("Check connection", key=f"check:{name}", icon=":material/network_check:"):
+                    with st.spinner(f"asking {name}"):
+                        check(site, name)
+                    st.rerun()
+            if found.rows:
+                lines = [
+                    {
+                        "Part": r["part"], "State": ":green-badge[:material/check: works]" if r["ok"] else ":red-badge[:material/error: does not]",
+                        "What it said": tidy(r["message"], opening.root()), "To do": tidy(r["hint"], opening.root()) or "nothing",
+                    }
+                    for r in found.rows
+                ]  # fmt: skip
+                st.table(pd.DataFrame(lines), border="horizontal", hide_index=True)
+    _engine(estate)
+
+
+def _state(r: Reached) -> None:
+    if r.ok is None:
+        st.badge("not asked yet", icon=":material/help:", color="gray")
+    elif r.ok:
+        st.badge(f"reached · {when(r.asked)}", icon=":material/check_circle:", color="green")
+    else:
+        last = f"last reached {when(r.answered)}" if r.answered else "never reached by this server"
+        st.badge(f"not reached · {last}", icon=":material/cloud_off:", color="red")
+
+
+def _engine(estate: Estate) -> None:
+    """The rest of `esml doctor`, on demand: it walks the audit chain."""
+    key = "_doctor"
+    if st.button("Check the engine itself", key="doctor", icon=":material/stethoscope:", help="Settings, store, audit chain, worker: what `esml doctor` says."):  # fmt: skip
+        names = tuple(f"{e} " for e in estate.environments)
+        st.session_state[key] = [r for r in estate.doctor() if not r["part"].startswith(names)]
+    if rows := st.session_state.get(key):
+        lines = [
+            {"Part": r["part"], "State": ":green-badge[:material/check: works]" if r["ok"] else ":red-badge[:material/error: does not]", "What it said": tidy(r["message"], opening.root()), "To do": tidy(r["hint"], opening.root()) or "nothing"}
+            for r in rows
+        ]  # fmt: skip
+        st.table(pd.DataFrame(lines), border="horizontal", hide_index=True)
+
+
+def policies(estate: Estate, where: str, env: str) -> None:
+    """What is in force, its origin, what the file and an override say here; and changing it."""
+    for name in (env,) if env else estate.environments:
+        st.markdown(f"**{name}**")
+        lines = view.policy(estate.site.settings, where, name)
+        st.table(pd.DataFrame(lines).drop(columns="Key"), border="horizontal", hide_index=True)
+    st.markdown(f"**Change a policy** of {where}, {env or 'every environment'}")
+    setting(estate, where, view.policy_keys(env), key="policy", label="Set the policy")
+
+
+def people(estate: Estate, where: str, env: str) -> None:
+    """Who has which role, on the estate and on this project; the estate's roles are given here."""
+    on = where.split("/")[0]
+    members = estate.members() if on == "estate" else [*estate.members("estate"), *estate.members(on)]
+    seen = {"estate", *estate.projects()}
+    rows = view.roles([m for m in members if m["on"] in seen])
+    left, right = st.columns([3, 2], gap="large")
+    with left:
+        if rows:
+            st.dataframe(pd.DataFrame(rows), hide_index=True, height="content" if len(rows) <= 14 else 520, row_height=34)  # fmt: skip
+        else:
+            nothing_yet("Nobody was given a role yet.", "On this machine its own user is administrator. Give the first role beside this.")  # fmt: skip
+    with right:
+        who = st.text_input("Person", key="member:who", placeholder="anna@company").strip()
+        names = [r for r in NAMES if r != "admin" or on == "estate"]
+        role = str(st.selectbox("Role", names, format_func=lambda r: ROLES[r], key="member:role"))
+        at_once(
+            estate, lambda **how: estate.member_add(on, who, role, **how), f"Give the role on {on}", key="member_add", icon="person_add",
+            done=f"{who} is {ROLES[role].lower()} of {on} now.", ready=bool(who), missing="Whom?",
+        )  # fmt: skip
+        mine = {m["role"] for m in members if (m["actor"], m["on"]) == (who, on)}
+        if mine:
+            take = role if role in mine else ""
+            label = f"Take {ROLES[role].lower()} away" if take else "Take every role away"
+            at_once(
+                estate, lambda **how: estate.member_remove(on, who, take, **how), label, key="member_remove", icon="person_remove",
+                done=f"Taken from {who}.",
+            )  # fmt: skip
+
+
+def secrets(estate: Estate, where: str, env: str) -> None:
+    """Names alone; values never reach a page."""
+    rows = []
+    for name in (env,) if env else estate.environments:
+        try:
+            kept = estate.site.platform(name).secret_names()
+        except EsmlError as e:
+            st.warning(f"**{name} can't be reached**, so its secrets can't be listed: {tidy(e.message, opening.root())}.", icon=":material/cloud_off:")  # fmt: skip
+            continue
+        rows += [{"Environment": name, "Secret": s, "For": "the key of an endpoint" if s.startswith("endpoint-") else "your own use"} for s in kept]  # fmt: skip
+    rows = [r for r in rows if _may_see(estate, r["Secret"])]
+    if rows:
+        st.table(pd.DataFrame(rows), border="horizontal", hide_index=True)
+        st.caption("Names only. Rotate an endpoint's key with `esml keys MODEL --rotate`.")
+    else:
+        nothing_yet("No secret is kept yet.", "A deployment makes its endpoint's key.")
+
+
+def _may_see(estate: Estate, secret: str) -> bool:
+    """An endpoint's secret names its model: it shows to whom the project does; others to an administrator."""
+    projects = estate.projects()
+    named = secret.removeprefix("endpoint-")
+    if named != secret:
+        return any(named.startswith(f"{p}-") for p in projects)
+    return estate.may("set").allowed
+
+
+def prices(estate: Estate, where: str, env: str) -> None:
+    """The price list in force with its date."""
+    rows, date = view.prices(estate.site.settings)
+    st.markdown(f"**Price list of the estate**, as of {date}")
+    st.table(pd.DataFrame(rows), border="horizontal", hide_index=True)
+    st.caption("Where a platform knows its own prices, they count instead. A new price counts from the next run on; what was metered stays.")  # fmt: skip
+    keys = [f"prices.{k}" for k in estate.site.settings.prices()]
+    setting(estate, "estate", keys, key="prices", label="Set the price")
+
+
+def everything(estate: Estate, where: str, env: str) -> None:
+    """Every effective value of the chosen scope and where it comes from."""
+    rows = view.values(estate.settings(where))
+    st.dataframe(pd.DataFrame(rows), hide_index=True, height=420, placeholder="", row_height=34)
+    raw = estate.site.files.typed(where).model_dump(by_alias=True, mode="json")
+    keys = [k for k, _ in flatten(raw) if not k.startswith("policy")]
+    setting(estate, where, keys, key="all", help_="Written as in the settings file: 30, true, \"text\", [\"a\", \"b\"].")  # fmt: skip

@@ -1,0 +1,60 @@
+"""The estate's list as a table: columns of each lens, and the whole list as CSV."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pandas as pd
+import streamlit as st
+
+from cockpit.overview import Overview
+from cockpit.views.lenses import LENSES, safe
+
+
+def columns(lens: str, environments: tuple[str, ...]) -> dict[str, Any]:
+    """How each column of a lens is shown."""
+    text = st.column_config.TextColumn
+    out: dict[str, Any] = {
+        "Needs attention": text(width=155, help="The worst open need; the list is sorted by it."),
+        "progress": st.column_config.ProgressColumn(
+            "IN → prod",
+            min_value=0.0,
+            max_value=1.0,
+            format=" ",
+            width=62,
+            help="How far the model is, from evidence.",
+        ),
+        "Stage": text(help="How far it is, and for how long it has been there."),
+        "Metric": text(width=58),
+        "Whose turn": text(help="The role that makes the next step."),
+        **{
+            e: text(width=80, help=f"Champion in {e}: version and metric on gold_test.")
+            for e in ("dev", "test", "prod")
+        },
+        "Next run": text(
+            "Next run, p50",
+            alignment="right",
+            width=92,
+            help="Predicted cost of the next run in the first environment; ≤ marks an upper bound (no run yet).",
+        ),
+        "p90": text(
+            "Next run, p90",
+            alignment="right",
+            help="Nine of ten such runs cost less, if the past is a guide.",
+        ),
+        "Spent, month": text(alignment="right", help="Metered since the first of the month, UTC."),
+        "Failed, 7 d": st.column_config.NumberColumn(
+            help="Runs that failed in the last seven days.", width="small"
+        ),
+        "Idle": text(help="Endpoints without a call for seven days."),
+        "Drift": text(help="Comes with drift detection."),
+    }
+    return out
+
+
+def csv(seen: Overview, shown: list[int]) -> bytes:
+    """All four lenses of the chosen rows side by side; no cell is a formula."""
+    frames = [seen.frame(lens) for lens in LENSES]
+    whole = pd.concat(frames, axis=1)
+    whole = whole.loc[:, ~whole.columns.duplicated()].iloc[shown]
+    return whole.map(safe).to_csv(index=False).encode("utf-8-sig")

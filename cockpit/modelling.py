@@ -1,0 +1,94 @@
+"""Acts on models that several pages have: train with a profile and a budget, register a past run, deploy a version, score a file."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import streamlit as st
+
+from cockpit.acting import act_card
+from cockpit.components import Choice, failure, nothing_yet
+from cockpit.uploads import kept
+from esml_engine.errors import EsmlError
+from esml_engine.training import records as training
+
+
+def train_card(choice: Choice) -> None:
+    """Train with a profile and a budget; the plan follows what is chosen."""
+    settings = choice.estate.site.settings.model(choice.ref)
+    names: list[str] = [*settings.train] or [choice.env]
+    with st.container(horizontal=True, vertical_alignment="bottom"):
+        with st.container(width=220):
+            profile = st.selectbox(
+                "Profile", names, index=names.index(choice.env) if choice.env in names else 0, key=f"train:profile:{choice.env}",
+                help="A table `[train.<name>]` of model.toml: estimators, trials, folds, seconds.",
+            )  # fmt: skip
+        usual = choice.estate.site.settings.profile(choice.ref, profile)
+        with st.container(width=200):
+            seconds = st.number_input(
+                "Budget, seconds", min_value=1.0, value=float(usual.seconds), step=5.0, key=f"train:budget:{profile}",
+                help="The search ends after so many seconds, or after its trials.",
+            )  # fmt: skip
+        st.caption(
+            f"{usual.mode} · {usual.search} · at most {usual.trials} trials · {usual.folds} folds · {usual.metric}"
+        )
+    params: dict[str, Any] = {"profile": "" if profile == choice.env else profile}
+    if seconds != usual.seconds:
+        params["budget"] = seconds
+    try:
+        plan = choice.model.plan_train(**params)
+    except EsmlError as e:
+        failure(e)
+        return
+    act_card(choice, plan, f"Train in {choice.env}", "train", icon="model_training", place="board:", **params)
+
+
+def register_card(choice: Choice, run: str) -> None:
+    """A past run's model as a version."""
+    try:
+        plan = choice.model.register(run, dry_run=True)
+    except EsmlError as e:
+        failure(e)
+        return
+    act_card(choice, plan, f"Register the model of {run}", "register", icon="bookmark_add", place=f"{run}:", run=run)  # fmt: skip
+
+
+def deploy_card(choice: Choice) -> None:
+    """Any version that stands in this environment, beside the one that serves."""
+    store = choice.estate.site.store
+    have = [r["version"] for r in training.versions(store, choice.ref, choice.env)]
+    if not have:
+        nothing_yet(f"No version in {choice.env} yet.", "Train here, or promote one into it.")
+        return
+    champion = training.champion(store, choice.ref, choice.env)
+    first = champion["version"] if champion else have[0]
+    with st.container(horizontal=True, vertical_alignment="bottom"):
+        with st.container(width=260):
+            version = st.selectbox(
+                "Version", have, index=have.index(first), key=f"deploy:{choice.ref}:{choice.env}",
+                format_func=lambda n: f"v{n} · champion" if champion and n == champion["version"] else f"v{n}",
+            )  # fmt: skip
+        st.caption("All traffic moves when the smoke test has passed; the old version stays beside it for the way back.")  # fmt: skip
+    try:
+        plan = choice.model.plan_deploy(version=version)
+    except EsmlError as e:
+        failure(e)
+        return
+    act_card(choice, plan, f"Deploy v{version}", "deploy", icon="rocket_launch", place="deployments:", version=version)  # fmt: skip
+
+
+def score_file_card(choice: Choice) -> None:
+    """Score an uploaded file as a batch, or all that waits in to_score."""
+    given = st.file_uploader("File to score", type=["csv", "parquet"], key="score:file", help="Rows shaped as the model's signature. Without a file: everything in to_score that is not scored yet.")  # fmt: skip
+    with st.container(width=260):
+        caller = st.text_input("Caller", value=choice.estate.actor.rights.split("@")[0], key="score:caller", help="Who will be told: kept with every row.")  # fmt: skip
+    params: dict[str, Any] = {"caller": caller.strip() or "batch"}
+    if given is not None:
+        params["file"] = kept(choice.estate, given)
+    try:
+        plan = choice.model.plan_score_batch(**params)
+    except EsmlError as e:
+        failure(e)
+        return
+    act_card(choice, plan, f"Score {Path(params['file']).name}" if given is not None else "Score what waits", "score_batch", icon="calculate", place="score:", **params)  # fmt: skip

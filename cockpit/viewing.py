@@ -1,0 +1,81 @@
+"""Scored data beside its rows: named views, the histogram of days as a filter, the profile of the filtered rows."""
+
+from __future__ import annotations
+
+import dataclasses
+import datetime as dt
+from typing import Any
+
+import pandas as pd
+import streamlit as st
+
+from cockpit import charts
+from cockpit.components import Choice, failure, when
+from cockpit.filtering import go
+from cockpit.views import dataset as dataset_view
+from cockpit.views import scored as view
+from cockpit.words import plural
+from esml_engine.errors import EsmlError
+
+_SAID = "_view_said"
+
+
+def saved_views(choice: Choice, w: view.Wanted) -> None:
+    """Open a named view, keep the present filters under a name, forget one."""
+    found = choice.model.views()
+    now = next((v["name"] for v in found if view.of_view(v["filters"]) == dataclasses.replace(w, page=1)), "")
+    with st.popover(f"View: {now}" if now else "Saved views", icon=":material/bookmark:"):
+        said = st.session_state.pop(_SAID, None)
+        if isinstance(said, EsmlError):
+            failure(said)
+        for v in found:
+            with st.container(horizontal=True, vertical_alignment="center"):
+                st.button(v["name"], key=f"view:{v['name']}", icon=":material/bookmark:", type="tertiary", on_click=go, args=(view.of_view(v["filters"]),))  # fmt: skip
+                st.caption(f"{v['by']} · {when(v['at'])}")
+                st.button("Forget", key=f"drop:{v['name']}", icon=":material/delete:", type="tertiary", on_click=_drop, args=(choice, v["name"]))  # fmt: skip
+        if not found:
+            st.caption("No view is kept yet. Set filters, then give them a name: everybody who may read these rows finds it here.")  # fmt: skip
+        name = st.text_input("Name", key="view:new", placeholder="high predictions of October")
+        st.button("Keep these filters", key="view:save", icon=":material/bookmark_add:", disabled=not name.strip(), on_click=_save, args=(choice, w))  # fmt: skip
+
+
+def _save(choice: Choice, w: view.Wanted) -> None:
+    try:
+        choice.model.save_view(st.session_state["view:new"], view.kept(w))
+    except EsmlError as e:
+        st.session_state[_SAID] = e
+
+
+def _drop(choice: Choice, name: str) -> None:
+    try:
+        choice.model.drop_view(name)
+    except EsmlError as e:
+        st.session_state[_SAID] = e
+
+
+def by_day(w: view.Wanted, rows: list[dict[str, Any]]) -> None:
+    """The histogram; drawing over some days filters by them."""
+    event: Any = st.altair_chart(charts.by_day(rows), on_select="rerun", key=f"days:{w.since}:{w.until}")
+    drawn = ((event or {}).get("selection") or {}).get("days") or {}
+    span = drawn.get("day") if isinstance(drawn, dict) else None
+    if span and len(span) == 2:
+        first, last = (dt.datetime.fromtimestamp(x / 1000, dt.UTC).date().isoformat() for x in span)
+        kept = [r["day"] for r in rows if first <= r["day"] <= last]
+        if kept and (kept[0], kept[-1]) != (w.since, w.until):
+            go(dataclasses.replace(w, since=kept[0], until=kept[-1], page=1))
+            st.rerun()
+
+
+def profile(choice: Choice, w: view.Wanted, said: dict[str, Any]) -> None:
+    """What each column holds over all filtered rows, and how one of them is spread."""
+    scored = choice.model.scored(**w.filters)
+    bar = st.column_config.ProgressColumn("Filled", min_value=0.0, max_value=1.0, format="percent")
+    columns = [c["name"] for c in said["columns"]]
+    start = columns.index("prediction") if "prediction" in columns else 0
+    with st.container(width=260):
+        column = st.selectbox("Spread of", columns, index=start, key="spread")
+    found = view.bars(scored.histogram(column))
+    if found:
+        st.altair_chart(charts.spread(found, column))
+    st.dataframe(pd.DataFrame(dataset_view.profile(scored.profile())), hide_index=True, column_config={"filled": bar}, height="content")  # fmt: skip
+    st.caption(f"over all {plural(said['total'], 'filtered row')}, not over this page alone")

@@ -1,0 +1,136 @@
+"""The leaderboard's page: the best of each environment, all candidates, and two to four of them beside each other."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from cockpit.views.model import against
+from cockpit.words import duration, metric, money, value
+from esml_engine.training.facts import DIRECTION
+
+MOST = 4
+"""How many candidates can stand beside each other."""
+
+
+def id_of(row: Mapping[str, Any]) -> str:
+    """A candidate's name in an address: its run, and its estimator where the run left several."""
+    return f"{row['run']}:{row['estimator']}"
+
+
+@dataclass(frozen=True)
+class Best:
+    """One environment's line."""
+
+    env: str
+    version: str
+    value: str
+    against: str
+    data: str
+    state: str
+    icon: str
+    color: str
+
+
+def best(rows: Sequence[Mapping[str, Any]], main: str, environments: Sequence[str]) -> list[Best]:
+    """The champion of each environment, else its best candidate; rows come best first."""
+    out = []
+    for env in environments:
+        here = [r for r in rows if r["env"] == env and r["metrics"].get(main) is not None]
+        champion = next((r for r in here if r["alias"] == "champion"), None)
+        r = champion or next(iter(here), None)
+        if r is None:
+            out.append(Best(env, "", "", "", "", "nothing trained yet", "remove", "gray"))
+            continue
+        state, icon, color = _state(r)
+        version = f"v{r['model_version']}" if r["model_version"] is not None else "not registered"
+        out.append(
+            Best(
+                env,
+                version,
+                with_interval(r, main),
+                against(r["metrics"].get(main), r["baseline"].get(main), main)[0],
+                _data(r),
+                state,
+                icon,
+                color,
+            )
+        )
+    return out
+
+
+def _state(r: Mapping[str, Any]) -> tuple[str, str, str]:
+    if r["ready"]:
+        return f"ready for {r['ready_to']}", "check", "green"
+    if r["alias"] == "champion":
+        return "champion", "lock", "gray"
+    bad = [g["gate"] for g in r["gates"] if not g["passed"]]
+    return (f"refused by {', '.join(bad)}", "block", "red") if bad else ("candidate", "flag", "blue")
+
+
+def with_interval(r: Mapping[str, Any], main: str) -> str:
+    """`53.1 (51.9 to 54.2)`: the metric and its 95 % interval, where the training left one."""
+    low_high = (r.get("intervals") or {}).get(main)
+    text = value(r["metrics"].get(main))
+    return f"{text} ({value(low_high[0])} to {value(low_high[1])})" if low_high else text
+
+
+def _data(r: Mapping[str, Any]) -> str:
+    return f"gold v{r['data']['gold']}" if r["data"].get("gold") else ""
+
+
+def facts(
+    r: Mapping[str, Any],
+    run: Mapping[str, Any] | None,
+    settings: Mapping[str, Any],
+    names: Sequence[str],
+    currency: str,
+) -> dict[str, Any]:
+    """Everything that two candidates may differ in, by name; numbers stay numbers where better can be said."""
+    out: dict[str, Any] = {
+        "Environment": r["env"],
+        "Version": f"v{r['model_version']}" if r["model_version"] is not None else "not registered",
+        "Estimator": r["estimator"].replace("_", " "),
+    }
+    for n in names:
+        out[metric(n)] = r["metrics"].get(n)
+    for n in names[:1]:
+        out[f"Baseline {metric(n)}"] = value(r["baseline"].get(n))
+    for table in ("gold", "gold_train", "gold_validate", "gold_test"):
+        if r["data"].get(table):
+            out[f"Data: {table}"] = f"v{r['data'][table]}"
+    for k, v in settings.items():
+        out[f"Profile: {k}"] = ", ".join(map(str, v)) if isinstance(v, list | tuple) else str(v)
+    out["Time"] = duration(run["seconds"]) if run and run["seconds"] is not None else ""
+    out["Cost"] = money(r["cost"], currency)
+    out["By"] = (run["as"] or run["actor"]) if run else ""
+    out["Gates"] = ", ".join(g["gate"] for g in r["gates"] if not g["passed"]) or "passed"
+    return out
+
+
+def beside(found: Sequence[Mapping[str, Any]], names: Sequence[str], *, all_: bool) -> list[list[str]]:
+    """Lines `[fact, first, second, …]`; only those that differ unless `all_`; the best value of a metric in bold."""
+    directions = {metric(n): DIRECTION.get(n, 1) for n in names}
+    keys = list(dict.fromkeys(k for f in found for k in f))
+    out = []
+    for k in keys:
+        values = [f.get(k) for f in found]
+        if not all_ and len({repr(v) for v in values}) == 1:
+            continue
+        numbers = [v for v in values if isinstance(v, float | int)]
+        top = (max(numbers) if directions[k] > 0 else min(numbers)) if k in directions and numbers else None
+        out.append([k, *(_said(v, top) for v in values)])
+    return out
+
+
+def _said(v: Any, top: float | None) -> str:
+    if v is None:
+        return "not measured"
+    text = value(v) if isinstance(v, float | int) else str(v)
+    return f"**{text}**" if top is not None and v == top else text
+
+
+def on_other_rows(rows: Sequence[Mapping[str, Any]]) -> bool:
+    """Whether these candidates were measured on different test rows: their values can't be compared."""
+    return len({(r["env"], r["data"].get("gold_test")) for r in rows}) > 1

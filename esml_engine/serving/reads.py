@@ -1,0 +1,78 @@
+"""What faces show of endpoints: what runs behind each, and how it answers."""
+
+from __future__ import annotations
+
+import datetime as dt
+from dataclasses import dataclass
+from typing import Any
+
+from esml_engine.door.site import Site
+from esml_engine.refs import ModelRef
+from esml_engine.scored import reads as scored
+from esml_engine.scored.commits import ledger_path
+from esml_engine.scored.facts import ScoredFilter
+from esml_engine.scored.query import query
+from esml_engine.serving import records, tally
+from esml_engine.serving.tally import Counts
+
+
+@dataclass(frozen=True)
+class Served:
+    """One endpoint as wanted and as it stands."""
+
+    env: str
+    endpoint: str
+    url: str
+    version: int | None  # that answers; None: nothing is deployed
+    previous: int | None  # that stands beside it
+    since: str
+    by: str
+    save: bool
+    running: bool
+    trouble: str  # '' when it is well
+    counts: Counts  # since it was first deployed
+    last_call: str | None
+    calls_7_days: int
+
+
+def of_model(site: Site, ref: ModelRef) -> list[Served]:
+    """Every endpoint of a model that there ever was, in the order of the environments."""
+    out = []
+    for env in site.settings.environments:
+        row = records.get(site.store, ref, env)
+        if row is not None:
+            out.append(_served(site, ref, env, row))
+    return out
+
+
+def _served(site: Site, ref: ModelRef, env: str, row: dict[str, Any]) -> Served:
+    platform = site.platform(env)
+    slots, live = row["slots"], row["live"]
+    others = [int(v["model_version"]) for s, v in slots.items() if s != live]
+    url = platform.endpoint_url(row["endpoint"], row["port"])
+    running, trouble = False, ""
+    if live:
+        state = platform.endpoint_state(row["endpoint"])
+        running = state.running
+        its = (state.slots or {}).get(live, {})
+        trouble = (
+            state.error or "it does not answer"
+            if not running
+            else str(its.get("error") or "")
+            if its.get("state") == "failed"
+            else ""
+        )
+    last, calls = _calls(site, ref, env)
+    return Served(
+        env, row["endpoint"], url, int(slots[live]["model_version"]) if live in slots else None, others[0] if others else None,
+        row["at"], row["by"], bool(row["save"]), running, trouble, tally.read(tally.path_of(ledger_path(site, ref, env))), last, calls,
+    )  # fmt: skip
+
+
+def _calls(site: Site, ref: ModelRef, env: str) -> tuple[str | None, int]:
+    """(moment of the last kept answer, calls of the last 7 days)."""
+    source = scored.source(site, ref, env)
+    newest = query(source, ScoredFilter(limit=1))["rows"]
+    week = dt.datetime.now(dt.UTC) - dt.timedelta(days=7)
+    found = query(source, ScoredFilter(since=week, count_only=True))
+    return (newest[0]["scored_at"] if newest else None), int(found["calls"])

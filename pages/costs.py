@@ -1,0 +1,92 @@
+"""Costs: what did it, what will it cost? Spend against budget, next runs, how good predictions were, idle endpoints, what-if."""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Callable
+
+import pandas as pd
+import streamlit as st
+
+from cockpit import charts, opening, spending
+from cockpit.choosing import scope, segment
+from cockpit.components import as_of, nothing_yet, page
+from cockpit.costing import spent_by
+from cockpit.evidence import node_price, predictions
+from cockpit.overview import overview
+from cockpit.views import costs as view
+from cockpit.views.lenses import IDLE_DAYS
+from cockpit.views.project import next_runs
+from cockpit.words import plural
+from esml_engine.costs.records import month_end, month_start
+from esml_engine.refs import ModelRef
+
+
+@page
+def show() -> None:
+    """The page."""
+    estate = opening.estate()
+    found = scope(estate, "Costs")
+    if found is None:
+        return
+    where, env = found
+    seen, site, now = overview(estate), estate.site, dt.datetime.now(dt.UTC)
+    head, side = st.columns([3, 2], vertical_alignment="bottom")
+    with side, st.container(horizontal=True, horizontal_alignment="right"):
+        p = view.period(segment("Period", view.PERIODS, "period", "month"), now.date())
+    names = [s for s in seen.statuses if where in ("estate", s["model"], s["model"].split("/")[0])]
+    with head:
+        st.title("Costs")
+        said = {"estate": f"all {plural(len(seen.projects), 'project')}"}.get(where, where)
+        st.caption(f"{said} · {env or 'all environments'} · metered, in {seen.currency} · days are UTC days · {as_of()}")  # fmt: skip
+    if not seen.projects:
+        nothing_yet("No project yet.", "Costs begin with the first run of its first model.")
+        return
+    project, model = (where.split("/")[0] if where != "estate" else ""), (where if "/" in where else "")
+    mine = {"project": project, "model": model, "env": env, "projects": list(seen.projects)}
+    between = {"since": p.first.isoformat(), "until": p.end.isoformat()}
+    earlier = {"since": p.before[0].isoformat(), "until": p.before[1].isoformat()}
+    by_day = spent_by(site, "day", **between, **mine)
+    before = spent_by(site, "day", **earlier, **mine)
+    month = sum(spent_by(site, "day", since=month_start(), **mine).values())
+    budget = sum(b["budget"] for name, b in seen.budgets.items() if project in ("", name))
+    first = env or estate.environments[0]
+    refs = [ModelRef.parse(s["model"]) for s in names]
+    runs = next_runs(names, predictions(site, refs, first), seen.facts.waiting, first)
+    serving = {k: v for k, v in seen.facts.serving.items() if k[0] in {str(r) for r in refs} and env in ("", k[1])}  # fmt: skip
+    prices = {k: node_price(site, ModelRef.parse(k[0]), k[1])[1] for k in serving}
+    idle = view.endpoints(serving, seen.facts.served, prices, now, IDLE_DAYS)
+    cards = view.figures(sum(by_day.values()), sum(before.values()), budget, month, month_end(month), p, by_day, runs, idle, seen.currency)  # fmt: skip
+    if not by_day and not before:
+        nothing_yet("No run metered yet: showing upper bounds.", "Money is metered with the first run.")
+    with st.grid(5, min_column_width=165, gap="small"):
+        for f in cards:
+            st.metric(
+                f.label, f.text, f.note, delta_color=f.tone, delta_arrow=f.arrow, border=True, height=150, help=f.help or None, chart_data=list(f.series) if len(f.series) > 1 else None, chart_type=f.chart,
+            )  # fmt: skip
+    left, right = st.columns([3, 2], gap="large")
+    with left:
+        by = segment("By", view.BY, "by", "project" if where == "estate" else "model" if not model else "act")
+        rows = view.table(spent_by(site, by, **between, **mine), spent_by(site, by, **earlier, **mine), by, seen.currency)  # fmt: skip
+        if rows:
+            st.dataframe(pd.DataFrame(rows), hide_index=True, height="content" if len(rows) <= 6 else 250, placeholder="", row_height=34)  # fmt: skip
+        else:
+            nothing_yet("Nothing was spent in this period.", "Choose another period above.")
+    with right:
+        st.altair_chart(charts.money_by_day(by_day, p.first, p.end, seen.currency))
+    ask = spending.Ask(estate, where, env, first, seen, runs, idle, names)
+    tabs: dict[str, Callable[[spending.Ask], None]] = {
+        "Next runs": spending.upcoming,
+        "What if": spending.what_if,
+        "Predictions so far": spending.predicted,
+        "Endpoints": spending.endpoints,
+        "Policy": spending.policy,
+        "Change": spending.change,
+    }
+    for tab, (_, body) in zip(st.tabs(list(tabs), key="tab", on_change="rerun", bind="query-params"), tabs.items(), strict=True):  # fmt: skip
+        if tab.open:
+            with tab:
+                body(ask)
+
+
+show()

@@ -1,0 +1,149 @@
+"""Dataset: what is in a table, and what changed from version to version."""
+
+from __future__ import annotations
+
+import datetime as dt
+from typing import Any
+
+import pandas as pd
+import streamlit as st
+
+from cockpit import charts, opening
+from cockpit.components import Choice, as_of, choose, gone, nothing_yet, page, pick
+from cockpit.places import page as page_file
+from cockpit.views import dataset as view
+from cockpit.words import plural
+from esml_engine.refs import TableName
+from esml_engine.tables import Table
+
+
+@page
+def show() -> None:
+    """The page."""
+    choice = choose(opening.estate(), "Dataset")
+    if choice is None:
+        return
+    st.title("Dataset")
+    may = {rule: choice.estate.may(rule, choice.ref.project).allowed for rule in ("read_tables", "read_gold")}
+    names = view.tables(choice.estate.site.settings.model(choice.ref), may)
+    if not names:
+        choice.estate.require("read_gold", choice.ref.project)
+    asked = st.query_params.get("table")
+    if asked and asked not in names:
+        gone("Table", asked)
+        return
+    with st.container(horizontal=True, vertical_alignment="bottom"):
+        name = pick("Table", names, "table", view.in_words, default="gold" if "gold" in names else names[0])
+        table = choice.model.table(name)
+        versions = table.versions()
+        numbers = [x["version"] for x in versions]
+        v = _number("v", numbers) if versions else None
+        if v is not None:
+            v = pick("Version", numbers, "v", lambda n: f"v{n}", default=numbers[0], width=120)
+    if not versions:
+        nothing_yet(f"{view.in_words(name)} has no version in {choice.env} yet.", "Refine to make it.")
+        st.page_link(page_file("lake"), label="Go to the lake", icon=":material/waves:")
+    if v is None:
+        return
+    now = next(x for x in versions if x["version"] == v)
+    _head(choice, name, now, versions)
+    _tabs(choice, table, now, versions)
+
+
+def _number(key: str, numbers: list[int]) -> int | None:
+    """A version from the address; one that is gone is said to be, and None."""
+    asked = st.query_params.get(key)
+    if asked is None:
+        return numbers[0]
+    if asked.isdigit() and int(asked) in numbers:
+        return int(asked)
+    st.warning(
+        f"**v{asked} is not there**: retention removed it, or it never was. There are {', '.join(f'v{n}' for n in numbers[:12])}.",
+        icon=":material/link_off:",
+    )
+    return None
+
+
+def _head(choice: Choice, name: str, now: dict[str, Any], versions: list[dict[str, Any]]) -> None:
+    age = view.version_rows([now], dt.datetime.now(dt.UTC))[0]
+    line = view.time_line(versions)
+    change = next(x["change"] for x in line if x["version"] == now["version"])
+    made = f" · made from {age['Made from']}" if age["Made from"] else ""
+    st.caption(f"{view.in_words(name)} of {choice.ref} in {choice.env}{made} · by {age['By'] or 'another engine'} · {as_of()}")  # fmt: skip
+    left, right = st.columns([3, 2], gap="large")
+    with left, st.grid(4, min_column_width=120):
+        current = now["version"] == versions[0]["version"]
+        for label, value, note in (
+            ("Version", f"v{now['version']}", "current" if current else f"now v{versions[0]['version']}"),
+            ("Rows", f"{now['rows']:,}", "the first" if change is None else f"{change:+,} rows"),
+            ("Age", age["Age"], f"{now['bytes'] / 1e6:,.2f} MB"),
+            ("Expectations", *view.checks_figure(now["quality"])),
+        ):
+            st.metric(label, value, note, delta_color="off", delta_arrow="off")
+    with right:
+        st.altair_chart(charts.versions(line, now["version"]))
+
+
+def _tabs(choice: Choice, table: Table, now: dict[str, Any], versions: list[dict[str, Any]]) -> None:
+    v = now["version"]
+    for tab, name in zip(
+        st.tabs(list(view.TABS), key="tab", on_change="rerun", bind="query-params"), view.TABS, strict=True
+    ):
+        if not tab.open:
+            continue
+        with tab:
+            if name == "Preview":
+                said = table.show(v, 100)
+                st.dataframe(pd.DataFrame(said["rows"], columns=[c["name"] for c in said["columns"]]), hide_index=True, placeholder="", height=420)  # fmt: skip
+                st.caption(f"the first {len(said['rows'])} of {now['rows']:,} rows · {plural(len(said['columns']), 'column')}")  # fmt: skip
+            elif name == "Profile":
+                bar = st.column_config.ProgressColumn("Filled", min_value=0.0, max_value=1.0, format="percent")  # fmt: skip
+                st.dataframe(pd.DataFrame(view.profile(table.profile(v))), hide_index=True, column_config={"filled": bar}, height="content")  # fmt: skip
+            elif name == "Changes":
+                _changes(table, v, [x["version"] for x in versions])
+            elif name == "Checks":
+                _table(view.checks(now["quality"]), "No expectation is declared for this layer.", "Write `[[datasets.NAME.expect]]` (gold: `[[expect]]`) into model.toml.")  # fmt: skip
+            elif name == "Quarantine":
+                _quarantine(choice, table.name)
+            else:
+                _table(view.version_rows(versions, dt.datetime.now(dt.UTC)), "", "")
+
+
+def _table(rows: list[dict[str, str]], empty: str, act: str) -> None:
+    if rows:
+        st.table(pd.DataFrame(rows), border="horizontal", hide_index=True)
+    else:
+        nothing_yet(empty, act)
+
+
+def _changes(table: Table, v: int, numbers: list[int]) -> None:
+    others = [n for n in numbers if n != v]
+    if not others:
+        nothing_yet("There is one version only.", "What changed can be said from the second on.")
+        return
+    before = next((n for n in others if n < v), others[0])
+    if _number("vs", others) is None:
+        return
+    vs = pick("against", others, "vs", lambda n: f"v{n}", default=before)
+    said = table.diff(*sorted((v, vs)))
+    with st.grid(3, min_column_width=120):
+        for name in ("added", "removed", "changed"):
+            st.metric(f"Rows {name}", f"{said['rows'][name]:,}", f"v{min(v, vs)} → v{max(v, vs)}", delta_color="off", delta_arrow="off", border=True)  # fmt: skip
+    st.markdown("  \n".join(view.changes(said)) or "The columns are the same.")
+
+
+def _quarantine(choice: Choice, name: str) -> None:
+    t = TableName.parse(name)
+    if t.dataset is None:
+        nothing_yet("Quarantine belongs to a dataset.", "Choose its bronze or silver table.")
+        return
+    rows = choice.model.dataset(t.dataset).quarantine(t.purpose)
+    if not rows:
+        st.caption(":material/check: Every row that was delivered could be read.")
+        return
+    st.markdown(" · ".join(f"**{n:,}** {why}" for why, n in view.by_reason(rows)))
+    st.dataframe(pd.DataFrame(rows[:1000]), hide_index=True, height=360)
+    st.caption(f"the first {min(1000, len(rows)):,} of {plural(len(rows), 'row')} · line: counted from 1 with the header · these rows are in no later layer")  # fmt: skip
+
+
+show()

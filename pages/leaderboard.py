@@ -1,0 +1,133 @@
+"""Leaderboard: which model is best, why, and is it ready to go up?"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pandas as pd
+import streamlit as st
+
+from cockpit import charts, opening
+from cockpit.acting import follow
+from cockpit.components import Choice, as_of, choose, gone, nothing_yet, page, pick, when
+from cockpit.modelling import register_card, train_card
+from cockpit.places import page as page_file
+from cockpit.reads import runs_by_id
+from cockpit.views import leaderboard as view
+from cockpit.views import model as model_view
+from cockpit.words import metric, plural
+from esml_engine.training import records as training
+from esml_engine.training.facts import DIRECTION, TASK_METRICS
+
+
+@page
+def show() -> None:
+    """The page."""
+    choice = choose(opening.estate(), "Leaderboard")
+    if choice is None:
+        return
+    site, task = choice.estate.site, choice.estate.site.settings.model(choice.ref).task
+    choice.estate.require("read_status", choice.ref.project)
+    if task == "analytics":
+        st.title("Leaderboard")
+        nothing_yet("An analytics model ends at gold.", "There is nothing to train.")
+        return
+    names = list(TASK_METRICS[task])
+    usual = site.settings.profile(choice.ref, choice.env).metric
+    names = [usual, *(n for n in names if n != usual)]
+    asked = st.query_params.get("metric")
+    if asked and asked not in names:
+        st.title("Leaderboard")
+        gone("Metric", asked)
+        return
+    head, side = st.columns([3, 2], vertical_alignment="bottom")
+    with side, st.container(horizontal=True, horizontal_alignment="right", vertical_alignment="bottom"):
+        main = pick("Metric", names, "metric", metric, default=usual, width=150)
+        train = st.toggle("Train", key="train", bind="query-params")
+    sign = DIRECTION.get(main, 1)
+    rows = sorted(
+        choice.model.leaderboard("all"),
+        key=lambda r: (r["metrics"].get(main) is None, -sign * (r["metrics"].get(main) or 0.0)),
+    )
+    with head:
+        st.title("Leaderboard")
+        st.caption(f"{task} · {metric(main)} on gold_test, {'higher' if sign > 0 else 'lower'} is better · {plural(len({r['run'] for r in rows}), 'run')} · {as_of()}")  # fmt: skip
+    if train or not rows:
+        st.subheader(f"Train in {choice.env}")
+        train_card(choice)
+    follow(choice, ("train", "register"), key="board-run", recent=300.0)
+    if not rows:
+        nothing_yet("No candidate yet.", "Train the model: its plan is above, once gold is split.")
+        return
+    _overview(choice, rows, main)
+    _candidates(choice, rows, main, names)
+
+
+def _overview(choice: Choice, rows: list[dict[str, Any]], main: str) -> None:
+    left, right = st.columns([1, 1])
+    with left, st.container(border=True, height="stretch"):
+        st.markdown("**Best by environment**")
+        lines = [
+            {
+                "": b.env, "Version": b.version, f"{metric(main)} (95 % interval)": b.value, "Against baseline": b.against.split(" than")[0], "Data": b.data,
+                "State": f":{b.color}-badge[:material/{b.icon}: {b.state}]",
+            }
+            for b in view.best(rows, main, choice.estate.environments)
+        ]  # fmt: skip
+        st.table(pd.DataFrame(lines), border="horizontal", hide_index=True)
+        st.page_link(page_file("promotion"), label="Compare on the same rows, and ask for a promotion", icon=":material/upgrade:")  # fmt: skip
+    with right, st.container(border=True, height="stretch"):
+        st.markdown("**Metric over registered versions** · dashed: the trivial baseline")
+        points = model_view.over_versions(training.versions(choice.estate.site.store, choice.ref), main)
+        if points:
+            st.altair_chart(charts.over_versions(points, metric(main)))
+        else:
+            st.caption("No version is registered yet.")
+
+
+def _candidates(choice: Choice, rows: list[dict[str, Any]], main: str, names: list[str]) -> None:
+    ids = [view.id_of(r) for r in rows]
+    asked = [i for i in st.query_params.get_all("runs")]
+    lost = [i for i in asked if i not in ids]
+    for i in lost:
+        st.warning(f"**Candidate `{i}` is gone, or not yours to see.**", icon=":material/link_off:")
+    picked = [i for i in asked if i in ids][: view.MOST]
+    if view.on_other_rows(rows):
+        st.caption(":material/info: Not all on the same rows: values of different versions of gold, or of two environments, can't be compared directly. *Promotion* scores two models afresh on the same rows.")  # fmt: skip
+    currency = choice.estate.site.settings.estate.currency
+    frame = pd.DataFrame(model_view.leaderboard(rows, main, currency))
+    frame["at"] = frame["at"].map(when)
+    frame.insert(0, "Beside", [i in picked for i in ids])
+    top = float(max(frame["baseline"].max(), frame["metric"].max()) or 1.0)
+    bar = st.column_config.ProgressColumn(metric(main), min_value=0.0, max_value=top, format="%.4g")
+    config = {"metric": bar, "baseline": st.column_config.NumberColumn("Baseline", format="%.4g"), "at": "When", "Beside": st.column_config.CheckboxColumn("Beside", help="Two to four beside each other")}  # fmt: skip
+    edited = st.data_editor(
+        frame, hide_index=True, disabled=[c for c in frame.columns if c != "Beside"], column_config=config, height="content" if len(rows) <= 8 else 340,
+        key=f"board:{choice.ref}:{main}:{','.join(picked)}",
+    )  # fmt: skip
+    chosen = [i for i, on in zip(ids, edited["Beside"], strict=True) if on]
+    if chosen != picked:
+        st.query_params["runs"] = chosen[: view.MOST]
+        st.rerun()
+    if picked:
+        _beside(choice, [rows[ids.index(i)] for i in picked], names)
+
+
+def _beside(choice: Choice, rows: list[dict[str, Any]], names: list[str]) -> None:
+    with st.container(horizontal=True, vertical_alignment="center"):
+        st.subheader("Beside each other" if len(rows) > 1 else "One candidate")
+        every = st.toggle("All facts", key="diff", bind="query-params") or len(rows) == 1
+    if view.on_other_rows(rows):
+        st.warning("**Not on the same rows.** These were measured on different test rows: compare them in *Promotion*.", icon=":material/difference:")  # fmt: skip
+    runs = runs_by_id(choice.estate, [r["run"] for r in rows])
+    currency = choice.estate.site.settings.estate.currency
+    facts = [view.facts(r, runs.get(r["run"]), (runs.get(r["run"]) or {}).get("profile", {}), names, currency) for r in rows]  # fmt: skip
+    head = [f"{n}. {f['Estimator']} · {f['Environment']} · {f['Version']}" for n, f in enumerate(facts, 1)]
+    st.table(pd.DataFrame(view.beside(facts, names, all_=every), columns=["", *head]), border="horizontal", hide_index=True)  # fmt: skip
+    for r in rows:
+        st.page_link(page_file("run"), label=f"Run {r['run']}: steps, log, importance", icon=":material/list:", query_params={"run": r["run"]})  # fmt: skip
+        if r["model_version"] is None and r["env"] == choice.env:
+            register_card(choice, r["run"])
+
+
+show()

@@ -1,0 +1,131 @@
+"""Project: how far, whose turn? Its models as tracks, money, people, the next runs."""
+
+from __future__ import annotations
+
+import datetime as dt
+
+import pandas as pd
+import streamlit as st
+
+from cockpit import opening
+from cockpit.at_once import at_once
+from cockpit.choosing import choose_project
+from cockpit.components import as_of, nothing_yet, page
+from cockpit.costing import spent_by
+from cockpit.evidence import predictions
+from cockpit.overview import Overview, overview
+from cockpit.places import page as page_file
+from cockpit.reads import days
+from cockpit.starting import new_model
+from cockpit.views import project as view
+from cockpit.words import ROLES, plural
+from esml_engine.costs.records import month_start
+from esml_engine.door.access import ROLES as NAMES
+from esml_engine.estate import Estate
+from esml_engine.refs import ModelRef
+
+_SHOWN = 8  # tracks drawn before the rest is said in words
+
+
+@page
+def show() -> None:
+    """The page."""
+    estate = opening.estate()
+    project = choose_project(estate, "Project")
+    if project is None:
+        return
+    estate.require("read_status", project)
+    seen, settings, site = overview(estate), estate.site.settings.project(project), estate.site
+    statuses = [s for s in seen.statuses if s["model"].split("/")[0] == project]
+    tracks = view.tracks(statuses, seen.rows, estate.environments)
+    env = estate.environments[0]
+    runs = view.next_runs(statuses, predictions(site, [ModelRef.parse(s["model"]) for s in statuses], env), seen.facts.waiting, env)  # fmt: skip
+    st.title(project)
+    st.caption(f"team {settings.team} · owner {settings.owner or 'nobody named'} · risk {settings.risk} · {plural(len(statuses), 'model')} · {as_of()}")  # fmt: skip
+    if not tracks:
+        nothing_yet("No model yet.", "Make the first one below: name, task, datasets.")
+        _tabs(estate, project, seen, runs)
+        return
+    first = next((t for t in tracks if t.blocked), None)
+    with st.container(border=True, horizontal=True, vertical_alignment="center"):
+        st.markdown(view.headline(tracks), width="stretch" if first else "content")
+        if first and st.button("Open the blocked step", type="primary", icon=":material/arrow_forward:"):
+            st.switch_page(page_file(first.page), query_params=first.query)
+    today = dt.datetime.now(dt.UTC).date()
+    by_day = spent_by(site, "day", since=month_start(), project=project)
+    series = [by_day.get(d, 0.0) for d in days(today.replace(day=1), today)]
+    with st.grid(4, min_column_width=170, gap="small"):
+        for f in view.figures(tracks, seen.budgets[project], runs, seen.currency, series):  # fmt: skip
+            st.metric(f.label, f.text, f.note, delta_color=f.tone, delta_arrow=f.arrow, border=True, help=f.help or None)  # fmt: skip
+    for t in tracks[:_SHOWN]:
+        _track(t)
+    if len(tracks) > _SHOWN:
+        st.page_link(page_file("estate"), label=f"{plural(len(tracks) - _SHOWN, 'more model')} in the list", icon=":material/list:", query_params={"q": project})  # fmt: skip
+    _tabs(estate, project, seen, runs)
+
+
+def _track(t: view.Track) -> None:
+    with st.container(border=True, gap="xxsmall"):
+        with st.container(horizontal=True, vertical_alignment="center", gap="small"):
+            st.page_link(page_file("model"), label=f"**{t.model}**", query_params={k: t.query[k] for k in ("project", "model")}, width="content")  # fmt: skip
+            st.markdown(view.line(t), width="content")
+        st.caption(t.said)
+
+
+def _tabs(estate: Estate, project: str, seen: Overview, runs: list[dict[str, object]]) -> None:
+    names = ["Next runs", "People", "Budget", "New model"]
+    for tab, name in zip(st.tabs(names, key="tab", on_change="rerun", bind="query-params"), names, strict=True):  # fmt: skip
+        if not tab.open:
+            continue
+        with tab:
+            if name == "Next runs":
+                if runs:
+                    st.table(pd.DataFrame(view.runs_table(runs)), border="horizontal", hide_index=True)
+                else:
+                    nothing_yet("No run can be predicted yet.", "Make a model first.")
+            elif name == "People":
+                _people(estate, project)
+            elif name == "Budget":
+                _budget(estate, project, seen)
+            else:
+                new_model(estate, project)
+
+
+def _people(estate: Estate, project: str) -> None:
+    members = estate.members(project)
+    table = view.people(members, project)
+    left, right = st.columns([3, 2], gap="large")
+    with left:
+        if table:
+            st.table(pd.DataFrame(table), border="horizontal", hide_index=True)
+        else:
+            nothing_yet("Nobody has a role here yet.", "Give the first one beside this.")
+    with right:
+        who = st.text_input("Person", key="member:who", placeholder="anna@company").strip()
+        roles = [r for r in NAMES if r != "admin"]
+        role = str(st.selectbox("Role", roles, format_func=lambda r: ROLES[r], key="member:role"))
+        at_once(
+            estate, lambda **how: estate.member_add(project, who, role, **how), "Give the role", key="member_add", icon="person_add",
+            done=f"{who} is {ROLES[role].lower()} now.", ready=bool(who), missing="Whom?",
+        )  # fmt: skip
+        if who and any(m["actor"] == who for m in members):
+            mine = any((m["actor"], m["role"]) == (who, role) for m in members)
+            take = role if mine else ""
+            label = f"Take {ROLES[role].lower()} away" if mine else "Take every role away"
+            at_once(
+                estate, lambda **how: estate.member_remove(project, who, take, **how), label, key="member_remove", icon="person_remove",
+                done=f"Taken from {who}.",
+            )  # fmt: skip
+
+
+def _budget(estate: Estate, project: str, seen: Overview) -> None:
+    now = float(seen.budgets[project]["budget"])
+    with st.container(width=260):
+        new = st.number_input(f"Budget a month, {seen.currency}", 0.0, value=now, step=10.0, key=f"budget:{project}")  # fmt: skip
+    at_once(
+        estate, lambda **how: estate.set(project, "budget.month", f"{new:g}", **how), "Set the budget", key="set_budget", icon="payments",
+        done=f"The budget of {project} is {new:g} {seen.currency} a month.", ready=new != now, missing=f"It is {now:g} {seen.currency} a month now; write another amount to see the plan.",
+    )  # fmt: skip
+
+
+show()

@@ -1,0 +1,92 @@
+"""Dataset: a table's versions, what each column holds, what changed; links to versions that are gone say so."""
+
+from __future__ import annotations
+
+import datetime as dt
+from typing import Any
+
+import pytest
+
+from cockpit.views import dataset as view
+from esml_engine.estate import Estate
+from esml_engine.settings import ModelSettings
+from tests.cockpit.conftest import Open, text_of
+
+WHERE = {"project": "project001", "model": "m01_price", "env": "dev"}
+
+
+def _version(n: int, rows: int, **more: Any) -> dict[str, Any]:
+    plain = {"version": n, "rows": rows, "at": f"2026-11-0{n}T00:00:00+00:00", "run": "r", "by": "a", "inputs": [], "quality": [], "note": None, "rnd": False}  # fmt: skip
+    return plain | more
+
+
+def test_tables_are_those_that_a_person_may_open() -> None:
+    settings = ModelSettings(task="regression", datasets={"ds01": {"format": "csv"}}, label="y")  # type: ignore[dict-item]
+    engineer = view.tables(settings, {"read_tables": True, "read_gold": True})
+    assert engineer[:3] == ["ds01/bronze", "ds01/silver", "gold"] and "inference/ds01/bronze" in engineer
+    analyst = view.tables(settings, {"read_tables": False, "read_gold": True})
+    assert analyst == ["gold", "gold_train", "gold_validate", "gold_test", "to_score"]
+    assert view.tables(settings, {"read_tables": False, "read_gold": False}) == []
+
+
+def test_the_time_line_says_each_change() -> None:
+    line = view.time_line([_version(3, 90), _version(2, 120), _version(1, 100)])
+    assert [(x["version"], x["change"]) for x in line] == [(1, None), (2, 20), (3, -30)]
+    rows = view.version_rows([_version(2, 120), _version(1, 100)], dt.datetime(2026, 11, 3, tzinfo=dt.UTC))
+    assert [r["Change"] for r in rows] == ["+20", "first"] and rows[0]["Age"] == "1 d"
+
+
+def test_checks_that_were_not_met_come_first() -> None:
+    quality = [
+        {"check": "unique", "column": "id", "level": "error", "passed": True, "failed_rows": 0, "rows": 9, "message": "ok"},
+        {"check": "not_null", "column": "x", "level": "warn", "passed": False, "failed_rows": 2, "rows": 9, "message": "2 rows"},
+    ]  # fmt: skip
+    assert [c["Result"] for c in view.checks(quality)] == ["✕ not met", "✓ met"]
+    assert view.checks(quality)[0]["Rows that fail"] == "2 of 9"
+    assert view.checks_in_short(quality) == "! 1 of 2 not met" and view.checks_in_short([]) == "none declared"
+
+
+def test_the_page_shows_a_version_with_its_rows(estate: Estate, page: Open) -> None:
+    at = page(estate.site.root, "dataset", **WHERE, table="ds01_houses/bronze")
+    assert not at.exception and not at.error
+    figures = {m.label: m.value for m in at.metric}
+    assert figures["Version"] == "v1" and figures["Rows"] == "90"
+    assert list(at.dataframe[0].value["id"])[:2] == [0, 1]
+
+
+@pytest.mark.parametrize("tab", view.TABS)
+def test_each_tab_opens(tab: str, estate: Estate, page: Open) -> None:
+    at = page(estate.site.root, "dataset", **WHERE, table="ds01_houses/silver", tab=tab)
+    assert not at.exception and not at.error
+    if tab == "Profile":
+        assert list(at.dataframe[0].value["Column"]) == ["id", "size", "rooms", "y"]
+
+
+def test_gone_versions_and_tables_are_said(estate: Estate, page: Open) -> None:
+    said = text_of(page(estate.site.root, "dataset", **WHERE, table="ds01_houses/bronze", v="7"))
+    assert "**v7 is not there**" in said
+    assert "is gone, or not yours to see" in text_of(
+        page(estate.site.root, "dataset", **WHERE, table="ds09/bronze")
+    )
+
+
+def test_a_reader_may_not(estate: Estate, page: Open) -> None:
+    at = page(estate.site.root, "dataset", act_as="reader@small", **WHERE)
+    assert not at.exception and not at.dataframe
+    assert "You may not" in text_of(at)
+
+
+def test_profile_counts_what_is_empty() -> None:
+    import duckdb
+
+    from esml_engine.lake.preview import summarized
+
+    con = duckdb.connect()
+    rows = con.sql(
+        "SELECT i, CASE WHEN i % 7 = 0 THEN NULL ELSE i / 2.0 END AS x, 'a' || i % 3 AS s FROM range(100000) t(i)"
+    )
+    found = {c["name"]: c for c in summarized(con, rows)}
+    assert found["x"]["nulls"] == 14_286 and found["i"]["nulls"] == 0
+    assert (found["i"]["min"], found["i"]["max"]) == (0, 99_999)
+    assert found["i"]["mean"] == pytest.approx(49_999.5)
+    assert found["s"]["mean"] is None and found["s"]["min"] == "a0"

@@ -1,0 +1,87 @@
+"""Leaderboard: best by environment, candidates beside each other, only what differs, the best value marked."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from cockpit.views import leaderboard as view
+from esml_engine.estate import Estate
+from tests.cockpit.conftest import Open, text_of
+
+WHERE = {"project": "project001", "model": "m01_price", "env": "dev"}
+
+
+def _row(estimator: str, rmse: float | None, **more: Any) -> dict[str, Any]:
+    plain = {
+        "env": "dev", "run": "r-1", "model_version": None, "estimator": estimator, "metrics": {"rmse": rmse, "mae": 1.0}, "baseline": {"rmse": 10.0},
+        "alias": None, "ready": None, "ready_to": "test", "cost": 0.1, "data": {"gold": 2, "gold_test": 2}, "gates": [], "intervals": {},
+    }  # fmt: skip
+    return plain | more
+
+
+def test_the_champion_stands_for_its_environment_else_the_best_candidate() -> None:
+    rows = [
+        _row("lightgbm", 4.0),
+        _row("linear", 5.0, alias="champion", model_version=3, intervals={"rmse": [4.5, 5.5]}),
+        _row("linear", 6.0, env="test"),
+    ]
+    dev, test, prod = view.best(rows, "rmse", ("dev", "test", "prod"))
+    assert (dev.version, dev.value, dev.state) == ("v3", "5 (4.5 to 5.5)", "champion")
+    assert (test.version, test.state) == ("not registered", "candidate")
+    assert prod.state == "nothing trained yet" and not prod.value
+
+
+def test_a_champion_that_may_go_up_is_said_to_be_ready() -> None:
+    ready = _row("linear", 5.0, alias="champion", model_version=3, ready=True)
+    assert view.best([ready], "rmse", ("dev",))[0].state == "ready for test"
+
+
+def test_only_what_differs_stands_beside_with_the_best_in_bold() -> None:
+    rows = [_row("lightgbm", 4.0), _row("linear", 5.0)]
+    facts = [view.facts(r, None, {}, ("rmse", "mae"), "EUR") for r in rows]
+    lines = {line[0]: line[1:] for line in view.beside(facts, ("rmse", "mae"), all_=False)}
+    assert lines == {"Estimator": ["lightgbm", "linear"], "RMSE": ["**4**", "5"]}
+    assert "MAE" in {line[0] for line in view.beside(facts, ("rmse", "mae"), all_=True)}
+
+
+def test_an_unmeasured_value_is_never_the_best() -> None:
+    facts = [view.facts(_row("a", x), None, {}, ("rmse",), "EUR") for x in (None, 5.0)]
+    line = next(x for x in view.beside(facts, ("rmse",), all_=False) if x[0] == "RMSE")
+    assert line == ["RMSE", "not measured", "**5**"]
+
+
+def test_other_test_rows_are_said() -> None:
+    assert not view.on_other_rows([_row("a", 1.0), _row("b", 2.0)])
+    assert view.on_other_rows([_row("a", 1.0), _row("b", 2.0, data={"gold_test": 3})])
+    assert view.on_other_rows([_row("a", 1.0), _row("b", 2.0, env="test")])
+
+
+def test_two_candidates_of_the_address_stand_beside_each_other(estate: Estate, page: Open) -> None:
+    board = estate.model("project001/m01_price").leaderboard()
+    at = page(estate.site.root, "leaderboard", **WHERE, runs=view.id_of(board[0]))
+    assert not at.exception and not at.error
+    assert "One candidate" in text_of(at)
+    assert any("Estimator" in str(t.value.iloc[:, 0].tolist()) for t in at.table)
+
+
+def test_a_candidate_that_is_gone_is_said(estate: Estate, page: Open) -> None:
+    said = text_of(page(estate.site.root, "leaderboard", **WHERE, runs="r-gone:linear"))
+    assert "Candidate `r-gone:linear` is gone" in said
+
+
+def test_training_has_its_plan_and_its_budget(
+    estate: Estate, page: Open, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("cockpit.acting.worker_alive", lambda site: True)
+    at = page(estate.site.root, "leaderboard", **WHERE, train="true")
+    assert {"Predicted time", "Predicted cost"} <= {m.label for m in at.metric}
+    button = next(b for b in at.button if b.key == "board:train")
+    assert button.label == "Train in dev" and not button.disabled
+    at.number_input(key="train:budget:dev").set_value(3.0).run()
+    assert "at most 3 s" in str([m.value for m in at.markdown])
+
+
+def test_an_unknown_metric_is_gone(estate: Estate, page: Open) -> None:
+    assert "Metric `auc` is gone" in text_of(page(estate.site.root, "leaderboard", **WHERE, metric="auc"))
