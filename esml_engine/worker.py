@@ -103,8 +103,7 @@ class Worker:
             self._durable.close()
         if self._jobs is not None:
             self._jobs.close()
-        for env in self.site.settings.environments:
-            self.site.platform(env).close()
+        self.site.close_platforms()
         leases.release(self.site.store, self._name())
 
     def platform(self, env: str) -> Any:

@@ -102,12 +102,14 @@ class Deploy:
         row = records.get(site.store, ref, env)
         live = row["live"] if row else ""
         slot = "green" if live == "blue" else "blue"
+        serving = site.settings.model(ref).serving.get(env, ServingSettings())  # type: ignore[call-overload]
         slots = dict(row["slots"]) if row else {}
         slots[slot] = {
             "folder": model["folder"],
             "sha256": model["sha256"],
             "model_version": model["version"],
             "deployment": f"v{model['version']}",
+            "instances": serving.instances,
         }
         save = _saves(site, ref, env)
         point("deploy:slot")

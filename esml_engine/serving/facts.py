@@ -101,6 +101,7 @@ class Slot:
     sha256: str
     model_version: int
     deployment: str = ""
+    instances: int = 1  # of the endpoint's process, where the platform runs several
 
 
 @dataclass(frozen=True)

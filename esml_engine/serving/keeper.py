@@ -16,6 +16,7 @@ from esml_engine.serving import records
 
 log = logging.getLogger("esml.keeper")
 PURGE_EVERY = 3600.0
+AGAIN_AFTER = 10.0
 
 
 class Keeper:
@@ -23,6 +24,7 @@ class Keeper:
 
     def __init__(self, site: Site, platform: Callable[[str], Any]) -> None:
         self.site, self.platform = site, platform
+        self._again: dict[str, float] = {}  # endpoints in trouble, and when they are looked after again
         self._drained: dict[str, float] = {}
         self._purged = time.monotonic()
         self._started: set[tuple[str, str]] = set()
@@ -31,11 +33,13 @@ class Keeper:
         """Apply every deployment (`wanted` None), or those named; drain when it is time."""
         rows = records.listing(self.site.store)
         for row in rows:
-            if not row["slots"]:
-                self._end(row)
-            elif wanted is None or row["endpoint"] in wanted:
-                self.platform(row["env"]).apply_endpoint(row["endpoint"], config(self.site, row))
-                self._started.add((row["env"], row["endpoint"]))
+            if time.monotonic() < self._again.get(row["endpoint"], 0.0):
+                continue
+            try:
+                self._look_after(row, wanted)
+            except EsmlError as e:  # one environment's trouble is not the others'
+                log.warning("endpoint %s: %s", row["endpoint"], e.message)
+                self._again[row["endpoint"]] = time.monotonic() + AGAIN_AFTER
         for env in {row["env"] for row in rows}:
             if (
                 time.monotonic() - self._drained.get(env, 0.0)
@@ -47,6 +51,13 @@ class Keeper:
             for row in rows:
                 purge_ledger(self.site, ModelRef.parse(row["object"]), row["env"])
             self._purged = time.monotonic()
+
+    def _look_after(self, row: dict[str, Any], wanted: frozenset[str] | None) -> None:
+        if not row["slots"]:
+            self._end(row)
+        elif wanted is None or row["endpoint"] in wanted:
+            self.platform(row["env"]).apply_endpoint(row["endpoint"], config(self.site, row))
+            self._started.add((row["env"], row["endpoint"]))
 
     def _end(self, row: dict[str, Any]) -> None:
         """Nothing is wanted there any more: end what runs; the next drain takes its last answers."""

@@ -9,19 +9,19 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
+import os
 import secrets
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
 from esml_engine.errors import EsmlError
-from esml_engine.platforms.azure import limits, names
+from esml_engine.platforms.azure import limits, names, online
 from esml_engine.platforms.azure.errors import AzureBusyError, AzureFailedError
 from esml_engine.platforms.azure.extra import need
-from esml_engine.platforms.azure.jobs import told
 from esml_engine.platforms.azure.lake import AzureFiles
 from esml_engine.platforms.azure.vault import Vault
 from esml_engine.platforms.azure.workspace import Workspace
@@ -29,18 +29,12 @@ from esml_engine.platforms.base import EndpointState
 
 log = logging.getLogger("esml.azure")
 
-ENVIRONMENT = "esml-scoring"
-INFERENCE = {
-    "scoring_route": {"path": "/score", "port": 5001},
-    "readiness_route": {"path": "/health", "port": 5001},
-    "liveness_route": {"path": "/metrics", "port": 5001},
-}
-REVISION, DOCUMENT, VERSION = "esml-revision", "esml-document", "esml-model-version"
 _API = "2025-09-01"
 _LOOK_AGAIN = 300.0  # seconds after which what is made is held against Azure again
 _LONGEST_BACK_OFF = 120.0
 _GONE = "gone"
 _STUCK = 3  # failures after which somebody must do something
+_RECENT = 120.0  # seconds for which what a worker saw is good enough for a page
 _AT_WORK = ("Creating", "Updating", "Scaling", "Deleting")
 
 
@@ -78,20 +72,22 @@ class Endpoints:
             self._wanted[name] = config
             done, at = self._done.get(name, ("", 0.0))
             if done == mark and time.monotonic() - at < _LOOK_AGAIN:
+                if time.monotonic() - self._seen.get(name, (0.0, None))[0] > _RECENT / 3:
+                    self._thread(name, lambda: self._look(name))
                 return
             thread = self._threads.get(name)
             if (thread is not None and thread.is_alive()) or self.closing.is_set():
                 return
             if time.monotonic() < self._failed.get(name, (0, 0.0, ""))[1]:
                 return
-            thread = threading.Thread(
-                target=self._guarded,
-                args=(name, mark, self._make_so, config),
-                name=f"esml-{name}",
-                daemon=True,
-            )
-            self._threads[name] = thread
-            thread.start()
+            self._thread(name, lambda: self._guarded(name, mark, self._make_so, config))
+
+    def _thread(self, name: str, body: Callable[[], Any]) -> None:
+        """One thread an endpoint at a time; the caller holds the lock."""
+        thread = self._threads.get(name)
+        if thread is None or not thread.is_alive():
+            self._threads[name] = threading.Thread(target=body, name=f"esml-{name}", daemon=True)
+            self._threads[name].start()
 
     def _guarded(self, name: str, mark: str, make: Callable[..., None], *given: Any) -> None:
         """Do it; a failure is tried again, after a while that grows."""
@@ -110,7 +106,7 @@ class Endpoints:
         self._failed.pop(name, None)
         self._stuck.pop(name, None)
         self._done[name] = (mark, time.monotonic())
-        self._seen.pop(name, None)
+        self._look(name)
 
     def _make_so(self, name: str, config: dict[str, Any]) -> None:
         control, legal = config["control"], self.legal(name)
@@ -119,22 +115,24 @@ class Endpoints:
         if endpoint is None:
             self._run(
                 f"making endpoint {legal}",
-                lambda: client.online_endpoints.begin_create_or_update(self._entity(legal, name)),
+                lambda: client.online_endpoints.begin_create_or_update(
+                    online.endpoint(self.workspace, self.env, legal, name)
+                ),
             )
             endpoint = self._get(legal)
         endpoint = self._settled(legal, endpoint)
         self._key(legal, config)
         have = {d.name: d for d in self._deployments(legal)}
         for slot, wanted in control["slots"].items():
-            self._slot(name, legal, slot, wanted, control, have.get(slot))
+            self._slot(name, legal, slot, wanted, config, have.get(slot))
         traffic = {k: int(v) for k, v in control["traffic"].items() if v}
-        tags = {**(endpoint.tags or {}), REVISION: str(control["revision"])}
+        tags = {**(endpoint.tags or {}), online.REVISION: str(control["revision"])}
         live = {k: int(v) for k, v in (endpoint.traffic or {}).items() if v}
         ready = {d.name for d in self._deployments(legal) if d.provisioning_state == "Succeeded"}
         if set(traffic) <= ready and (
-            live != traffic or (endpoint.tags or {}).get(REVISION) != tags[REVISION]
+            live != traffic or (endpoint.tags or {}).get(online.REVISION) != tags[online.REVISION]
         ):
-            shifted = self._entity(legal, name, traffic, tags)
+            shifted = online.endpoint(self.workspace, self.env, legal, name, traffic, tags)
             self._run(
                 f"shifting traffic of {legal}",
                 lambda: client.online_endpoints.begin_create_or_update(shifted),
@@ -147,41 +145,16 @@ class Endpoints:
             self._slot_errors.pop((name, left), None)
         self._remember(name, self._get(legal))
 
-    def _entity(
-        self, legal: str, name: str, traffic: dict[str, int] | None = None, tags: dict[str, str] | None = None
-    ) -> Any:
-        made = need("azure.ai.ml.entities").ManagedOnlineEndpoint(
-            name=legal, auth_mode="key", tags=tags or {"esml-endpoint": name, "esml-env": self.env, "esml-project": name.split("-")[0]},
-        )  # fmt: skip
-        made.traffic = traffic or {}
-        identity = self.workspace.settings.identity
-        if identity:
-            entities = need("azure.ai.ml.entities")
-            its = entities.ManagedIdentityConfiguration(resource_id=identity)
-            made.identity = entities.IdentityConfiguration(
-                type="user_assigned", user_assigned_identities=[its]
-            )
-        return made
-
-    def _told(self, legal: str) -> dict[str, str]:
-        """What a container is told beside its document: which of Azure's clouds, and which identity is its own."""
-        out = told(self.workspace)
-        endpoint = self._get(legal)
-        for one in getattr(getattr(endpoint, "identity", None), "user_assigned_identities", None) or []:
-            if one.client_id:
-                out["AZURE_CLIENT_ID"] = str(one.client_id)
-        return out
-
     def _slot(
-        self, name: str, legal: str, slot: str, wanted: dict[str, Any], control: dict[str, Any], have: Any
+        self, name: str, legal: str, slot: str, wanted: dict[str, Any], config: dict[str, Any], have: Any
     ) -> None:
         document = {
             "endpoint": name, "slot": slot, "folder": wanted["folder"], "sha256": wanted["sha256"], "model_version": wanted["model_version"],
-            "deployment": wanted["deployment"], "save": control["save"], "lake": self.files.lake_root(), "smoke_sha256": _sha(self._smoke(name)),
+            "deployment": wanted["deployment"], "save": config["control"]["save"], "instances": int(wanted.get("instances", 1)), "lake": self.files.lake_root(), "smoke_sha256": _sha(self._smoke(name)),
         }  # fmt: skip
         text = json.dumps(document, sort_keys=True).encode()
         address = f"{self.files.lake_root()}/endpoints/{name}/documents/{slot}-{hashlib.sha256(text).hexdigest()[:16]}.json"
-        if have is not None and (have.tags or {}).get(DOCUMENT) == address:
+        if have is not None and (have.tags or {}).get(online.DOCUMENT) == address:
             if have.provisioning_state in _AT_WORK:
                 have = self._deployment_settled(legal, slot)
             if have is not None and have.provisioning_state in ("Succeeded", "Failed"):
@@ -193,7 +166,9 @@ class Endpoints:
             self._run(
                 f"deployment {slot} of {legal}",
                 lambda: client.online_deployments.begin_create_or_update(
-                    self._deployment(name, legal, slot, address, wanted)
+                    online.deployment(
+                        self.workspace, self.env, self._get(legal), name, slot, address, document
+                    )
                 ),
             )
         except AzureBusyError:
@@ -201,25 +176,6 @@ class Endpoints:
         except EsmlError as e:
             self._slot_errors[(name, slot)] = e.message
             log.warning("deployment %s of %s: %s", slot, legal, e.message)
-
-    def _deployment(self, name: str, legal: str, slot: str, address: str, wanted: dict[str, Any]) -> Any:
-        entities = need("azure.ai.ml.entities")
-        ws = self.workspace
-        probe = {
-            "initial_delay": 10,
-            "period": 10,
-            "timeout": 5,
-            "failure_threshold": 30,
-            "success_threshold": 1,
-        }
-        return entities.ManagedOnlineDeployment(
-            name=slot, endpoint_name=legal, environment=ws.environment(ENVIRONMENT, ws.image(ENVIRONMENT), INFERENCE),
-            instance_type=ws.settings.serving_node, instance_count=1,
-            environment_variables={"ESML_SCORING": address, **self._told(legal)},
-            liveness_probe=entities.ProbeSettings(**probe), readiness_probe=entities.ProbeSettings(**probe),
-            request_settings=entities.OnlineRequestSettings(request_timeout_ms=60_000, max_concurrent_requests_per_instance=100, max_queue_wait_ms=30_000),
-            tags={DOCUMENT: address, VERSION: str(wanted["model_version"]), "esml-env": self.env, "esml-endpoint": name, "esml-project": name.split("-")[0]},
-        )  # fmt: skip
 
     def _key(self, legal: str, config: dict[str, Any]) -> None:
         """The endpoint's key is the engine's own, which lies in the vault; it is told to Azure when they differ."""
@@ -300,10 +256,18 @@ class Endpoints:
 
     # what is there
     def state(self, name: str) -> EndpointState:
-        """As Azure says it; asked again after the poll's time at the earliest."""
+        """As Azure says it. Who does not look after the endpoint is told what its worker saw, if that is recent."""
         at, state = self._seen.get(name, (-1e9, EndpointState(False)))
         if time.monotonic() - at < limits.poll():
             return state
+        path = self.folder / name / "state.json"
+        if name not in self._wanted and path.is_file():
+            said = json.loads(path.read_text(encoding="utf-8"))
+            if time.time() - said.pop("at") < _RECENT:
+                return EndpointState(**said)
+        return self._look(name)
+
+    def _look(self, name: str) -> EndpointState:
         legal = self.legal(name)
         try:
             endpoint = self._get(legal)
@@ -316,6 +280,8 @@ class Endpoints:
             found = EndpointState(False, error=e.message)
         found = replace(found, stuck=self._stuck.get(name, ""))
         self._seen[name] = (time.monotonic(), found)
+        path = self.folder / name / "state.json"
+        _put(path, json.dumps({**asdict(found), "at": time.time()}))
         return found
 
     def _state(self, name: str, legal: str, endpoint: Any) -> EndpointState:
@@ -328,7 +294,7 @@ class Endpoints:
             slots[d.name] = {
                 "state": state,
                 "error": error,
-                "model_version": int((d.tags or {}).get(VERSION, 0)),
+                "model_version": int((d.tags or {}).get(online.VERSION, 0)),
                 "deployment": d.name,
             }
         for (of, slot), error in list(self._slot_errors.items()):
@@ -336,7 +302,7 @@ class Endpoints:
                 slots[slot] = {**slots.get(slot, {}), "state": "failed", "error": error}
         traffic = {k: int(v) for k, v in (endpoint.traffic or {}).items() if v}
         live = max(traffic, key=lambda k: traffic[k]) if traffic else ""
-        revision = int((endpoint.tags or {}).get(REVISION, -1))
+        revision = int((endpoint.tags or {}).get(online.REVISION, -1))
         running = bool(endpoint.scoring_uri) and endpoint.provisioning_state not in (
             "Creating",
             "Failed",
@@ -357,9 +323,7 @@ class Endpoints:
     def _remember(self, name: str, endpoint: Any) -> str:
         address = str(endpoint.scoring_uri or "") if endpoint is not None else ""
         if address:
-            path = self.folder / name / "address.txt"
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_text(address, encoding="utf-8")
+            _put(self.folder / name / "address.txt", address)
         return address
 
     def stop(self, name: str) -> None:
@@ -371,9 +335,7 @@ class Endpoints:
                 return
             if self.closing.is_set() or time.monotonic() < self._failed.get(name, (0, 0.0, ""))[1]:
                 return
-            thread = threading.Thread(target=self._guarded, args=(name, _GONE, self._unmake), daemon=True)
-            self._threads[name] = thread
-            thread.start()
+            self._thread(name, lambda: self._guarded(name, _GONE, self._unmake))
 
     def _unmake(self, name: str) -> None:
         legal, client = self.legal(name), self.workspace.client
@@ -384,3 +346,11 @@ class Endpoints:
 
 def _sha(text: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _put(path: Path, text: str) -> None:
+    """Replace a file in one step: others read it at any time."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    new = path.with_suffix(f".{os.getpid()}-{threading.get_ident()}.tmp")
+    new.write_text(text, encoding="utf-8")
+    new.replace(path)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from typing import Any
 
 from esml_engine.platforms.azure import limits, names
@@ -10,6 +11,8 @@ from esml_engine.platforms.azure.clouds import Cloud
 from esml_engine.platforms.azure.errors import asking
 from esml_engine.platforms.azure.extra import need
 from esml_engine.platforms.azure.identity import identity_of
+
+_REMEMBERED = 15.0  # seconds, in memory alone
 
 
 class Vault:
@@ -19,6 +22,7 @@ class Vault:
         self.cloud, self.name = cloud, name
         self._made: Any = None
         self._making = threading.Lock()
+        self._known: dict[str, tuple[float, str | None]] = {}
 
     def client(self) -> Any:
         """Key Vault's client."""
@@ -46,6 +50,7 @@ class Vault:
         need("azure.core")
         with asking(f"secret {legal} in vault {self.name}", self.grant()):
             self.client().set_secret(legal, value, tags={"esml-name": name})
+        self._known[legal] = (time.monotonic(), value)
 
     def names(self) -> list[str]:
         """What the engine keeps here, by its own names."""
@@ -55,8 +60,16 @@ class Vault:
         return sorted(n for n in found if n)
 
     def get(self, name: str) -> str | None:
-        """A secret, or None."""
+        """A secret, or None; asked again after a while, since endpoints are looked after several times a second."""
         legal = names.secret(name)
+        at, value = self._known.get(legal, (-_REMEMBERED, None))
+        if time.monotonic() - at < _REMEMBERED:
+            return value
+        value = self._ask(legal)
+        self._known[legal] = (time.monotonic(), value)
+        return value
+
+    def _ask(self, legal: str) -> str | None:
         missing = need("azure.core.exceptions").ResourceNotFoundError
         with asking(f"secret {legal} in vault {self.name}", self.grant()):
             try:

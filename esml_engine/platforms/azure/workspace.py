@@ -120,7 +120,10 @@ class Workspace:
                     name=name, version=version, image=image, inference_config=inference
                 )
                 with self.asking(f"environment {name}"):
-                    self.client.environments.create_or_update(made)
+                    try:
+                        self.client.environments.get(name, version)
+                    except need("azure.core.exceptions").ResourceNotFoundError:
+                        self.client.environments.create_or_update(made)
                 _environments.add(key)
         return f"{name}:{version}"
 
