@@ -113,7 +113,10 @@ KNOWN: dict[str, dict[str, str]] = {
     "OnlineDeployments_*": {"*.egressPublicNetworkAccess": SPEC},
     "SetSecret": {".tags": SECRET, ".contentType": SECRET},
     "GetSecret": {".tags": SECRET, ".contentType": SECRET},
-    "GetSecrets": {"*.tags": SECRET},
+    "GetSecrets": {
+        "*.tags": SECRET,
+        "?$skiptoken": "stands in the example's own nextLink, not among its parameters",
+    },
     "DeleteSecret": {".tags": SECRET, ".contentType": SECRET},
     "Query_Usage": {
         ".dataset.filter.tags": "a filter may be a single expression; the example nests it in and, or"

@@ -62,14 +62,14 @@ def scored_rows(model: Any, wanted: int) -> list[dict[str, Any]]:
 @pytest.mark.slow
 @pytest.mark.parametrize("azure_envs", [["test"], ["dev", "test"]], ids=["dev-local", "all-azure"])
 def test_from_files_to_scored_rows_over_two_environments(
-    azure_cloud: Cloud,
+    azure: Cloud,
     azure_envs: list[str],
     tmp_path: Path,
     numbers: Callable[[str, int, int], Path],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     root = tmp_path / "estate"
-    estate_on(azure_cloud, root, azure_envs, monkeypatch, ("dev", "test"))
+    estate_on(azure, root, azure_envs, monkeypatch, ("dev", "test"))
     estate = open_estate(root)
     file = numbers("a.csv", 0, 300)
     with estate.hand.holding() as worker:
@@ -105,7 +105,7 @@ def test_from_files_to_scored_rows_over_two_environments(
         assert len(scored_rows(test, 7)) == 7
     board = estate.model(NAME, "dev").leaderboard()
     assert {r["env"] for r in board} == {"dev", "test"}
-    names = set(_assets(azure_cloud, "test"))
+    names = set(_assets(azure, "test"))
     assert {"M1_D1_TRAIN_BRONZE", "M1_D1_TRAIN_SILVER", "M1_TRAIN_GOLD", "M1_TRAIN_GOLD_TRAIN"} <= names
     key = estate.model(NAME, "test").keys()["key"]
     for path in (root / ".esml").rglob("*"):

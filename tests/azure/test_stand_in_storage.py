@@ -47,6 +47,19 @@ def test_directories_and_files(azure: Cloud) -> None:
         list(fs.get_paths(f"{top}/never"))
 
 
+def test_a_listing_of_blobs_shows_directories(azure: Cloud) -> None:
+    from azure.storage.blob import ContainerClient
+
+    top, ws = f"t-{uuid.uuid4().hex}", azure.workspaces["dev"]
+    blobs = ContainerClient(ws.storage_url, "lake", credential=azure.credential("dev"), retry_total=0)
+    blobs.upload_blob(f"{top}/a/b.txt", b"1")
+    found = {
+        b.name: (b.metadata or {}).get("hdi_isfolder")
+        for b in blobs.list_blobs(name_starts_with=f"{top}/", include=["metadata"])
+    }
+    assert found == {f"{top}/a": "true", f"{top}/a/b.txt": None}
+
+
 def test_access_lists(azure: Cloud) -> None:
     fs = lake(azure).get_file_system_client("lake")
     top = f"t-{uuid.uuid4().hex}"

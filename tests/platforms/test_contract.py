@@ -14,6 +14,7 @@ import time
 import urllib.request
 import uuid
 from collections.abc import Callable, Iterator
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +26,8 @@ from esml_engine.lake.files import new_name, schema_text, write_arrow
 from esml_engine.platforms.base import DataAsset, Platform
 from esml_engine.platforms.local.platform import LocalPlatform
 from esml_engine.runs.facts import JobResult, JobSpec, TableIn
-from tests.azure.conftest import running_cloud
+from tests.azure.cloud.stand_in import Cloud
+from tests.azure.conftest import fitting, running_cloud
 from tests.azure.kit import SHORT, new_file_system, platform_of
 
 PLATFORMS: dict[str, Callable[[Path], Any]] = {
@@ -56,8 +58,8 @@ def on_stand_in(root: Path) -> Platform:
 def platform(
     request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[Platform]:
-    if request.param == "azure":
-        cloud = running_cloud()
+    cloud = running_cloud() if request.param == "azure" else None
+    if cloud is not None:
         if isinstance(cloud, str):
             pytest.skip(cloud)
         for k, v in {**cloud.environ("dev"), **SHORT}.items():
@@ -65,8 +67,10 @@ def platform(
     root = tmp_path / "estate"
     root.mkdir()
     made: Platform = PLATFORMS[request.param](root)
-    yield made
-    made.close()
+    held = fitting(cloud) if isinstance(cloud, Cloud) else nullcontext()
+    with held:
+        yield made
+        made.close()
 
 
 def again(platform: Platform, tmp_path: Path) -> Platform:

@@ -80,7 +80,7 @@ class Azurite:
         self._local = threading.local()
 
     def _wait(self) -> int:
-        end = time.monotonic() + 60
+        end = time.monotonic() + 180
         while time.monotonic() < end and self._process.poll() is None:
             text = self._log.read_text(encoding="utf-8", errors="replace")
             if "listens on" in text:

@@ -22,7 +22,7 @@ from tests.azure.cloud.wire import Refusal
 if TYPE_CHECKING:
     from tests.azure.cloud.stand_in import Cloud
 
-READY_WITHIN = 120.0
+READY_WITHIN = 300.0
 
 
 @dataclass(frozen=True)

@@ -38,7 +38,7 @@ class Listener(ThreadingHTTPServer):
     def finish_request(self, request: Any, client_address: Any) -> None:
         """In the connection's own thread, so that a slow handshake keeps nobody waiting."""
         with contextlib.suppress(OSError, ssl.SSLError):
-            request.settimeout(120)
+            request.settimeout(900)
             with self.context.wrap_socket(request, server_side=True) as secure:
                 super().finish_request(secure, client_address)
 

@@ -1,7 +1,4 @@
-"""The storage account: the Blob API goes through to Azurite, the DFS API of a hierarchical account is translated to it.
-
-A blob listing shows no directories; the service shows them with ResourceType directory, which the clients in use skip.
-"""
+"""The storage account: the Blob API goes through to Azurite, the DFS API of a hierarchical account is translated to it."""
 
 from __future__ import annotations
 
@@ -11,6 +8,7 @@ from datetime import UTC, datetime
 from email.utils import format_datetime
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
+from xml.etree import ElementTree
 
 from tests.azure.cloud.account import Account, stamp
 from tests.azure.cloud.dfs import access, append, create, delete, list_paths, rename
@@ -70,6 +68,8 @@ def pass_through(a: Account, call: Call, fs: str, path: str) -> Answer:
     status, got, body = a.azurite.send(
         a.name, call.method, split.path.lstrip("/"), split.query, headers, call.body
     )
+    if status == 200 and call.method == "GET" and not path and call.query.get("comp") == "list":
+        body = with_directories(a, fs, call, body)
     if status == 201 and call.method == "PUT" and path and call.query.get("comp") in (None, "blocklist"):
         a.grow(fs, path)
     if (
@@ -91,6 +91,35 @@ def pass_through(a: Account, call: Call, fs: str, path: str) -> Answer:
     if call.method != "HEAD":
         kept.pop("content-length", None)
     return Answer(status, body, kept)
+
+
+def with_directories(a: Account, fs: str, call: Call, body: bytes) -> bytes:
+    """Container_ListBlobs of a hierarchical account: directories stand among the blobs, of type directory and with their mark.
+
+    All on the first page here; with a delimiter they come as prefixes, as Azurite says them of what lies below.
+    """
+    if "restype" not in call.query or call.query.get("marker") or call.query.get("delimiter"):
+        return body
+    prefix, today = call.query.get("prefix", ""), format_datetime(datetime.now(UTC), usegmt=True)
+    marked = "metadata" in call.query.get("include", "")
+    tree = ElementTree.fromstring(body.decode("utf-8-sig"))
+    blobs = tree.find("Blobs")
+    if blobs is None:
+        return body
+    for name in sorted(d for d in a.directories.get(fs, ()) if d.startswith(prefix)):
+        blob = ElementTree.SubElement(blobs, "Blob")
+        ElementTree.SubElement(blob, "Name").text = name
+        about = {
+            "Creation-Time": today, "Last-Modified": today, "Etag": "0x8DDIRECTORY", "ResourceType": "directory", "Content-Length": "0",
+            "Content-Type": "application/octet-stream", "BlobType": "BlockBlob", "LeaseStatus": "unlocked", "LeaseState": "available",
+        }  # fmt: skip
+        properties = ElementTree.SubElement(blob, "Properties")
+        for k, v in about.items():
+            ElementTree.SubElement(properties, k).text = v
+        if marked:
+            ElementTree.SubElement(ElementTree.SubElement(blob, "Metadata"), "hdi_isfolder").text = "true"
+    blobs[:] = sorted(blobs, key=lambda b: b.findtext("Name") or "")
+    return b'<?xml version="1.0" encoding="utf-8"?>' + ElementTree.tostring(tree)
 
 
 def batch(a: Account, call: Call) -> Answer:

@@ -63,7 +63,7 @@ class Trackers:
              "--backend-store-uri", f"sqlite:///{folder / 'mlflow.db'}", "--artifacts-destination", str(folder / "artifacts")],
             env=env, cwd=folder, log=log,
         )  # fmt: skip
-        until = time.monotonic() + 120
+        until = time.monotonic() + 300
         while time.monotonic() < until and process.poll() is None:
             try:
                 with urllib.request.urlopen(f"http://127.0.0.1:{port}/health", timeout=2):
@@ -83,7 +83,7 @@ def proxy(cloud: Cloud, call: Call) -> Answer:
     ws = space(cloud, call)
     split = urlsplit(call.target)
     rest = split.path.split("/workspaces/", 1)[1].partition("/")[2]
-    connection = http.client.HTTPConnection("127.0.0.1", cloud.trackers.port(ws), timeout=110)
+    connection = http.client.HTTPConnection("127.0.0.1", cloud.trackers.port(ws), timeout=300)
     try:
         headers = {k: v for k, v in call.headers.items() if k not in HOP}
         target = f"/{rest}" + (f"?{split.query}" if split.query else "")
