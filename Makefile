@@ -26,7 +26,7 @@ $(VENV)/.core: pyproject.toml constraints.txt | $(BIN)/uv
 	@touch $@
 
 $(VENV)/.dev: pyproject.toml constraints.txt | $(BIN)/uv
-	@VIRTUAL_ENV=$(CURDIR)/$(VENV) $(BIN)/uv pip install --quiet -c constraints.txt -e '.[dev,flaml]'
+	@VIRTUAL_ENV=$(CURDIR)/$(VENV) $(BIN)/uv pip install --quiet -c constraints.txt -e '.[dev,flaml,azure]'
 	@touch $@ $(VENV)/.core
 
 cockpit: $(VENV)/.core ## the demo estate, a worker and the cockpit on http://localhost:8501 (PORT=, ESTATE=)

@@ -18,7 +18,7 @@ _METRICS = {
 def estate_toml(name: str, environments: list[str]) -> str:
     """estate.toml."""
     envs = "".join(
-        f'[environments.{e}]\nplatform = "local"          # local | azure (then: subscription, resource_group, workspace, storage_account, file_system, key_vault, region, compute)\n\n'
+        f'[environments.{e}]\nplatform = "local"          # local | azure (then: subscription, resource_group, workspace, storage_account, file_system, key_vault, region, compute; see docs/azure.md)\n\n'
         for e in environments
     )
     return f'''# What the whole company shares. Values that stand commented out are the defaults.

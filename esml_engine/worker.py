@@ -25,6 +25,7 @@ from esml_engine.door.released import require_as_approved
 from esml_engine.door.site import Site
 from esml_engine.errors import CancelledError, EsmlError, FailedError, LostError, StalePlanError
 from esml_engine.faults import point
+from esml_engine.lake.assets import announce_new
 from esml_engine.lake.replay import catch_up
 from esml_engine.processes import ProcessTable
 from esml_engine.refs import ModelRef
@@ -102,8 +103,7 @@ class Worker:
             self._durable.close()
         if self._jobs is not None:
             self._jobs.close()
-        for env in self.site.settings.environments:
-            self.site.platform(env).close()
+        self.site.close_platforms()
         leases.release(self.site.store, self._name())
 
     def platform(self, env: str) -> Any:
@@ -281,9 +281,13 @@ class Worker:
                         raise
             point("job:after")
             try:
-                return act.record(call, draft, desk.result, desk)
+                answer = act.record(call, draft, desk.result, desk)
             finally:
                 point("record:after")
+            if desk.spec is not None and desk.spec.outputs and "/" in row["object"]:
+                with _outlives("data assets"):
+                    announce_new(self.site, ModelRef.parse(row["object"]), env)
+            return answer
 
     def _give_back(self, run: str, step: str, attempt: int) -> None:
         s = t.run_steps

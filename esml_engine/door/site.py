@@ -53,6 +53,11 @@ class Site:
             self._platforms[env] = open_platform(self.root, env, its, estate.currency)
         return self._platforms[env]
 
+    def close_platforms(self) -> None:
+        """End what this process started on any platform; each opens anew when it is next asked for."""
+        for env in list(self._platforms):
+            self._platforms.pop(env).close()
+
     def inside(self, path: str) -> str:
         """A path as the store keeps it: relative where it lies in the estate, so that the folder may be moved."""
         p = Path(path)

@@ -12,6 +12,7 @@ from esml_engine.door.site import Site
 from esml_engine.errors import NotFoundError, UsageError
 from esml_engine.lake import deliveries as d
 from esml_engine.lake import replay
+from esml_engine.lake.assets import announce_new
 from esml_engine.refs import ModelRef, Purpose
 from esml_engine.runs.facts import JobResult
 from esml_engine.store import schema as t
@@ -134,4 +135,7 @@ class CatalogueRebuild(AtOnce):
     def record(self, call: Call, draft: Draft, result: JobResult | None, desk: Desk) -> dict[str, Any]:
         """One transaction replaces the catalogue."""
         counts = replay.rebuild(desk.site)
+        for env in desk.site.settings.environments:
+            for ref in desk.site.settings.models():
+                announce_new(desk.site, ref, env, anew=True)
         return desk.commit(lambda c: dict(counts))

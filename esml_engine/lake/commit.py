@@ -19,6 +19,8 @@ from esml_engine.errors import ConflictError, EsmlError, FailedError
 from esml_engine.faults import point
 from esml_engine.lake.catalogue import Version, files_of, latest, table_uri
 from esml_engine.lake.files import schema_of
+from esml_engine.lake.log import commit_of, open_table
+from esml_engine.platforms.base import Files
 from esml_engine.refs import ModelRef
 from esml_engine.runs.facts import TableOut
 
@@ -80,7 +82,7 @@ def _commit_one(
     head: bool,
     partition_by: tuple[str, ...],
 ) -> Version:
-    from deltalake import CommitProperties, DeltaTable, TableFeatures, Transaction
+    from deltalake import CommitProperties, TableFeatures, Transaction
     from deltalake import Schema as DeltaSchema
     from deltalake.exceptions import CommitFailedError
     from deltalake.transaction import AddAction, RemoveAction, create_table_with_add_actions
@@ -88,13 +90,12 @@ def _commit_one(
     storage = desk.site.platform(env).storage_options()
     uri = table_uri(desk.site, ref, env, out.table)
     millis = int(time.time() * 1000)
-    exists = DeltaTable.is_deltatable(uri, storage_options=storage or None)
-    handle = DeltaTable(uri, storage_options=storage or None) if exists else None
+    handle = open_table(uri, storage)
     here = (handle.transaction_version(APP) or 0) if handle else 0
     base = draft.version - 1
     orphan = False
     if handle is not None and here != base:
-        found = read_commit(handle)
+        found = read_commit(desk.site.platform(env), uri, handle.version())
         if here == draft.version and found and found.run == desk.run and found.step == desk.step:
             return found  # committed before the crash
         if head or here != draft.version:
@@ -183,10 +184,11 @@ def _rows(desk: Desk, ref: ModelRef, env: str, name: str) -> int:
     return found.rows if found else 0
 
 
-def read_commit(handle: Any) -> Version | None:
-    """The newest numbered commit of a table, from its history."""
-    for entry in handle.history(limit=5):
-        if APP in entry:
+def read_commit(files: Files, uri: str, newest: int) -> Version | None:
+    """The newest numbered commit of a table, among its last five."""
+    for number in range(newest, max(-1, newest - 5), -1):
+        entry = commit_of(files, uri, number)
+        if entry and APP in entry:
             return commit_version(entry)
     return None
 

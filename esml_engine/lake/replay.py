@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import Any
-
 from esml_engine.door.site import Site
 from esml_engine.lake.catalogue import Version, all_latest, put, table_uri
 from esml_engine.lake.commit import APP, commit_version
+from esml_engine.lake.log import commits, open_table
 from esml_engine.refs import DATASET_LAYERS, MODEL_TABLES, ModelRef, TableName
 from esml_engine.store import schema as t
 
@@ -33,19 +31,15 @@ def head_of(name: str) -> str | None:
 
 def lake_versions(site: Site, ref: ModelRef, env: str) -> list[Version]:
     """All versions that a lake's own logs tell, oldest first; a sibling without its head is not a version."""
-    from deltalake import DeltaTable
-
-    storage = site.platform(env).storage_options()
+    platform = site.platform(env)
     found: dict[str, dict[tuple[int, str], Version]] = {}
     for name in table_names(site, ref):
         uri = table_uri(site, ref, env, name)
-        if "://" not in uri and not (Path(uri) / "_delta_log").is_dir():
+        history = list(commits(platform, uri))
+        if not history:
             continue
-        if not DeltaTable.is_deltatable(uri, storage_options=storage or None):
-            continue
-        history: list[dict[str, Any]] = DeltaTable(uri, storage_options=storage or None).history()
         found[name] = {}
-        for entry in reversed(history):
+        for entry in history:
             if APP in entry:
                 v = commit_version(entry)
                 found[name][(v.version, v.run or "")] = v
@@ -76,18 +70,13 @@ def catch_up(site: Site, ref: ModelRef, env: str) -> int:
 
 def _ahead(site: Site, ref: ModelRef, env: str, name: str, known: Version | None) -> bool:
     """Whether a table's log holds a numbered commit that the catalogue does not know; its history is not read."""
-    uri = table_uri(site, ref, env, name)
-    if "://" not in uri:
-        log = Path(uri) / "_delta_log"
-        # a log has no gaps, and its old entries are kept: without the next commit there is no later one
-        if not log.is_dir() or (known and not (log / f"{known.delta_version + 1:020d}.json").exists()):
-            return False
-    from deltalake import DeltaTable
-
-    storage = site.platform(env).storage_options() or None
-    if not DeltaTable.is_deltatable(uri, storage_options=storage):
+    uri, platform = table_uri(site, ref, env, name), site.platform(env)
+    # a log has no gaps, and its old entries are kept: without the next commit there is no later one
+    first = known.delta_version + 1 if known else 0
+    if platform.read_file(f"{uri}/_delta_log/{first:020d}.json") is None:
         return False
-    here = DeltaTable(uri, storage_options=storage).transaction_version(APP) or 0
+    table = open_table(uri, platform.storage_options())
+    here = (table.transaction_version(APP) or 0) if table is not None else 0
     return bool(here > (known.version if known else 0))
 
 

@@ -7,8 +7,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
-from esml_engine.errors import NotYetError
-
 
 @dataclass(frozen=True)
 class JobState:
@@ -33,6 +31,7 @@ class EndpointState:
     slots: dict[str, Any] | None = None
     live: str = ""
     error: str = ""
+    stuck: str = ""  # why it does not go on before somebody does something
 
 
 @dataclass(frozen=True)
@@ -180,7 +179,7 @@ class Platform(Files, Protocol):
         ...
 
     def stop_endpoint(self, name: str) -> None:
-        """End an endpoint."""
+        """End an endpoint, or go on with that; never waits long, and saying it again is harmless."""
         ...
 
     def endpoint_url(self, name: str, port: int) -> str:
@@ -227,10 +226,9 @@ def open_platform(root: Path, env: str, settings: Any, currency: str = "EUR") ->
         from esml_engine.platforms.local.platform import LocalPlatform
 
         return LocalPlatform(root, env)
-    raise NotYetError(
-        f"environment {env}: the azure platform is not in this version yet",
-        hint='set platform = "local" in estate.toml',
-    )
+    from esml_engine.platforms.azure.platform import AzurePlatform
+
+    return AzurePlatform(root, env, settings, currency)
 
 
 def open_files(address: str, scratch: Path) -> Files:
@@ -239,4 +237,6 @@ def open_files(address: str, scratch: Path) -> Files:
         from esml_engine.platforms.local.files import LocalFiles
 
         return LocalFiles(Path(address).parent)
-    raise NotYetError(f"{address} is not on this machine", hint="run the job where its lake is")
+    from esml_engine.platforms.azure.lake import job_files
+
+    return job_files(address, scratch)

@@ -52,7 +52,9 @@ def cost(site: Site, scope: str, env: str) -> dict[str, Any]:
         policy, origin = settings.policy(ref, env)
         zero = {"cost": {"p90": 0.0, "currency": currency, "basis": ""}}
         limits = {"limits": verdict(policy, origin, zero, spent_month=0.0)["limits"], "origin": origin}
+    charged = billed(site, scope, env)
     return {
+        **({"billed": charged} if charged else {}),
         "predicted": total,
         "spent": round(spent, 6),
         "currency": currency,
@@ -60,6 +62,20 @@ def cost(site: Site, scope: str, env: str) -> dict[str, Any]:
         "month_end": costs.month_end(spent),
         "policy": limits,
         "period": since[:7],
+    }
+
+
+def billed(site: Site, scope: str, env: str) -> dict[str, Any] | None:
+    """What the platform charged this month for the estate or a project; None where nobody bills, or not by model."""
+    if "/" in scope or not env:
+        return None
+    found = [b for b in site.platform(env).bills() if scope in ("estate", b.project)]
+    if not found:
+        return None
+    return {
+        "amount": round(sum(b.amount for b in found), 6),
+        "currency": found[0].currency,
+        "until": min(b.until for b in found),
     }
 
 

@@ -74,6 +74,7 @@ def run_job(
         platform.write_file(f"{spec.work}/spec.json", spec.to_json().encode())
         point("job:before")
         handle = platform.submit(f"{spec.work}/spec.json")
+        point("job:submitted")
     began = time.monotonic()
     said: tuple[float, str] = (-1.0, "")
     while True:

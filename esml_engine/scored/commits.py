@@ -20,6 +20,7 @@ from esml_engine.lake.commit import make_versions
 from esml_engine.lake.replay import catch_up
 from esml_engine.refs import ModelRef
 from esml_engine.runs.facts import JobSpec, TableOut
+from esml_engine.scored.collecting import collect, forget
 from esml_engine.scored.drain import drain
 from esml_engine.scored.ledger import LedgerReader
 
@@ -128,6 +129,7 @@ def append_batch(
 def drain_ledger(site: Site, ref: ModelRef, env: str) -> int:
     """Move what was answered since the last drain into the table; returns rows moved."""
     path = ledger_path(site, ref, env)
+    collect(site, ref, env, endpoint_name(ref, env), path, PURGE_AFTER_DAYS)
     if not path.exists():
         return 0
     with _one_at_a_time:
@@ -172,4 +174,6 @@ def purge_ledger(site: Site, ref: ModelRef, env: str) -> int:
         return 0
     with LedgerReader(path) as reader:
         done = max(_drained(site, ref, env, reader.id), _nothing_kept.get(reader.id, 0))
-        return reader.purge(done, int((time.time() - PURGE_AFTER_DAYS * 86_400) * 1e6))
+        until = int((time.time() - PURGE_AFTER_DAYS * 86_400) * 1e6)
+        forget(site, env, endpoint_name(ref, env), reader.request_ids(done, until))
+        return reader.purge(done, until)

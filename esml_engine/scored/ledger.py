@@ -29,7 +29,7 @@ import time
 import uuid
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -171,6 +171,9 @@ class Ledger:
 
     def finish(self, finished: Finished) -> Answer:
         """Write one answered request and wait until it is on disk."""
+        return self._promised(finished).result()
+
+    def _promised(self, finished: Finished) -> Future[Answer]:
         done: Future[Answer] = Future()
 
         def told(outcome: Answer | Exception) -> None:
@@ -180,7 +183,7 @@ class Ledger:
                 done.set_result(outcome)
 
         self.finish_soon(finished, told)
-        return done.result()
+        return done
 
     def finish_soon(self, finished: Finished, done: Callable[[Answer | Exception], None]) -> None:
         """Queue one answered request for the next group.
@@ -203,6 +206,13 @@ class Ledger:
                 raise FailedError(f"the ledger {self.path.name} is closed")
             self._queue.append(_Waiting(finished, frame, done))
             self._work.notify()
+
+    def take(self, finished: Finished, *, rows: bool = True) -> Future[Answer] | None:
+        """Take a request that was answered elsewhere; `rows` False: without its rows. None where its id is here already."""
+        said, _ = self.reserve(finished.request_id, finished.body_hash)
+        if said is not Reserved.NEW:
+            return None
+        return self._promised(finished if rows else replace(finished, frame=None))
 
     def close(self) -> None:
         """Commit what waits, then let the file go."""
@@ -304,6 +314,15 @@ class LedgerReader:
         """The highest sequence number ever given (also when its request is purged); 0: none."""
         row = self._con.execute("SELECT seq FROM sqlite_sequence WHERE name = 'request'").fetchone()
         return int(row[0]) if row else 0
+
+    def request_ids(self, drained_seq: int | None = None, older_than: int | None = None) -> list[str]:
+        """Ids of the requests here; as `purge` with both limits: those that it would delete."""
+        if drained_seq is None:
+            found = self._con.execute("SELECT request_id FROM request")
+        else:
+            query = "SELECT request_id FROM request WHERE seq <= ? AND scored_at < ?"
+            found = self._con.execute(query, (drained_seq, older_than))
+        return [str(r[0]) for r in found]
 
     def undrained(self, seq: int) -> int:
         """How many scored rows come after `seq`."""

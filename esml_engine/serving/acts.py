@@ -102,12 +102,14 @@ class Deploy:
         row = records.get(site.store, ref, env)
         live = row["live"] if row else ""
         slot = "green" if live == "blue" else "blue"
+        serving = site.settings.model(ref).serving.get(env, ServingSettings())  # type: ignore[call-overload]
         slots = dict(row["slots"]) if row else {}
         slots[slot] = {
             "folder": model["folder"],
             "sha256": model["sha256"],
             "model_version": model["version"],
             "deployment": f"v{model['version']}",
+            "instances": serving.instances,
         }
         save = _saves(site, ref, env)
         point("deploy:slot")
@@ -191,6 +193,8 @@ def _saves(site: Site, ref: ModelRef, env: str) -> bool:
 
 
 def _ready(state: Any, revision: int, slot: str) -> bool:
+    if state.stuck:
+        raise FailedError(state.stuck, hint="esml doctor --env checks what the endpoint needs")
     its = (state.slots or {}).get(slot, {})
     if state.running and state.revision >= revision and its.get("state") == "failed":
         raise FailedError(f"the model did not load: {its.get('error')}", hint="see the endpoint's log")

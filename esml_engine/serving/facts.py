@@ -52,6 +52,10 @@ class Config:
             *thread* that started it ends: start it from one that stays.
         instance: told on the health page, so that nobody mistakes another estate's endpoint for this one.
         loader: `module:function` that loads a model from (folder, sha256); tests put their own here.
+        answered: where several processes share one endpoint, the folder of a lake that takes each answered request
+            (`esml_engine.scored.answered`); "" where `ledger` is this process's own.
+        smoke_sha256: for an endpoint whose keys and slots somebody in front of it looks after: hexadecimal SHA-256 of
+            what a request that aims at a slot must know. Then keys are not checked here.
     """
 
     endpoint: str
@@ -67,6 +71,8 @@ class Config:
     parent: int = 0
     loader: str = LOADER
     instance: str = ""
+    answered: str = ""
+    smoke_sha256: str = ""
 
     @classmethod
     def read(cls, path: str | Path) -> Config:
@@ -95,6 +101,7 @@ class Slot:
     sha256: str
     model_version: int
     deployment: str = ""
+    instances: int = 1  # of the endpoint's process, where the platform runs several
 
 
 @dataclass(frozen=True)

@@ -15,8 +15,8 @@ from esml_engine.scored.commits import drain_ledger, ledger_path, purge_ledger
 from esml_engine.serving import records
 
 log = logging.getLogger("esml.keeper")
-DRAIN_EVERY = 2.0
 PURGE_EVERY = 3600.0
+AGAIN_AFTER = 10.0
 
 
 class Keeper:
@@ -24,7 +24,8 @@ class Keeper:
 
     def __init__(self, site: Site, platform: Callable[[str], Any]) -> None:
         self.site, self.platform = site, platform
-        self._drained = 0.0
+        self._again: dict[str, float] = {}  # endpoints in trouble, and when they are looked after again
+        self._drained: dict[str, float] = {}
         self._purged = time.monotonic()
         self._started: set[tuple[str, str]] = set()
 
@@ -32,23 +33,37 @@ class Keeper:
         """Apply every deployment (`wanted` None), or those named; drain when it is time."""
         rows = records.listing(self.site.store)
         for row in rows:
-            if not row["slots"]:
-                self._end(row)
-            elif wanted is None or row["endpoint"] in wanted:
-                self.platform(row["env"]).apply_endpoint(row["endpoint"], config(self.site, row))
-                self._started.add((row["env"], row["endpoint"]))
-        if time.monotonic() - self._drained >= DRAIN_EVERY:
-            self.drain(rows)
-            self._drained = time.monotonic()
+            if time.monotonic() < self._again.get(row["endpoint"], 0.0):
+                continue
+            try:
+                self._look_after(row, wanted)
+            except EsmlError as e:  # one environment's trouble is not the others'
+                log.warning("endpoint %s: %s", row["endpoint"], e.message)
+                self._again[row["endpoint"]] = time.monotonic() + AGAIN_AFTER
+        for env in {row["env"] for row in rows}:
+            if (
+                time.monotonic() - self._drained.get(env, 0.0)
+                >= self.platform(env).capabilities.drain_seconds
+            ):
+                self.drain([row for row in rows if row["env"] == env])
+                self._drained[env] = time.monotonic()
         if time.monotonic() - self._purged >= PURGE_EVERY:
             for row in rows:
                 purge_ledger(self.site, ModelRef.parse(row["object"]), row["env"])
             self._purged = time.monotonic()
 
+    def _look_after(self, row: dict[str, Any], wanted: frozenset[str] | None) -> None:
+        if not row["slots"]:
+            self._end(row)
+        elif wanted is None or row["endpoint"] in wanted:
+            self.platform(row["env"]).apply_endpoint(row["endpoint"], config(self.site, row))
+            self._started.add((row["env"], row["endpoint"]))
+
     def _end(self, row: dict[str, Any]) -> None:
-        """Nothing is wanted there any more: end what this keeper started; the next drain takes its last answers."""
-        if (row["env"], row["endpoint"]) in self._started:
-            self.platform(row["env"]).stop_endpoint(row["endpoint"])
+        """Nothing is wanted there any more: end what runs; the next drain takes its last answers."""
+        platform = self.platform(row["env"])
+        if (row["env"], row["endpoint"]) in self._started or platform.capabilities.endpoints_outlive:
+            platform.stop_endpoint(row["endpoint"])
             self._started.discard((row["env"], row["endpoint"]))
 
     def drain(self, rows: list[dict[str, Any]]) -> None:
@@ -85,4 +100,4 @@ def config(site: Site, row: dict[str, Any]) -> dict[str, Any]:
         "save": row["save"],
         "key_sha256": keys,
     }
-    return {"server": server, "control": control}
+    return {"server": server, "control": control, "secret": records.secret_name(ref, row["env"])}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from esml_engine.scored.answered import SharedLedger
 from esml_engine.scored.ledger import Ledger
 from esml_engine.serving.tally import BUCKETS, Tally
 
@@ -9,7 +10,7 @@ from esml_engine.serving.tally import BUCKETS, Tally
 class Metrics:
     """Requests by status, rows, seconds, and the ledger's commits; each endpoint has a registry of its own."""
 
-    def __init__(self, endpoint: str, ledger: Ledger, tally: Tally) -> None:
+    def __init__(self, endpoint: str, ledger: Ledger | SharedLedger, tally: Tally) -> None:
         from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
         self.tally = tally

@@ -23,6 +23,7 @@ import sys
 import time
 import uuid
 from collections.abc import AsyncIterator
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from fastapi import FastAPI
@@ -30,7 +31,8 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from esml_engine.errors import EsmlError, FailedError, NotYetError, UsageError
+from esml_engine.errors import ConflictError, EsmlError, FailedError, NotYetError, UsageError
+from esml_engine.scored.answered import SharedLedger
 from esml_engine.scored.facts import Answer, Finished, Reserved
 from esml_engine.scored.ledger import Ledger
 from esml_engine.serving.batching import Batcher
@@ -65,7 +67,11 @@ class Endpoint:
     def __init__(self, config: Config) -> None:
         self.config = config
         loop = asyncio.get_running_loop()
-        self.ledger = Ledger(config.ledger, deliver=loop.call_soon_threadsafe)
+        self.ledger: Ledger | SharedLedger = (
+            SharedLedger(config.answered, Path(config.ledger).parent, deliver=loop.call_soon_threadsafe)
+            if config.answered
+            else Ledger(config.ledger, deliver=loop.call_soon_threadsafe)
+        )
         self.slots = Slots(config.control, self._load)
         self.batcher = Batcher()
         self.metrics = Metrics(config.endpoint, self.ledger, Tally(path_of(config.ledger)))
@@ -77,7 +83,9 @@ class Endpoint:
         return scorer
 
     def check_key(self, headers: dict[bytes, bytes]) -> None:
-        """Raise 401 unless the bearer key is one of the endpoint's."""
+        """Raise 401 unless the bearer key is one of the endpoint's (or somebody in front has looked at it)."""
+        if self.config.smoke_sha256:
+            return
         scheme, _, key = headers.get(b"authorization", b"").partition(b" ")
         given = hashlib.sha256(key.strip()).hexdigest()
         known = self.slots.control.key_sha256 or ((self.config.key_sha256,) if self.config.key_sha256 else ())
@@ -109,6 +117,8 @@ class Endpoint:
             status, answer, extra = refusal.status, _document(refusal.error), refusal.headers
         except UsageError as error:
             status, answer = 400, _document(error)
+        except ConflictError as error:
+            status, answer = 409, _document(error)
         except EsmlError as error:
             log.error("request %s: %s", request_id, error.message)
             status, answer = 500, _document(error)
@@ -156,7 +166,9 @@ class Endpoint:
     async def _answer(self, request_id: str, headers: dict[bytes, bytes], body: bytes) -> tuple[bytes, int]:
         slot = headers.get(b"x-esml-slot", b"").decode("latin-1")
         if slot:
-            if self.slots.has_traffic(slot):
+            if self.config.smoke_sha256:
+                self._check_smoke(headers)
+            elif self.slots.has_traffic(slot):
                 raise UsageError(
                     f"slot {slot!r} has traffic", hint="leave x-esml-slot out: what it answers is logged"
                 )
@@ -179,6 +191,14 @@ class Endpoint:
                 return found.body, 0
             if found is not None:
                 await asyncio.wrap_future(found)
+
+    def _check_smoke(self, headers: dict[bytes, bytes]) -> None:
+        """Which slot has traffic is known in front alone: whoever aims, and so leaves nothing, must be a worker."""
+        given = hashlib.sha256(headers.get(b"x-esml-smoke", b"")).hexdigest()
+        if not hmac.compare_digest(given, self.config.smoke_sha256):
+            raise HttpError(
+                401, UsageError("only a smoke test may aim at a slot", hint="leave x-esml-slot out")
+            )
 
     async def _fresh(
         self, request_id: str, headers: dict[bytes, bytes], body: bytes, body_hash: bytes
@@ -205,7 +225,7 @@ class Endpoint:
                 rows,
                 predicted.frame(features) if self.slots.control.save else None,
             )
-            on_disk: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+            on_disk: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
 
             def told(outcome: Answer | Exception) -> None:
                 if on_disk.done():
@@ -213,15 +233,14 @@ class Endpoint:
                 if isinstance(outcome, Exception):
                     on_disk.set_exception(outcome)
                 else:
-                    on_disk.set_result(None)
+                    on_disk.set_result(outcome.body)
 
             self.ledger.finish_soon(finished, told)
             handed_over = True
         finally:
             if not handed_over:
                 self.ledger.release(request_id)
-        await on_disk
-        return answer, rows
+        return await on_disk, rows  # another process may have answered this id before: then its answer
 
     async def _predict(
         self, scorer: Scorer, request_id: str, body: bytes

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
@@ -20,8 +21,21 @@ class _Strict(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, defer_build=True)
 
 
+_AZURE_NEEDS = ("subscription", "resource_group", "workspace", "storage_account", "file_system", "key_vault", "region", "compute")  # fmt: skip
+_AZURE_FORMS = {
+    "subscription": r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}", "resource_group": r"[\w().-]{1,90}", "workspace": r"[A-Za-z0-9][\w-]{1,32}",
+    "storage_account": r"[a-z0-9]{3,24}", "file_system": r"[a-z0-9]([a-z0-9-]){1,61}[a-z0-9]", "key_vault": r"[A-Za-z][A-Za-z0-9-]{2,23}",
+    "region": r"[a-z0-9]+", "compute": r"[A-Za-z][A-Za-z0-9-]{1,31}",
+}  # fmt: skip
+
+
 class EnvironmentSettings(_Strict):
-    """Where an environment lives."""
+    """Where an environment lives.
+
+    Args:
+        cloud: a name, or a file of addresses. image: the engine's container image, where it is not the workspace's own.
+        identity: resource id of the managed identity that endpoints have. serving_node: node type of endpoints.
+    """
 
     platform: Literal["local", "azure"] = "local"
     subscription: str = ""
@@ -32,6 +46,23 @@ class EnvironmentSettings(_Strict):
     key_vault: str = ""
     region: str = ""
     compute: str = ""
+    cloud: str = ""
+    image: str = ""
+    identity: str = ""
+    serving_node: str = "Standard_DS3_v2"
+
+    @model_validator(mode="after")
+    def _whole(self) -> EnvironmentSettings:
+        """An environment on azure says all of where it lives; nothing is guessed."""
+        if self.platform != "azure":
+            return self
+        missing = [k for k in _AZURE_NEEDS if not getattr(self, k)]
+        if missing:
+            raise ValueError(f"the azure platform needs {', '.join(missing)}")
+        for key, form in _AZURE_FORMS.items():
+            if not re.fullmatch(form, getattr(self, key)):
+                raise ValueError(f"{key} {getattr(self, key)!r} is no name that Azure allows")
+        return self
 
 
 class PolicySettings(_Strict):

@@ -1,0 +1,140 @@
+"""`doctor` on Azure: each part tried as the engine uses it; what is missing is named with the command that grants it."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from esml_engine.errors import EsmlError
+from esml_engine.platforms.azure.extra import MissingExtraError
+
+if TYPE_CHECKING:
+    from esml_engine.platforms.azure.platform import AzurePlatform
+
+
+def checks(p: AzurePlatform) -> list[dict[str, Any]]:
+    """Credential, workspace, image, storage, tables, vault, compute, tracking, prices, bills: `{"part", "ok", "message", "hint"}`."""
+    parts: tuple[tuple[str, Callable[[AzurePlatform], str]], ...] = (
+        ("credential", _credential),
+        ("workspace", _workspace),
+        ("image", _image),
+        ("storage", _storage),
+        ("tables", _tables),
+        ("vault", _vault),
+        ("compute", _compute),
+        ("tracking", _tracking),
+        ("prices", _prices),
+        ("costs", _costs),
+    )
+    rows = []
+    for name, look in parts:
+        part = f"{p.env} {name}"
+        try:
+            rows.append({"part": part, "ok": True, "message": look(p), "hint": ""})
+        except MissingExtraError as e:
+            return [{"part": part, "ok": False, "message": e.message, "hint": e.hint}]
+        except EsmlError as e:
+            hint = e.hint or "see docs/azure.md"
+            rows.append({"part": part, "ok": False, "message": e.message, "hint": hint})
+            if name == "credential":  # nothing else can be asked without one
+                return rows
+    return rows
+
+
+def _credential(p: AzurePlatform) -> str:
+    from esml_engine.platforms.azure.identity import identity_of
+
+    identity_of(p.cloud).bearer(p.cloud.audience)
+    return f"a token for {p.cloud.name}"
+
+
+def _workspace(p: AzurePlatform) -> str:
+    about, wanted = p.workspace.about, p.settings.region
+    if str(about.location).lower() != wanted.lower():
+        raise EsmlError(
+            f"workspace {p.settings.workspace} is in {about.location}, estate.toml says {wanted}",
+            hint=f'set region = "{about.location}"',
+        )
+    return f"{p.settings.workspace} in {about.location}"
+
+
+def _image(p: AzurePlatform) -> str:
+    return f"jobs run in {p.workspace.image()}"
+
+
+def _storage(p: AzurePlatform) -> str:
+    name, content = f".probe/{secrets.token_hex(6)}", secrets.token_bytes(16)
+    p.make_skeleton([".probe"])
+    p.write_file(name, content)
+    try:
+        if p.read_file(name) != content or p.create_file(name, b""):
+            raise EsmlError(
+                f"{p.lake_root()} does not keep what is written", hint="check the storage account"
+            )
+    finally:
+        p.remove_file(name)
+    return f"{p.lake_root()} can be read, written and cleared"
+
+
+def _tables(p: AzurePlatform) -> str:
+    from deltalake import DeltaTable
+    from deltalake.exceptions import TableNotFoundError
+
+    try:
+        DeltaTable(f"{p.lake_root()}/.probe/table", storage_options=p.storage_options())
+    except TableNotFoundError:
+        return "Delta reaches the lake"
+    except OSError as e:
+        raise EsmlError(
+            f"Delta can't reach {p.lake_root()}: {str(e).splitlines()[0][:200]}",
+            hint=f"{p.grant()}; open the network rules of {p.settings.storage_account} for this machine",
+        ) from e
+    return "Delta reaches the lake"
+
+
+def _vault(p: AzurePlatform) -> str:
+    p.put_secret("esml-doctor", "ok")
+    p.get_secret("esml-doctor")
+    return f"{p.settings.key_vault} keeps secrets"
+
+
+def _compute(p: AzurePlatform) -> str:
+    s = p.settings
+    with p.workspace.asking(f"compute {s.compute}"):
+        found = p.workspace.client.compute.get(s.compute)
+    if found.provisioning_state not in (None, "Succeeded"):
+        raise EsmlError(
+            f"compute {s.compute} is {found.provisioning_state}",
+            hint="wait, or look at it in Azure ML studio",
+        )
+    if getattr(found, "identity", None) is None:
+        raise EsmlError(
+            f"compute {s.compute} has no managed identity: its jobs reach neither lake nor tracking",
+            hint=f"az ml compute update --name {s.compute} --workspace-name {s.workspace} --resource-group {s.resource_group} --identity-type system_assigned",
+        )
+    return f"{s.compute}: {found.size}"
+
+
+def _tracking(p: AzurePlatform) -> str:
+    from esml_engine.platforms.azure.identity import identity_of
+    from esml_engine.platforms.azure.rest import Rest
+
+    url = f"{p.tracking_uri()}/api/2.0/mlflow/experiments/search"
+    Rest(identity_of(p.cloud), p.cloud.audience).send("tracking", "GET", url, {"max_results": "1"})
+    return "MLflow answers"
+
+
+def _prices(p: AzurePlatform) -> str:
+    sku = p.workspace.sku
+    price = p.price_list.one(sku)
+    if price is None:
+        raise EsmlError(
+            f"the public list has no price of {sku} in {p.settings.region}",
+            hint=f'set prices."{sku}" in estate.toml',
+        )
+    return f"{sku}: {price:g} {p.currency} an hour"
+
+
+def _costs(p: AzurePlatform) -> str:
+    return f"{len(p.charges.ask())} lines this month"

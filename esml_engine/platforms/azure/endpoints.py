@@ -1,0 +1,356 @@
+"""Managed online endpoints: what is wanted is made so in a thread of its own, step by step, each found again by name.
+
+Blue and green are deployments. A deployment is described by a document in the lake that its container reads; the
+document's address is in its tags, so that a repetition, also by another worker, sees what is there already.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import os
+import secrets
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+from esml_engine.errors import EsmlError
+from esml_engine.platforms.azure import limits, names, online
+from esml_engine.platforms.azure.errors import AzureBusyError, AzureFailedError
+from esml_engine.platforms.azure.extra import need
+from esml_engine.platforms.azure.lake import AzureFiles
+from esml_engine.platforms.azure.vault import Vault
+from esml_engine.platforms.azure.workspace import Workspace
+from esml_engine.platforms.base import EndpointState
+
+log = logging.getLogger("esml.azure")
+
+_API = "2025-09-01"
+_LOOK_AGAIN = 300.0  # seconds after which what is made is held against Azure again
+_LONGEST_BACK_OFF = 120.0
+_GONE = "gone"
+_STUCK = 3  # failures after which somebody must do something
+_RECENT = 120.0  # seconds for which what a worker saw is good enough for a page
+_AT_WORK = ("Creating", "Updating", "Scaling", "Deleting")
+
+
+class _StoppedError(Exception):
+    """This worker is ending: the operation goes on in Azure, the next worker looks again."""
+
+
+class Endpoints:
+    """The endpoints of one environment.
+
+    Args:
+        folder: of this machine; keeps each endpoint's address, so that no page waits for Azure.
+    """
+
+    def __init__(self, workspace: Workspace, files: AzureFiles, vault: Vault, env: str, folder: Path) -> None:
+        self.workspace, self.files, self.vault, self.env, self.folder = workspace, files, vault, env, folder
+        self.closing = threading.Event()
+        self._lock = threading.Lock()
+        self._wanted: dict[str, dict[str, Any]] = {}
+        self._threads: dict[str, threading.Thread] = {}
+        self._done: dict[str, tuple[str, float]] = {}
+        self._failed: dict[str, tuple[int, float, str]] = {}  # tries, when again, why
+        self._stuck: dict[str, str] = {}
+        self._slot_errors: dict[tuple[str, str], str] = {}
+        self._seen: dict[str, tuple[float, EndpointState]] = {}
+
+    def legal(self, name: str) -> str:
+        """The endpoint's name in Azure."""
+        return names.endpoint(name, self.workspace.path)
+
+    def apply(self, name: str, config: dict[str, Any]) -> None:
+        """Want the endpoint as `config` says; returns at once."""
+        mark = hashlib.sha256(json.dumps(config, sort_keys=True).encode()).hexdigest()
+        with self._lock:
+            self._wanted[name] = config
+            done, at = self._done.get(name, ("", 0.0))
+            if done == mark and time.monotonic() - at < _LOOK_AGAIN:
+                if time.monotonic() - self._seen.get(name, (0.0, None))[0] > _RECENT / 3:
+                    self._thread(name, lambda: self._look(name))
+                return
+            thread = self._threads.get(name)
+            if (thread is not None and thread.is_alive()) or self.closing.is_set():
+                return
+            if time.monotonic() < self._failed.get(name, (0, 0.0, ""))[1]:
+                return
+            self._thread(name, lambda: self._guarded(name, mark, self._make_so, config))
+
+    def _thread(self, name: str, body: Callable[[], Any]) -> None:
+        """One thread an endpoint at a time; the caller holds the lock."""
+        thread = self._threads.get(name)
+        if thread is None or not thread.is_alive():
+            self._threads[name] = threading.Thread(target=body, name=f"esml-{name}", daemon=True)
+            self._threads[name].start()
+
+    def _guarded(self, name: str, mark: str, make: Callable[..., None], *given: Any) -> None:
+        """Do it; a failure is tried again, after a while that grows."""
+        try:
+            make(name, *given)
+        except _StoppedError:
+            return
+        except EsmlError as e:
+            tries = self._failed.get(name, (0, 0.0, ""))[0] + 1
+            pause = min(_LONGEST_BACK_OFF, limits.poll() * 2**tries)
+            self._failed[name] = (tries, time.monotonic() + pause, e.message)
+            if tries >= _STUCK and not isinstance(e, AzureBusyError):
+                self._stuck[name] = e.message
+            log.warning("endpoint %s: %s (%s)", name, e.message, e.hint)
+            return
+        self._failed.pop(name, None)
+        self._stuck.pop(name, None)
+        self._done[name] = (mark, time.monotonic())
+        self._look(name)
+
+    def _make_so(self, name: str, config: dict[str, Any]) -> None:
+        control, legal = config["control"], self.legal(name)
+        client = self.workspace.client
+        endpoint = self._get(legal)
+        if endpoint is None:
+            self._run(
+                f"making endpoint {legal}",
+                lambda: client.online_endpoints.begin_create_or_update(
+                    online.endpoint(self.workspace, self.env, legal, name)
+                ),
+            )
+            endpoint = self._get(legal)
+        endpoint = self._settled(legal, endpoint)
+        self._key(legal, config)
+        have = {d.name: d for d in self._deployments(legal)}
+        for slot, wanted in control["slots"].items():
+            self._slot(name, legal, slot, wanted, config, have.get(slot))
+        traffic = {k: int(v) for k, v in control["traffic"].items() if v}
+        tags = {**(endpoint.tags or {}), online.REVISION: str(control["revision"])}
+        live = {k: int(v) for k, v in (endpoint.traffic or {}).items() if v}
+        ready = {d.name for d in self._deployments(legal) if d.provisioning_state == "Succeeded"}
+        if set(traffic) <= ready and (
+            live != traffic or (endpoint.tags or {}).get(online.REVISION) != tags[online.REVISION]
+        ):
+            shifted = online.endpoint(self.workspace, self.env, legal, name, traffic, tags)
+            self._run(
+                f"shifting traffic of {legal}",
+                lambda: client.online_endpoints.begin_create_or_update(shifted),
+            )
+        for left in set(have) - set(control["slots"]) - set(traffic):
+            self._run(
+                f"removing deployment {left} of {legal}",
+                lambda left=left: client.online_deployments.begin_delete(name=left, endpoint_name=legal),
+            )
+            self._slot_errors.pop((name, left), None)
+        self._remember(name, self._get(legal))
+
+    def _slot(
+        self, name: str, legal: str, slot: str, wanted: dict[str, Any], config: dict[str, Any], have: Any
+    ) -> None:
+        document = {
+            "endpoint": name, "slot": slot, "folder": wanted["folder"], "sha256": wanted["sha256"], "model_version": wanted["model_version"],
+            "deployment": wanted["deployment"], "save": config["control"]["save"], "instances": int(wanted.get("instances", 1)), "lake": self.files.lake_root(), "smoke_sha256": _sha(self._smoke(name)),
+        }  # fmt: skip
+        text = json.dumps(document, sort_keys=True).encode()
+        address = f"{self.files.lake_root()}/endpoints/{name}/documents/{slot}-{hashlib.sha256(text).hexdigest()[:16]}.json"
+        if have is not None and (have.tags or {}).get(online.DOCUMENT) == address:
+            if have.provisioning_state in _AT_WORK:
+                have = self._deployment_settled(legal, slot)
+            if have is not None and have.provisioning_state in ("Succeeded", "Failed"):
+                return  # a failed one stays as it is until its deploy run withdraws it
+        self.files.create_file(address, text)
+        self._slot_errors.pop((name, slot), None)
+        client = self.workspace.client
+        try:
+            self._run(
+                f"deployment {slot} of {legal}",
+                lambda: client.online_deployments.begin_create_or_update(
+                    online.deployment(
+                        self.workspace, self.env, self._get(legal), name, slot, address, document
+                    )
+                ),
+            )
+        except AzureBusyError:
+            raise
+        except EsmlError as e:
+            self._slot_errors[(name, slot)] = e.message
+            log.warning("deployment %s of %s: %s", slot, legal, e.message)
+
+    def _key(self, legal: str, config: dict[str, Any]) -> None:
+        """The endpoint's key is the engine's own, which lies in the vault; it is told to Azure when they differ."""
+        wanted = set(config["control"]["key_sha256"])
+        ws = self.workspace
+        for _ in range(10):
+            with ws.asking(f"keys of {legal}"):
+                keys = ws.client.online_endpoints.get_keys(legal)
+            if not wanted or _sha(keys.primary_key or "") in wanted:
+                return
+            value = self.vault.get(config["secret"])
+            body = {"keyType": "Primary", "keyValue": value}
+            url = ws.url(f"onlineEndpoints/{legal}/regenerateKeys")
+            ws.rest.send(f"the key of {legal}", "POST", url, {"api-version": _API}, body)
+            self._pause()
+        raise AzureFailedError(
+            f"{legal} does not take the key from the vault", hint="esml keys --rotate, then deploy again"
+        )
+
+    def _smoke(self, name: str) -> str:
+        """What lets a request pass without being kept: known to workers alone."""
+        found = self.vault.get(f"smoke-{name}")
+        if not found:
+            self.vault.put(f"smoke-{name}", secrets.token_urlsafe(24))
+            found = self.vault.get(f"smoke-{name}")
+        return found or ""
+
+    def aim(self, name: str, slot: str) -> dict[str, str]:
+        """Headers that aim at a deployment without traffic."""
+        return {"azureml-model-deployment": slot, "x-esml-slot": slot, "x-esml-smoke": self._smoke(name)}
+
+    # long operations
+    def _run(self, what: str, begin: Any) -> None:
+        """Begin a long operation and follow it to its end, or until this worker ends."""
+        with self.workspace.asking(what):
+            poller = begin()
+            while not poller.done():
+                if self.closing.is_set():
+                    raise _StoppedError(what)
+                poller.wait(0.5)
+            poller.result()
+
+    def _pause(self) -> None:
+        if self.closing.wait(limits.poll()):
+            raise _StoppedError("paused")
+
+    def _settled(self, legal: str, endpoint: Any) -> Any:
+        """The endpoint once no operation of somebody else's is under way on it."""
+        while endpoint is not None and endpoint.provisioning_state in _AT_WORK:
+            self._pause()
+            endpoint = self._get(legal)
+        if endpoint is None or endpoint.provisioning_state == "Failed":
+            state = endpoint.provisioning_state if endpoint is not None else "gone"
+            raise AzureFailedError(
+                f"endpoint {legal} is {state}",
+                hint="see it in Azure ML studio; remove it there to have it made anew",
+            )
+        return endpoint
+
+    def _deployment_settled(self, legal: str, slot: str) -> Any:
+        while True:
+            found = next((d for d in self._deployments(legal) if d.name == slot), None)
+            if found is None or found.provisioning_state not in _AT_WORK:
+                return found
+            self._pause()
+
+    def _get(self, legal: str) -> Any:
+        missing = need("azure.core.exceptions").ResourceNotFoundError
+        with self.workspace.asking(f"endpoint {legal}"):
+            try:
+                return self.workspace.client.online_endpoints.get(legal)
+            except missing:
+                return None
+
+    def _deployments(self, legal: str) -> list[Any]:
+        with self.workspace.asking(f"deployments of {legal}"):
+            return list(self.workspace.client.online_deployments.list(legal))
+
+    # what is there
+    def state(self, name: str) -> EndpointState:
+        """As Azure says it. Who does not look after the endpoint is told what its worker saw, if that is recent."""
+        at, state = self._seen.get(name, (-1e9, EndpointState(False)))
+        if time.monotonic() - at < limits.poll():
+            return state
+        path = self.folder / name / "state.json"
+        if name not in self._wanted and path.is_file():
+            said = json.loads(path.read_text(encoding="utf-8"))
+            if time.time() - said.pop("at") < _RECENT:
+                return EndpointState(**said)
+        return self._look(name)
+
+    def _look(self, name: str) -> EndpointState:
+        legal = self.legal(name)
+        try:
+            endpoint = self._get(legal)
+            found = (
+                self._state(name, legal, endpoint)
+                if endpoint is not None
+                else EndpointState(False, error=self._failed.get(name, (0, 0.0, ""))[2])
+            )
+        except AzureBusyError as e:
+            found = EndpointState(False, error=e.message)
+        found = replace(found, stuck=self._stuck.get(name, ""))
+        self._seen[name] = (time.monotonic(), found)
+        path = self.folder / name / "state.json"
+        _put(path, json.dumps({**asdict(found), "at": time.time()}))
+        return found
+
+    def _state(self, name: str, legal: str, endpoint: Any) -> EndpointState:
+        slots: dict[str, Any] = {}
+        for d in self._deployments(legal):
+            state = {"Succeeded": "ready", "Failed": "failed"}.get(d.provisioning_state, "loading")
+            error = self._slot_errors.get((name, d.name)) or (
+                "see its log in Azure ML studio" if state == "failed" else ""
+            )
+            slots[d.name] = {
+                "state": state,
+                "error": error,
+                "model_version": int((d.tags or {}).get(online.VERSION, 0)),
+                "deployment": d.name,
+            }
+        for (of, slot), error in list(self._slot_errors.items()):
+            if of == name:
+                slots[slot] = {**slots.get(slot, {}), "state": "failed", "error": error}
+        traffic = {k: int(v) for k, v in (endpoint.traffic or {}).items() if v}
+        live = max(traffic, key=lambda k: traffic[k]) if traffic else ""
+        revision = int((endpoint.tags or {}).get(online.REVISION, -1))
+        running = bool(endpoint.scoring_uri) and endpoint.provisioning_state not in (
+            "Creating",
+            "Failed",
+            "Deleting",
+        )
+        return EndpointState(running, revision, slots, live, self._failed.get(name, (0, 0.0, ""))[2])
+
+    def url(self, name: str) -> str:
+        """The address that callers use."""
+        path = self.folder / name / "address.txt"
+        if path.is_file():
+            return path.read_text(encoding="utf-8")
+        endpoint = self._get(self.legal(name))
+        if endpoint is not None and endpoint.scoring_uri:
+            return self._remember(name, endpoint)
+        return f"https://{self.legal(name)}.{self.workspace.settings.region}.inference.ml.azure.com/score"
+
+    def _remember(self, name: str, endpoint: Any) -> str:
+        address = str(endpoint.scoring_uri or "") if endpoint is not None else ""
+        if address:
+            _put(self.folder / name / "address.txt", address)
+        return address
+
+    def stop(self, name: str) -> None:
+        """Want the endpoint gone, with its deployments; returns at once."""
+        with self._lock:
+            self._wanted.pop(name, None)
+            thread = self._threads.get(name)
+            if self._done.get(name, ("", 0.0))[0] == _GONE or (thread is not None and thread.is_alive()):
+                return
+            if self.closing.is_set() or time.monotonic() < self._failed.get(name, (0, 0.0, ""))[1]:
+                return
+            self._thread(name, lambda: self._guarded(name, _GONE, self._unmake))
+
+    def _unmake(self, name: str) -> None:
+        legal, client = self.legal(name), self.workspace.client
+        if self._get(legal) is not None:
+            self._run(f"removing endpoint {legal}", lambda: client.online_endpoints.begin_delete(name=legal))
+        (self.folder / name / "address.txt").unlink(missing_ok=True)
+
+
+def _sha(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _put(path: Path, text: str) -> None:
+    """Replace a file in one step: others read it at any time."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    new = path.with_suffix(f".{os.getpid()}-{threading.get_ident()}.tmp")
+    new.write_text(text, encoding="utf-8")
+    new.replace(path)

@@ -1,0 +1,104 @@
+"""Azure's errors as the engine's, each with what to do."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from esml_engine.errors import ConflictError, EsmlError, PlatformError
+
+
+class AzureDeniedError(PlatformError):
+    """No valid credential, or a role or a network rule is missing."""
+
+    code = "azure_denied"
+
+
+class AzureMissingError(PlatformError):
+    """A resource that the settings name is not there."""
+
+    code = "azure_missing"
+
+
+class AzureBusyError(PlatformError):
+    """Azure throttles, fails or does not answer at present: later it may go."""
+
+    code = "azure_busy"
+
+
+class AzureFailedError(PlatformError):
+    """Azure refused the request or an operation ended badly."""
+
+    code = "azure_failed"
+
+
+@contextmanager
+def asking(what: str, grant: str = "") -> Iterator[None]:
+    """Turn what the clients raise into the engine's errors. `what`: the thing asked for; `grant`: how its right is given."""
+    try:
+        yield
+    except EsmlError:
+        raise
+    except Exception as e:
+        made = translated(e, what, grant)
+        if made is None:
+            raise
+        raise made from e
+
+
+def translated(error: BaseException, what: str, grant: str = "") -> EsmlError | None:
+    """The engine's error, or None where the error is not one of Azure's clients."""
+    from azure.core import exceptions as ax
+
+    if isinstance(error, ax.ClientAuthenticationError):
+        return AzureDeniedError(
+            f"{what}: Azure accepts no credential of this process ({_first(error)})",
+            hint="az login, or give this machine a managed identity; esml doctor says which credential is found",
+        )
+    if isinstance(error, ax.HttpResponseError):
+        return _of_status(error, what, grant)
+    if isinstance(error, ax.ServiceRequestError | ax.ServiceResponseError | TimeoutError | ConnectionError):
+        return AzureBusyError(
+            f"{what}: Azure does not answer ({_first(error)})",
+            hint="look at the network (proxy, private endpoint, DNS), then retry; esml doctor --env names the part",
+        )
+    if isinstance(error, ax.AzureError):
+        return AzureFailedError(f"{what}: {_first(error)}", hint="retry; report it with the id if it stays")
+    if type(error).__module__.startswith("azure.ai.ml"):  # refused by the client itself
+        return AzureFailedError(f"{what}: {_first(error)}", hint="correct the settings of the environment")
+    if type(error).__module__.startswith("mlflow"):
+        return AzureFailedError(f"{what}: {_first(error)}", hint="retry; esml doctor checks the workspace")
+    return None
+
+
+def _of_status(error: Any, what: str, grant: str) -> EsmlError:
+    status = int(error.status_code or 0)
+    code = _code(error)
+    said = f"{what}: {code + ': ' if code else ''}{_first(error)}"
+    if status in (401, 403):
+        network = code in ("AuthorizationFailure", "ForbiddenByFirewall", "PublicNetworkAccessDisabled")
+        hint = (
+            "the network rules refuse this machine: add it, or use the private endpoint" if network else grant
+        )
+        return AzureDeniedError(said, hint=hint or "esml doctor names the missing role and the command")
+    if status == 404:
+        return AzureMissingError(said, hint="correct the environment in estate.toml, or make the resource")
+    if status in (409, 412):
+        return ConflictError(said, hint="somebody else changed it meanwhile: look again, then retry")
+    if status in (408, 429) or status >= 500:
+        after = (error.response.headers.get("Retry-After") if error.response is not None else "") or ""
+        wait = f" in {after} s" if after else ""
+        return AzureBusyError(said, hint=f"Azure asks to come back later: retry{wait}")
+    return AzureFailedError(said, hint="see the message; esml doctor --env checks each part")
+
+
+def _code(error: Any) -> str:
+    found = getattr(getattr(error, "error", None), "code", None) or getattr(error, "error_code", None)
+    return str(getattr(found, "value", found) or "")
+
+
+def _first(error: BaseException) -> str:
+    """The error's first line, without what the clients add below it."""
+    text = str(getattr(error, "message", "") or error)
+    return (text.splitlines() or [type(error).__name__])[0][:300]

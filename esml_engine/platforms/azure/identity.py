@@ -1,0 +1,67 @@
+"""Who this process is to Azure: one credential a cloud, its tokens kept until shortly before they end."""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from typing import Any
+from urllib.parse import urlsplit
+
+from esml_engine.platforms.azure.clouds import Cloud
+from esml_engine.platforms.azure.errors import asking
+from esml_engine.platforms.azure.extra import need
+
+STORAGE_AUDIENCE = "https://storage.azure.com"
+_EARLY = 300  # seconds before its end that a token is taken anew
+_of_cloud: dict[Cloud, Identity] = {}
+_making = threading.Lock()
+
+
+class Identity:
+    """A credential for the clients (`get_token`): DefaultAzureCredential, that is environment, managed identity or `az login`."""
+
+    def __init__(self, cloud: Cloud) -> None:
+        self.cloud = cloud
+        self._credential: Any = None
+        self._tokens: dict[str, Any] = {}
+        self._lock = threading.Lock()
+
+    def get_token(self, *scopes: str, **more: Any) -> Any:
+        """A token for the scopes, from memory while it lasts."""
+        key = " ".join(scopes)
+        with self._lock:
+            found = self._tokens.get(key)
+            if found is None or found.expires_on - _EARLY < time.time() or more.get("claims"):
+                if self._credential is None:
+                    self._credential = self._make()
+                found = self._tokens[key] = self._credential.get_token(*scopes, **more)
+            return found
+
+    def _make(self) -> Any:
+        identity = need("azure.identity")
+        more: dict[str, Any] = {"authority": urlsplit(self.cloud.active_directory).netloc}
+        if not self.cloud.discovery:
+            more["disable_instance_discovery"] = True
+        client = os.environ.get("DEFAULT_IDENTITY_CLIENT_ID") or os.environ.get("AZURE_CLIENT_ID")
+        if client:
+            more["managed_identity_client_id"] = client
+        return identity.DefaultAzureCredential(exclude_interactive_browser_credential=True, **more)
+
+    def bearer(self, audience: str) -> str:
+        """The token itself for an audience.
+
+        Raises:
+            AzureDeniedError: no credential is found, or it is not accepted.
+        """
+        need("azure.core")
+        with asking(f"a token for {audience}"):
+            return str(self.get_token(f"{audience.rstrip('/')}/.default").token)
+
+
+def identity_of(cloud: Cloud) -> Identity:
+    """This process's identity in a cloud."""
+    with _making:
+        if cloud not in _of_cloud:
+            _of_cloud[cloud] = Identity(cloud)
+        return _of_cloud[cloud]

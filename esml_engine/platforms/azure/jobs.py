@@ -1,0 +1,206 @@
+"""Steps as Azure ML command jobs, found again by a name that the specification alone decides."""
+
+from __future__ import annotations
+
+import datetime as dt
+import json
+import logging
+import shlex
+import threading
+import time
+from pathlib import Path
+from typing import Any
+
+from esml_engine.errors import ConflictError
+from esml_engine.platforms.azure import limits, names
+from esml_engine.platforms.azure.clouds import VARIABLE
+from esml_engine.platforms.azure.errors import AzureBusyError, AzureFailedError, AzureMissingError
+from esml_engine.platforms.azure.extra import need
+from esml_engine.platforms.azure.lake import AzureFiles
+from esml_engine.platforms.azure.rest import Rest
+from esml_engine.platforms.azure.workspace import Workspace
+from esml_engine.platforms.base import JobState
+
+log = logging.getLogger("esml.azure")
+
+ENVIRONMENT = "esml-cockpit"
+WAITS = {"NotStarted", "Starting", "Provisioning", "Preparing", "Queued", "Paused", "Scheduled"}
+ENDED = {"Completed", "Failed", "Canceled"}
+"""Every other state (Running, Finalizing, CancelRequested, NotResponding, Unknown, what may come): it runs."""
+_SILENT = 900.0  # seconds of an unanswering service after which a job is given up
+_LOG_EVERY = 10.0
+_MOST_LOG = 2_000_000
+
+
+class Jobs:
+    """Submits, follows and cancels the jobs of one workspace.
+
+    Args:
+        mirror: folder of this machine that gets each job's log, where faces look for it.
+    """
+
+    def __init__(self, workspace: Workspace, files: AzureFiles, mirror: Path) -> None:
+        self.workspace, self.files, self.mirror = workspace, files, mirror
+        self._names: dict[str, str] = {}
+        self._silent: dict[str, float] = {}
+        self._logged: dict[str, float] = {}
+        self.closing = threading.Event()
+
+    def _name(self, handle: str, content: bytes | None = None) -> str | None:
+        """The job's name; None where there is no specification."""
+        if content is not None or handle not in self._names:
+            content = self.files.read_file(handle) if content is None else content
+            if content is None:
+                return None
+            run, step, attempt = handle.rpartition("/")[0].split("/")[-3:]
+            self._names[handle] = names.job(run, step, attempt, content)
+        return self._names[handle]
+
+    def submit(self, handle: str) -> str:
+        """Start the job of the specification at an address; one that is there under its name is taken over."""
+        content = self.files.read_file(handle)
+        if content is None:
+            raise AzureMissingError(f"there is no specification at {handle}", hint="retry the run")
+        spec, name = json.loads(content), self._name(handle, content)
+        ws = self.workspace
+        environment = ws.environment(ENVIRONMENT, ws.image())
+        job = self._job(spec, str(name), handle, environment)
+        with ws.asking(f"job {name}"):
+            try:
+                ws.client.jobs.create_or_update(job)
+            except need("azure.core.exceptions").HttpResponseError as e:
+                # 409, or 400 for what may not change: it is there when it can be read
+                if e.status_code not in (400, 409) or self._get(str(name)) is None:
+                    raise
+        return handle
+
+    def _job(self, spec: dict[str, Any], name: str, handle: str, environment: str) -> Any:
+        ml, settings = need("azure.ai.ml"), self.workspace.settings
+        job = ml.command(
+            name=name, display_name=f"{spec['step']} of {spec['project']}/{spec['model']}", experiment_name=f"{spec['project']}-{spec['model']}",
+            command=f"python -m esml_engine.job {shlex.quote(handle)}", environment=environment, compute=settings.compute,
+            environment_variables=told(self.workspace), identity=need("azure.ai.ml.entities").ManagedIdentityConfiguration(),
+            tags={
+                "esml-project": spec["project"], "esml-model": spec["model"], "esml-env": spec["env"], "esml-run": spec["run"],
+                "esml-step": names.tag(spec["step"]), "esml-attempt": str(spec["attempt"]),
+            },
+        )  # fmt: skip
+        if spec["max_seconds"]:
+            job.set_limits(timeout=max(60, int(spec["max_seconds"])))
+        return job
+
+    def _get(self, name: str) -> Any:
+        missing = need("azure.core.exceptions").ResourceNotFoundError
+        try:
+            return self.workspace.client.jobs.get(name)
+        except missing:
+            return None
+
+    def follow(self, handle: str) -> JobState:
+        """Look at a job; a service that does not answer for a while is no end of it."""
+        if self.closing.is_set():
+            return JobState("lost", message="this worker is ending; the job goes on")
+        try:
+            state = self._follow(handle)
+        except AzureBusyError as e:
+            since = self._silent.setdefault(handle, time.monotonic())
+            if time.monotonic() - since > _SILENT:
+                raise
+            return JobState("running", message=f"Azure ML does not answer: {e.message}", waits=False)
+        self._silent.pop(handle, None)
+        return state
+
+    def _follow(self, handle: str) -> JobState:
+        name = self._name(handle)
+        if name is None:
+            return JobState("lost", message="there is no specification")
+        with self.workspace.asking(f"job {name}"):
+            job = self._get(name)
+        if job is None:
+            return JobState("lost", message="Azure ML knows no such job")
+        status = str(getattr(job.status, "value", job.status) or "Unknown")
+        if status in ENDED:
+            return self._ended(handle, name, status)
+        if status in WAITS:
+            return JobState("running", 0.0, f"Azure ML: {status}", waits=True)
+        self._copy_log(handle, name)
+        said = self.files.read_file(f"{handle.rpartition('/')[0]}/progress.json")
+        if said is None:
+            return JobState("running", 0.0, f"Azure ML: {status}")
+        progress = json.loads(said)
+        return JobState("running", float(progress["fraction"]), str(progress["message"]))
+
+    def _ended(self, handle: str, name: str, status: str) -> JobState:
+        details = self._details(name)
+        self._copy_log(handle, name, details)
+        seconds = _seconds(details)
+        result = self.files.read_file(f"{handle.rpartition('/')[0]}/result.json")
+        if result is not None:
+            return JobState("done", 1.0, "", result.decode(), seconds)
+        error = ((details.get("error") or {}).get("error") or {}) if details else {}
+        if status == "Canceled":
+            message = str(error.get("message") or "it was cancelled in Azure ML")
+            return JobState("failed", message=message, seconds=seconds)
+        # a killed process, a lost node, an image that could not be fetched: the service tells them apart by words alone
+        message = str(error.get("message") or f"the job ended as {status} without a result")
+        return JobState("lost", message=message, seconds=seconds)
+
+    def _details(self, name: str) -> dict[str, Any]:
+        """Run history's account of a job; empty where it gives none."""
+        url = f"{self.workspace.api}/history/v1.0{self.workspace.path}/runs/{name}/details"
+        try:
+            said: dict[str, Any] = self.workspace.rest.send(f"details of job {name}", "GET", url).json()
+        except (AzureMissingError, AzureFailedError, ConflictError) as e:
+            log.warning("%s: %s", name, e.message)
+            return {}
+        return said
+
+    def _copy_log(self, handle: str, name: str, details: dict[str, Any] | None = None) -> None:
+        """The job's log to this machine: always at the end, now and then before."""
+        now = time.monotonic()
+        if details is None and now - self._logged.get(handle, now - _LOG_EVERY) < _LOG_EVERY:
+            return
+        self._logged[handle] = now
+        found = (details if details is not None else self._details(name)).get("logFiles") or {}
+        wanted = [found[k] for k in sorted(found) if k.endswith("std_log.txt")] or list(found.values())[:1]
+        text = ""
+        for url in wanted:
+            try:
+                text += str(Rest().send(f"log of job {name}", "GET", url).text())
+            except (AzureMissingError, AzureBusyError, AzureFailedError) as e:
+                log.warning("log of %s: %s", name, e.message)
+        if text:
+            folder = self.mirror.joinpath(*handle.rpartition("/")[0].split("/")[-3:])
+            folder.mkdir(parents=True, exist_ok=True)
+            (folder / "log.txt").write_text(text[-_MOST_LOG:], encoding="utf-8")
+
+    def cancel(self, handle: str) -> None:
+        """Ask Azure ML to end a job; one that ended, or never was, is fine."""
+        name = self._name(handle)
+        if name is None:
+            return
+        codes = need("azure.core.exceptions").HttpResponseError
+        with self.workspace.asking(f"cancelling job {name}"):
+            try:
+                self.workspace.client.jobs.begin_cancel(name)
+            except codes as e:
+                if e.status_code not in (400, 404, 409):  # ended, or not there
+                    raise
+
+    def wait(self, handle: str, seconds: float) -> None:
+        """Until the next look is worth it."""
+        self.closing.wait(max(seconds, limits.poll()))
+
+
+def told(workspace: Workspace) -> dict[str, str]:
+    """What a job or a deployment is told by environment variables; never a secret."""
+    return {} if workspace.cloud.name == "AzureCloud" else {VARIABLE: workspace.cloud.text()}
+
+
+def _seconds(details: dict[str, Any]) -> float | None:
+    """How long the job's node was used, by run history."""
+    begin, end = details.get("startTimeUtc"), details.get("endTimeUtc")
+    if not begin or not end:
+        return None
+    a, b = (dt.datetime.fromisoformat(str(x).replace("Z", "+00:00")) for x in (begin, end))
+    return max(0.0, (b - a).total_seconds())

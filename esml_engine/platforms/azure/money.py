@@ -1,0 +1,198 @@
+"""Node prices from Azure's public list, and what was billed, by tag; both kept for a while in a file with its date.
+
+Nobody waits for them twice: what is old is fetched anew in a thread, and what is there answers meanwhile.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import json
+import logging
+import os
+import threading
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from esml_engine.clock import now
+from esml_engine.errors import EsmlError
+from esml_engine.platforms.azure import limits
+from esml_engine.platforms.azure.clouds import Cloud
+from esml_engine.platforms.azure.errors import AzureFailedError, asking
+from esml_engine.platforms.azure.extra import need
+from esml_engine.platforms.azure.identity import identity_of
+from esml_engine.platforms.azure.rest import Rest
+from esml_engine.platforms.base import Bill
+
+log = logging.getLogger("esml.azure")
+_PRICES_AGE, _BILLS_AGE = 7 * 86_400.0, 86_400.0
+_AGAIN = 3_600.0  # after a failure
+_FIRST_WAIT = 10.0  # for the very first answer, when there is nothing yet
+_PAGES = 20
+
+
+class Kept:
+    """A document that is fetched now and then and kept in a file with the time when it was."""
+
+    def __init__(self, path: Path, age: float, fetch: Callable[[dict[str, Any]], dict[str, Any]]) -> None:
+        self.path, self.age, self.fetch = path, age, fetch
+        self._lock = threading.Lock()
+        self._thread: threading.Thread | None = None
+        self._failed = -_AGAIN
+
+    def read(self) -> dict[str, Any]:
+        """What is kept; empty before the first answer."""
+        try:
+            found: dict[str, Any] = json.loads(self.path.read_text(encoding="utf-8"))
+        except (FileNotFoundError, ValueError):
+            return {}
+        return found
+
+    def get(self, enough: Callable[[dict[str, Any]], bool]) -> dict[str, Any]:
+        """What is kept; fetched anew when it is old, waited for only when it is not `enough`."""
+        found = self.read()
+        at = dt.datetime.fromisoformat(found["at"]).timestamp() if found else 0.0
+        if found and enough(found) and time.time() - at < self.age:
+            return found
+        with self._lock:
+            if self._thread is None or not self._thread.is_alive():
+                if time.monotonic() - self._failed < _AGAIN:
+                    return found
+                self._thread = threading.Thread(target=self.renew, name="esml-prices", daemon=True)
+                self._thread.start()
+            thread = self._thread
+        if not (found and enough(found)):
+            thread.join(_FIRST_WAIT)
+            return self.read()
+        return found
+
+    def renew(self) -> None:
+        """Fetch now; a failure leaves what is there, and is tried again in an hour."""
+        try:
+            made = {**self.fetch(self.read()), "at": now()}
+        except EsmlError as e:
+            self._failed = time.monotonic()
+            log.warning("%s: %s", self.path.name, e.message)
+            return
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        new = self.path.with_suffix(f".{os.getpid()}-{threading.get_ident()}.tmp")
+        new.write_text(json.dumps(made, indent=1, sort_keys=True), encoding="utf-8")
+        new.replace(self.path)
+
+
+class Prices:
+    """Price per node hour by node type, pay as you go, Linux, in one region and currency."""
+
+    def __init__(self, folder: Path, cloud: Cloud, region: str, currency: str) -> None:
+        self.cloud, self.region, self.currency = cloud, region, currency
+        self.wanted: set[str] = set()
+        self.kept = Kept(folder / f"{region}-{currency}.json", _PRICES_AGE, self._fetch)
+
+    def of(self, nodes: Sequence[str]) -> dict[str, float]:
+        """Prices of node types (all that are kept, when none is named); a type that is not on the list is left out."""
+        asked = {n for n in nodes if n and not n.startswith("local.")}
+        if not asked:
+            return {k: float(v) for k, v in self.kept.read().get("nodes", {}).items() if v is not None}
+        self.wanted |= asked
+        found = self.kept.get(lambda d: d.get("currency") == self.currency and asked <= set(d["nodes"]))
+        return {k: float(v) for k, v in found.get("nodes", {}).items() if v is not None}
+
+    def _fetch(self, before: dict[str, Any]) -> dict[str, Any]:
+        nodes = sorted(self.wanted | set(before.get("nodes", {})))
+        return {
+            "region": self.region, "currency": self.currency, "source": self.cloud.prices, "nodes": {n: self.one(n) for n in nodes},
+        }  # fmt: skip
+
+    def one(self, node: str) -> float | None:
+        """A node type's price per hour, None where the list has none.
+
+        Raises:
+            PlatformError: the list can't be had.
+        """
+        quoted = node.replace("'", "''")
+        query = (
+            f"armRegionName eq '{self.region}' and armSkuName eq '{quoted}' and serviceName eq 'Virtual Machines' "
+            "and priceType eq 'Consumption'"
+        )
+        rest, found = Rest(), []
+        url: str | None = self.cloud.prices
+        params: dict[str, str] | None = {"currencyCode": f"'{self.currency}'", "$filter": query}
+        for _ in range(_PAGES):
+            said = rest.send(f"the price of {node}", "GET", str(url), params).json()
+            found += [float(i["retailPrice"]) for i in said.get("Items", []) if _plain(i)]
+            url, params = said.get("NextPageLink"), None
+            if not url:
+                break
+        return min(found, default=None)
+
+
+def _plain(item: dict[str, Any]) -> bool:
+    """An hour of an ordinary Linux node: no spot, no low priority, no Windows."""
+    words = f"{item.get('productName', '')} {item.get('skuName', '')} {item.get('meterName', '')}".lower()
+    odd = any(w in words for w in ("windows", "spot", "low priority"))
+    return str(item.get("unitOfMeasure")) == "1 Hour" and not odd and float(item.get("retailPrice", 0)) > 0
+
+
+class Bills:
+    """What Cost Management charged this month in the environment's resource group, by the tag `esml-project`."""
+
+    def __init__(self, folder: Path, cloud: Cloud, subscription: str, resource_group: str) -> None:
+        self.cloud = cloud
+        self.scope = f"/subscriptions/{subscription}/resourceGroups/{resource_group}"
+        self.kept = Kept(folder / f"bills-{subscription}-{resource_group}.json", _BILLS_AGE, self._fetch)
+
+    def grant(self) -> str:
+        """The command that gives this process its right to read costs."""
+        return f'az role assignment create --assignee <object id> --role "Cost Management Reader" --scope {self.scope}'
+
+    def this_month(self) -> list[Bill]:
+        """Charges by project; empty where there are none, or none can be read."""
+        month = now()[:7]
+        found = self.kept.get(lambda d: d.get("month") == month)
+        if found.get("month") != month:
+            return []
+        return [Bill(b["project"], b["amount"], b["currency"], found["at"][:10]) for b in found["bills"]]
+
+    def _fetch(self, before: dict[str, Any]) -> dict[str, Any]:
+        return {"month": now()[:7], "bills": self.ask()}
+
+    def ask(self) -> list[dict[str, Any]]:
+        """The query itself.
+
+        Raises:
+            PlatformError: the role is missing, or the service does not answer.
+        """
+        module = need("azure.mgmt.costmanagement")
+        models = need("azure.mgmt.costmanagement.models")
+        client = module.CostManagementClient(
+            identity_of(self.cloud), base_url=self.cloud.resource_manager.rstrip("/"),
+            credential_scopes=[f"{self.cloud.audience}/.default"], retry_policy=limits.policy(), read_timeout=limits.timeout(),
+        )  # fmt: skip
+        asked = models.QueryDefinition(
+            type="ActualCost",
+            timeframe="MonthToDate",
+            dataset=models.QueryDataset(
+                granularity="None",
+                aggregation={"totalCost": models.QueryAggregation(name="Cost", function="Sum")},
+                grouping=[models.QueryGrouping(type="TagKey", name="esml-project")],
+            ),
+        )
+        with asking("the bills of the month", self.grant()):
+            said = client.query.usage(self.scope, asked)
+        names = [str(c.name) for c in said.columns or []]
+        rows = [dict(zip(names, r, strict=False)) for r in said.rows or []]
+        try:
+            return [
+                {
+                    "project": str(r.get("TagValue") or ""),
+                    "amount": float(r["Cost"] if "Cost" in r else r["PreTaxCost"]),
+                    "currency": str(r.get("Currency") or ""),
+                }
+                for r in rows
+            ]
+        except (TypeError, ValueError, KeyError) as e:
+            raise AzureFailedError(
+                f"the bills came in columns {', '.join(names)}, which hold no cost",
+                hint="report it with the id",
+            ) from e

@@ -1,0 +1,71 @@
+"""What Azure ML is told of an endpoint and of its deployments."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from esml_engine.platforms.azure.extra import need
+from esml_engine.platforms.azure.jobs import told
+from esml_engine.platforms.azure.workspace import Workspace
+
+ENVIRONMENT = "esml-scoring"
+INFERENCE = {
+    "scoring_route": {"path": "/score", "port": 5001},
+    "readiness_route": {"path": "/health", "port": 5001},
+    "liveness_route": {"path": "/metrics", "port": 5001},
+}
+REVISION, DOCUMENT, VERSION = "esml-revision", "esml-document", "esml-model-version"
+_PROBE = {"initial_delay": 10, "period": 10, "timeout": 5, "failure_threshold": 30, "success_threshold": 1}
+
+
+def endpoint(
+    workspace: Workspace,
+    env: str,
+    legal: str,
+    name: str,
+    traffic: dict[str, int] | None = None,
+    tags: dict[str, str] | None = None,
+) -> Any:
+    """An endpoint with its traffic; its identity is the setting's, else one of its own."""
+    entities = need("azure.ai.ml.entities")
+    made = entities.ManagedOnlineEndpoint(name=legal, auth_mode="key", tags=tags or _tags(env, name))
+    made.traffic = traffic or {}
+    identity = workspace.settings.identity
+    if identity:
+        its = entities.ManagedIdentityConfiguration(resource_id=identity)
+        made.identity = entities.IdentityConfiguration(type="user_assigned", user_assigned_identities=[its])
+    return made
+
+
+def deployment(
+    workspace: Workspace, env: str, of: Any, name: str, slot: str, address: str, document: dict[str, Any]
+) -> Any:
+    """A deployment of the endpoint `of`: the engine's scoring image, told where its document lies."""
+    entities = need("azure.ai.ml.entities")
+    image = workspace.image(ENVIRONMENT)
+    probe = entities.ProbeSettings(**_PROBE)
+    return entities.ManagedOnlineDeployment(
+        name=slot,
+        endpoint_name=of.name,
+        environment=workspace.environment(ENVIRONMENT, image, INFERENCE),
+        instance_type=workspace.settings.serving_node,
+        instance_count=int(document["instances"]),
+        environment_variables={"ESML_SCORING": address, **told(workspace), **_identity(of)},
+        liveness_probe=probe,
+        readiness_probe=probe,
+        request_settings=entities.OnlineRequestSettings(
+            request_timeout_ms=60_000, max_concurrent_requests_per_instance=100, max_queue_wait_ms=30_000
+        ),
+        tags={DOCUMENT: address, VERSION: str(document["model_version"]), **_tags(env, name)},
+    )
+
+
+def _tags(env: str, name: str) -> dict[str, str]:
+    return {"esml-endpoint": name, "esml-env": env, "esml-project": name.split("-")[0]}
+
+
+def _identity(of: Any) -> dict[str, str]:
+    """Which of a container's identities is its own, where the endpoint was given one."""
+    given = getattr(getattr(of, "identity", None), "user_assigned_identities", None) or []
+    ids = [str(one.client_id) for one in given if one.client_id]
+    return {"AZURE_CLIENT_ID": ids[0]} if ids else {}

@@ -1,0 +1,35 @@
+"""Requests that Azure's clients have no word for: run history, an endpoint's own key, the price list."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from esml_engine.platforms.azure import limits
+from esml_engine.platforms.azure.errors import asking
+from esml_engine.platforms.azure.extra import need
+from esml_engine.platforms.azure.identity import Identity
+
+
+class Rest:
+    """HTTPS with the same retries as the clients; a token goes along where an identity is given."""
+
+    def __init__(self, identity: Identity | None = None, audience: str = "") -> None:
+        policies = need("azure.core.pipeline.policies")
+        chain = [policies.UserAgentPolicy("esml-cockpit"), limits.policy()]
+        if identity is not None:
+            chain.append(policies.BearerTokenCredentialPolicy(identity, f"{audience.rstrip('/')}/.default"))
+        self._client = need("azure.core").PipelineClient("", policies=chain)
+
+    def send(
+        self, what: str, method: str, url: str, params: dict[str, str] | None = None, body: Any = None
+    ) -> Any:
+        """The answer (status below 300); its `.json()` and `.text()` are read already.
+
+        Raises:
+            PlatformError: in the engine's words.
+        """
+        request = need("azure.core.rest").HttpRequest(method, url, params=params, json=body)
+        with asking(what):
+            answer = self._client.send_request(request, read_timeout=limits.timeout())
+            answer.raise_for_status()
+            return answer

@@ -1,0 +1,80 @@
+"""Secrets in Key Vault."""
+
+from __future__ import annotations
+
+import threading
+import time
+from typing import Any
+
+from esml_engine.platforms.azure import limits, names
+from esml_engine.platforms.azure.clouds import Cloud
+from esml_engine.platforms.azure.errors import asking
+from esml_engine.platforms.azure.extra import need
+from esml_engine.platforms.azure.identity import identity_of
+
+_REMEMBERED = 15.0  # seconds, in memory alone
+
+
+class Vault:
+    """One vault. Values go nowhere else: not into logs, errors or the store."""
+
+    def __init__(self, cloud: Cloud, name: str) -> None:
+        self.cloud, self.name = cloud, name
+        self._made: Any = None
+        self._making = threading.Lock()
+        self._known: dict[str, tuple[float, str | None]] = {}
+
+    def client(self) -> Any:
+        """Key Vault's client."""
+        with self._making:
+            if self._made is None:
+                self._made = need("azure.keyvault.secrets").SecretClient(
+                    self.cloud.vault.format(name=self.name),
+                    identity_of(self.cloud),
+                    verify_challenge_resource=self.cloud.discovery,
+                    retry_policy=limits.policy(),
+                    read_timeout=limits.timeout(),
+                )
+            return self._made
+
+    def grant(self) -> str:
+        """The command that gives this process its right on the vault."""
+        return (
+            f'az role assignment create --assignee <object id> --role "Key Vault Secrets Officer" '
+            f"--scope $(az keyvault show --name {self.name} --query id --output tsv)"
+        )
+
+    def put(self, name: str, value: str) -> None:
+        """Keep a secret."""
+        legal = names.secret(name)
+        need("azure.core")
+        with asking(f"secret {legal} in vault {self.name}", self.grant()):
+            self.client().set_secret(legal, value, tags={"esml-name": name})
+        self._known[legal] = (time.monotonic(), value)
+
+    def names(self) -> list[str]:
+        """What the engine keeps here, by its own names."""
+        need("azure.core")
+        with asking(f"names in vault {self.name}", self.grant()):
+            found = [(p.tags or {}).get("esml-name") for p in self.client().list_properties_of_secrets()]
+        return sorted(n for n in found if n)
+
+    def get(self, name: str) -> str | None:
+        """A secret, or None; asked again after a while, since endpoints are looked after several times a second."""
+        legal = names.secret(name)
+        at, value = self._known.get(legal, (-_REMEMBERED, None))
+        if time.monotonic() - at < _REMEMBERED:
+            return value
+        value = self._ask(legal)
+        self._known[legal] = (time.monotonic(), value)
+        return value
+
+    def _ask(self, legal: str) -> str | None:
+        missing = need("azure.core.exceptions").ResourceNotFoundError
+        with asking(f"secret {legal} in vault {self.name}", self.grant()):
+            try:
+                return self.client().get_secret(legal).value or ""
+            except missing as e:
+                if "SecretNotFound" in str(e):
+                    return None
+                raise

@@ -1,0 +1,243 @@
+"""What Azure answers when it does not do what was asked: the engine's errors, bounded repetition, nothing done twice."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from esml_engine.errors import ConflictError, EsmlError, PlatformError, SettingsError, UsageError
+from esml_engine.platforms.azure import names
+from esml_engine.platforms.azure.clouds import cloud_of
+from esml_engine.platforms.azure.errors import AzureBusyError, AzureDeniedError, AzureMissingError
+from esml_engine.platforms.azure.platform import AzurePlatform
+from esml_engine.platforms.base import DataAsset
+from esml_engine.runs.facts import JobSpec
+from esml_engine.settings.keys import EnvironmentSettings
+from tests.azure.cloud.stand_in import Cloud
+from tests.azure.kit import SHORT, new_file_system, platform_of, settings_of
+
+
+@pytest.fixture
+def dev(azure: Cloud, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[AzurePlatform]:
+    for k, v in SHORT.items():
+        monkeypatch.setenv(k, v)
+    made = platform_of(azure, "dev", tmp_path, new_file_system())
+    yield made
+    made.close()
+
+
+def spec_at(p: AzurePlatform, run: str, kind: str = "no.such.kind") -> str:
+    """A specification whose job fails at once."""
+    work = p.work_folder(run, "s", 1)
+    spec = JobSpec(run, "s", 1, kind, "dev", "p1", "m1", {}, work)
+    p.write_file(f"{work}/spec.json", spec.to_json().encode())
+    return f"{work}/spec.json"
+
+
+def ended(p: AzurePlatform, handle: str) -> Any:
+    end = time.monotonic() + 120
+    while (state := p.follow(handle)).state == "running":
+        assert time.monotonic() < end, state
+        p.wait(handle, 0.1)
+    return state
+
+
+@pytest.mark.parametrize(
+    ("status", "kind", "says"),
+    [
+        (401, AzureDeniedError, "az login"),
+        (403, AzureDeniedError, "az role assignment create"),
+        (404, AzureMissingError, "estate.toml"),
+        (409, ConflictError, "retry"),
+        (412, ConflictError, "retry"),
+        (429, AzureBusyError, "later"),
+        (503, AzureBusyError, "later"),
+    ],
+)
+def test_each_status_becomes_an_error_with_what_to_do(
+    azure: Cloud, dev: AzurePlatform, status: int, kind: type[EsmlError], says: str
+) -> None:
+    azure.faults.add("Workspaces_Get", times=99, status=status)
+    with pytest.raises(kind) as e:
+        _ = dev.workspace.about
+    assert says in e.value.hint and "mlw-esml-dev" in e.value.message
+
+
+def test_repetitions_are_bounded_and_retry_after_is_capped(azure: Cloud, dev: AzurePlatform) -> None:
+    fault = azure.faults.add("Workspaces_Get", times=99, status=429, headers={"Retry-After": "3600"})
+    at = time.monotonic()
+    with pytest.raises(AzureBusyError) as e:
+        _ = dev.workspace.about
+    assert fault.seen == 3, "once, and two repetitions (ESML_AZURE_TRIES)"
+    assert time.monotonic() - at < 60 and "3600" in e.value.hint
+    azure.faults.clear()
+    azure.faults.add("Workspaces_Get", times=2, status=503)
+    assert dev.workspace.about.location == "westeurope", "what passes by itself is not seen"
+
+
+def test_a_connection_that_is_dropped(azure: Cloud, dev: AzurePlatform) -> None:
+    azure.faults.add("Workspaces_Get", times=99, drop=True)
+    with pytest.raises(AzureBusyError, match="does not answer"):
+        _ = dev.workspace.about
+
+
+def test_a_lost_answer_of_a_submission_makes_no_second_job(azure: Cloud, dev: AzurePlatform) -> None:
+    handle = spec_at(dev, "r-lost")
+    azure.faults.add("Jobs_CreateOrUpdate", times=1, status=503, after=True)
+    dev.submit(handle)
+    dev.submit(handle)
+    state = ended(dev, handle)
+    assert state.state == "done" and '"ok": false' in state.result, "it failed, and its document says why"
+    jobs = azure.resources.below(f"{azure.workspaces['dev'].id}/jobs")
+    assert sum("r-lost" in str(j["name"]) for j in jobs) == 1
+    assert state.seconds is not None and state.seconds >= 0, "metered by its own begin and end"
+
+
+def test_a_service_that_is_silent_for_a_while_ends_no_job(azure: Cloud, dev: AzurePlatform) -> None:
+    handle = spec_at(dev, "r-silent")
+    dev.submit(handle)
+    azure.faults.add("Jobs_Get", times=3, status=503)
+    state = dev.follow(handle)
+    assert state.state == "running" and "does not answer" in state.message
+    assert ended(dev, handle).state == "done"
+
+
+def test_a_job_that_the_service_loses_is_lost_with_its_reason(azure: Cloud, dev: AzurePlatform) -> None:
+    azure.faults.add("Jobs_CreateOrUpdate", late=True)
+    handle = spec_at(dev, "r-node")
+    dev.submit(handle)
+    state = ended(dev, handle)
+    assert state.state in ("lost", "failed") and "node" in state.message
+
+
+def test_an_ending_worker_leaves_its_job_to_the_next(
+    azure: Cloud, dev: AzurePlatform, tmp_path: Path
+) -> None:
+    handle = spec_at(dev, "r-handed")
+    dev.submit(handle)
+    dev.close()
+    assert dev.follow(handle).state == "lost"
+    root = tmp_path / "other"
+    root.mkdir()
+    nxt = platform_of(azure, "dev", root, dev.file_system)
+    assert ended(nxt, handle).state == "done"
+
+
+@pytest.mark.parametrize(
+    ("status", "state"),
+    [
+        *[(s, "running") for s in ("NotStarted", "Starting", "Provisioning", "Preparing", "Queued", "Running", "Finalizing", "CancelRequested")],
+        *[(s, "running") for s in ("NotResponding", "Paused", "Unknown", "SomethingNew")],
+        ("Completed", "lost"), ("Canceled", "failed"), ("Failed", "lost"),
+    ],
+)  # fmt: skip
+def test_every_state_of_the_service_is_mapped(
+    azure: Cloud, dev: AzurePlatform, status: str, state: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Without a result document: what runs runs, what ended without one is lost, and what somebody cancelled has failed."""
+    handle = spec_at(dev, f"r-{status.lower()}")
+
+    class Job:
+        pass
+
+    job = Job()
+    job.status = status  # type: ignore[attr-defined]
+    monkeypatch.setattr(dev.jobs, "_get", lambda name: job)
+    monkeypatch.setattr(dev.jobs, "_details", lambda name: {})
+    assert dev.follow(handle).state == state
+
+
+def test_an_operation_that_fails_late_says_so(azure: Cloud, dev: AzurePlatform) -> None:
+    azure.faults.add("OnlineEndpoints_CreateOrUpdate", times=99, late=True)
+    dev.put_secret("endpoint-e", "k")
+    config = {
+        "server": {},
+        "control": {"revision": 1, "live": "", "slots": {}, "traffic": {}, "save": True, "key_sha256": []},
+        "secret": "endpoint-e",
+    }
+    end = time.monotonic() + 90
+    while not (state := dev.endpoint_state("late")).stuck:
+        assert time.monotonic() < end, state
+        dev.apply_endpoint("late", config)
+        time.sleep(0.1)
+    assert not state.running
+
+
+def test_writing_only_if_absent_under_faults(azure: Cloud, dev: AzurePlatform) -> None:
+    azure.faults.add("Storage.Any", times=1, status=503)
+    assert dev.create_file("a/one", b"1")
+    assert not dev.create_file("a/one", b"2") and dev.read_file("a/one") == b"1"
+    azure.faults.add("Storage.Any", times=99, status=403)
+    with pytest.raises(AzureDeniedError, match="a/two") as e:
+        dev.write_file("a/two", b"")
+    assert "Storage Blob Data Contributor" in e.value.hint
+
+
+def test_a_data_asset_that_cannot_be_announced_is_said_again(azure: Cloud, dev: AzurePlatform) -> None:
+    azure.faults.add("DataVersions_CreateOrUpdate", times=99, status=500)
+    asset = DataAsset("M_GOLD", 1, f"{dev.lake_root()}/x")
+    with pytest.raises(PlatformError):
+        dev.announce(asset)
+    azure.faults.clear()
+    dev.announce(asset)
+
+
+@pytest.mark.parametrize(
+    ("service", "part", "says"),
+    [
+        ("arm", "workspace", "AzureML Data Scientist"),
+        ("storage", "storage", "Storage Blob Data Contributor"),
+        ("vault", "vault", "Key Vault Secrets Officer"),
+        ("cost", "costs", "Cost Management Reader"),
+    ],
+)
+def test_doctor_names_the_missing_role_and_the_command(
+    azure: Cloud, dev: AzurePlatform, service: str, part: str, says: str
+) -> None:
+    with azure.without_role(service, "dev"):
+        rows = {r["part"]: r for r in dev.check()}
+    row = rows[f"dev {part}"]
+    assert not row["ok"] and "az role assignment create" in row["hint"] and says in row["hint"], row
+    green = dev.check()
+    assert all(r["ok"] for r in green), [r for r in green if not r["ok"]]
+
+
+# without the cloud
+
+
+def test_names_are_legal_and_differ() -> None:
+    many = {names.endpoint(n, "w") for n in ("a-b_c-dev", "a_b-c-dev", "a-b-c-dev", "p" * 80, "p" * 81)}
+    assert len(many) == 5 and all(3 <= len(n) <= 32 and n[0].isalpha() for n in many)
+    assert names.endpoint("x", "w1") != names.endpoint("x", "w2"), "an endpoint's name is unique in a region"
+    assert len({names.secret(n) for n in ("a-b", "a_b", "A-b", "a.b")}) == 4
+    with pytest.raises(UsageError):
+        names.secret("../up")
+    assert len(names.tag("x" * 999)) <= 256
+
+
+def test_an_environment_says_all_of_where_it_lives(azure_cloud: Cloud, tmp_path: Path) -> None:
+    good = settings_of(azure_cloud, "dev", tmp_path)
+    EnvironmentSettings(**good)
+    for key in ("subscription", "workspace", "storage_account", "compute"):
+        with pytest.raises(ValueError, match=key):
+            EnvironmentSettings(**{**good, key: ""})
+    with pytest.raises(ValueError, match="no name that Azure allows"):
+        EnvironmentSettings(**{**good, "storage_account": "Not-Allowed"})
+
+
+def test_a_cloud_that_is_not_safe_is_refused(tmp_path: Path) -> None:
+    import json
+    from dataclasses import asdict
+
+    good = asdict(cloud_of("AzureCloud"))
+    for wrong in ({"vault": "http://vault.example/{name}"}, {"nonsense": 1}, {"storage_auth": "none"}):
+        (tmp_path / "c.json").write_text(json.dumps({**good, **wrong}))
+        with pytest.raises(SettingsError):
+            cloud_of("c.json", tmp_path)
+    with pytest.raises(SettingsError):
+        cloud_of("no-such-cloud", tmp_path)
+    assert cloud_of("AzureUSGovernment").root("a", "b") == "abfss://b@a.dfs.core.usgovcloudapi.net"
