@@ -26,7 +26,10 @@ def _read(path: Path) -> dict[str, dict[str, str]]:
         found = json.loads(path.read_text(encoding="utf-8"))
     except (FileNotFoundError, json.JSONDecodeError):  # none yet, or cut by a full disk: everybody is new
         return {}
-    return found if isinstance(found, dict) else {}
+    if not isinstance(found, dict):
+        return {}
+    # a file for people's comfort: what can't be read, such as another version's entry, is a first visit
+    return {who: its for who, its in found.items() if isinstance(its, dict)}
 
 
 def came(site: Site, who: str, now: dt.datetime) -> dt.datetime | None:
