@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from esml_engine.door.site import Site
@@ -15,6 +16,7 @@ from esml_engine.scored.facts import Shape
 from esml_engine.scored.ledger import Ledger, LedgerReader
 
 DAY = 86_400.0
+_SIDE_BY_SIDE = 8
 _seen: dict[str, set[str]] = {}  # by ledger path: files that this process knows to be in it
 
 
@@ -40,7 +42,6 @@ def collect(site: Site, ref: ModelRef, env: str, name: str, path: Path, window_d
     fresh = [(at, f) for f, _, at in listed if f.rpartition("/")[2] not in known]
     if not fresh:
         return 0
-    near = Path(platform.here(folder, [f.rpartition("/")[2] for _, f in fresh]))
     oldest = min(at for at, _ in fresh) / 1e9 - DAY
     drained = _in_table(site, ref, env, max(oldest, time.time() - (window_days + 1) * DAY))
     ledger = Ledger(path)
@@ -54,15 +55,13 @@ def collect(site: Site, ref: ModelRef, env: str, name: str, path: Path, window_d
                     version,
                     Shape(said["features"], said["prediction"], tuple(said["classes"]), said["interval"]),
                 )
-        copies = [near / file.rpartition("/")[2] for _, file in sorted(fresh)]
-        taken = []
-        for copy in copies:
-            finished = from_json(copy.read_bytes())
-            taken.append(ledger.take(finished, rows=finished.request_id not in drained))
+        names = [file for _, file in sorted(fresh)]
+        with ThreadPoolExecutor(_SIDE_BY_SIDE) as pool:
+            texts = list(pool.map(platform.read_file, names))
+        requests = [from_json(text) for text in texts if text is not None]
+        taken = [ledger.take(f, rows=f.request_id not in drained) for f in requests]
         count = sum(one is not None and bool(one.result()) for one in taken)
-        for copy in copies:  # on disk now
-            known.add(copy.name)
-            copy.unlink()
+        known |= {file_of(f.request_id) for f in requests}  # on disk now
         return count
     finally:
         ledger.close()

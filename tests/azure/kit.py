@@ -30,10 +30,16 @@ def settings_of(cloud: Cloud, env: str, root: Path) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def platform_of(cloud: Cloud, env: str, root: Path, file_system: str = "lake") -> AzurePlatform:
-    """An environment's platform, opened as the engine opens it; the file system is made when absent."""
-    cloud.azurite.send(cloud.workspaces[env].account, "PUT", file_system, "restype=container")
-    settings = {**settings_of(cloud, env, root), "file_system": file_system}
+def in_lake_of_its_own(cloud: Cloud, env: str, root: Path, file_system: str = "") -> dict[str, Any]:
+    """`settings_of`, in a file system that no other test uses: tables that are there would be taken into the catalogue."""
+    name = file_system or new_file_system()
+    cloud.azurite.send(cloud.workspaces[env].account, "PUT", name, "restype=container")
+    return {**settings_of(cloud, env, root), "file_system": name}
+
+
+def platform_of(cloud: Cloud, env: str, root: Path, file_system: str = "") -> AzurePlatform:
+    """An environment's platform, opened as the engine opens it."""
+    settings = in_lake_of_its_own(cloud, env, root, file_system)
     return AzurePlatform(root, env, EnvironmentSettings(**settings), "EUR")
 
 

@@ -11,7 +11,7 @@ from esml_engine.demo import story
 from esml_engine.demo.setting_up import DIABETES, NAME, make
 from esml_engine.estate import init_estate, open_estate
 from tests.azure.cloud.stand_in import Cloud
-from tests.azure.kit import SHORT, new_file_system, settings_of
+from tests.azure.kit import SHORT, in_lake_of_its_own
 
 
 @pytest.mark.slow
@@ -27,9 +27,7 @@ def test_the_regression_demo(
     init_estate(root, name=NAME)
     text = tomlkit.parse((root / "estate.toml").read_text())
     for env in azure_envs:
-        fs = new_file_system()
-        azure.azurite.send(azure.workspaces[env].account, "PUT", fs, "restype=container")
-        text["environments"][env] = {**settings_of(azure, env, root), "file_system": fs}  # type: ignore[index]
+        text["environments"][env] = in_lake_of_its_own(azure, env, root)  # type: ignore[index]
         text["policy"][env] = {"nodes": ["Standard_DS3_v2"]}  # type: ignore[index]
     text["policy"].setdefault("prod", {})["approvals"] = 1  # type: ignore[index, union-attr]
     (root / "estate.toml").write_text(tomlkit.dumps(text))

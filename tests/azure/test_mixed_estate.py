@@ -12,7 +12,7 @@ import tomlkit
 
 from esml_engine.estate import Estate, init_estate, open_estate
 from tests.azure.cloud.stand_in import Cloud
-from tests.azure.kit import SHORT, settings_of
+from tests.azure.kit import SHORT, in_lake_of_its_own
 
 NAME = "p1/m1"
 
@@ -26,7 +26,7 @@ def estate_on(
     init_estate(root, list(envs))
     text = tomlkit.parse((root / "estate.toml").read_text())
     for env in azure:
-        text["environments"][env] = settings_of(cloud, env, root)  # type: ignore[index]
+        text["environments"][env] = in_lake_of_its_own(cloud, env, root)  # type: ignore[index]
         text["policy"][env] = {"nodes": ["Standard_DS3_v2"]}  # type: ignore[index]
     (root / "estate.toml").write_text(tomlkit.dumps(text))
     open_estate(root).new_project("p1", "team")
