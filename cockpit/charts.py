@@ -111,7 +111,7 @@ def money_by_day(spent: Mapping[str, float], first: dt.date, end: dt.date, curre
             y=alt.Y("spent:Q", title=f"{currency} a day"),
             tooltip=[alt.Tooltip("day:T", format="%d %b %Y"), alt.Tooltip("spent:Q", format=".4f")],
         )
-        .properties(height=230)
+        .properties(height=190)
     )  # fmt: skip
 
 

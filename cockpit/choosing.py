@@ -10,6 +10,7 @@ from cockpit.components import _CHOSEN, gone, nothing_yet, pick
 from esml_engine.estate import Estate
 
 ALL = ""
+_LEFT = "_left"  # the project that was chosen when somebody chose all of them
 
 
 def segment(label: str, options: Mapping[str, str], key: str, default: str) -> str:
@@ -65,13 +66,21 @@ def choose_project(estate: Estate, title: str) -> str | None:
 
 
 def scope(
-    estate: Estate, title: str, *, model: bool = True, environment: bool = True
+    estate: Estate, title: str, *, whole: bool = True, model: bool = True, environment: bool = True
 ) -> tuple[str, str] | None:
-    """(`estate`, a project or a model; an environment or all) in a row above the title, all of them to begin with."""
+    """(`estate`, a project or a model; an environment or all) in a row above the title, all of them to begin with.
+
+    `whole`: the estate itself may be chosen; else the first project is. None after saying why there is nothing.
+    """
     by_project: dict[str, list[str]] = {p: [] for p in estate.projects()}
     for r in estate.visible():
         by_project.setdefault(r.project, []).append(r.model)
     q = st.query_params
+    last = st.session_state.get(_CHOSEN, {}).get("project")
+    if st.session_state.get("one:project") == ALL:  # chosen here, a moment ago
+        st.session_state[_LEFT] = last
+    if whole and "project" not in q and last in by_project and last != st.session_state.get(_LEFT):
+        q["project"] = last  # what was chosen on another page, unless all were chosen here since
     asked = {k: q.get(k, "") for k in ("project", "model", "env")}
     bad = (
         ("Project", asked["project"])
@@ -86,8 +95,17 @@ def scope(
         st.title(title)
         gone(*bad)
         return None
+    if not whole and not by_project:
+        st.title(title)
+        nothing_yet("No project that you may see yet.", "Ask a project's owner for a role.")
+        return None
     with st.container(horizontal=True, vertical_alignment="bottom", gap="small"):
-        project = pick("Project", [ALL, *by_project], "project", lambda p: p or "all projects", default=ALL, width=230)  # fmt: skip
+        first = ALL if whole else asked["project"] or next(iter(by_project))
+        project = pick("Project", [*([ALL] if whole else []), *by_project], "project", lambda p: p or "all projects", default=first, width=230)  # fmt: skip
+        if project:
+            st.query_params["project"] = project
+            st.session_state[_CHOSEN] = {**st.session_state.get(_CHOSEN, {}), "project": project}
+            st.session_state.pop(_LEFT, None)
         name = ALL
         if model and project:
             name = pick("Model", [ALL, *by_project[project]], "model", lambda m: m or "all models", default=ALL, width=200)  # fmt: skip

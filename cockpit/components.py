@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import datetime as dt
 import functools
 from collections.abc import Callable
@@ -60,14 +61,20 @@ def gone(what: str, name: str) -> None:
 
 
 def page(show: Callable[[], None]) -> Callable[[], None]:
-    """A page's frame: errors of the engine become one of the messages; anything else is the server's."""
+    """A page's frame: a skeleton while it is drawn for the first time, and errors of the engine as one of the messages; anything else is the server's."""
+    name = show.__code__.co_filename
 
     @functools.wraps(show)
     def framed() -> None:
+        drawn: set[str] = st.session_state.setdefault("_drawn", set())
+        # later draws keep what stands there until the new one comes: a skeleton would only push it about
+        loading = contextlib.nullcontext() if name in drawn else st.skeleton(height=360)
         try:
-            show()
+            with loading:
+                show()
         except EsmlError as e:
             failure(e)
+        drawn.add(name)
 
     return framed
 

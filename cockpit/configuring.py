@@ -57,7 +57,7 @@ def _state(r: Reached) -> None:
 def _engine(estate: Estate) -> None:
     """The rest of `esml doctor`, on demand: it walks the audit chain."""
     key = "_doctor"
-    if st.button("Check the engine itself", key="doctor", icon=":material/stethoscope:", help="Settings, store, audit chain, worker: what `esml doctor` says."):  # fmt: skip
+    if st.button("Check the engine itself", key="doctor", icon=":material/stethoscope:", disabled=not estate.may("read_status").allowed, help="Settings, store, audit chain, worker: what `esml doctor` says, to who has a role on the estate."):  # fmt: skip
         names = tuple(f"{e} " for e in estate.environments)
         st.session_state[key] = [r for r in estate.doctor() if not r["part"].startswith(names)]
     if rows := st.session_state.get(key):
@@ -81,7 +81,8 @@ def policies(estate: Estate, where: str, env: str) -> None:
 def people(estate: Estate, where: str, env: str) -> None:
     """Who has which role, on the estate and on this project; the estate's roles are given here."""
     on = where.split("/")[0]
-    members = estate.members() if on == "estate" else [*estate.members("estate"), *estate.members(on)]
+    above = estate.members("estate") if on != "estate" and estate.may("read_status").allowed else []
+    members = estate.members() if on == "estate" else [*above, *estate.members(on)]
     seen = {"estate", *estate.projects()}
     rows = view.roles([m for m in members if m["on"] in seen])
     left, right = st.columns([3, 2], gap="large")

@@ -10,6 +10,7 @@ import streamlit as st
 from cockpit.components import Choice, failure
 from cockpit.places import page as page_file
 from cockpit.views import deployments as view
+from cockpit.words import plural
 from esml_engine.errors import EsmlError
 from esml_engine.serving.reads import Served
 from esml_engine.training import records as training
@@ -60,8 +61,12 @@ def _answer(choice: Choice, key: str) -> None:
         failure(said)
     elif said:
         with st.container(border=True, gap="small"):
-            st.badge("answered", icon=":material/check:", color="green")
-            st.json(said)
+            st.badge(
+                f"v{said['model_version']} answered {plural(said['rows'], 'row')}",
+                icon=":material/check:",
+                color="green",
+            )
+            st.dataframe(pd.DataFrame(view.answered(said)), hide_index=True, height="content", placeholder="")
             st.page_link(
                 page_file("row"),
                 label="Passport of the first row",

@@ -10,15 +10,18 @@ import streamlit as st
 
 from cockpit import charts
 from cockpit.components import failure, when
+from cockpit.costing import spent_by
 from cockpit.reads import who_can
 from cockpit.views import promotion as view
 from cockpit.views.plan import without_underscores
 from cockpit.words import metric
+from esml_engine.costs.records import month_start
 from esml_engine.door import access
-from esml_engine.door.facts import Call
+from esml_engine.door.facts import Call, Plan
 from esml_engine.errors import EsmlError, NotFoundError
 from esml_engine.estate import Estate
 from esml_engine.promotion import records
+from esml_engine.promotion.comparing import outdated
 from esml_engine.refs import ModelRef
 from esml_engine.training import records as training
 
@@ -45,8 +48,10 @@ def document_of(estate: Estate, request: dict[str, Any]) -> dict[str, Any]:
     return dict(found["document"])
 
 
-def comparison(document: dict[str, Any], rows: dict[int, dict[str, Any]]) -> None:
-    """Champion left, challenger right, the verdict with what would change it; gates and the difference below."""
+def comparison(
+    document: dict[str, Any], rows: dict[int, dict[str, Any]], grounds: list[tuple[str, str]] | None = None
+) -> None:
+    """Champion left, challenger right, the verdict with what would change it and its `grounds`; gates and the difference below."""
     d = view.decision(document, rows, dt.datetime.now(dt.UTC))
     with st.grid(3, min_column_width=240):
         with st.container(border=True, height="stretch"):
@@ -62,16 +67,20 @@ def comparison(document: dict[str, Any], rows: dict[int, dict[str, Any]]) -> Non
         with st.container(border=True, height="stretch"):
             if d.verdict == "promote":
                 st.badge(f"passed · {d.count} of {d.count} gates", icon=":material/check:", color="green")
-                st.subheader("It may go up")
-                st.caption("Every gate passed on the same rows. Policy decides whether people must approve.")
+                if not grounds:
+                    st.subheader("It may go up")
+                    st.caption(
+                        "Every gate passed on the same rows. Policy decides whether people must approve."
+                    )
             else:
                 st.badge(f"refused · {d.failed} of {d.count} gates", icon=":material/block:", color="red")
                 st.subheader("What would change it")
                 for said in d.change:
                     st.markdown(said)
+            for name, text in grounds or ():
+                st.caption(f"**{name}**: {text}")
     left, right = st.columns([3, 2])
     with left:
-        st.markdown("**Gates**")
         frame = pd.DataFrame(
             [
                 {
@@ -112,7 +121,7 @@ def cards(estate: Estate, requests: list[dict[str, Any]], now: dt.datetime) -> N
             with st.container(horizontal=True, vertical_alignment="center"):
                 with st.container(gap="xxsmall"):
                     st.markdown(what)
-                    st.caption(note)
+                    st.caption(note if r["state"] != "waiting" else f"{note} · {view.expires(r, now)}")
                 st.button(
                     "Close" if is_open else "Review",
                     key=f"review:{r['request']}",
@@ -120,11 +129,46 @@ def cards(estate: Estate, requests: list[dict[str, Any]], now: dt.datetime) -> N
                     args=("" if is_open else r["request"],),
                 )
             if is_open:
-                if r["kind"] == "promotion":
-                    comparison(document_of(estate, r), versions_of(estate, r["object"]))
+                evidence_of(estate, r)
+                if r["state"] == "waiting":
+                    decide(estate, r, told=r["kind"] == "promotion")
                 else:
-                    st.markdown("\n".join(f"- {w}" for w in r["detail"].get("will", [])))
-                decide(estate, r)
+                    _decided(r)
+
+
+def evidence_of(estate: Estate, request: dict[str, Any]) -> None:
+    """What a decision rests on: the comparison with its data, cost and people; for an exception the money."""
+    currency = estate.site.settings.estate.currency
+    changed = stale(estate, request) if request["state"] == "waiting" else ""
+    if changed:
+        st.warning(
+            f"**Evidence changed since: compare again.** {changed[:1].upper()}{changed[1:]}. Deciding now ends the request as stale.",
+            icon=":material/sync_problem:",
+        )
+    if request["kind"] == "promotion":
+        document = document_of(estate, request)
+        run = estate.runs(request["run"])[0] if request["run"] else None
+        grounds = view.grounds(document, request, run, currency, when)
+        comparison(document, versions_of(estate, request["object"]), grounds)
+    else:
+        project = request["object"].split("/")[0]
+        budget = estate.site.settings.project(project).budget.month
+        month = spent_by(estate.site, "project", since=month_start(), project=project).get(project, 0.0)
+        lines = view.exception_grounds(request, month, budget, currency, when)
+        st.markdown("\n".join(f"- **{k}**: {v}" for k, v in lines))
+
+
+def stale(estate: Estate, request: dict[str, Any]) -> str:
+    """What changed under a promotion's evidence since it was made; '' when it is current."""
+    if request["kind"] != "promotion":
+        return ""
+    found = records.comparison(estate.site.store, request["detail"]["comparison"])
+    return outdated(estate.site, found) if found else "the comparison is gone"
+
+
+def _decided(request: dict[str, Any]) -> None:
+    said = "; ".join(f"{d['by']} {d['verdict']}d on {when(d['at'])}: {d['reason']}" for d in request["decisions"])  # fmt: skip
+    st.info(f"**{request['state'].capitalize()}.** {said or 'Nobody decided in time.'}", icon=":material/gavel:")  # fmt: skip
 
 
 def _open(request: str) -> None:
@@ -134,23 +178,28 @@ def _open(request: str) -> None:
         del st.query_params["request"]
 
 
-def decide(estate: Estate, request: dict[str, Any]) -> None:
-    """Approve or refuse, with a reason; or why this person can't."""
+def decide(estate: Estate, request: dict[str, Any], *, told: bool = False) -> None:
+    """Approve or refuse, with a reason, each under its own plan; or why this person can't. `told`: who asked, and until when, stands above."""
     key = request["request"]
     said = st.session_state.pop(f"{_SAID}:{key}", None)
     if isinstance(said, EsmlError):
         failure(said)
     people = request["decisions"]
-    st.caption(
-        f"Needs {request['needed']} of: people other than {request['by']} · "
-        + ("; ".join(f"{x['by']} {x['verdict']}d: {x['reason']}" for x in people) or "nobody decided yet")
-        + f" · expires {when(request['expires'])}"
-    )
+    if not told or people:
+        st.caption(
+            f"Needs {request['needed']} of: people other than {request['by']} · "
+            + ("; ".join(f"{x['by']} {x['verdict']}d: {x['reason']}" for x in people) or "nobody decided yet")
+            + f" · expires {when(request['expires'])}"
+        )
     call = Call("approve", request["object"], request["env"], {"request": key, "kind": request["kind"]})
     rule = access.rule_name(call)
     verdict = estate.may(rule, call.project)
     own = estate.actor.rights == request["by"]
-    why = "It is your own request: it needs another person." if own else without_underscores(verdict.reason)
+    why = (
+        "It is your own request: it needs another person."
+        if own
+        else f"{without_underscores(verdict.reason)}."
+    )
     blocked = own or not verdict.allowed
     if blocked:
         st.info(
@@ -165,22 +214,33 @@ def decide(estate: Estate, request: dict[str, Any]) -> None:
             ("approve", "Approve", "check", "primary"),
             ("refuse", "Refuse", "block", "secondary"),
         ):
+            given = (reason or "").strip()
+            plan = None if blocked or not given else _plan(estate, act, request, given)
             st.button(
                 label,
                 key=f"{act}:{key}",
                 icon=f":material/{icon}:",
                 type=kind,
-                disabled=blocked or not (reason or "").strip() or (act == "approve" and not read),
+                disabled=plan is None or (act == "approve" and not read),
+                help="; ".join(plan.draft.will) if plan else None,
                 on_click=_pressed,
-                args=(estate, act, key, reason),
+                args=(estate, act, key, given, plan.hash if plan else ""),
             )
 
 
-def _pressed(estate: Estate, act: str, request: str, reason: str) -> None:
+def _plan(estate: Estate, act: str, request: dict[str, Any], reason: str) -> Plan | None:
     try:
-        if act == "approve":
-            estate.approve(request, reason, detach=True)
-        else:
-            estate.refuse(request, reason, detach=True)
+        plan: Plan = getattr(estate, act)(request["request"], reason, dry_run=True)
+    except EsmlError as e:  # decided or expired since the list was read
+        failure(e)
+        return None
+    return plan
+
+
+def _pressed(estate: Estate, act: str, request: str, reason: str, plan: str) -> None:
+    if (st.session_state.get(f"reason:{request}") or "").strip() != reason:
+        return  # the reason was changed in the same moment: the page is drawn again with the plan of the new one
+    try:
+        getattr(estate, act)(request, reason, plan=plan, detach=True)
     except EsmlError as e:
         st.session_state[f"{_SAID}:{request}"] = e

@@ -19,6 +19,8 @@ from esml_engine.errors import EsmlError
 from esml_engine.lake.promises import Promise
 from esml_engine.refs import ModelRef
 from esml_engine.runs import records
+from esml_engine.scored.commits import ledger_path
+from esml_engine.serving import tally
 from esml_engine.store import schema as t
 from esml_engine.training.acts import OVERHEAD_SECONDS
 
@@ -36,6 +38,7 @@ class Evidence:
     warned: dict[str, str] = field(default_factory=dict)  # an expectation that warned
     serving: dict[Place, int] = field(default_factory=dict)  # version with traffic
     served: dict[Place, str] = field(default_factory=dict)  # newest of its deployment and its last call
+    answered: dict[Place, tuple[int, int]] = field(default_factory=dict)  # calls, and those that it failed
     open_runs: dict[str, int] = field(default_factory=lambda: defaultdict(int))
     failed: dict[str, int] = field(default_factory=lambda: defaultdict(int))  # runs since `week`
     spent: dict[str, float] = field(default_factory=lambda: defaultdict(float))  # since `month`
@@ -63,7 +66,7 @@ def evidence(site: Site, names: list[str], month: str, week: str) -> Evidence:
     with site.store.read() as c:
         _quality(c, ours, out)
         _waiting(site, c, names, ours, out)
-        _serving(c, ours, out)
+        _serving(site, c, ours, out)
         _runs(c, ours, week, out)
         _money(c, ours, month, out)
         _governance(c, ours, out)
@@ -118,12 +121,14 @@ def _waiting(site: Site, c: sa.Connection, names: list[str], ours: Any, out: Evi
         .where(ours(v.c.object), bronze)
         .group_by(v.c.object)
     )
-    for object_, n, at in c.execute(read):
+    for object_, n, at in c.execute(
+        read
+    ).all():  # a whole result at once: row by row costs more than the query
         if object_ in marks:
             marks[object_] += (n, at)
     came = sa.select(f.c.object, f.c.purpose, f.c.dataset, sa.func.count(), sa.func.max(f.c.at))
     came = came.where(ours(f.c.object)).group_by(f.c.object, f.c.purpose, f.c.dataset)
-    for object_, purpose, dataset, n, at in c.execute(came):
+    for object_, purpose, dataset, n, at in c.execute(came).all():
         if object_ in marks:
             marks[object_] += (purpose, dataset, n, at)
             if purpose == "train":
@@ -144,7 +149,7 @@ def _count(c: sa.Connection, some: list[str]) -> dict[str, int]:
     held = sa.select(v.c.object, v.c.env, v.c.name, v.c.facts).where(
         v.c.object.in_(some), v.c.name.like("%/bronze")
     )
-    for object_, env, name, facts in c.execute(held.order_by(v.c.version)):
+    for object_, env, name, facts in c.execute(held.order_by(v.c.version)).all():
         for x in (facts or {}).get("files", []):
             have[(object_, env, name, x["date"], x["name"])] = x["sha256"]
     newest: dict[tuple[str, str, str, str, str], tuple[str, str]] = {}
@@ -174,7 +179,7 @@ def _late(site: Site, names: list[str], newest: dict[tuple[str, str], str], out:
                 out.late[name] = (dataset, since.isoformat())
 
 
-def _serving(c: sa.Connection, ours: Any, out: Evidence) -> None:
+def _serving(site: Site, c: sa.Connection, ours: Any, out: Evidence) -> None:
     d, v = t.deployments, t.versions
     for object_, env, live, slots, at in c.execute(
         sa.select(d.c.object, d.c.env, d.c.live, d.c.slots, d.c.at).where(ours(d.c.object))
@@ -182,6 +187,8 @@ def _serving(c: sa.Connection, ours: Any, out: Evidence) -> None:
         if live and live in (slots or {}):
             out.serving[(object_, env)] = int(slots[live]["model_version"])
             out.served[(object_, env)] = at
+            counts = tally.read(tally.path_of(ledger_path(site, ModelRef(*object_.split("/")), env)))
+            out.answered[(object_, env)] = (counts.requests, counts.of(500, 599))
     if not out.serving:
         return
     # what an endpoint answered reaches the table within seconds, as a commit that names the drain
@@ -215,7 +222,7 @@ def _money(c: sa.Connection, ours: Any, month: str, out: Evidence) -> None:
     m = t.meter
     day, cost = sa.func.substr(m.c.at, 1, 10), sa.func.sum(m.c.cost)
     spent = sa.select(m.c.object, day, cost).where(ours(m.c.object), m.c.at >= month)
-    for object_, at, amount in c.execute(spent.group_by(m.c.object, day)):
+    for object_, at, amount in c.execute(spent.group_by(m.c.object, day)).all():
         out.spent[object_] += float(amount)
         out.spent_by_day[at] += float(amount)
 
@@ -235,9 +242,9 @@ def _governance(c: sa.Connection, ours: Any, out: Evidence) -> None:
     packs = sa.select(e.c.object, e.c.env, sa.func.max(e.c.at)).where(ours(e.c.object))
     out.evidence.update({(o, env): at for o, env, at in c.execute(packs.group_by(e.c.object, e.c.env))})
     stand = sa.select(k.c.object, k.c.env, k.c.at).where(ours(k.c.object))
-    out.crowned.update({(o, env): at for o, env, at in c.execute(stand)})
+    out.crowned.update({(o, env): at for o, env, at in c.execute(stand).all()})
     first = sa.select(sa.func.min(h.c.at)).where(ours(h.c.object)).group_by(h.c.object)
-    for at in c.execute(first).scalars():
+    for at in c.execute(first).scalars().all():
         out.crowned_by_day[at[:10]] += 1
 
 
@@ -270,7 +277,7 @@ def predictions(
     """
     settings, names = site.settings, [str(r) for r in refs]
     every = len(names) == len(site.files.models)
-    past, rows = _past(site, names, env, every), _gold_rows(site, names, env, every)
+    past, rows = _past(site, names, env, every, acts), _gold_rows(site, names, env, every)
     listed, prices = dict(settings.prices()), platform_prices(site, env)
     currency, step = settings.estate.currency, settings.estate.worker.max_step_seconds
     limits = _limits(site, env)
@@ -294,7 +301,9 @@ def predictions(
     return out
 
 
-def _past(site: Site, names: list[str], env: str, every: bool) -> dict[Place, list[Past]]:
+def _past(
+    site: Site, names: list[str], env: str, every: bool, acts: dict[str, tuple[str, ...]] | None
+) -> dict[Place, list[Past]]:
     r = t.runs
     size = r.c.predicted["size"].as_float()
     q = sa.select(r.c.object, r.c.act, r.c.run, size, r.c.seconds).where(
@@ -302,8 +311,10 @@ def _past(site: Site, names: list[str], env: str, every: bool) -> dict[Place, li
     )
     out: dict[Place, list[Past]] = defaultdict(list)
     with site.store.read() as c:
-        found = c.execute((q if every else q.where(r.c.object.in_(names))).order_by(r.c.created))
+        found = c.execute((q if every else q.where(r.c.object.in_(names))).order_by(r.c.created)).all()
         for object_, act, run, its, seconds in found:
+            if acts is not None and act not in acts.get(object_, ()):
+                continue
             out[(object_, act)].append(Past(run, float(its or 0), float(seconds)))
     return out
 
@@ -321,7 +332,7 @@ def _gold_rows(site: Site, names: list[str], env: str, every: bool) -> dict[str,
         newest, sa.and_(v.c.object == newest.c.object, v.c.version == newest.c.n)
     )
     with site.store.read() as c:
-        return {o: float(n) for o, n in c.execute(heads.where(*mine))}
+        return {o: float(n) for o, n in c.execute(heads.where(*mine)).all()}
 
 
 def _limits(site: Site, env: str) -> Any:

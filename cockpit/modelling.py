@@ -12,6 +12,7 @@ from cockpit.components import Choice, failure, nothing_yet
 from cockpit.uploads import kept
 from esml_engine.errors import EsmlError
 from esml_engine.training import records as training
+from esml_engine.training.acts import profile_of
 
 
 def train_card(choice: Choice) -> None:
@@ -24,7 +25,9 @@ def train_card(choice: Choice) -> None:
                 "Profile", names, index=names.index(choice.env) if choice.env in names else 0, key=f"train:profile:{choice.env}",
                 help="A table `[train.<name>]` of model.toml: estimators, trials, folds, seconds.",
             )  # fmt: skip
-        usual = choice.estate.site.settings.profile(choice.ref, profile)
+        usual = profile_of(
+            choice.estate.site, choice.ref, choice.env, {"profile": "" if profile == choice.env else profile}
+        )
         with st.container(width=200):
             seconds = st.number_input(
                 "Budget, seconds", min_value=1.0, value=float(usual.seconds), step=5.0, key=f"train:budget:{profile}",

@@ -1,8 +1,9 @@
-"""The estate as one person sees it: read once, kept until something happens, at most a minute."""
+"""The estate as one person sees it: read once, kept until something happens, about a minute at most."""
 
 from __future__ import annotations
 
 import datetime as dt
+import logging
 import threading
 import time
 from collections import OrderedDict
@@ -16,11 +17,15 @@ from cockpit.evidence import Evidence, budgets, evidence, predictions
 from cockpit.views import estate as view
 from cockpit.views import lenses
 from esml_engine.costs.records import month_start
+from esml_engine.errors import EsmlError
 from esml_engine.estate import Estate
 from esml_engine.refs import ModelRef
 from esml_engine.store import schema as t
 
-_SECONDS = 60.0  # ages move on by themselves; what people and runs do shows at once
+log = logging.getLogger("esml.cockpit")
+_SECONDS = 60.0  # ages move on by themselves
+_AT_ONCE = 0.25  # seconds that a page may wait for the estate to be read
+_TOO_OLD = 600.0  # seconds after which it waits in any case
 _MOST = 64
 
 
@@ -31,6 +36,7 @@ class Overview:
     statuses: list[dict[str, Any]]
     facts: Evidence
     budgets: dict[str, dict[str, Any]]
+    costs: dict[str, dict[str, Any]]  # the next run of each model in the first environment
     rows: list[view.Row]
     figures: list[view.Figure]
     kinds: dict[str, int]
@@ -58,7 +64,10 @@ def read(estate: Estate) -> Overview:
     month, week = month_start(), (now - dt.timedelta(days=7)).isoformat()
     facts = evidence(site, [s["model"] for s in statuses], month, week)
     refs = [ModelRef(*s["model"].split("/")) for s in statuses]
-    wanted: dict[str, tuple[str, ...]] = {s["model"]: (view.next_act(s),) for s in statuses}
+    wanted: dict[str, tuple[str, ...]] = {
+        s["model"]: tuple({view.next_act(s), *(("refine",) if facts.waiting.get(s["model"]) else ())})
+        for s in statuses
+    }
     costs = predictions(site, refs, estate.environments[0], wanted)
     spent = budgets(site, projects, month)
     settings = site.settings
@@ -68,37 +77,76 @@ def read(estate: Estate) -> Overview:
     total = {k: sum(b[k] for b in spent.values()) for k in ("spent", "budget", "month_end")}
     kinds, stages = view.counts(rows)
     return Overview(
-        statuses, facts, spent, rows, view.figures(rows, facts, total | {"currency": currency}, now.date()), kinds, stages, owners, now, currency, estate.environments
+        statuses, facts, spent, costs, rows, view.figures(rows, facts, total | {"currency": currency}, now.date()), kinds, stages, owners, now, currency, estate.environments
     )  # fmt: skip
 
 
+@dataclass
+class _Kept:
+    """An overview with what it was read from, and how long that took."""
+
+    seen: Overview
+    stamp: tuple[Any, ...]
+    took: float
+    at: float = field(default_factory=time.monotonic)
+    behind: threading.Thread | None = None  # reads it again while pages show this one
+
+
 _Key = tuple[str, str, str]
-_kept: OrderedDict[_Key, tuple[tuple[Any, ...], Overview]] = OrderedDict()
+_kept: OrderedDict[_Key, _Kept] = OrderedDict()
 _locks: dict[_Key, threading.Lock] = {}
 _guard = threading.Lock()
 
 
 def overview(estate: Estate) -> Overview:
-    """What this person sees, as of the newest audit event; older than a minute it is read again."""
+    """What this person sees. It is read again when something happened, and each minute.
+
+    A small estate is read at once. A large one, whose reading a page would have to wait for, is read behind it, but for
+    what this person did themselves, and when nobody looked for ten minutes: that is waited for.
+    """
     key = (str(estate.site.root), estate.actor.name, estate.actor.rights)
     with _guard:
         lock = _locks.setdefault(key, threading.Lock())
     with lock:  # two tabs of one person read once
-        stamp = _stamp(estate)
-        found = _kept.get(key)
-        if found is None or found[0] != stamp:
-            found = (stamp, read(estate))
-            with _guard:
-                _kept[key] = found
-                _kept.move_to_end(key)
-                while len(_kept) > _MOST:
-                    _kept.popitem(last=False)
-        return found[1]
+        stamp, mine = _stamp(estate)
+        kept = _kept.get(key)
+        if kept is None:
+            return _keep(key, estate, stamp).seen
+        age = time.monotonic() - kept.at
+        changed = kept.stamp != stamp
+        if not changed and age < _SECONDS:
+            return kept.seen
+        if kept.took < _AT_ONCE or (changed and mine) or age > _TOO_OLD:
+            return _keep(key, estate, stamp).seen
+        if kept.behind is None or not kept.behind.is_alive():
+            kept.behind = threading.Thread(target=_behind, args=(key, estate, stamp), daemon=True)
+            kept.behind.start()
+        return kept.seen
 
 
-def _stamp(estate: Estate) -> tuple[Any, ...]:
-    """Changes with every act, every run's start and end, and every settings file."""
-    a = t.audit
+def _keep(key: _Key, estate: Estate, stamp: tuple[Any, ...]) -> _Kept:
+    began = time.monotonic()
+    seen = read(estate)
+    made = _Kept(seen, stamp, time.monotonic() - began)
+    with _guard:
+        _kept[key] = made
+        _kept.move_to_end(key)
+        while len(_kept) > _MOST:
+            _kept.popitem(last=False)
+    return made
+
+
+def _behind(key: _Key, estate: Estate, stamp: tuple[Any, ...]) -> None:
+    try:
+        _keep(key, estate, stamp)
+    except EsmlError as e:  # the next page that has to wait says it
+        log.warning("the estate could not be read behind a page: %s (%s)", e.message, e.id)
+
+
+def _stamp(estate: Estate) -> tuple[tuple[Any, ...], bool]:
+    """What changes with every act, every run's start and end, and every settings file; and whether the newest act was this person's own."""
+    a, me = t.audit, estate.actor
     with estate.site.store.read() as c:
-        head = c.execute(sa.select(a.c.n, a.c.hash).order_by(a.c.n.desc()).limit(1)).first()
-    return (tuple(head or ()), id(estate.site.files), int(time.time() / _SECONDS))
+        head = c.execute(sa.select(a.c.n, a.c.hash, a.c.actor, a.c.as_actor).order_by(a.c.n.desc()).limit(1)).first()  # fmt: skip
+    mine = head is not None and (head.actor, head.as_actor) == (me.name, me.acting_as)
+    return ((head.n, head.hash) if head else (), estate.site.files), mine

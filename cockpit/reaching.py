@@ -43,6 +43,9 @@ def check(site: Site, env: str) -> Reached:
         rows = tuple(site.platform(env).check())
     except EsmlError as e:
         rows = ({"part": f"{env} platform", "ok": False, "message": e.message, "hint": e.hint},)
+    except OSError as e:
+        why = {"message": f"{type(e).__name__}: {e.strerror or e}", "hint": "check that its folder is there"}
+        rows = ({"part": f"{env} platform", "ok": False, **why},)
     now = dt.datetime.now(dt.UTC).isoformat(timespec="seconds")
     good = all(r["ok"] for r in rows)
     with _lock:

@@ -16,12 +16,14 @@ ARGS = [
     "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking", "--disable-component-update", "--disable-sync",
 ]  # fmt: skip
 _NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
-_PAGES = {
-    "work": "/work", "approvals": "/approvals", "audit": "/audit", "scored": "/scored?env=prod", "promotion": "/promotion?env=prod", "estate": "/estate", "estate-health": "/estate?lens=health", "estate-money": "/estate?lens=money",
-    "estate-governance": "/estate?lens=governance", "project": "/project", "project-people": "/project?tab=People", "costs": "/costs", "costs-whatif": "/costs?tab=What+if", "costs-predictions": "/costs?tab=Predictions+so+far",
-    "costs-change": "/costs?project=project002&model=m11_diabetes&tab=Change", "settings": "/settings", "settings-policies": "/settings?tab=Policies", "settings-people": "/settings?tab=People", "settings-prices": "/settings?tab=Prices", "lake": "/lake", "lake-inference": "/lake?purpose=inference", "model": "/model", "model-runs": "/model?tab=Runs", "model-versions": "/model?tab=Versions",
-    "model-cost": "/model?tab=Cost", "model-serving": "/model?tab=Serving", "runs": "/runs",
+PAGES = {
+    "work": "/work", "estate": "/estate", "project": "/project", "approvals": "/approvals", "costs": "/costs", "audit": "/audit",
+    "lake": "/lake", "lake-inference": "/lake?purpose=inference", "lake-deliver": "/lake?act=Deliver+files", "dataset": "/dataset", "dataset-profile": "/dataset?tab=Profile",
+    "model": "/model", "model-versions": "/model?tab=Versions", "model-cost": "/model?tab=Cost", "leaderboard": "/leaderboard", "leaderboard-train": "/leaderboard?train=true",
+    "promotion": "/promotion?env=prod", "deployments": "/deployments?env=prod", "scored": "/scored?env=prod", "scored-profile": "/scored?env=prod&show=Profile",
+    "runs": "/runs", "settings": "/settings",
 }  # fmt: skip
+"""Each page, and those of its tabs that look unlike it."""
 
 
 def chromium() -> str | None:
@@ -49,7 +51,7 @@ def settle(page: Any, seconds: float = 30.0) -> None:
 
 def addresses(page: Any, url: str) -> dict[str, str]:
     """Every page's address; the run's is taken from the list of runs."""
-    found = dict(_PAGES)
+    found = dict(PAGES)
     page.goto(url + "/lake")
     settle(page)
     m = re.search(r"r-[0-9a-z]{17}", page.inner_text("body"))

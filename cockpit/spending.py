@@ -56,6 +56,15 @@ def _seed(asked: Asked) -> None:
         st.session_state[f"if:{name}"] = getattr(asked, name)
 
 
+def _moved(a: Ask) -> None:
+    """Another model, run or environment: its own rows and profile come with it, the nodes stay."""
+    model, act, env = (str(st.session_state[f"if:{k}"]) for k in ("model", "act", "env"))
+    if act != "refine" and a.estate.site.settings.model(ModelRef.parse(model)).task == "analytics":
+        act = st.session_state["if:act"] = "refine"
+    usual = as_it_is(a.estate.site, ModelRef.parse(model), act, env)
+    st.session_state["if:rows"], st.session_state["if:profile"] = usual.rows, usual.profile
+
+
 def what_if(a: Ask) -> None:
     """Other node type, nodes, rows, profile or environment, held against the next run as it is."""
     names = [s["model"] for s in a.statuses]
@@ -96,25 +105,40 @@ def _fields(a: Ask, names: list[str]) -> Asked:
     if st.session_state["if:model"] not in names:
         st.session_state["if:model"] = names[0]
     with st.grid(4, min_column_width=165, gap="small"):
-        model = str(st.selectbox("Model", names, key="if:model"))
+        model = str(st.selectbox("Model", names, key="if:model", on_change=_moved, args=(a,)))
         its = settings.model(ModelRef.parse(model))
         acts = [x for x in ACTS if its.task != "analytics" or x == "refine"]
         if st.session_state["if:act"] not in acts:
             st.session_state["if:act"] = acts[0]
-        act = str(st.selectbox("Run", acts, key="if:act", format_func=lambda x: x.replace("_", " ")))
-        env = str(st.selectbox("Environment", list(a.estate.environments), key="if:env"))
+        act = str(
+            st.selectbox(
+                "Run",
+                acts,
+                key="if:act",
+                format_func=lambda x: x.replace("_", " "),
+                on_change=_moved,
+                args=(a,),
+            )
+        )
+        env = str(
+            st.selectbox(
+                "Environment", list(a.estate.environments), key="if:env", on_change=_moved, args=(a,)
+            )
+        )
         nodes = [k for k in settings.prices() if k != "as_of" and not k.startswith("storage")]
         if st.session_state["if:node"] not in nodes:
             nodes.append(st.session_state["if:node"])
         node = str(st.selectbox("Node type", nodes, key="if:node"))
         count = int(st.number_input("Nodes", 1, 1000, key="if:nodes"))
         rows = int(st.number_input("Rows", 0, key="if:rows", step=100, help="Of gold_train for training, of gold for refining, of to_score for scoring."))  # fmt: skip
-        profiles: list[str] = [*its.train] if act == "train" else [""]
-        if env not in profiles and act == "train":
+        profiles: list[str] = [*its.train]
+        if env not in profiles:
             profiles.append(env)
-        if st.session_state["if:profile"] not in profiles:
-            st.session_state["if:profile"] = env if act == "train" else ""
-        profile = str(st.selectbox("Training profile", profiles, key="if:profile", disabled=act != "train", format_func=lambda x: x or "not a training"))  # fmt: skip
+        profile = ""
+        if act == "train":
+            if st.session_state.get("if:profile") not in profiles:
+                st.session_state["if:profile"] = env
+            profile = str(st.selectbox("Training profile", profiles, key="if:profile"))
         with st.container(height="stretch", vertical_alignment="bottom"):
             st.button(
                 "As it is", icon=":material/restart_alt:", on_click=lambda: _seed(as_it_is(site, ModelRef.parse(model), act, a.first))

@@ -50,6 +50,16 @@ def _run(spec: JobSpec, files: Files, scratch: Path) -> int:
     except EsmlError as e:
         print(f"failed: {e.message}", file=sys.stderr)  # noqa: T201 - the job's log
         result = JobResult(False, time.monotonic() - began, error=e.document()["error"], peak_mb=_peak(base))
+    except SystemExit as e:
+        result = JobResult(
+            False,
+            time.monotonic() - began,
+            error=_error(
+                "step",
+                f"{spec.step}: the step's code called exit({e.code!r})",
+                "raise an error instead, or return",
+            ),
+        )
     except MemoryError:
         result = JobResult(
             False,

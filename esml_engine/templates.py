@@ -109,7 +109,7 @@ folds = 5
 {search}# estimators = {members}
 metric = "{primary}"
 # seed = 1
-# mode = "automl"             # automl | custom (steps/train.py)
+# mode = "auto"               # auto: steps/train.py where there is one, else automl | automl | custom
 
 '''
         for e in environments

@@ -1,4 +1,4 @@
-"""Approvals: what waits for a decision, and what was decided."""
+"""Approvals: what waits for a decision, and what was decided; one request on one screen."""
 
 from __future__ import annotations
 
@@ -8,11 +8,16 @@ import pandas as pd
 import streamlit as st
 
 from cockpit import opening
+from cockpit.choosing import segment
 from cockpit.components import as_of, gone, nothing_yet, page, when
 from cockpit.deciding import cards
 from cockpit.views import promotion as view
+from cockpit.views import work
 from cockpit.words import plural
+from cockpit.work_reads import may_decide
+from esml_engine.estate import Estate
 
+_STATES = {"open": "Open", "decided": "Decided", "all": "Both"}
 _KINDS = ("promotion", "exception")
 
 
@@ -21,40 +26,55 @@ def show() -> None:
     """The page."""
     estate = opening.estate()
     now = dt.datetime.now(dt.UTC)
-    currency = estate.site.settings.estate.currency
     requests = estate.requests("")
-    st.title("Approvals")
     waiting = [r for r in requests if r["state"] == "waiting"]
-    st.caption(f"{plural(len(waiting), 'request')} open · {plural(len(requests) - len(waiting), 'request')} decided · {as_of()}")  # fmt: skip
+    st.title("Approvals")
     if not requests:
         nothing_yet("No request yet.", "A promotion whose policy asks for people, or a run over its policy, makes one.")  # fmt: skip
         return
+    opened = st.query_params.get("request", "")
+    if opened:
+        _one(estate, [r for r in requests if r["request"] == opened], opened, now)
+        return
+    mine, own, _ = work.mine(waiting, lambda r: may_decide(estate, r), estate.actor.rights)
+    st.caption(f"{plural(len(waiting), 'request')} open · {len(mine)} yours to decide · {len(own)} asked by you · {plural(len(requests) - len(waiting), 'request')} decided · {as_of()}")  # fmt: skip
     with st.container(horizontal=True):
+        state = segment("State", _STATES, "state", "all")
         kind = st.pills("Kind", _KINDS, key="kind", bind="query-params", label_visibility="collapsed")
         env = st.pills("Environment", list(estate.environments), key="env", bind="query-params", label_visibility="collapsed")  # fmt: skip
     shown = [r for r in requests if kind in (None, r["kind"]) and env in (None, r["env"])]
-    opened = st.query_params.get("request", "")
-    if opened and opened not in {r["request"] for r in requests}:
+    if state != "decided":
+        waits = [r for r in shown if r["state"] == "waiting"]
+        waits.sort(key=lambda r: (r not in mine, r["expires"]))
+        st.subheader(f"Open · {len(waits)}")
+        if not waits:
+            nothing_yet("Nothing waits.", "A request comes from the pages Promotion and Costs, or from a run over its policy.")  # fmt: skip
+        cards(estate, waits, now)
+    decided = [r for r in shown if r["state"] != "waiting"]
+    if state != "open" and decided:
+        _decided(estate, decided, now)
+
+
+def _one(estate: Estate, found: list[dict[str, object]], opened: str, now: dt.datetime) -> None:
+    """The one request that the address names, over the whole width."""
+    if not found:
         gone("Request", opened)
         return
-    st.subheader("Open")
-    waits = [r for r in shown if r["state"] == "waiting"]
-    if not waits:
-        nothing_yet("Nothing waits.", "")
-    cards(estate, waits, now)
-    decided = [r for r in shown if r["state"] != "waiting"]
-    if decided:
-        st.subheader("Decided")
-        frame = pd.DataFrame(
-            [
-                {
-                    "Asked": view.asks(r, currency, now)[0].replace("**", ""), "By": r["by"], "State": r["state"], "Decided": when(r["decided"] or r["expires"]),
-                    "Who, and why": "; ".join(f"{d['by']}: {d['reason']}" for d in r["decisions"]) or "nobody", "Request": r["request"],
-                }
-                for r in decided
-            ]
-        )  # fmt: skip
-        st.table(frame, border="horizontal", hide_index=True)
+    cards(estate, found, now)
+
+
+def _decided(estate: Estate, decided: list[dict[str, object]], now: dt.datetime) -> None:
+    currency = estate.site.settings.estate.currency
+    st.subheader(f"Decided · {len(decided)}")
+    frame = pd.DataFrame([view.decided(r, currency, now, when) for r in decided])
+    event = st.dataframe(
+        frame, hide_index=True, on_select="rerun", selection_mode="single-row", key="decided", row_height=34, placeholder="", height="content" if len(frame) <= 12 else 440,
+        column_config={"Who, and why": {"width": 420}, "Request": {"width": 110}},
+    )  # fmt: skip
+    st.caption("Choose a row to see what it rested on.")
+    if event["selection"]["rows"]:
+        st.query_params["request"] = str(decided[event["selection"]["rows"][0]]["request"])
+        st.rerun()
 
 
 show()

@@ -31,7 +31,7 @@ def show() -> None:
         return
     where, env = found
     seen, site, now = overview(estate), estate.site, dt.datetime.now(dt.UTC)
-    head, side = st.columns([3, 2], vertical_alignment="bottom")
+    head, side = st.columns(2, vertical_alignment="bottom")
     with side, st.container(horizontal=True, horizontal_alignment="right"):
         p = view.period(segment("Period", view.PERIODS, "period", "month"), now.date())
     names = [s for s in seen.statuses if where in ("estate", s["model"], s["model"].split("/")[0])]
@@ -52,7 +52,12 @@ def show() -> None:
     budget = sum(b["budget"] for name, b in seen.budgets.items() if project in ("", name))
     first = env or estate.environments[0]
     refs = [ModelRef.parse(s["model"]) for s in names]
-    runs = next_runs(names, predictions(site, refs, first), seen.facts.waiting, first)
+    runs = next_runs(
+        names,
+        seen.costs if first == estate.environments[0] else predictions(site, refs, first),
+        seen.facts.waiting,
+        first,
+    )
     serving = {k: v for k, v in seen.facts.serving.items() if k[0] in {str(r) for r in refs} and env in ("", k[1])}  # fmt: skip
     prices = {k: node_price(site, ModelRef.parse(k[0]), k[1])[1] for k in serving}
     idle = view.endpoints(serving, seen.facts.served, prices, now, IDLE_DAYS)

@@ -35,7 +35,8 @@ def show() -> None:
         st.title("Estate")
         age = int((dt.datetime.now(dt.UTC) - seen.read).total_seconds())
         st.caption(f"{plural(len(seen.projects), 'project')} · {plural(len(seen.rows), 'model')} · {as_of()} · read {age} s ago")  # fmt: skip
-    where = view.wanted(st.query_params.to_dict(), {k: st.query_params.get_all(k) for k in ("stage", "attention")})  # fmt: skip
+    asked = {**st.query_params.to_dict(), "q": st.session_state.get("q", st.query_params.get("q", "")) or ""}
+    where = view.wanted(asked, {k: st.query_params.get_all(k) for k in ("stage", "attention")})  # fmt: skip
     shown = view.chosen(seen.rows, where, seen.projects)
     with side, st.container(horizontal=True, horizontal_alignment="right"):
         st.download_button(

@@ -12,7 +12,6 @@ from cockpit.at_once import at_once
 from cockpit.choosing import choose_project
 from cockpit.components import as_of, nothing_yet, page
 from cockpit.costing import spent_by
-from cockpit.evidence import predictions
 from cockpit.overview import Overview, overview
 from cockpit.places import page as page_file
 from cockpit.reads import days
@@ -22,7 +21,6 @@ from cockpit.words import ROLES, plural
 from esml_engine.costs.records import month_start
 from esml_engine.door.access import ROLES as NAMES
 from esml_engine.estate import Estate
-from esml_engine.refs import ModelRef
 
 _SHOWN = 8  # tracks drawn before the rest is said in words
 
@@ -39,7 +37,7 @@ def show() -> None:
     statuses = [s for s in seen.statuses if s["model"].split("/")[0] == project]
     tracks = view.tracks(statuses, seen.rows, estate.environments)
     env = estate.environments[0]
-    runs = view.next_runs(statuses, predictions(site, [ModelRef.parse(s["model"]) for s in statuses], env), seen.facts.waiting, env)  # fmt: skip
+    runs = view.next_runs(statuses, seen.costs, seen.facts.waiting, env)
     st.title(project)
     st.caption(f"team {settings.team} · owner {settings.owner or 'nobody named'} · risk {settings.risk} · {plural(len(statuses), 'model')} · {as_of()}")  # fmt: skip
     if not tracks:

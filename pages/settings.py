@@ -25,7 +25,7 @@ _TABS = {
 def show() -> None:
     """The page."""
     estate = opening.estate()
-    found = scope(estate, "Settings")
+    found = scope(estate, "Settings", whole=estate.may("read_status").allowed)
     if found is None:
         return
     where, env = found

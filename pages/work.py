@@ -68,7 +68,7 @@ def _since(
     st.subheader(heading)
     money = forecast(estate, list(seen.projects), since, seen.currency)
     for c in work.changes(crowned(estate), runs, seen.facts.late, money, since):
-        st.markdown(f":material/{c.icon}: {c.text}" + (f" :gray[· {ago(c.at)}]" if c.at else ""))
+        st.markdown(f":material/{c.icon}: {c.text}" + (f" · {ago(c.at)}" if c.at else ""))
 
 
 def _requests(estate: Estate, title: str, found: list[dict[str, Any]], now: dt.datetime) -> None:

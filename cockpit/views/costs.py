@@ -16,7 +16,7 @@ from cockpit.views.estate import Figure
 from cockpit.words import ago, duration, is_bound, money, plural, predicted_cost, share
 
 PERIODS = {"month": "this month", "last": "last month", "90": "90 days"}
-BY = {"project": "by project", "model": "by model", "act": "by act", "env": "by environment", "day": "by day"}
+BY = {"project": "project", "model": "model", "act": "act", "env": "env", "day": "day"}
 HOURS = 730.0  # of a month
 
 
@@ -57,7 +57,7 @@ def figures(
     """Five cards: spent, month end, the next runs, how predictions did stands below, endpoints."""
     all_days = days(p.first, p.end - dt.timedelta(days=1))
     series = tuple(by_day.get(d, 0.0) for d in all_days)
-    change = "nothing the period before" if not before else f"{spent / before - 1:+.0%} on {money(before, currency)} before"  # fmt: skip
+    change = "nothing before" if not before else f"{spent / before - 1:+.0%} on {money(before, currency)} before"  # fmt: skip
     over = budget > 0 and month_end > budget
     p50, p90 = (sum(r["cost"][k] for r in next_runs) for k in ("p50", "p90"))
     bounds = sum(is_bound(r["cost"]["basis"]) for r in next_runs)
@@ -66,8 +66,8 @@ def figures(
         Figure(f"Spent {p.short}", money(spent, currency), change, series=series, chart="bar", help=f"Metered cost of all runs, {p.label}, by day (UTC), against the same time before."),
         Figure("Spent against budget", share(month_spent, budget) if budget else "no budget set", f"of {money(budget, currency)} a month" if budget else "set one below", help="Metered this month; the budget is the project's, or the sum over projects."),
         Figure("Month end, forecast", money(month_end, currency), f"{share(month_end, budget)} of budget" if budget else "no budget set", "inverse" if over else "off", "up" if over else "off", tuple(accumulate(series)) if p.current else (), "area", "Straight line from the days gone of this month."),
-        Figure("Next run of each model", money(p50, currency), f"p90 {money(p90, currency)} · {plural(len(next_runs), 'run')}", help=f"Predicted cost of the next run of each model; {bounds} of {len(next_runs)} are upper bounds: no run yet."),
-        Figure("Idle endpoints", f"{len(quiet)} of {len(idle)}", f"{money(sum(e.month for e in quiet), currency)} a month for nothing" if quiet else f"all {len(idle)} cost {money(sum(e.month for e in idle), currency)} a month" if idle else "nothing is deployed", "inverse" if quiet else "off", help="Endpoints without a call for seven days."),
+        Figure("Next runs, p50", money(p50, currency), f"p90 {money(p90, currency)} · {plural(len(next_runs), 'run')}", help=f"Predicted cost of the next run of each model; {bounds} of {len(next_runs)} are upper bounds: no run yet."),
+        Figure("Idle endpoints", f"{len(quiet)} of {len(idle)}", f"{money(sum(e.month for e in quiet), currency)} a month for nothing" if quiet else f"all: {money(sum(e.month for e in idle), currency)} a month" if idle else "nothing is deployed", "inverse" if quiet else "off", help="Endpoints without a call for seven days."),
     ]  # fmt: skip
 
 

@@ -73,6 +73,17 @@ def duration_ms(seconds: float | None) -> str:
     return f"{1000 * seconds:.0f} ms" if seconds < 1 else duration(seconds)
 
 
+def answered(said: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """One line a row that was sent: prediction, interval or probabilities."""
+    out = []
+    for n, prediction in enumerate(said["predictions"]):
+        line = {"Row": n, "Prediction": prediction}
+        line |= {k: said[k][n] for k in ("low", "high") if said.get(k)}
+        line |= {k: v[n] for k, v in (said.get("probabilities") or {}).items()}
+        out.append(line)
+    return out
+
+
 def curl(url: str, example: Mapping[str, Any]) -> str:
     """The same call from a shell."""
     import json

@@ -10,7 +10,7 @@ from typing import Any
 
 from cockpit.evidence import Evidence
 from cockpit.reads import days
-from cockpit.views.promotion import asks
+from cockpit.views.promotion import asks, expires
 from cockpit.words import ago, is_bound, metric, money, plural, role, share, value
 from esml_engine.refs import STAGES
 
@@ -319,9 +319,9 @@ def figures(found: list[Row], e: Evidence, money_: dict[str, Any], today: dt.dat
         Figure(
             "Failed runs, 7 d",
             str(failed),
-            f"{failed - e.failed_before:+d} against the 7 d before"
+            f"{failed - e.failed_before:+d} on the week before"
             if e.failed_before or failed
-            else "none the 7 d before either",
+            else "none the week before",
             "inverse" if failed else "off",
             "off",
             tuple(float(e.failed_by_day.get(d, 0)) for d in week),
@@ -351,11 +351,7 @@ def decisions(mine: list[dict[str, Any]], currency: str, now: dt.datetime) -> st
     """`**2 decisions wait for you.** Oldest: Promote …, 3 d, expires in 4 d`."""
     oldest = min(mine, key=lambda r: r["at"])
     what, _ = asks(oldest, currency, now)
-    left = dt.datetime.fromisoformat(oldest["expires"]) - now
-    ends = f"{left.days} d" if left.days else f"{int(left.total_seconds() // 3600)} h"
     count = (
         "1 decision waits for you." if len(mine) == 1 else f"{plural(len(mine), 'decision')} wait for you."
     )
-    return (
-        f"**{count}** Oldest: {what.replace('**', '')}, asked {ago(oldest['at'], now)} ago, expires in {ends}"
-    )
+    return f"**{count}** Oldest: {what.replace('**', '')}, asked {ago(oldest['at'], now)} ago, {expires(oldest, now)}"

@@ -13,6 +13,8 @@ from cockpit.words import NOT_MEASURED, NOT_SET_UP, ago, money, plural, share
 from esml_engine.refs import ENVIRONMENTS
 
 IDLE_DAYS = 7
+# needs that are about health, and their sign
+_ILL = {"failed": "✕", "late": "!", "nodata": "◌", "waiting": "!", "serving": "!", "quality": "!"}
 
 
 @dataclass(frozen=True)
@@ -46,30 +48,39 @@ def health(r: Row, s: Seen) -> dict[str, Any]:
     kept, warned = f.quarantined.get(r.model, 0), f.warned.get(r.model)
     failed = f.failed.get(r.model, 0)
     return {
-        **_head(r), "Health": worst(r), "Data age": ago(r.fresh, s.now) or "no data yet",
+        "Health": worst(r), "Project": r.project, "Model": r.name, "Data age": ago(r.fresh, s.now) or "no data yet",
         "IN": f"{late[0]} late {ago(late[1], s.now)}" if late else plural(f.waiting[r.model], "file") + " waiting" if f.waiting.get(r.model) else "up to date" if r.fresh else "no file yet",
         "Quality": f"warned: {warned}" if warned else f"{plural(kept, 'row')} in quarantine" if kept else "passed" if r.fresh else "no data yet",
-        "Failed, 7 d": failed, "Serves": ", ".join(f"{e} v{f.serving[(r.model, e)]}" for e in ENVIRONMENTS if (r.model, e) in f.serving) or "nothing deployed", "Drift": NOT_MEASURED,
+        "Failed, 7 d": failed, "Serves": ", ".join(f"{e} v{f.serving[(r.model, e)]}" for e in ENVIRONMENTS if (r.model, e) in f.serving) or "none", "Endpoint errors": _errors(r, f), "Drift": NOT_MEASURED,
     }  # fmt: skip
 
 
+def _errors(r: Row, f: Evidence) -> str:
+    """Answers with a server error, of all since the endpoint was first deployed."""
+    found = [f.answered[(r.model, e)] for e in ENVIRONMENTS if (r.model, e) in f.answered]
+    calls, bad = sum(n for n, _ in found), sum(n for _, n in found)
+    return f"{bad} of {plural(calls, 'call')}" if calls else "no call yet" if found else "none"
+
+
 def worst(r: Row) -> str:
-    """The worst part in a word with its sign: colour never stands alone."""
-    kinds = {n.kind for n in r.needs}
-    if "failed" in kinds:
-        return "✕ failing"
-    if kinds & {"late", "quality", "serving", "waiting"}:
-        return "! look"
-    return "◌ no data" if "nodata" in kinds else "✓ good"
+    """The worst part by name with its sign: colour never stands alone."""
+    ill = [n for n in r.needs if n.kind in _ILL]
+    if not ill:
+        return "✓ good"
+    more = f" (+{len(ill) - 1})" if len(ill) > 1 else ""
+    return f"{_ILL[ill[0].kind]} {ill[0].text}{more}"
 
 
 def spending(r: Row, s: Seen) -> dict[str, Any]:
     """Spent, budget, month end, the next run, what idles."""
     b = s.budgets.get(r.project, {"budget": 0.0, "month_end": 0.0, "spent": 0.0})
-    over = share(b["month_end"], b["budget"]) + " of budget" if b["budget"] else "no budget"
+    over = (
+        f"{share(b['month_end'], b['budget'])} of {money(b['budget'], s.currency)}"
+        if b["budget"]
+        else "no budget"
+    )
     return {
-        **_head(r), "Spent, month": money(s.facts.spent.get(r.model, 0.0), s.currency), "Budget, project": money(b["budget"], s.currency),
-        "Month end, project": f"{money(b['month_end'], s.currency)} · {over}", "Next act": r.act, "Next run": r.next_text, "p90": r.next_p90_text, "Idle": idle(r, s),
+        **_head(r), "Spent, month": money(s.facts.spent.get(r.model, 0.0), s.currency),         "Month end, project": f"{money(b['month_end'], s.currency)} · {over}", "Next run": f"{r.act} {r.next_text}" if r.next_text else "", "p90": r.next_p90_text, "Idle": idle(r, s),
     }  # fmt: skip
 
 
@@ -94,8 +105,8 @@ def governance(r: Row, s: Seen) -> dict[str, Any]:
     return {
         **_head(r), "Owner": owner.owner or "nobody named", "Risk": owner.risk,
         "Champion": f"{top} {r.champions[top].split(' · ')[0]} · since {ago(f.crowned[(r.model, top)], s.now)}" if top and r.champions.get(top) else "none yet",
-        "Evidence": f"{ago(pack, s.now)} old" if pack else "none: promotion leaves it" if top in ("", "dev") else "none kept",
-        "Open requests": f.asked.get(r.model, 0), "Exceptions": f"{money(lifted[0], s.currency)} until {lifted[1][:10]}" if lifted else "none",
+        "Evidence": f"{ago(pack, s.now)} old" if pack else "none yet" if top in ("", "dev") else "none kept",
+        "Open": f.asked.get(r.model, 0), "Exceptions": f"{money(lifted[0], s.currency)} until {lifted[1][:10]}" if lifted else "none",
     }  # fmt: skip
 
 

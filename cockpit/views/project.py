@@ -97,7 +97,7 @@ def _track(s: dict[str, Any], row: Row, environments: tuple[str, ...]) -> Track:
         model,
         s["task"],
         tuple(steps),
-        f"{said} :gray[{since}]",
+        f"{said} {since}.",
         blocked or bool(row.needs),
         page,
         s["next"] or "",
@@ -138,10 +138,10 @@ def figures(found: list[Track], budget: dict[str, Any], runs: list[dict[str, Any
     p50, p90 = sum(r["cost"]["p50"] for r in runs), sum(r["cost"]["p90"] for r in runs)
     bound = sum(is_bound(r["cost"]["basis"]) for r in runs)
     return [
-        Figure("At the end of their way", f"{len(last)} of {len(found)}", f"{plural(sum(t.blocked for t in found), 'model')} blocked or waiting", help="Models in the last stage that they have: prod, or gold for analytics."),
+        Figure("Arrived", f"{len(last)} of {len(found)}", f"{sum(t.blocked for t in found)} need somebody", help="Models in the last stage that they have: prod, or gold for analytics."),
         Figure("Spent this month", money(spent, currency), f"{share(spent, limit)} of {money(limit, currency)}" if limit else "no budget set", series=tuple(by_day), chart="bar", help="Metered cost since the first of the month, UTC, by day."),
         Figure("Month end, forecast", money(end, currency), f"{share(end, limit)} of budget" if limit else "no budget set", "inverse" if over else "off", "up" if over else "off", help="Straight line from the days gone."),
-        Figure("Next run of each model", money(p50, currency), f"p90 {money(p90, currency)} · {plural(len(runs), 'run')}" + (f", {bound} upper bound" + ("s" if bound > 1 else "") if bound else ""), help="Predicted cost of the next run of each model, in the first environment."),
+        Figure("Next runs, p50", money(p50, currency), f"p90 {money(p90, currency)} · {plural(len(runs), 'run')}", help=f"Predicted cost of the next run of each model, in the first environment; {bound} of {len(runs)} are upper bounds: no run yet."),
     ]  # fmt: skip
 
 

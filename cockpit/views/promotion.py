@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -146,6 +147,8 @@ def line(gate: dict[str, Any]) -> GateLine:
     """A gate's line."""
 
     def number(x: float | None, sign: bool = False) -> str:
+        if x is not None and 0 < abs(x) < 1e-4:
+            return "under 0.0001"  # money of scoring, mostly: no powers of ten before people
         return "" if x is None else f"{x:+.4g}" if sign else value(x)
 
     return GateLine(
@@ -195,3 +198,78 @@ def asks(request: dict[str, Any], currency: str, now: dt.datetime) -> tuple[str,
     )
     what = f"Promote **{model} v{d.get('challenger')}** to {request['env']}"
     return what, f"{by} · {passed} of {len(gates)} gates · {figures}"
+
+
+def expires(request: dict[str, Any], now: dt.datetime) -> str:
+    """`expires in 4 d`, `expires in 3 h`."""
+    left = dt.datetime.fromisoformat(request["expires"]) - now
+    if left.total_seconds() <= 0:
+        return "expired"
+    return f"expires in {left.days} d" if left.days else f"expires in {int(left.total_seconds() // 3600)} h"
+
+
+def grounds(
+    document: dict[str, Any],
+    request: dict[str, Any],
+    run: dict[str, Any] | None,
+    currency: str,
+    when: Callable[[str], str],
+) -> list[tuple[str, str]]:
+    """Data, cost and people behind a promotion's request, a line each."""
+    data = document["data"]
+    test = data["gold_test"]
+    on = (
+        f"{test['env']} gold_test v{test['version']}, {plural(document['rows'], 'row')}"
+        if test
+        else "no rows"
+    )
+    trained = [
+        f"{who} on gold v{side['gold']} of {side.get('env', '')}".removesuffix(" of ")
+        for who in ("challenger", "champion")
+        if (side := data.get(who)) and side.get("gold")
+    ]
+    cost = document.get("cost_1000_rows")
+    scoring = f"scoring 1,000 rows {money(cost, currency)}" if cost is not None else "scoring was not timed"
+    price = document.get("price_hour")
+    if cost is not None and price:
+        scoring += f", at {money(price, currency)} a node hour"
+    spent = (
+        f"; this request's run {money(run['cost'], currency)} so far, metered" if run and run["cost"] else ""
+    )
+    yes = [d for d in request["decisions"] if d["verdict"] == "approve"]
+    said = f"asked by {request['by']}" + (
+        f" (signed in as {request['person']})" if request["person"] != request["by"] else ""
+    )
+    return [
+        ("Data", f"both scored on the same {on}; trained: {', '.join(trained) or 'not recorded'}"),
+        ("Cost", scoring + spent),
+        ("People", f"{said} on {when(request['at'])}; {len(yes)} of {plural(request['needed'], 'approval')} given"),
+    ]  # fmt: skip
+
+
+def exception_grounds(
+    request: dict[str, Any], month: float, budget: float, currency: str, when: Callable[[str], str]
+) -> list[tuple[str, str]]:
+    """What an exception would allow, against which money, until when."""
+    d = request["detail"]
+    left = budget - month
+    return [
+        ("Asks for", "; ".join(d.get("will") or [f"{d.get('act', 'a run')} for {money(d.get('amount'), currency)}"])),
+        ("Why", str(d.get("reason") or "no reason was given")),
+        ("Money", f"up to {money(d.get('amount'), currency)} a run; the budget still holds {money(max(0.0, left), currency)} of {money(budget, currency)} this month"),
+        ("Policy", str(d.get("origin") or "the estate's")),
+        ("Holds until", when(d["until"]) if d.get("until") else f"{when(request['expires'])}, when the request expires"),
+        ("People", f"asked by {request['by']} on {when(request['at'])}"),
+    ]  # fmt: skip
+
+
+_SIGNS = {"approved": "✓", "refused": "⊘", "expired": "–", "stale": "!", "withdrawn": "–"}
+
+
+def decided(request: dict[str, Any], currency: str, now: dt.datetime, when: Callable[[str], str]) -> dict[str, str]:  # fmt: skip
+    """A decided request as a line."""
+    what, _ = asks(request, currency, now)
+    return {
+        "State": f"{_SIGNS.get(request['state'], '·')} {request['state']}", "Asked": what.replace("**", ""), "By": request["by"], "Decided": when(request["decided"] or request["expires"]),
+        "Who, and why": "; ".join(f"{d['by']}: {d['reason']}" for d in request["decisions"]) or "nobody decided", "Request": request["request"],
+    }  # fmt: skip

@@ -22,6 +22,9 @@ def _keep_only(words: list[str]) -> None:
         app.registered_commands, app.registered_groups = commands, groups
 
 
+_CTRL_C = 130  # what typer makes of an interrupt
+
+
 def main() -> None:
     """Entry point: errors become the contract's document and exit code."""
     _keep_only(sys.argv[1:])
@@ -30,7 +33,7 @@ def main() -> None:
     except EsmlError as e:
         sys.exit(_fail(e))
     except KeyboardInterrupt:
-        sys.exit(_fail(UsageError("interrupted", hint="a run that was handed over goes on: esml runs"), 1))
+        sys.exit(_interrupted())
     except Exception as e:  # noqa: BLE001 - the boundary of the process
         if type(e).__module__.startswith(("click", "typer")) and hasattr(e, "format_message"):
             error = UsageError(e.format_message(), hint="see --help")
@@ -40,7 +43,13 @@ def main() -> None:
         )
         traceback.print_exc()
         sys.exit(_fail(unforeseen))
+    if code == _CTRL_C:
+        sys.exit(_interrupted())
     sys.exit(code if isinstance(code, int) else 0)
+
+
+def _interrupted() -> int:
+    return _fail(UsageError("interrupted", hint="a run that was handed over goes on: esml runs"), 1)
 
 
 def _fail(error: EsmlError, code: int | None = None) -> int:

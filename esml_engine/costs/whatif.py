@@ -45,7 +45,8 @@ def what_if(
     if history and usual_size > 0 and asked.size != usual_size:
         biggest = max(h.size for h in history)
         far = " (beyond what any of them had: extrapolated)" if asked.size > biggest else ""
-        basis.append(f"size: {asked.size / usual_size:.3g} × the next run's{far}")
+        flat = "; these runs show no growth with size" if _flat(history, asked, found, usual_size) else ""
+        basis.append(f"size: {asked.size / usual_size:.3g} × the next run's{far}{flat}")
     if history and asked.node != measured_on:
         basis.append(f"node: measured on {measured_on}; the same time is assumed on {asked.node}")
     if asked.nodes > 1:
@@ -54,3 +55,8 @@ def what_if(
         )
     basis.append(f"price: {asked.price:g} {currency} an hour of {asked.node} × {asked.nodes}")
     return Answer(found, money(found, asked.nodes, asked.price, currency), tuple(basis))
+
+
+def _flat(history: list[Past], asked: Scenario, found: Seconds, usual_size: float) -> bool:
+    """Whether the history says the same time for the usual size: too few or too similar runs, mostly."""
+    return len(history) > 1 and predict_seconds(history, usual_size, asked.limit).p50 == found.p50

@@ -5,8 +5,8 @@ Every act has a key of its own, so a demo that was interrupted goes on where it 
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Iterable
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -65,10 +65,22 @@ class Company:
 def tell(root: Path, on_progress: OnProgress | None = None) -> None:
     """The whole story; the models go side by side, each in its own order."""
     company = Company(root, on_progress)
-    chapters: list[Callable[[Company], None]] = [_diabetes, _others]
-    with ThreadPoolExecutor(len(chapters)) as pool:
-        for done in [pool.submit(chapter, company) for chapter in chapters]:
-            done.result()
+    failures: list[BaseException] = []
+
+    def told(chapter: Callable[[Company], None]) -> None:
+        try:
+            chapter(company)
+        except BaseException as e:  # noqa: BLE001 - told again below, in the thread that asked
+            failures.append(e)
+
+    # daemons, and waited for in short turns: Ctrl-C ends the demo at once, and it goes on when it is started again
+    threads = [threading.Thread(target=told, args=(c,), daemon=True) for c in (_diabetes, _others)]
+    for t in threads:
+        t.start()
+    while any(t.is_alive() for t in threads):
+        threads[0 if threads[0].is_alive() else 1].join(0.2)
+    if failures:
+        raise failures[0]
 
 
 def _diabetes(c: Company) -> None:

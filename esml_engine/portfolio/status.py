@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import Any
 
 import sqlalchemy as sa
@@ -25,6 +26,12 @@ _NEXT = {
     "test": "promote",
     "prod": "",
 }
+
+
+@lru_cache(maxsize=4096)
+def _table(name: str) -> TableName:
+    """Many models have tables of the same names."""
+    return TableName.parse(name)
 
 
 def status(site: Site, refs: list[ModelRef]) -> list[dict[str, Any]]:
@@ -108,7 +115,7 @@ def _one(
         reached["in"] = facts["in"][0][1]
     fresh = None
     for _, _, name, _, first, newest in facts["tables"]:
-        table = TableName.parse(name)
+        table = _table(name)
         if table.purpose == "train" and table.layer in ("bronze", "silver", "gold"):
             reached[table.layer] = min(first, reached.get(table.layer, first))
             if table.layer == "bronze":
@@ -119,7 +126,7 @@ def _one(
         if row[1] in ("test", "prod"):
             reached[row[1]] = row[3]
     stage = max(reached, key=STAGES.index) if reached else "new"
-    envs = {e: _environment(e, model, settings, ref, facts) for e in way}
+    envs = {e: _environment(e, model, settings, facts) for e in way}
     turn, next_, blocked = _TURN[stage], _NEXT[stage], None
     ends = model.task == "analytics" and stage == "gold"
     if ends or stage == "prod" or (stage == "trained" and way == ("dev",)):
@@ -144,11 +151,9 @@ def _one(
     }  # fmt: skip
 
 
-def _environment(
-    env: str, model: Any, settings: Settings, ref: ModelRef, facts: dict[str, list[Any]]
-) -> dict[str, Any]:
+def _environment(env: str, model: Any, settings: Settings, facts: dict[str, list[Any]]) -> dict[str, Any]:
     champion = next((row[2] for row in facts["champions"] if row[1] == env), None)
-    metric = settings.metric(ref, env)
+    metric = settings.metric_of(model, env)
     value = gold = None
     if champion is not None:
         found = next((row for row in facts["trained"] if row[1] == env and row[2] == champion), None)

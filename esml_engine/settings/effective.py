@@ -131,7 +131,11 @@ class Settings:
 
     def metric(self, ref: ModelRef, env: str) -> str:
         """The metric of `profile`, without the rest of it."""
-        model = self.model(ref)
+        return self.metric_of(self.model(ref), env)
+
+    @staticmethod
+    def metric_of(model: ModelSettings, env: str) -> str:
+        """The same, for settings at hand."""
         found = model.train.get(env)  # type: ignore[call-overload]
         return str((found.metric if found else "") or PRIMARY_METRIC.get(model.task, ""))
 

@@ -141,7 +141,7 @@ class TrainSettings(_Strict):
     estimators: list[str] = Field(default_factory=lambda: list(ESTIMATORS))
     metric: str = ""  # empty: the task's primary metric
     seed: int = 1
-    mode: Literal["automl", "custom"] = "automl"
+    mode: Literal["auto", "automl", "custom"] = "auto"
 
 
 class GateSettings(_Strict):

@@ -19,6 +19,9 @@ TITLES = {
     "scored": "Scored data",
     "promotion": "Promotion",
     "estate": "Estate",
+    "project": "project001",
+    "costs": "Costs",
+    "settings": "Settings",
     "lake": "Lake",
     "dataset": "Dataset",
     "leaderboard": "Leaderboard",
@@ -49,6 +52,8 @@ def test_an_empty_estate_says_what_fills_it(name: str, empty: Path, page: Open) 
         w in said
         for w in (
             "No project yet",
+            "No project that you may see yet",
+            "the whole estate",
             "No model that you may see yet",
             "No run yet",
             "No run was named",
@@ -68,7 +73,7 @@ def test_a_failing_engine_is_one_sentence_with_its_id(
     def fail(*_: object, **__: object) -> None:
         raise PlatformError(f"{estate.site.root}/lake does not answer", hint="check the disk")
 
-    for what in ("status", "runs", "visible", "requests", "audit"):
+    for what in ("status", "runs", "visible", "projects", "requests", "audit"):
         monkeypatch.setattr(Estate, what, fail)
     at = page(estate.site.root, name, **query)
     assert not at.exception
@@ -243,7 +248,7 @@ def test_evidence_takes_a_fixed_number_of_queries(estate: Estate) -> None:
     evidence.evidence(estate.site, names, "2026-01-01", "2026-01-01")
     sa.event.listen(estate.site.store.engine, "before_cursor_execute", lambda *a: seen.append(a[2]))
     evidence.evidence(estate.site, names, "2026-01-01", "2026-01-01")
-    assert len([s for s in seen if s.lstrip().upper().startswith("SELECT")]) <= 9
+    assert len([s for s in seen if s.lstrip().upper().startswith("SELECT")]) <= 12
 
 
 def test_predictions_for_all_are_those_of_one(estate: Estate) -> None:

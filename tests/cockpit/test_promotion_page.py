@@ -74,6 +74,42 @@ def test_the_requester_and_a_reader_are_told_who_can(asked: Estate, page: Open) 
     assert next(b for b in reader.button if b.label == "Refuse").disabled
 
 
+def test_one_request_on_one_screen_with_data_cost_and_people(asked: Estate, page: Open) -> None:
+    request = asked.requests("waiting")[0]["request"]
+    at = page(asked.site.root, "approvals", act_as="approver@small", request=request)
+    said = text_of(at)
+    assert (
+        "**Data**: both scored on the same prod gold_test v1" in said
+        and "**Cost**: scoring 1,000 rows" in said
+    )
+    assert "**People**: asked by scientist@small" in said and "0 of 1 approval given" in said
+    assert "expires in 6 d" in said and not at.dataframe, "the decided ones stand on the list"
+    assert next(b for b in at.button if b.label == "Approve").disabled
+    gone = page(asked.site.root, "approvals", act_as="approver@small", request="q-gone")
+    assert "`q-gone` is gone, or not yours to see" in text_of(gone)
+
+
+def test_evidence_that_changed_since_is_said_before_anybody_decides(
+    asked: Estate, page: Open, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("cockpit.deciding.outdated", lambda site, row: "the champion of prod changed")
+    request = asked.requests("waiting")[0]["request"]
+    said = text_of(page(asked.site.root, "approvals", act_as="approver@small", request=request))
+    assert "**Evidence changed since: compare again.** The champion of prod changed." in said
+
+
+def test_a_decision_taken_meanwhile_is_not_taken_twice(asked: Estate, page: Open) -> None:
+    request = asked.requests("waiting")[0]["request"]
+    at = page(asked.site.root, "approvals", act_as="approver@small", request=request)
+    at.text_input(key=f"reason:{request}").input("one reason")
+    at = at.checkbox(key=f"read:{request}").check().run()
+    approve = next(b for b in at.button if b.label == "Approve")
+    assert not approve.disabled and "approve promotion" in approve.help
+    at.session_state[f"reason:{request}"] = "another reason"  # changed in the same moment as the press
+    at = approve.click().run()
+    assert asked.requests("waiting"), "the plan of the old reason was not started"
+
+
 def test_an_administrator_alone_does_not_decide(asked: Estate, page: Open) -> None:
     at = page(asked.site.root, "work")
     assert "Waits for others to decide · 1" in text_of(at)

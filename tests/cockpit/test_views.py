@@ -76,9 +76,16 @@ def test_progress_ends_at_the_last_environment_that_there_is() -> None:
 def test_filters_join_by_and() -> None:
     e = Evidence(waiting={"p/a": 1})
     found = _rows(e, _status("p/a"), _status("p/b", "gold"))
-    assert [r.name for r in estate_view.filtered(found, "", ["gold"], [], {})] == ["b"]
-    assert [r.name for r in estate_view.filtered(found, "care", [], ["waiting"], {"p": "Care"})] == ["a"]
-    assert estate_view.filtered(found, "care b", ["trained"], [], {"p": "Care"}) == []
+    care = {"p": estate_view.Owner("Care", "anna@x", "low")}
+
+    def named(**w: Any) -> list[str]:
+        return [found[n].name for n in estate_view.chosen(found, estate_view.Wanted(**w), care)]
+
+    assert named(stages=("gold",)) == ["b"]
+    assert named(q="care", kinds=("waiting",)) == ["a"] and named(q="anna") == ["a", "b"]
+    assert named(q="care b", stages=("trained",)) == []
+    assert named(team="Care") == ["a", "b"] and named(team="Other") == []
+    assert named(sort="stage") == ["a", "b"] and named(sort="model") == ["a", "b"]
     assert estate_view.counts(found) == ({"waiting": 1}, {"gold": 1, "trained": 1})
 
 
@@ -86,6 +93,7 @@ def test_figures_have_something_to_compare_with() -> None:
     e = Evidence(
         spent_by_day={"2026-11-02": 2.0, "2026-11-24": 1.0},
         failed_by_day={"2026-11-24": 1},
+        failed_before=3,
         crowned_by_day={"2026-09-01": 1},
     )
     figures = estate_view.figures(
@@ -99,7 +107,7 @@ def test_figures_have_something_to_compare_with() -> None:
         ("0 of 1", "nothing waits"),
         ("€ 3.00", "75 % of € 4.00"),
         ("€ 5.00", "125 % of budget"),
-        ("1", "today 1"),
+        ("1", "-2 on the week before"),
     ]
     assert figures[0].series[0] == 1.0 and figures[2].series[1] == 2.0 and figures[3].series[-1] == 3.0
     assert figures[3].tone == "inverse", "over budget is marked"
@@ -157,7 +165,7 @@ def test_a_button_that_may_not_be_pressed_says_why(
     over: dict[str, Any], worker: bool, kind: str, says: str
 ) -> None:
     c = plan_view.card(_plan(**over), worker=worker, who="engineer@p")
-    assert c.kind == kind and says in c.blocked
+    assert c.kind == kind and says in (c.blocked or c.asks)
 
 
 def _version(**over: Any) -> Version:

@@ -97,6 +97,7 @@ def test_each_command_that_changes_takes_the_four_options() -> None:
         "refuse",
         "cancel",
         "retry",
+        "exception",
         "new project",
         "new model",
         "member add",
@@ -151,6 +152,7 @@ def calls() -> list[Call]:
             Call(a, o, "dev", {"request": "q", "reason": "r", "kind": "exception"})
             for a in ("approve", "refuse")
         ),
+        Call("ask_exception", o, "dev", {"amount": 1.0, "days": 7, "reason": "r"}),
         Call("cancel", o, "dev", {"run": "r", "rule": "refine"}),
         Call("retry", o, "dev", {"run": "r", "rule": "train"}),
     ]
@@ -163,7 +165,7 @@ TABLE = {
     "refine_gold": {"data_engineer", "data_scientist", "steward"}, "split": {"data_engineer", "data_scientist", "steward"}, "train": {"data_scientist"}, "register": {"data_scientist"},
     "rollback": {"data_scientist", "approver"}, "rollback_prod": {"approver"}, "deploy": {"data_scientist"}, "deploy_prod": {"data_scientist", "approver"}, "keys": {"data_scientist"}, "undeploy": {"data_scientist"}, "undeploy_prod": {"data_scientist", "approver"},
     "keys_prod": {"data_scientist", "approver"}, "score": {"analyst", "data_scientist"}, "score_batch": {"analyst", "data_scientist"}, "save_view": {"analyst", "data_scientist"}, "drop_view": {"analyst", "data_scientist"}, "pipeline": {"data_scientist"},
-    "compare": {"data_scientist"}, "promote": {"data_scientist"}, "approve": {"approver"}, "approve_exception": {"approver", "project_manager"},
+    "compare": {"data_scientist"}, "promote": {"data_scientist"}, "approve": {"approver"}, "ask_exception": {"data_engineer", "data_scientist", "project_manager"}, "approve_exception": {"approver", "project_manager"},
 }  # fmt: skip
 
 

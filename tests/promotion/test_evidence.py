@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -73,6 +74,17 @@ def test_any_changed_byte_of_the_page_is_found(place: int, change: int) -> None:
     raw = bytearray(PAGE_BYTES)
     raw[place] = raw[place] ^ change
     assert not _verify_bytes(bytes(raw), ".html")
+
+
+def test_a_page_that_says_it_is_of_a_later_form_is_not_believed(tmp_path: Path) -> None:
+    """The mark stands in the page itself: whoever edits the page can edit it."""
+    page = tmp_path / "e.html"
+    text = evidence.html(PACK)
+    mark = re.search(r'name="esml-evidence-page" content="(\d+)"', text)
+    assert mark
+    page.write_text(text.replace(mark[0], mark[0].replace(mark[1], "99")), encoding="utf-8")
+    said = evidence.verify(page)
+    assert not said["ok"] and "does not render" in said["reason"]
 
 
 def _same(raw: bytes) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import socket
 import subprocess
 import sys
 import time
@@ -15,6 +16,8 @@ from typing import Any
 
 from esml_engine.platforms.base import EndpointState
 from esml_engine.processes import ProcessTable, kill
+
+_LOOK_AGAIN = 2.0  # seconds until a port that another program has is tried again
 
 
 class Endpoints:
@@ -46,6 +49,9 @@ class Endpoints:
             self._failed[name] = (tries + 1, time.monotonic() + min(30.0, 0.25 * 2**tries))
         if time.monotonic() < self._failed.get(name, (0, 0.0))[1]:
             return
+        if _taken(int(config["server"]["port"])):  # no process: it could only end again
+            self._failed[name] = (self._failed.get(name, (0, 0.0))[0], time.monotonic() + _LOOK_AGAIN)
+            return
         server = {
             **config["server"],
             "control": str(control_path),
@@ -76,7 +82,9 @@ class Endpoints:
         except (OSError, ValueError) as e:
             return EndpointState(False, error=str(e))
         if said.get("instance") != _instance(control_path):
-            return EndpointState(False, error=f"something else answers on port {port}")
+            return EndpointState(
+                False, error=f"another program answers on port {port}: end it, or it stays so"
+            )
         self._failed.pop(name, None)
         return EndpointState(True, int(said.get("revision", -1)), said.get("slots"), said.get("live", ""))
 
@@ -96,6 +104,17 @@ class Endpoints:
         """End all."""
         for name in list(self._running):
             self.stop(name)
+
+
+def _taken(port: int) -> bool:
+    """Whether another program listens on the port."""
+    with socket.socket() as s:
+        s.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            s.bind(("127.0.0.1", port))
+        except OSError:
+            return True
+    return False
 
 
 def _instance(control: Path) -> str:
