@@ -19,15 +19,15 @@ from tests.azure.kit import SHORT, in_lake_of_its_own
     "azure_envs", [["test", "prod"], ["dev", "test", "prod"]], ids=["dev-local", "all-azure"]
 )
 def test_the_regression_demo(
-    azure_cloud: Cloud, azure_envs: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    azure: Cloud, azure_envs: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for k, v in {**azure_cloud.environ("dev"), **SHORT}.items():
+    for k, v in {**azure.environ("dev"), **SHORT}.items():
         monkeypatch.setenv(k, v)
     root = tmp_path / "estate"
     init_estate(root, name=NAME)
     text = tomlkit.parse((root / "estate.toml").read_text())
     for env in azure_envs:
-        text["environments"][env] = in_lake_of_its_own(azure_cloud, env, root)  # type: ignore[index]
+        text["environments"][env] = in_lake_of_its_own(azure, env, root)  # type: ignore[index]
         text["policy"][env] = {"nodes": ["Standard_DS3_v2"]}  # type: ignore[index]
     text["policy"].setdefault("prod", {})["approvals"] = 1  # type: ignore[index, union-attr]
     (root / "estate.toml").write_text(tomlkit.dumps(text))
@@ -48,7 +48,7 @@ def test_the_regression_demo(
     costs = estate.cost("project002", "prod")
     assert costs["spent"] > 0
     for env in azure_envs:
-        jobs = azure_cloud.resources.below(f"{azure_cloud.workspaces[env].id}/jobs")
+        jobs = azure.resources.below(f"{azure.workspaces[env].id}/jobs")
         mine = [j for j in jobs if j["properties"]["tags"].get("esml-project") == "project002"]
         assert len({j["name"] for j in mine}) == len(mine) > 5
         assert {j["properties"]["status"] for j in mine} == {"Completed"}

@@ -1,4 +1,4 @@
-"""The stand-in's jobs, endpoints, tracking and costs with the real clients."""
+"""The stand-in's jobs, endpoints and costs with the real clients."""
 
 from __future__ import annotations
 
@@ -233,28 +233,6 @@ def test_a_deployment_that_crashes_fails_late(azure: Cloud, ml: Any, endpoint: A
             azure, ml, endpoint.name, "blue", "def init():\n    raise OSError('no such weights')\n"
         ).result()
     assert ml.online_deployments.get("blue", endpoint.name).provisioning_state == "Failed"
-
-
-def test_tracking_is_a_real_server(azure: Cloud, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    from mlflow.exceptions import MlflowException
-    from mlflow.tracking import MlflowClient
-
-    ws = azure.workspaces["dev"]
-    monkeypatch.setenv(
-        "MLFLOW_TRACKING_TOKEN",
-        azure.credential("dev").get_token("https://management.azure.com/.default").token,
-    )
-    client = MlflowClient(f"{azure.url}/mlflow/v1.0{ws.id}")
-    run = client.create_run(client.create_experiment(f"x-{uuid.uuid4().hex}"))
-    client.log_metric(run.info.run_id, "rmse", 1.5)
-    (tmp_path / "a.txt").write_text("kept")
-    client.log_artifact(run.info.run_id, str(tmp_path / "a.txt"))
-    assert client.get_run(run.info.run_id).data.metrics == {"rmse": 1.5}
-    assert [f.path for f in client.list_artifacts(run.info.run_id)] == ["a.txt"]
-    monkeypatch.setenv("MLFLOW_TRACKING_TOKEN", "nonsense")
-    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
-    with pytest.raises(MlflowException):
-        client.get_run(run.info.run_id)
 
 
 def test_costs(azure: Cloud, ml: Any) -> None:
