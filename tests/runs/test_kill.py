@@ -18,6 +18,7 @@ TABLES = [
     "start:intent",
     "run:locked",
     "job:before",
+    "job:submitted",
     "job:after",
     "commit:before",
     "commit:sibling",
