@@ -8,10 +8,10 @@ from contextlib import contextmanager
 from typing import Any
 
 from esml_engine import bindings
-from esml_engine.door import requests
+from esml_engine.door import access, requests
 from esml_engine.door.facts import Act, Actor, Call, Plan
 from esml_engine.door.site import Site
-from esml_engine.door.start import AtOnceDesk, make_plan, start
+from esml_engine.door.start import AtOnceDesk, local_admin, make_plan, start
 from esml_engine.errors import CancelledError, FailedError, PlatformError, RefusedError, StalePlanError
 from esml_engine.runs import leases, records
 
@@ -53,6 +53,10 @@ class Hand:
         Raises:
             NotAllowedError: the actor has no sight of the project at all.
         """
+        if call.project != "estate":  # no role, no sight: a plan tells of data, settings and money
+            access.require(
+                self.site.store, self.actor, "read_status", call.project, local_admin=local_admin()
+            )
         return make_plan(self.site, bindings.act(call.act), self.actor, call)
 
     def do(

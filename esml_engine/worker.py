@@ -23,7 +23,7 @@ from esml_engine.door import audit
 from esml_engine.door.facts import Act, Actor, Call, Draft, draft_of
 from esml_engine.door.released import require_as_approved
 from esml_engine.door.site import Site
-from esml_engine.errors import CancelledError, EsmlError, FailedError, LostError, StalePlanError
+from esml_engine.errors import CancelledError, EsmlError, FailedError, LostError, StalePlanError, disk_full
 from esml_engine.faults import point
 from esml_engine.lake.assets import announce_new
 from esml_engine.lake.replay import catch_up
@@ -317,6 +317,21 @@ class Worker:
                 )
 
     def _end(
+        self, row: dict[str, Any], state: str, answer: dict[str, Any] | None, error: dict[str, Any] | None
+    ) -> None:
+        """Write a run's end; while the store takes nothing (a full disk) it is tried again until it does."""
+        said = False
+        while True:
+            try:
+                return self._write_end(row, state, answer, error)
+            except (sa.exc.OperationalError, OSError) as e:
+                if not said:
+                    log.error("the end of run %s can't be written yet: %s", row["run"], disk_full(e) or e)
+                    said = True
+                if self.stopping.wait(1.0):
+                    return  # the run stays open: the next worker ends it
+
+    def _write_end(
         self, row: dict[str, Any], state: str, answer: dict[str, Any] | None, error: dict[str, Any] | None
     ) -> None:
         if state != "done":

@@ -9,7 +9,7 @@ import traceback
 import typer
 
 from esml_engine.cli.face import app, state
-from esml_engine.errors import EsmlError, UsageError
+from esml_engine.errors import EsmlError, UsageError, disk_full
 
 
 def _keep_only(words: list[str]) -> None:
@@ -38,6 +38,9 @@ def main() -> None:
         if type(e).__module__.startswith(("click", "typer")) and hasattr(e, "format_message"):
             error = UsageError(e.format_message(), hint="see --help")
             sys.exit(_fail(error))
+        full = disk_full(e)
+        if full is not None:
+            sys.exit(_fail(full))
         unforeseen = EsmlError(
             f"{type(e).__name__}: {e}", hint="report this with its id and the trace on standard error"
         )

@@ -21,6 +21,7 @@ from esml_engine.errors import (
     NotAllowedError,
     PolicyError,
     StalePlanError,
+    UsageError,
     disk_full,
 )
 from esml_engine.faults import point
@@ -140,16 +141,17 @@ def start(
     Raises:
         NotAllowedError, PolicyError, StalePlanError: each leaves an audit event.
     """
-    if key:
-        found = records.by_key(site.store, key)
-        if found is not None:
-            access.require(site.store, actor, access.rule_name(call), call.project, local_admin=local_admin())
-            return Started(found["run"], True, make_plan(site, act, actor, call))
     try:
         may = access.may(site.store, actor, access.rule_name(call), call.project, local_admin=local_admin())
         if not may.allowed:  # before planning: a plan would show what the actor may not see
             raise NotAllowedError(may.reason, hint="ask an owner of the project, or an admin of the estate")
+        known = _of_key(site, call, key) if key else None
         plan = make_plan(site, act, actor, call)
+        if known is not None:
+            with site.store.write() as c:
+                audit.append(c, actor, call.act, call.object, call.env, "joined", run=known)
+            audit.anchor(site.store, site.state)
+            return Started(known, True, plan)
         if plan_hash and plan.hash != plan_hash:
             raise StalePlanError(
                 "the facts under this plan changed since it was shown",
@@ -184,6 +186,22 @@ def start(
             _audit_alone(site, actor, call, full)
             raise full from e
     return _intent(site, actor, call, plan, key)
+
+
+def _of_key(site: Site, call: Call, key: str) -> str | None:
+    """The run that an idempotency key names, when it is of this very act.
+
+    Raises:
+        UsageError: the key names a run of something else.
+    """
+    found = records.by_key(site.store, key)
+    if found is None:
+        return None
+    if (found["act"], found["object"], found["env"] or "") != (call.act, call.object, call.env or ""):
+        raise UsageError(
+            f"key {key} names a run of another act already", hint="take a key of its own for each act"
+        )
+    return str(found["run"])
 
 
 def _intent(site: Site, actor: Actor, call: Call, plan: Plan, key: str) -> Started:

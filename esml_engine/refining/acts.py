@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 from esml_engine.door.facts import Call, Desk, Draft
 from esml_engine.door.site import Site
-from esml_engine.errors import NotFoundError, UsageError
+from esml_engine.errors import FailedError, NotFoundError, UsageError
 from esml_engine.faults import point
 from esml_engine.lake import deliveries as d
 from esml_engine.lake.catalogue import Version, all_latest, latest, put, table_in
@@ -25,6 +26,7 @@ from esml_engine.refining.staleness import (
     to_read,
 )
 from esml_engine.refs import ModelRef, Purpose, TableName
+from esml_engine.runs import records as runs
 from esml_engine.runs.facts import JobResult, JobSpec, TableIn
 from esml_engine.settings import ModelSettings
 from esml_engine.store import schema as t
@@ -116,7 +118,10 @@ class Refine:
         purpose: Purpose = call.params.get("purpose", "train")
         layer, _, dataset = desk.step.rpartition("/")[2].partition(":")
         make = {"bronze": self._bronze, "silver": self._silver, "gold": self._gold}[layer]
-        return make(call, ref, settings, purpose, dataset, desk)
+        spec = make(call, ref, settings, purpose, dataset, desk)
+        if spec is not None and layer == "bronze":
+            return replace(spec, params={**spec.params, "others": len(_bronzes(desk)) > 1})
+        return spec
 
     def _bronze(
         self, call: Call, ref: ModelRef, settings: ModelSettings, purpose: Purpose, dataset: str, desk: Desk
@@ -212,6 +217,8 @@ class Refine:
         site, env = desk.site, call.env
         goal = goal_table(purpose)
         silvers = {ds: table_name("silver", ds, purpose) for ds in settings.datasets}
+        if any(latest(site.store, ref, env, n) is None for n in silvers.values()):
+            return None  # a dataset whose files were all refused has none yet
         inputs = {ds: table_in(site, ref, env, n) for ds, n in silvers.items()}
         now_gold = latest(site.store, ref, env, goal)
         code = layer_code(site, ref, settings, "gold")
@@ -235,6 +242,8 @@ class Refine:
         ref = ModelRef.parse(call.object)
         p = desk.spec.params
         if desk.spec.kind == "lake.bronze":
+            if not result.tables:
+                return self._nothing_read(result, desk)
             return self._record_bronze(call, ref, p, result, desk)
         facts = {k: v for k, v in result.value.items() if k in ("rows_in", "duplicates", "incremental")}
         made = make_versions(
@@ -256,6 +265,21 @@ class Refine:
             return {"layers": [_layer(made[-1], 0, changed=True)]}
 
         return keep_one(desk, ref, call.env, made, lambda: desk.commit(change))
+
+    def _nothing_read(self, result: JobResult, desk: Desk) -> dict[str, Any]:
+        """No file of this dataset could be read: told, unless no dataset's could.
+
+        Raises:
+            FailedError: nothing at all was readable in this run.
+        """
+        refused = [{"file": f["name"], "reason": f["reason"]} for f in result.value["files"]]
+        steps = _bronzes(desk)
+        if desk.step == steps[-1]["step"] and not any((s["result"] or {}).get("layers") for s in steps):
+            reasons = "; ".join(r["reason"] for r in refused)
+            raise FailedError(
+                f"no file could be read: {reasons}", hint="deliver them again, whole", files=refused
+            )
+        return desk.commit(lambda c: {"refused": refused})
 
     def _record_bronze(
         self, call: Call, ref: ModelRef, p: dict[str, Any], result: JobResult, desk: Desk
@@ -318,6 +342,13 @@ class Refine:
             return {"layers": [_layer(made[-1], quarantined, changed=True, drift=drift)], "refused": refused}
 
         return keep_one(desk, ref, call.env, made, lambda: desk.commit(change))
+
+
+def _bronzes(desk: Desk) -> list[dict[str, Any]]:
+    """The run's steps that read IN files of the same environment, in order."""
+    act, _, _ = desk.step.rpartition("/")
+    here = [(s, *s["step"].rpartition("/")) for s in runs.steps(desk.site.store, desk.run)]
+    return [s for s, mine, _, step in here if mine == act and step.startswith("bronze:")]
 
 
 def _fixed_types(site: Site, ref: ModelRef, env: str, dataset: str, purpose: Purpose) -> dict[str, str]:

@@ -43,7 +43,18 @@ class Score(AtOnce):
         )  # fmt: skip
 
     def record(self, call: Call, draft: Draft, result: JobResult | None, desk: Desk) -> dict[str, Any]:
-        """Ask the endpoint; its ledger keeps the answer before it answers."""
+        """Ask the endpoint; its ledger keeps the answer before it answers. A batch's id is no id for a call.
+
+        Raises:
+            ConflictError: the request id belongs to a batch.
+        """
+        if call.params.get("request_id") and batch_of(
+            desk.site, ModelRef.parse(call.object), call.env, call.params["request_id"]
+        ):
+            raise ConflictError(
+                f"request {call.params['request_id']} was answered for a batch already",
+                hint="give another --request-id",
+            )
         ref, platform, p = ModelRef.parse(call.object), desk.site.platform(call.env), call.params
         row = records.require(desk.site.store, ref, call.env)
         key = platform.get_secret(records.secret_name(ref, call.env)) or ""
@@ -177,6 +188,7 @@ class ScoreBatch:
             path = Path(call.params["file"])
             near = site.platform(env).bring(str(path.parent), call.params["sha256"], [path.name])
             params["file"] = f"{near}/{path.name}"
+            params["file_sha256"] = call.params["sha256"]
         return job_spec(
             desk, ref, env, "serving.batch", inputs=inputs, outputs={"scored": "scored"}, params=params
         )

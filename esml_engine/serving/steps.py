@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import hashlib
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -164,11 +165,22 @@ def _chunks(job: JobContext, scorer: Scorer, size: int) -> Iterator[tuple[pa.Tab
         con.close()
 
 
+def _hash(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
 def _source(con: Any, job: JobContext) -> Any:
     if job.params.get("file"):
         near = job.file(str(job.params["file"]))
         if not near.is_file():
             raise UsageError(f"there is no file {near.name} to score")
+        wanted = job.params.get("file_sha256")
+        if wanted and _hash(near) != wanted:
+            raise UsageError(
+                f"{near.name} is not the file any more that this run was asked to score",
+                hint="score it as it is now: that is a run of its own",
+            )
         file = str(near)
         return con.read_parquet(file) if file.endswith(".parquet") else con.read_csv(file)
     rows = job.input("rows")

@@ -1,0 +1,39 @@
+"""No role, no sight: also of plans; an idempotency key belongs to one act on one object."""
+
+from __future__ import annotations
+
+import pytest
+
+from esml_engine.errors import NotAllowedError, UsageError
+from esml_engine.estate import Estate, open_estate
+
+
+def test_a_stranger_sees_no_plan(empty: Estate, numbers) -> None:
+    empty.model("p1/m1").ingest("d1", [numbers("a.csv", 0, 50)], "2026-01-01")
+    stranger = open_estate(empty.site.root, act_as="nobody@x").model("p1/m1")
+    for plan in (stranger.plan_refine, stranger.plan_train, stranger.plan_deploy):
+        with pytest.raises(NotAllowedError):
+            plan()
+    empty.member_add("p1", "reader@x", "reader")
+    seen = open_estate(empty.site.root, act_as="reader@x").model("p1/m1").plan_refine()
+    assert not seen.allowed, "who has sight sees it, and that they may not"
+
+
+def test_a_key_names_one_act_on_one_object(empty: Estate, numbers) -> None:
+    empty.new_model("p1/m2", "regression", ["d1"], label="y", key="id")
+    estate = open_estate(empty.site.root)
+    estate.model("p1/m1").ingest("d1", [numbers("a.csv", 0, 50)], "2026-01-01")
+    first = estate.model("p1/m1").refine(key="k1")
+    with pytest.raises(UsageError, match="another act"):
+        estate.model("p1/m1").split(key="k1")
+    with pytest.raises(UsageError, match="another act"):
+        estate.model("p1/m2").refine(key="k1")
+    again = estate.model("p1/m1").refine(key="k1")
+    assert again["run"] == first["run"]
+    assert estate.audit(limit=1)[0]["result"] == "joined"
+    estate.member_add("p1", "reader@x", "reader")
+    before = len(estate.audit())
+    with pytest.raises(NotAllowedError):
+        open_estate(empty.site.root, act_as="reader@x").model("p1/m1").refine(key="k1")
+    events = estate.audit()
+    assert len(events) == before + 1 and events[0]["result"] == "refused"
