@@ -8,7 +8,7 @@ from esml_engine.costs import records as costs
 from esml_engine.costs.prediction import money, predict_seconds
 from esml_engine.door.policy import verdict
 from esml_engine.door.site import Site
-from esml_engine.lake.catalogue import all_latest
+from esml_engine.lake.catalogue import Version, all_latest
 from esml_engine.refs import ENVIRONMENTS, ModelRef
 from esml_engine.settings import PolicySettings
 from esml_engine.training.acts import OVERHEAD_SECONDS
@@ -103,7 +103,7 @@ def predicted(site: Site, ref: ModelRef, env: str) -> dict[str, dict[str, Any]]:
         )
     history = costs.history(site.store, str(ref), env, "score_batch")
     out["score_1000_rows"] = money(
-        predict_seconds(history, history[-1].size if history else 0.0, step), 1, price, currency
+        predict_seconds(history, _bytes_of_1000(have) if history else 0.0, step), 1, price, currency
     )
     month = round(price * _HOURS, 6)
     out["endpoint_month"] = {
@@ -113,3 +113,12 @@ def predicted(site: Site, ref: ModelRef, env: str) -> dict[str, dict[str, Any]]:
         "basis": f"1 node {node} × {_HOURS:g} h",
     }
     return out
+
+
+def _bytes_of_1000(have: dict[str, Version]) -> float:
+    """Bytes of 1,000 rows to score, from the newest table that is shaped like them; 0 when there is none yet."""
+    for name in ("to_score", "gold_test", "gold"):
+        v = have.get(name)
+        if v is not None and v.rows:
+            return 1_000 * v.bytes / v.rows
+    return 0.0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import re
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal
@@ -200,6 +201,18 @@ class EstateSettings(WithPolicy):
     prices: dict[str, float | str] = Field(default_factory=dict)
     serving: EndpointSettings = Field(default_factory=EndpointSettings)
     worker: WorkerSettings = Field(default_factory=WorkerSettings)
+
+    @model_validator(mode="after")
+    def _prices(self) -> EstateSettings:
+        for name, price in self.prices.items():
+            if name == "as_of":
+                try:
+                    dt.date.fromisoformat(str(price))
+                except ValueError as e:
+                    raise ValueError(f"prices.as_of is a date YYYY-MM-DD, not {price!r}") from e
+            elif isinstance(price, str) or not 0 <= price < float("inf"):
+                raise ValueError(f"prices.{name} is a price per node hour from 0, not {price!r}")
+        return self
 
 
 class BudgetSettings(_Strict):

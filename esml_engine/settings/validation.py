@@ -41,8 +41,16 @@ def load(path: Path, kind: type[BaseModel]) -> tuple[Any, dict[str, Any]]:
     try:
         raw = tomllib.loads(path.read_text(encoding="utf-8"))
     except tomllib.TOMLDecodeError as e:
-        raise SettingsError(f"{path.name}: not valid TOML: {e}", hint=f"correct {path}") from e
-    return validate(raw, kind, path.name), raw
+        raise SettingsError(f"{shown(path)}: not valid TOML: {e}", hint=f"correct {path}") from e
+    except UnicodeDecodeError as e:
+        raise SettingsError(f"{shown(path)}: not UTF-8 (byte {e.start})", hint=f"save {path} as UTF-8") from e
+    return validate(raw, kind, shown(path)), raw
+
+
+def shown(path: Path) -> str:
+    """A settings file with as much of its path as tells it from the others: `project/model/model.toml`."""
+    parts = {"model.toml": 3, "project.toml": 2}.get(path.name, 1)
+    return "/".join(path.parts[-parts:])
 
 
 def validate(raw: Mapping[str, Any], kind: type[BaseModel], where: str) -> Any:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from esml_engine.errors import ConflictError
+from esml_engine.errors import ConflictError, FailedError
 from esml_engine.estate import open_estate
 
 
@@ -28,4 +28,16 @@ def test_a_request_id_stands_for_one_batch(demo: Path, tmp_path: Path) -> None:
             model.score_batch(other, "files", "fb1")
         with pytest.raises(ConflictError, match="answered for other rows"):
             model.score_batch(one, "files", "demo-web")
+        with pytest.raises(ConflictError, match="answered for a batch"):
+            model.score(rows.head(2), "web", "fb1")
+
+        broken = tmp_path / "broken.csv"
+        rows.drop(columns=["s5"]).head(3).to_csv(broken, index=False)
+        with pytest.raises(FailedError, match="s5"):
+            model.score_batch(broken, "files", "fb2")
+        failed = estate.runs(act="score_batch", state="failed")[0]["run"]
+        rows.head(3).to_csv(broken, index=False)
+        with pytest.raises(FailedError, match="not the file any more"):
+            estate.retry(failed)
+        assert model.score_batch(broken, "files", "fb2")["rows"] == 3, "asked for as it is now, it is scored"
     assert model.scored(where=["request_id = fb1"], count_only=True).document()["total"] == 3

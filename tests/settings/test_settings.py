@@ -135,3 +135,38 @@ def test_the_metric_alone_is_the_one_of_the_profile(tmp_path: Path) -> None:
         said = [settings.metric(ref, e) for e in ("dev", "test")]
         assert said == [settings.profile(ref, e).metric for e in ("dev", "test")]
     assert said == ["rmse", "rmse"] and 'metric = "mae"' not in path.read_text()
+
+
+@pytest.mark.parametrize(
+    "line,says",
+    [
+        ('"local.small" = -3', "price per node hour from 0"),
+        ('"local.small" = "cheap"', "price per node hour from 0"),
+        ('as_of = "yesterday"', "is a date"),
+    ],
+)
+def test_prices_are_checked(tmp_path: Path, line: str, says: str) -> None:
+    init_estate(tmp_path / "e", ["dev"])
+    path = tmp_path / "e" / "estate.toml"
+    head = line.partition(" =")[0]
+    kept = [x for x in path.read_text(encoding="utf-8").splitlines() if not x.startswith(head)]
+    at = next(n for n, x in enumerate(kept) if x.startswith("[prices]"))
+    kept.insert(at + 1, line)
+    path.write_text("\n".join(kept), encoding="utf-8")
+    with pytest.raises(SettingsError, match=says):
+        open_estate(tmp_path / "e")
+
+
+def test_a_wrong_file_is_named_with_its_place(tmp_path: Path) -> None:
+    init_estate(tmp_path / "e", ["dev"])
+    estate = open_estate(tmp_path / "e")
+    estate.new_project("p1", "team")
+    estate.new_model("p1/m1", "regression", ["d1"], label="y")
+    path = tmp_path / "e/projects/p1/m1/model.toml"
+    text = path.read_bytes()
+    path.write_bytes(text + b"# caf\xe9\n")
+    with pytest.raises(SettingsError, match=r"p1/m1/model\.toml: not UTF-8"):
+        open_estate(tmp_path / "e")
+    path.write_bytes(text.replace(b"task =", b"tusk =", 1))
+    with pytest.raises(SettingsError, match=r"p1/m1/model\.toml: "):
+        open_estate(tmp_path / "e")
