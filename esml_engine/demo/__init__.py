@@ -26,11 +26,19 @@ def run_demo(root: Path, *, on_progress: OnProgress | None = None) -> dict[str, 
     """
     began = time.monotonic()
     estate = make(root)
+    if _told(root).exists():
+        return {"models": summary(estate), "seconds": round(time.monotonic() - began, 1)}
     with estate.hand.holding(warm=True) as worker:
         if worker is not None:
             worker.wanted |= {d["endpoint"] for d in deployments.listing(estate.site.store)}
         tell(root, on_progress)
+    _told(root).touch()
     return {"models": summary(estate), "seconds": round(time.monotonic() - began, 1)}
+
+
+def _told(root: Path) -> Path:
+    """There once the whole story was told: it is not told again, whatever people did with it since."""
+    return root / ".esml" / "demo" / "told"
 
 
 def summary(estate: Estate) -> list[dict[str, Any]]:
@@ -51,6 +59,8 @@ def drive(root: Path) -> None:
     """The demo's cycle beside a worker that is up: a person watches its runs."""
     try:
         make(root)
-        tell(root)
+        if not _told(root).exists():
+            tell(root)
+            _told(root).touch()
     except EsmlError as e:
         log.error("the demo stopped: %s (%s)", e.message, e.hint)
