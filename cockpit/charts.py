@@ -47,19 +47,24 @@ def distribution(bars: list[dict[str, Any]], metric: str, resamples: int) -> Any
 
 
 def by_day(rows: list[dict[str, Any]]) -> Any:
-    """Rows a UTC day as bars; a stretch of days can be drawn to filter by it (parameter `days`)."""
+    """Rows a UTC day as bars; a stretch of days can be drawn (parameter `days`), or a bar clicked (`day`), to filter by it."""
     frame = pd.DataFrame(rows)
     frame["day"] = pd.to_datetime(frame["day"])
     drawn = alt.selection_interval(name="days", encodings=["x"])
+    clicked = alt.selection_point(name="day", fields=["day"])
+    around = pd.Timedelta(hours=18)  # room beside the first and the last bar, and for one day alone
+    span = alt.Scale(
+        domain=[(frame["day"].min() - around).isoformat(), (frame["day"].max() + around).isoformat()]
+    )
     return (
         alt.Chart(frame)
         .mark_bar(color="#0f6cbd", size=max(4, min(28, 600 // max(1, len(frame)))))
         .encode(
-            x=alt.X("day:T", title=None, axis=alt.Axis(format="%d %b", labelAngle=0, tickCount=min(12, len(frame)))),
+            x=alt.X("day:T", title=None, scale=span, axis=alt.Axis(format="%d %b", labelAngle=0, tickCount=min(12, len(frame)))),
             y=alt.Y("rows:Q", title="rows a day"),
             tooltip=[alt.Tooltip("day:T", format="%d %b %Y"), alt.Tooltip("rows:Q", format=","), alt.Tooltip("calls:Q", format=",")],
         )
-        .add_params(drawn)
+        .add_params(drawn, clicked)
         .properties(height=180)
     )  # fmt: skip
 

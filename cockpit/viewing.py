@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import datetime as dt
 from typing import Any
 
 import pandas as pd
@@ -56,14 +55,11 @@ def _drop(choice: Choice, name: str) -> None:
 def by_day(w: view.Wanted, rows: list[dict[str, Any]]) -> None:
     """The histogram; drawing over some days filters by them."""
     event: Any = st.altair_chart(charts.by_day(rows), on_select="rerun", key=f"days:{w.since}:{w.until}")
-    drawn = ((event or {}).get("selection") or {}).get("days") or {}
-    span = drawn.get("day") if isinstance(drawn, dict) else None
-    if span and len(span) == 2:
-        first, last = (dt.datetime.fromtimestamp(x / 1000, dt.UTC).date().isoformat() for x in span)
-        kept = [r["day"] for r in rows if first <= r["day"] <= last]
-        if kept and (kept[0], kept[-1]) != (w.since, w.until):
-            go(dataclasses.replace(w, since=kept[0], until=kept[-1], page=1))
-            st.rerun()
+    found = (event or {}).get("selection") or {}
+    kept = view.days_of(found, [r["day"] for r in rows])
+    if kept and (kept[0], kept[-1]) != (w.since, w.until):
+        go(dataclasses.replace(w, since=kept[0], until=kept[-1], page=1))
+        st.rerun()
 
 
 def profile(choice: Choice, w: view.Wanted, said: dict[str, Any]) -> None:

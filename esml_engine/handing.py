@@ -83,6 +83,8 @@ class Hand:
             at_once=lambda p: self._now(act, call, p),
         )
         if started.answer is not None:
+            if act.durable and not up:
+                self._finish_left(call.object)
             return started.answer
         assert started.run is not None
         more = {"joined": True} if started.joined else {}
@@ -91,6 +93,15 @@ class Hand:
             held = row["state"] == "waiting"
             return {**(self._waits(row) if held else {"run": started.run, "state": "queued"}), **more}
         return {**self.follow(started.run), **more}
+
+    def _finish_left(self, object_: str) -> None:
+        """What a killed command left half done on this object is finished, though there is nothing new to do."""
+        for row in records.open_runs(self.site.store):
+            if row["object"] == object_ and row["state"] == "running":
+                try:
+                    self.follow(row["run"])
+                except RunFailedError:
+                    continue  # how it ended stands on that run; what was asked for now needs nothing
 
     def _settle_late(self) -> None:
         """A request past its time must not be joined, whether or not a worker lives that would end it."""

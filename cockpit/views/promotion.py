@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from cockpit.words import ago, metric, money, plural, value
 
 _METRIC_GATES = {
-    "min_gain": "{m} better by at least its threshold",
     "interval": "Interval of the gain in {m} excludes 0",
     "floor": "{m} within its absolute limit",
 }
@@ -66,9 +65,31 @@ class Decision:
     evidence: str
 
 
-def gate_name(gate: str) -> str:
+def limit_of(g: Mapping[str, Any]) -> float | None:
+    """What a gain was held against: difference and margin are both turned so that positive is better."""
+    if g.get("difference") is None or g.get("margin") is None:
+        return None
+    return float(g["difference"]) - float(g["margin"])
+
+
+def _gain(name: str, limit: float | None) -> str:
+    """The gate on a gain, in words that fit its threshold's sign."""
+    if limit is None:
+        return f"{name} better by at least its threshold"
+    if abs(limit) < 1e-12:
+        return f"{name} not worse"
+    return (
+        f"{name} better by at least {value(limit)}"
+        if limit > 0
+        else f"{name} not worse by more than {value(-limit)}"
+    )
+
+
+def gate_name(gate: str, limit: float | None = None) -> str:
     """A gate in words."""
     kind, _, name = gate.partition(":")
+    if name and kind == "min_gain":
+        return _gain(metric(name), limit)
     if name and kind in _METRIC_GATES:
         return _METRIC_GATES[kind].format(m=metric(name))
     return _GATES.get(gate, gate.replace("_", " "))
@@ -138,7 +159,7 @@ def _side(
 
 def _change(gate: dict[str, Any]) -> str:
     said = (gate.get("would_pass_if") or {}).get("text")
-    return f"**{gate_name(gate['gate'])}**: {gate['reason']}." + (
+    return f"**{gate_name(gate['gate'], limit_of(gate))}**: {gate['reason']}." + (
         f" It would pass with {said}." if said else ""
     )
 
@@ -152,7 +173,7 @@ def line(gate: dict[str, Any]) -> GateLine:
         return "" if x is None else f"{x:+.4g}" if sign else value(x)
 
     return GateLine(
-        gate_name(gate["gate"]),
+        gate_name(gate["gate"], limit_of(gate)),
         bool(gate["passed"]),
         number(gate["champion"]),
         number(gate["challenger"]),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import datetime as dt
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -151,6 +152,25 @@ def bars(said: Mapping[str, Any]) -> list[dict[str, Any]]:
         ]
     out = [{"label": str(v["value"]), "rows": v["rows"]} for v in said["values"]]
     return out + ([{"label": "others", "rows": said["others"]}] if said["others"] else [])
+
+
+def days_of(selection: Mapping[str, Any], days: Sequence[str]) -> list[str]:
+    """The days that were drawn over (`days`: a span in milliseconds) or clicked on (`day`: points), of those there are."""
+    drawn = selection.get("days")
+    span = drawn.get("day") if isinstance(drawn, Mapping) else None
+    if span and len(span) == 2:
+        first, last = sorted(_day(x) for x in span)
+        return [d for d in days if first <= d <= last]
+    clicked = selection.get("day")
+    points = {_day(p["day"]) for p in clicked if "day" in p} if isinstance(clicked, Sequence) else set()
+    return [d for d in days if d in points]
+
+
+def _day(x: Any) -> str:
+    """A moment of a chart (milliseconds, or ISO text) as a UTC day."""
+    if isinstance(x, int | float):
+        return dt.datetime.fromtimestamp(x / 1000, dt.UTC).date().isoformat()
+    return str(x)[:10]
 
 
 def table(said: Mapping[str, Any], zone: str | None) -> list[dict[str, Any]]:

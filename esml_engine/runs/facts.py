@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from typing import Any
 
 INTERNAL = ("trained", "copied")
@@ -79,8 +79,9 @@ class JobSpec:
 
     @classmethod
     def from_json(cls, text: str) -> JobSpec:
-        """Inverse of `to_json`."""
-        raw = json.loads(text)
+        """Inverse of `to_json`; what another version of the engine noted beside its own fields is left out."""
+        known = {f.name for f in fields(cls)}
+        raw = {k: v for k, v in json.loads(text).items() if k in known}
         raw["inputs"] = {k: _table_in(v) for k, v in raw["inputs"].items()}
         return cls(**raw)
 

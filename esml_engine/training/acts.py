@@ -47,7 +47,7 @@ def profile_of(site: Site, ref: ModelRef, env: str, asked: dict[str, Any]) -> Tr
         )
     profile = settings.profile(ref, name)
     if profile.mode == "auto":
-        own = settings.model(ref).task != "forecasting" and step_file(site.root, ref, "train") is not None
+        own = step_file(site.root, ref, "train") is not None
         profile = profile.model_copy(update={"mode": "custom" if own else "automl"})
     if asked.get("budget"):
         if float(asked["budget"]) <= 0:

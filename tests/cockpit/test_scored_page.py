@@ -99,3 +99,12 @@ def test_audit_verifies_its_chain(demo: Path, page: Open) -> None:
     at = next(b for b in at.button if b.label == "Verify the chain").click().run()
     assert "The chain holds." in "\n".join(s.value for s in at.success)
     assert "You may not." in text_of(page(demo, "audit", act_as="analyst@demo"))
+
+
+def test_days_drawn_or_clicked_become_a_filter() -> None:
+    days = ["2026-10-01", "2026-10-02", "2026-10-05"]
+    span = {"days": {"day": [1759363200000 + 365 * 86_400_000, 1759449600000 + 368 * 86_400_000]}}
+    assert view.days_of(span, days) == ["2026-10-02", "2026-10-05"]
+    assert view.days_of({"day": [{"day": 1790812800000}]}, days) == ["2026-10-01"]
+    assert view.days_of({"day": [{"day": "2026-10-05T00:00:00"}]}, days) == ["2026-10-05"]
+    assert view.days_of({}, days) == [] and view.days_of({"days": {}, "day": []}, days) == []

@@ -72,6 +72,15 @@ def test_a_promotion_killed_between_two_steps(three: Estate, point: str) -> None
     finished(three, three.runs()[0]["run"])
 
 
+def test_asking_again_finishes_what_was_left_though_nothing_is_new(three: Estate) -> None:
+    """The champion stands already, so there is nothing to do but what the killed command left: MLflow's alias, the run's end."""
+    killed(three, ASK, "promote:alias")
+    run = three.runs()[0]["run"]
+    again = promote(three, "dev", "test")
+    assert again["champion"] == 1
+    assert runs.get(three.site.store, run)["state"] == "done" and violations(three.site.root) == []
+
+
 def test_a_waiting_promotion_survives_its_worker_and_an_approved_one_too(three: Estate) -> None:
     setting(three, "[policy.test]\napprovals = 1\n")
     asked = promote(as_(three, "scientist@p1"), "dev", "test")

@@ -44,3 +44,19 @@ def test_ctrl_c_is_one_document_and_exit_1(
         cli.main()
     assert ended.value.code == 1
     assert json.loads(capsys.readouterr().out)["error"]["message"] == "interrupted"
+
+
+def test_a_forecast_by_ones_own_step_is_said_to_come_later(tmp_path: Path) -> None:
+    from esml_engine.errors import EsmlError
+    from esml_engine.estate import init_estate
+
+    init_estate(tmp_path / "e", ["dev"])
+    estate = open_estate(tmp_path / "e")
+    estate.new_project("p1", "team")
+    estate.new_model("p1/m1", "forecasting", ["d1"], label="y", forecast={"time_column": "t", "horizon": 3})
+    steps = tmp_path / "e/projects/p1/m1/steps"
+    steps.mkdir(exist_ok=True)
+    (steps / "train.py").write_text("def train(train, validate, ctx):\n    return None\n")
+    assert _mode(tmp_path / "e") == "custom", "never left aside without a word"
+    with pytest.raises(EsmlError):
+        open_estate(tmp_path / "e").model("p1/m1").plan_train()
