@@ -10,7 +10,7 @@ TESTS ?= tests
 SHELL := /bin/bash
 
 .DEFAULT_GOAL := help
-.PHONY: help cockpit test lint format bench soak demo image screens clean
+.PHONY: help cockpit test cycles lint format bench soak demo image screens clean
 
 help: ## list the commands
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
@@ -35,6 +35,9 @@ cockpit: $(VENV)/.core ## the demo estate, a worker and the cockpit on http://lo
 test: $(VENV)/.dev ## every test; says at the end what it skipped and why
 	@./tests/browser.sh $(BIN)
 	@$(BIN)/python -m pytest -n 2 --dist loadfile $(TESTS)
+
+cycles: $(VENV)/.dev ## whole cycles on the stand-in for Azure (minutes)
+	@$(BIN)/python -m pytest -m cycle tests/azure
 
 lint: $(VENV)/.dev ## ruff, mypy --strict, the imports' contract
 	@$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy && $(BIN)/lint-imports && $(BIN)/hadolint Dockerfile

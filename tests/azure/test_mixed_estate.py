@@ -16,6 +16,8 @@ from tests.azure.kit import SHORT, in_lake_of_its_own
 
 NAME = "p1/m1"
 
+pytestmark = pytest.mark.cycle
+
 
 def estate_on(
     cloud: Cloud, root: Path, azure: list[str], monkeypatch: pytest.MonkeyPatch, envs: tuple[str, ...]

@@ -12,6 +12,8 @@ from tests.azure.cloud.stand_in import Cloud
 from tests.azure.test_mixed_estate import NAME, estate_on
 from tests.conftest import esml
 
+pytestmark = pytest.mark.cycle
+
 
 def test_a_killed_workers_job_is_taken_up(
     azure_cloud: Cloud,
