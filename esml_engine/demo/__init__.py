@@ -10,7 +10,7 @@ from typing import Any
 from esml_engine.demo.setting_up import DIABETES, MEMBERS, MODELS, NAME, PROJECTS, make
 from esml_engine.demo.story import tell
 from esml_engine.errors import EsmlError
-from esml_engine.estate import Estate
+from esml_engine.estate import Estate, open_estate
 from esml_engine.handing import OnProgress
 from esml_engine.serving import records as deployments
 
@@ -25,9 +25,9 @@ def run_demo(root: Path, *, on_progress: OnProgress | None = None) -> dict[str, 
         UsageError: another estate is there.
     """
     began = time.monotonic()
-    estate = make(root)
     if _told(root).exists():
-        return {"models": summary(estate), "seconds": round(time.monotonic() - began, 1)}
+        return {"models": summary(open_estate(root)), "seconds": round(time.monotonic() - began, 1)}
+    estate = make(root)
     with estate.hand.holding(warm=True) as worker:
         if worker is not None:
             worker.wanted |= {d["endpoint"] for d in deployments.listing(estate.site.store)}
@@ -58,8 +58,8 @@ def summary(estate: Estate) -> list[dict[str, Any]]:
 def drive(root: Path) -> None:
     """The demo's cycle beside a worker that is up: a person watches its runs."""
     try:
-        make(root)
         if not _told(root).exists():
+            make(root)
             tell(root)
             _told(root).touch()
     except EsmlError as e:
