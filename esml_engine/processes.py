@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+import socket
 from pathlib import Path
 from typing import Any
 
@@ -80,3 +81,14 @@ def kill(pid: int) -> None:
             os.kill(pid, signal.SIGKILL)
     except ProcessLookupError:
         return
+
+
+def port_free(port: int) -> bool:
+    """Whether nobody listens there now (another estate's endpoint may)."""
+    with socket.socket() as s:
+        s.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            s.bind(("127.0.0.1", port))
+        except OSError:
+            return False
+    return True

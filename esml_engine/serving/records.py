@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import socket
 from typing import Any
 
 import sqlalchemy as sa
 
 from esml_engine.errors import ConflictError, NotFoundError, PlatformError
+from esml_engine.processes import port_free
 from esml_engine.refs import ModelRef
 from esml_engine.store import schema as t
 from esml_engine.store.database import Store
@@ -41,20 +41,9 @@ def free_port(c: sa.Connection, ports: str) -> int:
     low, _, high = ports.partition("-")
     taken = set(c.execute(sa.select(t.deployments.c.port)).scalars())
     for port in range(int(low), int(high) + 1):
-        if port not in taken and _free(port):
+        if port not in taken and port_free(port):
             return port
     raise PlatformError(f"every port of {ports} is taken", hint="widen serving.ports in estate.toml")
-
-
-def _free(port: int) -> bool:
-    """Whether nobody listens there now (another estate's endpoint may)."""
-    with socket.socket() as s:
-        s.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            s.bind(("127.0.0.1", port))
-        except OSError:
-            return False
-    return True
 
 
 def put(c: sa.Connection, row: dict[str, Any]) -> None:

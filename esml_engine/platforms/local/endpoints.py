@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import socket
 import subprocess
 import sys
 import time
@@ -15,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from esml_engine.platforms.base import EndpointState
-from esml_engine.processes import ProcessTable, kill
+from esml_engine.processes import ProcessTable, kill, port_free
 
 _LOOK_AGAIN = 2.0  # seconds until a port that another program has is tried again
 
@@ -49,7 +48,7 @@ class Endpoints:
             self._failed[name] = (tries + 1, time.monotonic() + min(30.0, 0.25 * 2**tries))
         if time.monotonic() < self._failed.get(name, (0, 0.0))[1]:
             return
-        if _taken(int(config["server"]["port"])):  # no process: it could only end again
+        if not port_free(int(config["server"]["port"])):  # no process: it could only end again
             self._failed[name] = (self._failed.get(name, (0, 0.0))[0], time.monotonic() + _LOOK_AGAIN)
             return
         server = {
@@ -104,17 +103,6 @@ class Endpoints:
         """End all."""
         for name in list(self._running):
             self.stop(name)
-
-
-def _taken(port: int) -> bool:
-    """Whether another program listens on the port."""
-    with socket.socket() as s:
-        s.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            s.bind(("127.0.0.1", port))
-        except OSError:
-            return True
-    return False
 
 
 def _instance(control: Path) -> str:
