@@ -115,6 +115,15 @@ def _said_now(key: str) -> None:
         st.info(said, icon=":material/group:")
 
 
+def planned(plan: Callable[[], Plan]) -> Plan | None:
+    """The plan, or None after its refusal was shown."""
+    try:
+        return plan()
+    except EsmlError as e:
+        failure(e)
+        return None
+
+
 def act_card(
     choice: Choice,
     plan: Plan,

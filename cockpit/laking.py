@@ -3,30 +3,18 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Callable
 from typing import Any
 
 import streamlit as st
 
-from cockpit.acting import act_card, follow, plan_card
-from cockpit.components import Choice, failure, nothing_yet
+from cockpit.acting import act_card, follow, plan_card, planned
+from cockpit.components import Choice, nothing_yet
 from cockpit.uploads import kept
 from cockpit.views import lake as view
 from cockpit.words import plural
-from esml_engine.door.facts import Plan
-from esml_engine.errors import EsmlError
 from esml_engine.refs import Purpose
 
 _ALL = ""
-
-
-def planned(plan: Callable[[], Plan]) -> Plan | None:
-    """The plan, or None after its refusal was shown."""
-    try:
-        return plan()
-    except EsmlError as e:
-        failure(e)
-        return None
 
 
 def refine(choice: Choice, purpose: Purpose, m: view.Matrix) -> None:

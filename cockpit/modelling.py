@@ -7,10 +7,9 @@ from typing import Any
 
 import streamlit as st
 
-from cockpit.acting import act_card
-from cockpit.components import Choice, failure, nothing_yet
+from cockpit.acting import act_card, planned
+from cockpit.components import Choice, nothing_yet
 from cockpit.uploads import kept
-from esml_engine.errors import EsmlError
 from esml_engine.training import records as training
 from esml_engine.training.acts import profile_of
 
@@ -39,20 +38,16 @@ def train_card(choice: Choice) -> None:
     params: dict[str, Any] = {"profile": "" if profile == choice.env else profile}
     if seconds != usual.seconds:
         params["budget"] = seconds
-    try:
-        plan = choice.model.plan_train(**params)
-    except EsmlError as e:
-        failure(e)
+    plan = planned(lambda: choice.model.plan_train(**params))
+    if plan is None:
         return
     act_card(choice, plan, f"Train in {choice.env}", "train", icon="model_training", place="board:", **params)
 
 
 def register_card(choice: Choice, run: str) -> None:
     """A past run's model as a version."""
-    try:
-        plan = choice.model.register(run, dry_run=True)
-    except EsmlError as e:
-        failure(e)
+    plan = planned(lambda: choice.model.register(run, dry_run=True))
+    if plan is None:
         return
     act_card(choice, plan, f"Register the model of {run}", "register", icon="bookmark_add", place=f"{run}:", run=run)  # fmt: skip
 
@@ -73,10 +68,8 @@ def deploy_card(choice: Choice) -> None:
                 format_func=lambda n: f"v{n} · champion" if champion and n == champion["version"] else f"v{n}",
             )  # fmt: skip
         st.caption("All traffic moves when the smoke test has passed; the old version stays beside it for the way back.")  # fmt: skip
-    try:
-        plan = choice.model.plan_deploy(version=version)
-    except EsmlError as e:
-        failure(e)
+    plan = planned(lambda: choice.model.plan_deploy(version=version))
+    if plan is None:
         return
     act_card(choice, plan, f"Deploy v{version}", "deploy", icon="rocket_launch", place="deployments:", version=version)  # fmt: skip
 
@@ -89,9 +82,7 @@ def score_file_card(choice: Choice) -> None:
     params: dict[str, Any] = {"caller": caller.strip() or "batch"}
     if given is not None:
         params["file"] = kept(choice.estate, given)
-    try:
-        plan = choice.model.plan_score_batch(**params)
-    except EsmlError as e:
-        failure(e)
+    plan = planned(lambda: choice.model.plan_score_batch(**params))
+    if plan is None:
         return
     act_card(choice, plan, f"Score {Path(params['file']).name}" if given is not None else "Score what waits", "score_batch", icon="calculate", place="score:", **params)  # fmt: skip

@@ -7,10 +7,9 @@ from collections.abc import Callable
 import pandas as pd
 import streamlit as st
 
-from cockpit.acting import act_card
-from cockpit.components import Choice, failure, when
+from cockpit.acting import act_card, planned
+from cockpit.components import Choice, when
 from esml_engine.door.facts import Plan
-from esml_engine.errors import EsmlError
 from esml_engine.model import Model
 from esml_engine.promotion import evidence as packs
 from esml_engine.promotion import records
@@ -46,10 +45,8 @@ def acts(choice: Choice, source: str, version: int) -> None:
 def _card(
     choice: Choice, plan: Callable[[], Plan], label: str, act: str, icon: str, model: Model, version: int
 ) -> None:
-    try:
-        made = plan()
-    except EsmlError as e:
-        failure(e)
+    made = planned(plan)
+    if made is None:
         return
     source = Choice(choice.estate, choice.ref, model.env_name)
     act_card(source, made, label, act, icon=icon, place="promotion:", to=choice.env, version=version)
@@ -69,9 +66,7 @@ def history(choice: Choice) -> None:
     )  # fmt: skip
     st.table(frame, border="horizontal", hide_index=True)
     if len({k["version"] for k in line}) > 1:
-        try:
-            plan = choice.model.rollback(dry_run=True)
-        except EsmlError as e:
-            failure(e)
+        plan = planned(lambda: choice.model.rollback(dry_run=True))
+        if plan is None:
             return
         act_card(choice, plan, f"Roll back {choice.env}", "rollback", icon="undo", place="promotion:")

@@ -8,13 +8,12 @@ from typing import Any
 import streamlit as st
 
 from cockpit import opening
-from cockpit.acting import act_card, follow, plan_card
-from cockpit.components import Choice, as_of, choose, failure, nothing_yet, page
+from cockpit.acting import act_card, follow, plan_card, planned
+from cockpit.components import Choice, as_of, choose, nothing_yet, page
 from cockpit.console import console
 from cockpit.modelling import deploy_card, score_file_card
 from cockpit.places import page as page_file
 from cockpit.views import deployments as view
-from esml_engine.errors import EsmlError
 from esml_engine.portfolio.money import predicted
 from esml_engine.serving import reads
 from esml_engine.training import records as training
@@ -87,19 +86,15 @@ def _back(choice: Choice, here: reads.Served) -> None:
     st.markdown("**Champion back to the one before it** · a deployed endpoint follows")
     _planned(choice, lambda: model.rollback(dry_run=True), f"Roll back {choice.env}", "rollback", "history")
     st.markdown("**End the endpoint** · its answers stay")
-    try:
-        plan = model.undeploy(dry_run=True)
-    except EsmlError as e:
-        failure(e)
+    plan = planned(lambda: model.undeploy(dry_run=True))
+    if plan is None:
         return
     plan_card(choice.estate, plan, "End the endpoint", lambda h: model.undeploy(plan=h), key="undeploy", icon="stop_circle", durable=False)  # fmt: skip
 
 
 def _planned(choice: Choice, plan: Any, label: str, act: str, icon: str, **params: Any) -> None:
-    try:
-        made = plan()
-    except EsmlError as e:
-        failure(e)
+    made = planned(plan)
+    if made is None:
         return
     act_card(choice, made, label, act, icon=icon, place="back:", **params)
 
