@@ -8,9 +8,9 @@ from typing import Any
 import streamlit as st
 
 from cockpit import opening
+from cockpit.carrying import to
 from cockpit.components import Choice, badge, failure, when
-from cockpit.places import page as page_file
-from cockpit.reads import newest_run, who_can, worker_alive
+from cockpit.reads import runs_now, who_can, worker_alive
 from cockpit.views.plan import Card, card, without_underscores
 from cockpit.words import duration, money, predicted_cost, tidy
 from esml_engine.clock import seconds_since
@@ -32,6 +32,7 @@ def plan_card(
     key: str,
     icon: str = "play_arrow",
     durable: bool = True,
+    primary: bool = True,
 ) -> None:
     """The plan, and the button that starts exactly this plan. `start` takes the plan's hash."""
     site = estate.site
@@ -57,11 +58,22 @@ def plan_card(
                     ("Budget left after", c.left),
                 ):
                     st.metric(name, text, note or None, delta_color="off", delta_arrow="off")
-        start_button(c, label, start, key=key, icon=icon)
+        start_button(c, label, start, key=key, icon=icon, primary=primary)
 
 
-def start_button(c: Card, label: str, start: Callable[[str], dict[str, Any]], *, key: str, icon: str) -> None:
-    """The button, the plan's lines behind a second one, and what it makes, or the reason why it can't be pressed."""
+def start_button(
+    c: Card,
+    label: str,
+    start: Callable[[str], dict[str, Any]],
+    *,
+    key: str,
+    icon: str,
+    primary: bool = True,
+) -> None:
+    """The button, the plan's lines behind a second one, and what it makes, or the reason why it can't be pressed.
+
+    `primary`: this is what the page is for; the way back is not.
+    """
 
     def pressed() -> None:
         try:
@@ -77,7 +89,7 @@ def start_button(c: Card, label: str, start: Callable[[str], dict[str, Any]], *,
             f"Ask for approval: {label[:1].lower()}{label[1:]}" if c.asks else label,
             key=key,
             icon=":material/approval:" if c.asks else f":material/{icon}:",
-            type="primary",
+            type="primary" if primary else "secondary",
             disabled=bool(c.blocked),
             on_click=pressed,
         )
@@ -132,6 +144,7 @@ def act_card(
     *,
     icon: str = "play_arrow",
     place: str = "",
+    primary: bool = True,
     **params: Any,
 ) -> None:
     """`plan_card` for an act of the chosen model, started on the worker under exactly this plan."""
@@ -143,6 +156,7 @@ def act_card(
         lambda h: start(plan=h, detach=True, **params),
         key=f"{place}{act}",
         icon=icon,
+        primary=primary,
     )
 
 
@@ -185,12 +199,7 @@ def progress_of(estate: Estate, row: dict[str, Any], *, key: str, link: bool = T
         st.markdown(f"**{row['act'].replace('_', ' ')}** · run `{row['run']}`", width="content")
         st.caption(run_line(row), width="content")
         if link:
-            st.page_link(
-                page_file("run"),
-                label="Steps and log",
-                icon=":material/list:",
-                query_params={"run": row["run"]},
-            )
+            st.page_link(**to("run", run=row["run"]), label="Steps and log", icon=":material/list:")
         if is_open and not row["cancel"]:
             act_on_run(estate, "cancel", row["run"], key=f"{key}:cancel")
     if is_open:
@@ -252,24 +261,30 @@ def run_line(row: dict[str, Any]) -> str:
 def follow(
     choice: Choice, acts: tuple[str, ...], *, key: str, purpose: str = "", recent: float = 0.0
 ) -> dict[str, Any] | None:
-    """The newest run of these acts on this model, live, and its row; when it ends the whole page is drawn again, with what it made.
+    """The runs of these acts on this model that are open, and the newest, live; returns the newest's row.
 
-    `recent`: a run that went well is shown for so many seconds after its end; 0: always.
+    When one ends the whole page is drawn again, with what it made. `recent`: a run that went well is shown for so many
+    seconds after its end; 0: always.
     """
-    last = newest_run(choice.estate, choice.ref, choice.env, acts, purpose)
-    if last is None:
+    found = runs_now(choice.estate, choice.ref, choice.env, acts, purpose)
+    if not found:
         return None
-    live = last["state"] in records.OPEN
-    if recent and last["state"] == "done" and seconds_since(last["ended"]) > recent:
+    last = found[0]
+    if len(found) == 1 and recent and last["state"] == "done" and seconds_since(last["ended"]) > recent:
         return last
+    states = {r["run"]: r["state"] for r in found}
 
     def draw() -> None:
-        row = choice.estate.runs(last["run"])[0]
-        with st.container(border=True):
-            progress_of(choice.estate, row, key=key)
-        if live and row["state"] != last["state"] and row["state"] in (*records.ENDED, "waiting"):
+        rows = [choice.estate.runs(run)[0] for run in states]
+        for n, row in enumerate(rows):
+            with st.container(border=True):
+                progress_of(choice.estate, row, key=f"{key}:{n}" if n else key)
+        moved = [r for r in rows if r["state"] != states[r["run"]]]
+        if any(states[r["run"]] in records.OPEN and r["state"] in (*records.ENDED, "waiting") for r in moved):
             st.rerun()
 
-    waits = last["state"] == "waiting"  # for a person, who takes longer than a job
-    st.fragment(draw, run_every=(3.0 if waits else 0.7) if live else None)()
+    live = [state for state in states.values() if state in records.OPEN]
+    # one that waits for a person takes longer than a job
+    every = None if not live else 3.0 if set(live) == {"waiting"} else 0.7
+    st.fragment(draw, run_every=every)()
     return last

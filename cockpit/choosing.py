@@ -2,23 +2,38 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
 import streamlit as st
 
-from cockpit.components import _CHOSEN, gone, nothing_yet, pick
+from cockpit import carrying
+from cockpit.components import gone, no_sight, nothing_yet, pick
 from esml_engine.estate import Estate
 
 ALL = ""
-_LEFT = "_left"  # the project that was chosen when somebody chose all of them
+
+
+def unread(key: str, options: Iterable[str]) -> None:
+    """Say which values under `key` the address names that there are not; widgets drop them in silence."""
+    known = list(options)
+    for asked in st.query_params.get_all(key):
+        if asked not in known:
+            st.warning(f"`{key}={asked}` in the address can't be read and was left out; {key} is one of {', '.join(known)}.", icon=":material/link_off:")  # fmt: skip
+
+
+def open_tabs(names: Sequence[str], key: str = "tab") -> list[tuple[Any, str]]:
+    """Draw tabs whose open one stands in the address under `key`; the open one and its name, as the others need no drawing."""
+    unread(key, names)
+    drawn = st.tabs(list(names), key=key, on_change="rerun", bind="query-params")
+    return [(tab, name) for tab, name in zip(drawn, names, strict=True) if tab.open]
 
 
 def segment(label: str, options: Mapping[str, str], key: str, default: str) -> str:
     """One of a few side by side (value: shown text); the default leaves the address, an unknown value is said."""
     widget = f"seg:{key}"
+    unread(key, options)
     asked = st.query_params.get(key)
-    if asked is not None and asked not in options:
-        st.warning(f"`{key}={asked}` in the address can't be read; {key} is one of {', '.join(options)}.", icon=":material/link_off:")  # fmt: skip
     st.session_state[widget] = asked if asked in options else default
 
     def changed() -> None:
@@ -48,9 +63,10 @@ def choose_project(estate: Estate, title: str) -> str | None:
         return None
     if not have:
         st.title(title)
-        nothing_yet("No project that you may see yet.", "Make one on the page Estate, or ask a project's owner for a role.")  # fmt: skip
+        if not no_sight(estate):
+            nothing_yet("No project yet.", "Make one on the page Estate.")
         return None
-    last = st.session_state.get(_CHOSEN, {}).get("project")
+    last = carrying.chosen().get("project")
     project = asked or (last if last in have else have[0])
     if not asked:
         st.query_params["project"] = project  # so that the address can be forwarded
@@ -61,7 +77,7 @@ def choose_project(estate: Estate, title: str) -> str | None:
 
     chosen = pick("Project", have, "project", shown, default=project)
     st.query_params["project"] = chosen
-    st.session_state[_CHOSEN] = {**st.session_state.get(_CHOSEN, {}), "project": chosen}
+    carrying.choose(project=chosen)
     return chosen
 
 
@@ -76,11 +92,6 @@ def scope(
     for r in estate.visible():
         by_project.setdefault(r.project, []).append(r.model)
     q = st.query_params
-    last = st.session_state.get(_CHOSEN, {}).get("project")
-    if st.session_state.get("one:project") == ALL:  # chosen here, a moment ago
-        st.session_state[_LEFT] = last
-    if whole and "project" not in q and last in by_project and last != st.session_state.get(_LEFT):
-        q["project"] = last  # what was chosen on another page, unless all were chosen here since
     asked = {k: q.get(k, "") for k in ("project", "model", "env")}
     bad = (
         ("Project", asked["project"])
@@ -97,15 +108,15 @@ def scope(
         return None
     if not whole and not by_project:
         st.title(title)
-        nothing_yet("No project that you may see yet.", "Ask a project's owner for a role.")
+        if not no_sight(estate):
+            nothing_yet("No project yet.", "Make one on the page Estate.")
         return None
     with st.container(horizontal=True, vertical_alignment="bottom", gap="small"):
         first = ALL if whole else asked["project"] or next(iter(by_project))
         project = pick("Project", [*([ALL] if whole else []), *by_project], "project", lambda p: p or "all projects", default=first, width=230)  # fmt: skip
         if project:
             st.query_params["project"] = project
-            st.session_state[_CHOSEN] = {**st.session_state.get(_CHOSEN, {}), "project": project}
-            st.session_state.pop(_LEFT, None)
+        carrying.narrow(project)
         name = ALL
         if model and project:
             name = pick("Model", [ALL, *by_project[project]], "model", lambda m: m or "all models", default=ALL, width=200)  # fmt: skip

@@ -11,8 +11,9 @@ from typing import TypeVar
 
 import streamlit as st
 
-from cockpit import opening
-from cockpit.places import page as page_file
+from cockpit import carrying, opening
+from cockpit.carrying import to
+from cockpit.reads import who_can
 from cockpit.views.plan import without_underscores
 from cockpit.words import STATES, clock, tidy
 from esml_engine.errors import (
@@ -51,13 +52,33 @@ def nothing_yet(what: str, act: str) -> None:
     st.info(f"**{what}** {act}", icon=":material/inbox:")
 
 
+def no_sight(estate: Estate) -> bool:
+    """Say so when this person has no role anywhere, though there are projects."""
+    if estate.projects() or not estate.site.files.projects:
+        return False
+    can = who_can(estate.site, "member_add", "") or "an administrator of the estate"
+    st.warning(f"**You may not see any project.** {estate.actor.rights} has no role yet. Who can give one: {can}, and each project's manager.", icon=":material/lock:")  # fmt: skip
+    return True
+
+
+def locked(estate: Estate, rule: str, project: str) -> bool:
+    """Say so in the form's place when this person may not do what it asks for, with the reason and who can."""
+    verdict = estate.may(rule, project)
+    if verdict.allowed:
+        return False
+    who = who_can(estate.site, rule, project)
+    end = f"Who can: {who}." if who else "Nobody was given such a role yet: ask an administrator."
+    st.info(f"**You may not:** {without_underscores(verdict.reason)}. {end}", icon=":material/lock:")
+    return True
+
+
 def gone(what: str, name: str) -> None:
     """A link to something that is not there, or not for this person; never something else instead."""
     st.warning(
         f"**{what} `{name}` is gone, or not yours to see.** Ask the person who sent the link, or an owner of the project.",
         icon=":material/link_off:",
     )
-    st.page_link(page_file("estate"), label="All models that you may see", icon=":material/dashboard:")
+    st.page_link(**to("estate"), label="All models that you may see", icon=":material/dashboard:")
 
 
 def page(show: Callable[[], None]) -> Callable[[], None]:
@@ -116,11 +137,10 @@ class Choice:
 
 
 _T = TypeVar("_T")
-_CHOSEN = "_chosen"  # what this session chose last, for pages opened without an address of their own
 
 
 def chips(label: str, options: dict[str, str], key: str) -> list[str]:
-    """Filters as chips (value: shown text) whose chosen values stand in the address under `key`; unknown ones are dropped.
+    """Filters as chips (value: shown text) whose chosen values stand in the address under `key`.
 
     Not bound by Streamlit: a bound widget writes its shown text, and counts in it would break a link tomorrow.
     """
@@ -154,9 +174,11 @@ def pick(
     default: _T,
     width: int = 260,
 ) -> _T:
-    """A selector whose value stands in the address under `key`; the default leaves it. Whoever calls it has judged the address."""
+    """A selector whose value stands in the address under `key`; the default leaves it."""
     widget = f"one:{key}"
     asked = st.query_params.get(key)
+    if asked is not None and asked not in map(str, options):
+        st.warning(f"`{key}={asked}` in the address can't be read and was left out.", icon=":material/link_off:")  # fmt: skip
     now = next((o for o in options if str(o) == asked), default)
     st.session_state[widget] = now
 
@@ -186,7 +208,7 @@ def choose(estate: Estate, title: str) -> Choice | None:
     for r in estate.visible():
         by_project.setdefault(r.project, []).append(r.model)
     asked = {k: st.query_params.get(k) for k in ("project", "model", "env")}
-    last: dict[str, str] = st.session_state.get(_CHOSEN, {})
+    last = carrying.chosen()
     if asked["project"] and asked["project"] not in by_project:
         st.title(title)
         gone("Project", asked["project"])
@@ -195,11 +217,8 @@ def choose(estate: Estate, title: str) -> Choice | None:
         st.title(title)
         if asked["model"]:
             gone("Model", asked["model"])
-        else:
-            nothing_yet(
-                "No model that you may see yet.",
-                "Make one with `esml new model PROJECT/MODEL`, load the demo with `esml demo`, or ask an owner of a project for a role.",
-            )
+        elif not no_sight(estate):
+            nothing_yet("No model yet.", "Make one on the page of its project, or load the demo: `esml demo`.")  # fmt: skip
         return None
     project = (
         asked["project"]
@@ -220,7 +239,7 @@ def choose(estate: Estate, title: str) -> Choice | None:
         return None
     env = asked["env"] or (last["env"] if last.get("env") in estate.environments else estate.environments[0])
     chosen = {"project": project, "model": model, "env": env}
-    st.session_state[_CHOSEN] = chosen
+    carrying.choose(**chosen)
     if asked != chosen:
         st.query_params.update(chosen)  # so that the address can be forwarded
     for k, v in chosen.items():

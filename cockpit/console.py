@@ -7,8 +7,8 @@ from typing import Any
 import pandas as pd
 import streamlit as st
 
+from cockpit.carrying import to
 from cockpit.components import Choice, failure
-from cockpit.places import page as page_file
 from cockpit.views import deployments as view
 from cockpit.words import plural
 from esml_engine.errors import EsmlError
@@ -53,6 +53,7 @@ def _send(choice: Choice, rows: pd.DataFrame, caller: str, key: str) -> None:
         st.session_state[f"{_SAID}:{key}"] = choice.model.score(plain, caller=caller.strip() or "console")
     except EsmlError as e:
         st.session_state[f"{_SAID}:{key}"] = e
+    st.rerun()  # the counts above the console are of before the call
 
 
 def _answer(choice: Choice, key: str) -> None:
@@ -68,14 +69,14 @@ def _answer(choice: Choice, key: str) -> None:
             )
             st.dataframe(pd.DataFrame(view.answered(said)), hide_index=True, height="content", placeholder="")
             st.page_link(
-                page_file("row"),
+                **to(
+                    "row",
+                    project=choice.ref.project,
+                    model=choice.ref.model,
+                    env=choice.env,
+                    request=said["request_id"],
+                    row="0",
+                ),
                 label="Passport of the first row",
                 icon=":material/badge:",
-                query_params={
-                    "project": choice.ref.project,
-                    "model": choice.ref.model,
-                    "env": choice.env,
-                    "request": said["request_id"],
-                    "row": "0",
-                },
             )

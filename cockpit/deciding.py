@@ -9,12 +9,13 @@ import pandas as pd
 import streamlit as st
 
 from cockpit import charts
+from cockpit.carrying import to
 from cockpit.components import failure, when
 from cockpit.costing import spent_by
 from cockpit.reads import who_can
 from cockpit.views import promotion as view
 from cockpit.views.plan import without_underscores
-from cockpit.words import metric
+from cockpit.words import metric, predicted_cost
 from esml_engine.costs.records import month_start
 from esml_engine.door import access
 from esml_engine.door.facts import Call, Plan
@@ -26,6 +27,7 @@ from esml_engine.refs import ModelRef
 from esml_engine.training import records as training
 
 _SAID = "_decided"
+_DONE = "_decided_now"
 
 
 def versions_of(estate: Estate, name: str) -> dict[int, dict[str, Any]]:
@@ -178,6 +180,32 @@ def _open(request: str) -> None:
         del st.query_params["request"]
 
 
+def just_decided(estate: Estate) -> None:
+    """What this person decided a moment ago, and the run that goes on because of it."""
+    said = st.session_state.pop(_DONE, None)
+    if said is None:
+        return
+    act, request = said
+    what, _ = view.asks(request, estate.site.settings.estate.currency, dt.datetime.now(dt.UTC))
+    word = {"approve": "approved", "refuse": "refused"}[act]
+    goes_on = request["run"] and act == "approve"
+    with st.container(border=True, horizontal=True, vertical_alignment="center"):
+        st.markdown(f":material/gavel: **You {word}** {what.replace('**', '')}." + (" Its run goes on." if goes_on else ""))  # fmt: skip
+        if request["run"]:
+            st.page_link(
+                **to("run", run=request["run"]), label=f"Run {request['run']}", icon=":material/list:"
+            )
+
+
+def refusals(estate: Estate, name: str, env: str) -> dict[int, str]:
+    """Versions whose newest decided request into an environment was refused: by whom and why."""
+    newest: dict[int, dict[str, Any]] = {}
+    for r in estate.requests("decided"):  # newest first
+        if (r["object"], r["env"], r["kind"]) == (name, env, "promotion"):
+            newest.setdefault(r["detail"].get("challenger"), r)
+    return {v: view.refusal(r, when) for v, r in newest.items() if r["state"] == "refused"}
+
+
 def decide(estate: Estate, request: dict[str, Any], *, told: bool = False) -> None:
     """Approve or refuse, with a reason, each under its own plan; or why this person can't. `told`: who asked, and until when, stands above."""
     key = request["request"]
@@ -206,6 +234,7 @@ def decide(estate: Estate, request: dict[str, Any], *, told: bool = False) -> No
             f"{why} Who can: {who_can(estate.site, rule, call.project) or 'nobody has such a role yet'}.",
             icon=":material/lock:",
         )
+    plans: dict[str, Plan] = {}
     with st.container(horizontal=True, vertical_alignment="bottom"):
         with st.container(width=420):
             reason = st.text_input("Reason, kept with the decision", key=f"reason:{key}", disabled=blocked)
@@ -216,6 +245,8 @@ def decide(estate: Estate, request: dict[str, Any], *, told: bool = False) -> No
         ):
             given = (reason or "").strip()
             plan = None if blocked or not given else _plan(estate, act, request, given)
+            if plan:
+                plans[label] = plan
             st.button(
                 label,
                 key=f"{act}:{key}",
@@ -224,8 +255,13 @@ def decide(estate: Estate, request: dict[str, Any], *, told: bool = False) -> No
                 disabled=plan is None or (act == "approve" and not read),
                 help="; ".join(plan.draft.will) if plan else None,
                 on_click=_pressed,
-                args=(estate, act, key, given, plan.hash if plan else ""),
+                args=(estate, act, request, given, plan.hash if plan else ""),
             )
+    if not blocked and not plans:
+        st.caption("Write a reason: what approving and refusing will do is shown then.")
+    for label, plan in plans.items():
+        cost = predicted_cost(plan.document()["predicted"]["cost"])
+        st.caption(f"**{label}** will: {'; '.join(plan.draft.will)} · {cost} · plan `{plan.hash[:8]}`")
 
 
 def _plan(estate: Estate, act: str, request: dict[str, Any], reason: str) -> Plan | None:
@@ -237,10 +273,14 @@ def _plan(estate: Estate, act: str, request: dict[str, Any], reason: str) -> Pla
     return plan
 
 
-def _pressed(estate: Estate, act: str, request: str, reason: str, plan: str) -> None:
-    if (st.session_state.get(f"reason:{request}") or "").strip() != reason:
+def _pressed(estate: Estate, act: str, request: dict[str, Any], reason: str, plan: str) -> None:
+    key = request["request"]
+    if (st.session_state.get(f"reason:{key}") or "").strip() != reason:
         return  # the reason was changed in the same moment: the page is drawn again with the plan of the new one
     try:
-        getattr(estate, act)(request, reason, plan=plan, detach=True)
+        getattr(estate, act)(key, reason, plan=plan, detach=True)
     except EsmlError as e:
-        st.session_state[f"{_SAID}:{request}"] = e
+        st.session_state[f"{_SAID}:{key}"] = e
+        return
+    st.session_state[_DONE] = (act, request)
+    _open("")

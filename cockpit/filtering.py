@@ -10,47 +10,54 @@ import streamlit as st
 from cockpit.views import scored as view
 from esml_engine.scored.where import written
 
-_KEYS = ("from", "to", "caller", "version", "where", "sort", "page")
+_KEYS = ("from", "to", "caller", "version", "where", "sort", "page", "view")
 
 
-def go(w: view.Wanted) -> None:
-    """Put these filters into the address."""
-    for k in _KEYS:
-        if k in st.query_params:
-            del st.query_params[k]
-    st.query_params.update(view.address(w))
+def go(w: view.Wanted, named: str = "") -> None:
+    """Put these filters into the address, in one step, which Back undoes. `named`: the view that they are."""
+    new: dict[str, str | list[str]] = {**view.address(w), **({"view": named} if named else {})}
+    # a key that is set to nothing leaves the address; deleting keys would be a step each
+    st.query_params.update({k: new.get(k, []) for k in _KEYS if k in new or k in st.query_params})
 
 
-def filters(w: view.Wanted, said: dict[str, Any], everything: dict[str, Any]) -> None:
+def filters(w: view.Wanted, said: dict[str, Any], everything: dict[str, Any], versions: list[int]) -> None:  # fmt: skip
     """The chips, the form, and the way back to everything."""
     with st.container(horizontal=True, vertical_alignment="center", gap="small"):
         for c in view.chips(w):
             st.button(f"{c.text}  ✕", key=f"chip:{c.key}:{c.value}", on_click=go, args=(view.without(w, c),))
         with st.popover("Add filter", icon=":material/add:"):
-            _add(w, said, everything)
+            _add(w, said, everything, versions)
         if view.chips(w):
             st.button("Reset", type="tertiary", on_click=go, args=(view.Wanted(sort=w.sort),))
 
 
-def _add(w: view.Wanted, said: dict[str, Any], everything: dict[str, Any]) -> None:
+def _add(w: view.Wanted, said: dict[str, Any], everything: dict[str, Any], versions: list[int]) -> None:  # fmt: skip
+    """In a form: a popover closes when what is in it draws the page again."""
     names = [c["name"] for c in said["columns"]]
     callers = [c["caller_id"] for c in everything["by_caller"]]
-    picked = st.multiselect("Callers", callers, default=[c for c in w.callers if c in callers])
-    days = st.date_input("Days, UTC", value=[], key="days")
-    column = st.selectbox("Column", ["", *names])
-    op = st.selectbox("is", view.OPS)
-    text = st.text_input("value", disabled=op == "is-null")
-    if st.button("Apply", type="primary"):
-        more = (written(column, op, text),) if column and (text or op == "is-null") else ()
-        dates = [d.isoformat() for d in days] if isinstance(days, tuple | list) else []
-        go(
-            dataclasses.replace(
-                w,
-                callers=tuple(picked),
-                where=(*w.where, *more),
-                since=dates[0] if dates else w.since,
-                until=dates[-1] if dates else w.until,
-                page=1,
-            )
+    with st.form("filter:form", border=False):
+        picked = st.multiselect("Callers", callers, default=[c for c in w.callers if c in callers])
+        numbers = st.multiselect(
+            "Model versions", versions, default=list(w.versions), format_func=lambda n: f"v{n}"
         )
-        st.rerun()
+        days = st.date_input("Days, UTC: the first, then the last", value=[], key="days")
+        with st.container(horizontal=True, vertical_alignment="bottom", gap="small"):
+            column = st.selectbox("Column", ["", *names])
+            op = st.selectbox("is", view.OPS)
+            text = st.text_input("value", help="Not needed for is-null.")
+        if not st.form_submit_button("Apply", type="primary"):
+            return
+    more = (written(column, op, text.strip()),) if column and (text.strip() or op == "is-null") else ()
+    dates = [d.isoformat() for d in days] if isinstance(days, tuple | list) else []
+    go(
+        dataclasses.replace(
+            w,
+            callers=tuple(picked),
+            versions=tuple(numbers),
+            where=(*w.where, *more),
+            since=dates[0] if dates else w.since,
+            until=dates[-1] if dates else w.until,
+            page=1,
+        )
+    )
+    st.rerun()

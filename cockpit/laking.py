@@ -8,7 +8,7 @@ from typing import Any
 import streamlit as st
 
 from cockpit.acting import act_card, follow, plan_card, planned
-from cockpit.components import Choice, nothing_yet
+from cockpit.components import Choice, locked, nothing_yet
 from cockpit.uploads import kept
 from cockpit.views import lake as view
 from cockpit.words import plural
@@ -38,6 +38,8 @@ def refine(choice: Choice, purpose: Purpose, m: view.Matrix) -> None:
 
 def deliver(choice: Choice, purpose: Purpose) -> None:
     """Upload files into a dataset's IN folder, under the date that they are of."""
+    if locked(choice.estate, "ingest", choice.ref.project):
+        return
     sets = choice.estate.site.settings.model(choice.ref).datasets
     with st.container(horizontal=True, vertical_alignment="bottom"):
         with st.container(width=220):

@@ -9,8 +9,8 @@ import streamlit as st
 
 from cockpit import charts
 from cockpit.acting import act_card
+from cockpit.carrying import to
 from cockpit.components import Choice, nothing_yet, when
-from cockpit.places import page as page_file
 from cockpit.views import model as view
 from cockpit.words import metric, money
 from esml_engine.model import Model
@@ -61,7 +61,7 @@ def leaderboard(choice: Choice, _: list[dict[str, Any]]) -> None:
         "baseline": st.column_config.NumberColumn("Baseline", format="%.4g"),
         "at": "When",
         "Alias": st.column_config.TextColumn(width=95),
-        "Gates": st.column_config.TextColumn(width=110),
+        "Ready?": st.column_config.TextColumn(width=110),
     }
     event = st.dataframe(
         frame,
@@ -74,7 +74,7 @@ def leaderboard(choice: Choice, _: list[dict[str, Any]]) -> None:
         key="leaderboard",
     )
     if event["selection"]["rows"]:
-        st.switch_page(page_file("run"), query_params={"run": rows[event["selection"]["rows"][0]]["Run"]})
+        st.switch_page(**to("run", run=rows[event["selection"]["rows"][0]]["Run"]))
 
 
 def versions(choice: Choice, _: list[dict[str, Any]]) -> None:

@@ -8,8 +8,9 @@ from typing import Any
 import streamlit as st
 
 from cockpit.acting import act_card, planned
-from cockpit.components import Choice, nothing_yet
+from cockpit.components import Choice, failure, nothing_yet, pick
 from cockpit.uploads import kept
+from esml_engine.errors import EsmlError, NotFoundError
 from esml_engine.training import records as training
 from esml_engine.training.acts import profile_of
 
@@ -19,19 +20,11 @@ def train_card(choice: Choice) -> None:
     settings = choice.estate.site.settings.model(choice.ref)
     names: list[str] = [*settings.train] or [choice.env]
     with st.container(horizontal=True, vertical_alignment="bottom"):
-        with st.container(width=220):
-            profile = st.selectbox(
-                "Profile", names, index=names.index(choice.env) if choice.env in names else 0, key=f"train:profile:{choice.env}",
-                help="A table `[train.<name>]` of model.toml: estimators, trials, folds, seconds.",
-            )  # fmt: skip
+        profile = pick("Profile", names, "profile", lambda n: f"profile {n}", default=choice.env if choice.env in names else names[0], width=220)  # fmt: skip
         usual = profile_of(
             choice.estate.site, choice.ref, choice.env, {"profile": "" if profile == choice.env else profile}
         )
-        with st.container(width=200):
-            seconds = st.number_input(
-                "Budget, seconds", min_value=1.0, value=float(usual.seconds), step=5.0, key=f"train:budget:{profile}",
-                help="The search ends after so many seconds, or after its trials.",
-            )  # fmt: skip
+        seconds = _budget(float(usual.seconds))
         st.caption(
             f"{usual.mode} · {usual.search} · at most {usual.trials} trials · {usual.folds} folds · {usual.metric}"
         )
@@ -42,6 +35,36 @@ def train_card(choice: Choice) -> None:
     if plan is None:
         return
     act_card(choice, plan, f"Train in {choice.env}", "train", icon="model_training", place="board:", **params)
+
+
+def _budget(usual: float) -> float:
+    """Seconds of search, which stand in the address when they are not the profile's."""
+    asked = st.query_params.get("budget", "")
+    try:
+        now = max(1.0, float(asked)) if asked else usual
+    except ValueError:
+        st.warning(f"`budget={asked}` in the address is no number of seconds and was left out.", icon=":material/link_off:")  # fmt: skip
+        now = usual
+    st.session_state["train:budget"] = now
+
+    def changed() -> None:
+        new = float(st.session_state["train:budget"])
+        if new == usual:
+            st.query_params.pop("budget", None)
+        else:
+            st.query_params["budget"] = f"{new:g}"
+
+    with st.container(width=200):
+        return float(
+            st.number_input(
+                "Budget, seconds",
+                min_value=1.0,
+                step=5.0,
+                key="train:budget",
+                on_change=changed,
+                help="The search ends after so many seconds, or after its trials.",
+            )
+        )
 
 
 def register_card(choice: Choice, run: str) -> None:
@@ -82,7 +105,15 @@ def score_file_card(choice: Choice) -> None:
     params: dict[str, Any] = {"caller": caller.strip() or "batch"}
     if given is not None:
         params["file"] = kept(choice.estate, given)
-    plan = planned(lambda: choice.model.plan_score_batch(**params))
-    if plan is None:
+    try:
+        plan = choice.model.plan_score_batch(**params)
+    except NotFoundError as e:
+        if given is not None:
+            failure(e)
+        else:
+            st.caption(":material/inbox: Nothing waits in to_score: choose a file above, or deliver files on the inference side of the page Lake.")  # fmt: skip
+        return
+    except EsmlError as e:
+        failure(e)
         return
     act_card(choice, plan, f"Score {Path(params['file']).name}" if given is not None else "Score what waits", "score_batch", icon="calculate", place="score:", **params)  # fmt: skip

@@ -35,10 +35,10 @@ def evidence(choice: Choice) -> None:
 
 def acts(choice: Choice, source: str, version: int) -> None:
     model = choice.estate.model(str(choice.ref), source)
-    compare, promote = st.tabs(["Promote", "Compare only"])
-    with compare:
-        _card(choice, lambda: model.plan_promote(choice.env, version), f"Promote v{version} to {choice.env}", "promote", "upgrade", model, version)  # fmt: skip
+    promote, compare = st.tabs(["Promote", "Compare only"])
     with promote:
+        _card(choice, lambda: model.plan_promote(choice.env, version), f"Promote v{version} to {choice.env}", "promote", "upgrade", model, version)  # fmt: skip
+    with compare:
         _card(choice, lambda: model.plan_compare(choice.env, version), "Compare", "compare", "compare_arrows", model, version)  # fmt: skip
 
 
@@ -69,4 +69,12 @@ def history(choice: Choice) -> None:
         plan = planned(lambda: choice.model.rollback(dry_run=True))
         if plan is None:
             return
-        act_card(choice, plan, f"Roll back {choice.env}", "rollback", icon="undo", place="promotion:")
+        act_card(
+            choice,
+            plan,
+            f"Roll back {choice.env}",
+            "rollback",
+            icon="undo",
+            place="promotion:",
+            primary=False,
+        )

@@ -98,22 +98,21 @@ def runs_by_id(estate: Estate, runs: list[str]) -> dict[str, dict[str, Any]]:
     return out
 
 
-def newest_run(
-    estate: Estate, ref: ModelRef, env: str, acts: tuple[str, ...], purpose: str = ""
-) -> dict[str, Any] | None:
-    """The newest run of these acts on a model; `purpose`: only runs on that side of the lake."""
+def runs_now(
+    estate: Estate, ref: ModelRef, env: str, acts: tuple[str, ...], purpose: str = "", most: int = 4
+) -> list[dict[str, Any]]:
+    """The newest run of these acts on a model and every other that is still open, newest first; `purpose`: only runs on that side of the lake."""
     estate.require("read_status", ref.project)
     r = t.runs
     q = (
-        sa.select(r.c.run, r.c.params)
+        sa.select(r.c.run, r.c.params, r.c.state)
         .where(r.c.object == str(ref), r.c.env == env, r.c.act.in_(acts))
         .order_by(r.c.run.desc())
         .limit(20)
     )
-    for row in estate.site.store.rows(q):
-        if not purpose or (row["params"] or {}).get("purpose", "train") == purpose:
-            return records.listing(estate.site.store, run=row["run"])[0]
-    return None
+    found = [x for x in estate.site.store.rows(q) if not purpose or (x["params"] or {}).get("purpose", "train") == purpose]  # fmt: skip
+    ids = [x["run"] for n, x in enumerate(found) if n == 0 or x["state"] in records.OPEN]
+    return [records.listing(estate.site.store, run=i)[0] for i in ids[:most]]
 
 
 def log_tail(work: str | None, folder: Path, lines: int = 40, most: int = 64_000) -> str | None:

@@ -7,14 +7,32 @@ from typing import Any
 import streamlit as st
 
 from cockpit.at_once import at_once
+from cockpit.components import locked
 from esml_engine.estate import Estate
 
 _RISKS = ("low", "medium", "high")
 _TASKS = ("regression", "classification", "forecasting", "analytics")
 
 
+def new_project_asked() -> None:
+    """The button: the form's being open stands in the address."""
+    st.query_params["new"] = "project"
+
+
+def _closed() -> None:
+    st.query_params.pop("new", None)
+
+
+def new_project_dialog(estate: Estate) -> None:
+    """The form over the page, when the address asks for it; a popover would close at each entry."""
+    if st.query_params.get("new") == "project":
+        st.dialog("New project", width="large", on_dismiss=_closed)(new_project)(estate)
+
+
 def new_project(estate: Estate) -> None:
     """A team with its own data, access and budget."""
+    if locked(estate, "new_project", ""):
+        return
     with st.grid(2, min_column_width=200):
         name = st.text_input("Name", key="np:name", placeholder="project007", help="a-z, 0-9 and _, from the second letter on")  # fmt: skip
         team = st.text_input("Team", key="np:team", placeholder="care-analytics")
@@ -37,6 +55,8 @@ def new_project(estate: Estate) -> None:
 
 def new_model(estate: Estate, project: str) -> None:
     """A use case of a project."""
+    if locked(estate, "new_model", project):
+        return
     with st.grid(3, min_column_width=200):
         name = st.text_input("Name", key="nm:name", placeholder="m11_diabetes")
         task = str(st.selectbox("Task", _TASKS, key="nm:task", help="analytics ends at gold: no model"))

@@ -9,7 +9,7 @@ import pandas as pd
 import streamlit as st
 
 from cockpit import charts
-from cockpit.components import Choice, failure, when
+from cockpit.components import Choice, failure, gone, when
 from cockpit.filtering import go
 from cockpit.views import dataset as dataset_view
 from cockpit.views import scored as view
@@ -23,26 +23,33 @@ def saved_views(choice: Choice, w: view.Wanted) -> None:
     """Open a named view, keep the present filters under a name, forget one."""
     found = choice.model.views()
     now = next((v["name"] for v in found if view.of_view(v["filters"]) == dataclasses.replace(w, page=1)), "")
+    may = choice.estate.may("save_view", choice.ref.project)
+    said = st.session_state.pop(_SAID, None)
+    if isinstance(said, EsmlError):  # beside the popover, which is closed by now
+        failure(said)
     with st.popover(f"View: {now}" if now else "Saved views", icon=":material/bookmark:"):
-        said = st.session_state.pop(_SAID, None)
-        if isinstance(said, EsmlError):
-            failure(said)
         for v in found:
             with st.container(horizontal=True, vertical_alignment="center"):
-                st.button(v["name"], key=f"view:{v['name']}", icon=":material/bookmark:", type="tertiary", on_click=go, args=(view.of_view(v["filters"]),))  # fmt: skip
+                st.button(v["name"], key=f"view:{v['name']}", icon=":material/bookmark:", type="tertiary", on_click=go, args=(view.of_view(v["filters"]), v["name"]))  # fmt: skip
                 st.caption(f"{v['by']} · {when(v['at'])}")
-                st.button("Forget", key=f"drop:{v['name']}", icon=":material/delete:", type="tertiary", on_click=_drop, args=(choice, v["name"]))  # fmt: skip
+                st.button("Forget", key=f"drop:{v['name']}", icon=":material/delete:", type="tertiary", on_click=_drop, args=(choice, v["name"]), disabled=not may.allowed)  # fmt: skip
         if not found:
             st.caption("No view is kept yet. Set filters, then give them a name: everybody who may read these rows finds it here.")  # fmt: skip
-        name = st.text_input("Name", key="view:new", placeholder="high predictions of October")
-        st.button("Keep these filters", key="view:save", icon=":material/bookmark_add:", disabled=not name.strip(), on_click=_save, args=(choice, w))  # fmt: skip
+        with st.form(
+            "view:form", border=False
+        ):  # a form: a popover closes when what is in it draws the page again
+            st.text_input("Name", key="view:new", placeholder="high predictions of October")
+            st.form_submit_button("Keep these filters", icon=":material/bookmark_add:", on_click=_save, args=(choice, w), disabled=not may.allowed, help=None if may.allowed else may.reason)  # fmt: skip
 
 
 def _save(choice: Choice, w: view.Wanted) -> None:
+    name = st.session_state["view:new"].strip()
     try:
-        choice.model.save_view(st.session_state["view:new"], view.kept(w))
+        choice.model.save_view(name, view.kept(w))
     except EsmlError as e:
         st.session_state[_SAID] = e
+        return
+    go(dataclasses.replace(w, page=1), name)
 
 
 def _drop(choice: Choice, name: str) -> None:
@@ -50,6 +57,20 @@ def _drop(choice: Choice, name: str) -> None:
         choice.model.drop_view(name)
     except EsmlError as e:
         st.session_state[_SAID] = e
+        return
+    st.query_params.pop("view", None)
+
+
+def of_address(choice: Choice, w: view.Wanted) -> view.Wanted | None:
+    """The filters that count: those of the view that the address names when it says nothing more; None after saying that the view is gone."""
+    name = st.query_params.get("view", "")
+    if not name:
+        return w
+    found = next((v for v in choice.model.views() if v["name"] == name), None)
+    if found is None:
+        gone("View", name)
+        return None
+    return view.of_view(found["filters"]) if w == view.Wanted() else w
 
 
 def by_day(w: view.Wanted, rows: list[dict[str, Any]]) -> None:

@@ -8,9 +8,9 @@ import pandas as pd
 import streamlit as st
 
 from cockpit import opening
-from cockpit.choosing import segment
-from cockpit.components import as_of, gone, nothing_yet, page, when
-from cockpit.deciding import cards
+from cockpit.choosing import segment, unread
+from cockpit.components import as_of, gone, no_sight, nothing_yet, page, when
+from cockpit.deciding import cards, just_decided
 from cockpit.views import promotion as view
 from cockpit.views import work
 from cockpit.words import plural
@@ -29,9 +29,12 @@ def show() -> None:
     requests = estate.requests("")
     waiting = [r for r in requests if r["state"] == "waiting"]
     st.title("Approvals")
+    if no_sight(estate):
+        return
     if not requests:
         nothing_yet("No request yet.", "A promotion whose policy asks for people, or a run over its policy, makes one.")  # fmt: skip
         return
+    just_decided(estate)
     opened = st.query_params.get("request", "")
     if opened:
         _one(estate, [r for r in requests if r["request"] == opened], opened, now)
@@ -40,6 +43,8 @@ def show() -> None:
     st.caption(f"{plural(len(waiting), 'request')} open · {len(mine)} yours to decide · {len(own)} asked by you · {plural(len(requests) - len(waiting), 'request')} decided · {as_of()}")  # fmt: skip
     with st.container(horizontal=True):
         state = segment("State", _STATES, "state", "all")
+        unread("kind", _KINDS)
+        unread("env", estate.environments)
         kind = st.pills("Kind", _KINDS, key="kind", bind="query-params", label_visibility="collapsed")
         env = st.pills("Environment", list(estate.environments), key="env", bind="query-params", label_visibility="collapsed")  # fmt: skip
     shown = [r for r in requests if kind in (None, r["kind"]) and env in (None, r["env"])]

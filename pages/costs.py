@@ -9,7 +9,7 @@ import pandas as pd
 import streamlit as st
 
 from cockpit import charts, opening, spending
-from cockpit.choosing import scope, segment
+from cockpit.choosing import open_tabs, scope, segment
 from cockpit.components import as_of, nothing_yet, page
 from cockpit.costing import spent_by
 from cockpit.evidence import node_price, predictions
@@ -88,10 +88,9 @@ def show() -> None:
         "Policy": spending.policy,
         "Change": spending.change,
     }
-    for tab, (_, body) in zip(st.tabs(list(tabs), key="tab", on_change="rerun", bind="query-params"), tabs.items(), strict=True):  # fmt: skip
-        if tab.open:
-            with tab:
-                body(ask)
+    for tab, name in open_tabs(list(tabs)):
+        with tab:
+            tabs[name](ask)
 
 
 show()

@@ -9,8 +9,9 @@ import pandas as pd
 import streamlit as st
 
 from cockpit import charts, opening
+from cockpit.carrying import to
+from cockpit.choosing import open_tabs
 from cockpit.components import Choice, as_of, choose, gone, nothing_yet, page, pick
-from cockpit.places import page as page_file
 from cockpit.views import dataset as view
 from cockpit.words import plural
 from esml_engine.refs import TableName
@@ -42,7 +43,7 @@ def show() -> None:
             v = pick("Version", numbers, "v", lambda n: f"v{n}", default=numbers[0], width=120)
     if not versions:
         nothing_yet(f"{view.in_words(name)} has no version in {choice.env} yet.", "Refine to make it.")
-        st.page_link(page_file("lake"), label="Go to the lake", icon=":material/waves:")
+        st.page_link(**to("lake"), label="Go to the lake", icon=":material/waves:")
     if v is None:
         return
     now = next(x for x in versions if x["version"] == v)
@@ -86,11 +87,7 @@ def _head(choice: Choice, name: str, now: dict[str, Any], versions: list[dict[st
 
 def _tabs(choice: Choice, table: Table, now: dict[str, Any], versions: list[dict[str, Any]]) -> None:
     v = now["version"]
-    for tab, name in zip(
-        st.tabs(list(view.TABS), key="tab", on_change="rerun", bind="query-params"), view.TABS, strict=True
-    ):
-        if not tab.open:
-            continue
+    for tab, name in open_tabs(list(view.TABS)):
         with tab:
             if name == "Preview":
                 said = table.show(v, 100)

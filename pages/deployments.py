@@ -9,10 +9,11 @@ import streamlit as st
 
 from cockpit import opening
 from cockpit.acting import act_card, follow, plan_card, planned
-from cockpit.components import Choice, as_of, choose, nothing_yet, page
+from cockpit.carrying import to
+from cockpit.choosing import open_tabs
+from cockpit.components import Choice, as_of, choose, gone, nothing_yet, page
 from cockpit.console import console
 from cockpit.modelling import deploy_card, score_file_card
-from cockpit.places import page as page_file
 from cockpit.views import deployments as view
 from esml_engine.portfolio.money import predicted
 from esml_engine.serving import reads
@@ -33,15 +34,19 @@ def show() -> None:
         return
     st.caption(f"{choice.ref} · all environments · {as_of()}")
     served = reads.of_model(site, choice.ref)
+    asked = st.query_params.get("endpoint", "")
+    if asked:
+        served = [s for s in served if s.endpoint == asked]
+        if not served:
+            gone("Endpoint", asked)
+            return
     if not served:
         nothing_yet("Nothing was deployed yet.", f"Deploy a version to {choice.env}: its plan is below.")
     for s in served:
         _card(choice, view.card(s, predicted(site, choice.ref, s.env)["endpoint_month"], dt.datetime.now(dt.UTC)))  # fmt: skip
     here = next((s for s in served if s.env == choice.env and s.version is not None), None)
     names = ["Test call", "Score a file", "Deploy", "Take back"]
-    for tab, name in zip(st.tabs(names, key="tab", on_change="rerun", bind="query-params"), names, strict=True):  # fmt: skip
-        if not tab.open:
-            continue
+    for tab, name in open_tabs(names):
         with tab:
             if name == "Deploy":
                 deploy_card(choice)
@@ -74,7 +79,7 @@ def _score(choice: Choice) -> None:
         nothing_yet(f"No champion in {choice.env} yet.", "A version becomes champion when it passes the gates.")  # fmt: skip
         return
     score_file_card(choice)
-    st.page_link(page_file("scored"), label="What was scored", icon=":material/table_view:")
+    st.page_link(**to("scored"), label="What was scored", icon=":material/table_view:")
 
 
 def _back(choice: Choice, here: reads.Served) -> None:
@@ -89,14 +94,14 @@ def _back(choice: Choice, here: reads.Served) -> None:
     plan = planned(lambda: model.undeploy(dry_run=True))
     if plan is None:
         return
-    plan_card(choice.estate, plan, "End the endpoint", lambda h: model.undeploy(plan=h), key="undeploy", icon="stop_circle", durable=False)  # fmt: skip
+    plan_card(choice.estate, plan, "End the endpoint", lambda h: model.undeploy(plan=h), key="undeploy", icon="stop_circle", durable=False, primary=False)  # fmt: skip
 
 
 def _planned(choice: Choice, plan: Any, label: str, act: str, icon: str, **params: Any) -> None:
     made = planned(plan)
     if made is None:
         return
-    act_card(choice, made, label, act, icon=icon, place="back:", **params)
+    act_card(choice, made, label, act, icon=icon, place="back:", primary=False, **params)
 
 
 show()

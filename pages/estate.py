@@ -8,18 +8,19 @@ from typing import Any
 import streamlit as st
 
 from cockpit import opening
-from cockpit.choosing import segment
-from cockpit.components import as_of, chips, nothing_yet, page, pick, when
+from cockpit.carrying import to
+from cockpit.choosing import segment, unread
+from cockpit.components import as_of, chips, no_sight, nothing_yet, page, pick, when
 from cockpit.listing import columns, csv
 from cockpit.overview import Overview, overview
-from cockpit.places import page as page_file
 from cockpit.reaching import unreached
-from cockpit.starting import new_project
+from cockpit.starting import new_project_asked, new_project_dialog
 from cockpit.views import estate as view
 from cockpit.views import work
 from cockpit.words import plural
 from cockpit.work_reads import may_decide
 from esml_engine.estate import Estate
+from esml_engine.refs import STAGES
 
 _LENSES = {"progress": "Progress", "health": "Health", "money": "Money", "governance": "Governance"}
 
@@ -35,6 +36,7 @@ def show() -> None:
         st.title("Estate")
         age = int((dt.datetime.now(dt.UTC) - seen.read).total_seconds())
         st.caption(f"{plural(len(seen.projects), 'project')} · {plural(len(seen.rows), 'model')} · {as_of()} · read {age} s ago")  # fmt: skip
+    new_project_dialog(estate)
     asked = {**st.query_params.to_dict(), "q": st.session_state.get("q", st.query_params.get("q", "")) or ""}
     where = view.wanted(asked, {k: st.query_params.get_all(k) for k in ("stage", "attention")})  # fmt: skip
     shown = view.chosen(seen.rows, where, seen.projects)
@@ -43,8 +45,11 @@ def show() -> None:
             "Export the list", data=lambda: csv(seen, shown), file_name=f"estate-{seen.read:%Y-%m-%d}.csv", mime="text/csv", icon=":material/download:", disabled=not shown,
             help="All four lenses of the models that the filters leave, as CSV.",
         )  # fmt: skip
-        with st.popover("New project", icon=":material/create_new_folder:", width="content"):
-            new_project(estate)
+        st.button(
+            "New project", icon=":material/create_new_folder:", on_click=new_project_asked, width="content"
+        )
+    if no_sight(estate):
+        return
     if not seen.rows:
         nothing_yet(
             "No model yet." if seen.projects else "No project yet.",
@@ -80,7 +85,7 @@ def _waits(estate: Estate, requests: list[dict[str, Any]]) -> None:
     with st.container(border=True, horizontal=True, vertical_alignment="center"):
         st.markdown(said, width="content")
         if st.button("Open approvals", type="primary", icon=":material/approval:"):
-            st.switch_page(page_file("approvals"))
+            st.switch_page(**to("approvals"))
 
 
 def _filters(seen: Overview) -> str:
@@ -93,8 +98,14 @@ def _filters(seen: Overview) -> str:
         with st.container(width=240):
             st.text_input("Search", key="q", bind="query-params", label_visibility="collapsed", placeholder="project, model, team, owner", icon=":material/search:")  # fmt: skip
     with st.container(horizontal=True, vertical_alignment="center", gap="small"):
-        chips("Attention", {k: f"{view.KINDS[k]} · {n}" for k, n in seen.kinds.items()}, "attention")
-        chips("Stage", {s: f"{s} · {n}" for s, n in seen.stages.items()}, "stage")
+        for label, key, names, counts in (
+            ("Attention", "attention", view.KINDS, seen.kinds),
+            ("Stage", "stage", {s: s for s in STAGES}, seen.stages),
+        ):
+            unread(key, names)
+            asked = [v for v in st.query_params.get_all(key) if v in names]
+            shown = {v: f"{names[v]} · {counts.get(v, 0)}" for v in names if v in counts or v in asked}
+            chips(label, shown, key)
     return lens
 
 
@@ -109,7 +120,7 @@ def _table(estate: Estate, seen: Overview, shown: list[int], lens: str) -> None:
     st.caption("Choose a row to open the model. " + view.EXPLAINED[lens])
     if event["selection"]["rows"]:
         r = seen.rows[shown[event["selection"]["rows"][0]]]
-        st.switch_page(page_file("model"), query_params={"project": r.project, "model": r.name})
+        st.switch_page(**to("model", project=r.project, model=r.name))
 
 
 show()

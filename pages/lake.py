@@ -9,8 +9,9 @@ import streamlit as st
 
 from cockpit import laking as acts
 from cockpit import opening
+from cockpit.carrying import to
+from cockpit.choosing import open_tabs, unread
 from cockpit.components import Choice, as_of, choose, page
-from cockpit.places import page as page_file
 from cockpit.views import lake as view
 from esml_engine.refs import Purpose
 
@@ -22,6 +23,7 @@ def show() -> None:
     if choice is None:
         return
     choice.estate.require("read_status", choice.ref.project)
+    unread("purpose", ("train", "inference"))
     head, side = st.columns([3, 1], vertical_alignment="bottom")
     with side, st.container(horizontal=True, horizontal_alignment="right"):
         purpose: Purpose = (
@@ -53,12 +55,9 @@ def _acts(choice: Choice, purpose: Purpose, m: view.Matrix) -> None:
         "Pipeline": lambda: acts.pipeline(choice, purpose),
         "R&D mode": lambda: acts.rnd(choice),
     }
-    for tab, body in zip(
-        st.tabs(list(draw), key="act", on_change="rerun", bind="query-params"), draw.values(), strict=True
-    ):
-        if tab.open:
-            with tab:
-                body()
+    for tab, name in open_tabs(list(draw), "act"):
+        with tab:
+            draw[name]()
 
 
 def _cell(cell: view.Cell, head: str = "") -> None:
@@ -76,15 +75,15 @@ def _matrix(choice: Choice, m: view.Matrix) -> None:
         for ds, cells in m.datasets.items():
             with st.container(gap="xsmall"):
                 st.page_link(
-                    page_file("dataset"),
+                    **to(
+                        "dataset",
+                        project=choice.ref.project,
+                        model=choice.ref.model,
+                        env=choice.env,
+                        table=f"{'inference/' if m.goal == 'to_score' else ''}{ds}/silver",
+                    ),
                     label=f"**{ds}**",
                     icon=":material/table:",
-                    query_params={
-                        "project": choice.ref.project,
-                        "model": choice.ref.model,
-                        "env": choice.env,
-                        "table": f"{'inference/' if m.goal == 'to_score' else ''}{ds}/silver",
-                    },
                 )
                 with st.grid(3, min_column_width=105, gap="xsmall"):
                     for head, cell in zip(("IN", "Bronze", "Silver"), cells, strict=True):

@@ -9,9 +9,10 @@ import streamlit as st
 
 from cockpit import charts, opening
 from cockpit.acting import follow
+from cockpit.carrying import to
 from cockpit.components import Choice, as_of, choose, gone, nothing_yet, page, pick, when
+from cockpit.deciding import refusals
 from cockpit.modelling import register_card, train_card
-from cockpit.places import page as page_file
 from cockpit.reads import runs_by_id
 from cockpit.views import leaderboard as view
 from cockpit.views import model as model_view
@@ -64,6 +65,9 @@ def show() -> None:
 
 
 def _overview(choice: Choice, rows: list[dict[str, Any]], main: str) -> None:
+    way = choice.estate.environments
+    refused = {env: refusals(choice.estate, str(choice.ref), env) for env in way}
+    up = way[min(way.index(choice.env) + 1, len(way) - 1)]
     left, right = st.columns([1, 1])
     with left, st.container(border=True, height="stretch"):
         st.markdown("**Best by environment**")
@@ -72,10 +76,13 @@ def _overview(choice: Choice, rows: list[dict[str, Any]], main: str) -> None:
                 "": b.env, "Version": b.version, f"{metric(main)} (95 % interval)": b.value, "Against baseline": b.against.split(" than")[0], "Data": b.data,
                 "State": f":{b.color}-badge[:material/{b.icon}: {b.state}]",
             }
-            for b in view.best(rows, main, choice.estate.environments)
+            for b in view.best(rows, main, choice.estate.environments, refused)
         ]  # fmt: skip
         st.table(pd.DataFrame(lines), border="horizontal", hide_index=True)
-        st.page_link(page_file("promotion"), label="Compare on the same rows, and ask for a promotion", icon=":material/upgrade:")  # fmt: skip
+        for env, its in refused.items():
+            for version, said in its.items():
+                st.markdown(f":material/block: v{version} to {env} was refused by {said}")
+        st.page_link(**to("promotion", env=up), label=f"Compare on the same rows, and ask for a promotion to {up}", icon=":material/upgrade:")  # fmt: skip
     with right, st.container(border=True, height="stretch"):
         st.markdown("**Metric over registered versions** · dashed: the trivial baseline")
         points = model_view.over_versions(training.versions(choice.estate.site.store, choice.ref), main)
@@ -100,7 +107,7 @@ def _candidates(choice: Choice, rows: list[dict[str, Any]], main: str, names: li
     frame.insert(0, "Beside", [i in picked for i in ids])
     top = float(max(frame["baseline"].max(), frame["metric"].max()) or 1.0)
     bar = st.column_config.ProgressColumn(metric(main), min_value=0.0, max_value=top, format="%.4g")
-    config = {"metric": bar, "baseline": st.column_config.NumberColumn("Baseline", format="%.4g"), "at": "When", "Beside": st.column_config.CheckboxColumn("Beside", help="Two to four beside each other")}  # fmt: skip
+    config = {"metric": bar, "Ready?": st.column_config.TextColumn(width=150), "Estimator": st.column_config.TextColumn(width=100), "baseline": st.column_config.NumberColumn("Baseline", format="%.4g"), "at": "When", "Beside": st.column_config.CheckboxColumn("Beside", help="Two to four beside each other")}  # fmt: skip
     edited = st.data_editor(
         frame, hide_index=True, disabled=[c for c in frame.columns if c != "Beside"], column_config=config, height="content" if len(rows) <= 8 else 340,
         key=f"board:{choice.ref}:{main}:{','.join(picked)}",
@@ -125,7 +132,7 @@ def _beside(choice: Choice, rows: list[dict[str, Any]], names: list[str]) -> Non
     head = [f"{n}. {f['Estimator']} · {f['Environment']} · {f['Version']}" for n, f in enumerate(facts, 1)]
     st.table(pd.DataFrame(view.beside(facts, names, all_=every), columns=["", *head]), border="horizontal", hide_index=True)  # fmt: skip
     for r in rows:
-        st.page_link(page_file("run"), label=f"Run {r['run']}: steps, log, importance", icon=":material/list:", query_params={"run": r["run"]})  # fmt: skip
+        st.page_link(**to("run", run=r["run"]), label=f"Run {r['run']}: steps, log, importance", icon=":material/list:")  # fmt: skip
         if r["model_version"] is None and r["env"] == choice.env:
             register_card(choice, r["run"])
 

@@ -11,8 +11,9 @@ import streamlit as st
 from cockpit import model_tabs as tabs
 from cockpit import opening
 from cockpit.acting import act_card, follow
+from cockpit.carrying import to
+from cockpit.choosing import open_tabs
 from cockpit.components import Choice, as_of, choose, page
-from cockpit.places import page as page_file
 from cockpit.reads import runs_of
 from cockpit.views import model as view
 from esml_engine.runs.records import OPEN
@@ -105,10 +106,9 @@ def _next(choice: Choice) -> None:
         st.info(step.said, icon=f":material/{step.icon}:")
         if step.act == "promote":
             st.page_link(
-                page_file("promotion"),
+                **to("promotion", project=choice.ref.project, model=choice.ref.model, env=step.label),
                 label=f"Compare and promote to {step.label}",
                 icon=":material/upgrade:",
-                query_params={"project": choice.ref.project, "model": choice.ref.model, "env": step.label},
             )
     else:
         act_card(choice, step.plan, step.label, step.act, icon=step.icon)
@@ -123,12 +123,9 @@ def _tabs(choice: Choice, runs: list[dict[str, Any]]) -> None:
         "Cost": tabs.cost,
         "Serving": tabs.serving,
     }
-    for tab, (_, body) in zip(
-        st.tabs(list(draw), key="tab", on_change="rerun", bind="query-params"), draw.items(), strict=True
-    ):
-        if tab.open:
-            with tab:
-                body(choice, runs)
+    for tab, name in open_tabs(list(draw)):
+        with tab:
+            draw[name](choice, runs)
 
 
 show()

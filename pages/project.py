@@ -9,15 +9,15 @@ import streamlit as st
 
 from cockpit import opening
 from cockpit.at_once import at_once
-from cockpit.choosing import choose_project
-from cockpit.components import as_of, nothing_yet, page
+from cockpit.carrying import to
+from cockpit.choosing import choose_project, open_tabs
+from cockpit.components import as_of, locked, nothing_yet, page
 from cockpit.costing import spent_by
 from cockpit.overview import Overview, overview
-from cockpit.places import page as page_file
 from cockpit.reads import days
 from cockpit.starting import new_model
 from cockpit.views import project as view
-from cockpit.words import ROLES, plural
+from cockpit.words import ROLES, money, plural
 from esml_engine.costs.records import month_start
 from esml_engine.door.access import ROLES as NAMES
 from esml_engine.estate import Estate
@@ -48,7 +48,7 @@ def show() -> None:
     with st.container(border=True, horizontal=True, vertical_alignment="center"):
         st.markdown(view.headline(tracks), width="stretch" if first else "content")
         if first and st.button("Open the blocked step", type="primary", icon=":material/arrow_forward:"):
-            st.switch_page(page_file(first.page), query_params=first.query)
+            st.switch_page(**to(first.page, **first.query))
     today = dt.datetime.now(dt.UTC).date()
     by_day = spent_by(site, "day", since=month_start(), project=project)
     series = [by_day.get(d, 0.0) for d in days(today.replace(day=1), today)]
@@ -58,23 +58,21 @@ def show() -> None:
     for t in tracks[:_SHOWN]:
         _track(t)
     if len(tracks) > _SHOWN:
-        st.page_link(page_file("estate"), label=f"{plural(len(tracks) - _SHOWN, 'more model')} in the list", icon=":material/list:", query_params={"q": project})  # fmt: skip
+        st.page_link(**to("estate", q=project), label=f"{plural(len(tracks) - _SHOWN, 'more model')} in the list", icon=":material/list:")  # fmt: skip
     _tabs(estate, project, seen, runs)
 
 
 def _track(t: view.Track) -> None:
     with st.container(border=True, gap="xxsmall"):
         with st.container(horizontal=True, vertical_alignment="center", gap="small"):
-            st.page_link(page_file("model"), label=f"**{t.model}**", query_params={k: t.query[k] for k in ("project", "model")}, width="content")  # fmt: skip
+            st.page_link(**to("model", **{k: t.query[k] for k in ("project", "model")}), label=f"**{t.model}**", width="content")  # fmt: skip
             st.markdown(view.line(t), width="content")
         st.caption(t.said)
 
 
 def _tabs(estate: Estate, project: str, seen: Overview, runs: list[dict[str, object]]) -> None:
     names = ["Next runs", "People", "Budget", "New model"]
-    for tab, name in zip(st.tabs(names, key="tab", on_change="rerun", bind="query-params"), names, strict=True):  # fmt: skip
-        if not tab.open:
-            continue
+    for tab, name in open_tabs(names):
         with tab:
             if name == "Next runs":
                 if runs:
@@ -99,6 +97,8 @@ def _people(estate: Estate, project: str) -> None:
         else:
             nothing_yet("Nobody has a role here yet.", "Give the first one beside this.")
     with right:
+        if locked(estate, "member_add", project):
+            return
         who = st.text_input("Person", key="member:who", placeholder="anna@company").strip()
         roles = [r for r in NAMES if r != "admin"]
         role = str(st.selectbox("Role", roles, format_func=lambda r: ROLES[r], key="member:role"))
@@ -118,6 +118,9 @@ def _people(estate: Estate, project: str) -> None:
 
 def _budget(estate: Estate, project: str, seen: Overview) -> None:
     now = float(seen.budgets[project]["budget"])
+    if locked(estate, "budget", project):
+        st.markdown(f"Budget a month: **{money(now, seen.currency)}**")
+        return
     with st.container(width=260):
         new = st.number_input(f"Budget a month, {seen.currency}", 0.0, value=now, step=10.0, key=f"budget:{project}")  # fmt: skip
     at_once(

@@ -6,8 +6,8 @@ import streamlit as st
 
 from cockpit import opening
 from cockpit.acting import follow
-from cockpit.components import Choice, as_of, choose, nothing_yet, page, when
-from cockpit.deciding import comparison, decide, versions_of
+from cockpit.components import Choice, as_of, choose, gone, nothing_yet, page, pick, when
+from cockpit.deciding import comparison, decide, just_decided, refusals, versions_of
 from cockpit.promoting import acts, evidence, history
 from esml_engine.promotion import reads
 from esml_engine.training import records as training
@@ -46,6 +46,7 @@ def show() -> None:
         evidence(choice)
     if version is None:
         return
+    just_decided(choice.estate)
     champion = training.champion(choice.estate.site.store, choice.ref, choice.env)
     stands = champion is not None and champion["version"] == version
     waits = [
@@ -64,7 +65,9 @@ def show() -> None:
             + (" This is the evidence that it went up on." if found else ""),
             icon=":material/lock:",
         )
-    elif found and not found[0]["current"]:
+    elif refused := refusals(choice.estate, str(choice.ref), choice.env).get(version):
+        st.error(f"**A request for v{version} was refused by** {refused}. Ask again when that has changed.", icon=":material/block:")  # fmt: skip
+    if not stands and found and not found[0]["current"]:
         st.warning(
             "**Compare again.** What this comparison rested on changed since.", icon=":material/sync_problem:"
         )
@@ -90,22 +93,15 @@ def _version(choice: Choice, source: str) -> int | None:
     champion = training.champion(choice.estate.site.store, choice.ref, source)
     numbers = [r["version"] for r in have]
     asked = st.query_params.get("version", "")
-    first = (
-        int(asked)
-        if asked.isdigit() and int(asked) in numbers
-        else champion["version"]
-        if champion
-        else numbers[0]
-    )
+    if asked and asked not in map(str, numbers):
+        gone(f"Version of {source}", asked)
+        return None
+    usual: int = champion["version"] if champion else numbers[0]
 
     def said(n: int) -> str:
         return f"v{n} · champion of {source}" if champion and champion["version"] == n else f"v{n}"
 
-    with st.container(width=280):
-        chosen = st.selectbox("Version", numbers, index=numbers.index(first), format_func=said, key=f"version:{choice.ref}:{choice.env}")  # fmt: skip
-    if chosen != first or asked:
-        st.query_params["version"] = str(chosen)
-    return chosen
+    return pick("Version", numbers, "version", said, default=usual, width=280)
 
 
 show()

@@ -9,8 +9,8 @@ import streamlit as st
 
 from cockpit import opening
 from cockpit.acting import act_on_run, progress_of
+from cockpit.carrying import to
 from cockpit.components import gone, nothing_yet, page
-from cockpit.places import page as page_file
 from cockpit.reads import log_tail
 from cockpit.views import runs as view
 from cockpit.views.lake import made
@@ -30,7 +30,7 @@ def show() -> None:
     if not run:
         st.title("Run")
         nothing_yet("No run was named.", "Choose one in the list of runs.")
-        st.page_link(page_file("runs"), label="All runs", icon=":material/play_circle:")
+        st.page_link(**to("runs"), label="All runs", icon=":material/play_circle:")
         return
     try:
         row = estate.runs(run)[0]
@@ -39,7 +39,7 @@ def show() -> None:
         gone("Run", run)
         return
     live = row["state"] in records.OPEN
-    st.page_link(page_file("runs"), label="All runs", icon=":material/arrow_back:")
+    st.page_link(**to("runs"), label="All runs", icon=":material/arrow_back:")
     st.title(f"{row['act'].capitalize()} of {row['object']}" + (f" in {row['env']}" if row["env"] else ""))
     st.caption(f"run {row['run']} · asked by {view.asked_by(row)}")
     st.fragment(_live, run_every=1.0 if live else None)(estate, run, live)

@@ -7,8 +7,9 @@ import streamlit as st
 
 from cockpit import opening
 from cockpit.acting import act_on_run, progress_of
-from cockpit.components import as_of, nothing_yet, page, when
-from cockpit.places import page as page_file
+from cockpit.carrying import to
+from cockpit.choosing import unread
+from cockpit.components import as_of, no_sight, nothing_yet, page, when
 from cockpit.reads import worker_alive
 from cockpit.views import runs as view
 from esml_engine.estate import Estate
@@ -26,10 +27,13 @@ def show() -> None:
     rows = estate.runs(limit=_LIMIT)
     if not rows:
         st.caption(as_of())
-        _worker(estate)
-        nothing_yet("No run yet.", "Refine a model on the Lake page, or with `esml refine PROJECT/MODEL`.")
+        if not no_sight(estate):
+            _worker(estate)
+            nothing_yet("No run yet.", "Refine a model on the page Lake.")
         return
     people = view.people(rows)
+    unread("state", view.STATES)
+    unread("by", people)
     with st.container(horizontal=True, vertical_alignment="center"):
         states = st.pills(
             "State",
@@ -89,7 +93,7 @@ def _list(estate: Estate, states: list[str], by: str) -> None:
         "Choose a row for its steps, log and result. ≤ marks an upper bound: no run of that act before it."
     )
     if event["selection"]["rows"]:
-        st.switch_page(page_file("run"), query_params={"run": shown[event["selection"]["rows"][0]]["run"]})
+        st.switch_page(**to("run", run=shown[event["selection"]["rows"][0]]["run"]))
 
 
 show()

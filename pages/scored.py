@@ -9,12 +9,14 @@ import pandas as pd
 import streamlit as st
 
 from cockpit import opening
+from cockpit.carrying import to
+from cockpit.choosing import open_tabs
 from cockpit.components import Choice, choose, nothing_yet, page, zone
 from cockpit.filtering import filters, go
-from cockpit.places import page as page_file
-from cockpit.viewing import by_day, profile, saved_views
+from cockpit.viewing import by_day, of_address, profile, saved_views
 from cockpit.views import scored as view
 from cockpit.words import plural
+from esml_engine.training import records as training
 
 
 @page
@@ -28,9 +30,11 @@ def show() -> None:
         st.title("Scored data")
         st.caption(f"{choice.ref} in {choice.env} · times in {zone() or 'UTC'} · days are UTC days")
     q = st.query_params
-    w = view.wanted(q.to_dict(), {k: q.get_all(k) for k in ("caller", "version", "where")})
     model = choice.model
     everything = model.scored(by="caller", limit=0).document()  # refuses who may not read it
+    w = of_address(choice, view.wanted(q.to_dict(), {k: q.get_all(k) for k in ("caller", "version", "where")}))  # fmt: skip
+    if w is None:
+        return
     said = model.scored(
         **w.filters, order_by=w.sort, limit=view.ROWS, offset=(w.page - 1) * view.ROWS
     ).document()
@@ -41,11 +45,17 @@ def show() -> None:
         st.warning(f"`{b}` in the address can't be read and was left out.", icon=":material/link_off:")
     if not everything["total"]:
         nothing_yet("No scored row yet.", "Score a file, or send a test call.")
-        st.page_link(page_file("deployments"), label="Score a file", icon=":material/calculate:", query_params={"tab": "Score a file"})  # fmt: skip
+        st.page_link(**to("deployments", tab="Score a file"), label="Score a file", icon=":material/calculate:")  # fmt: skip
         return
-    filters(w, said, everything)
+    have = {r["version"] for r in training.versions(choice.estate.site.store, choice.ref)}
+    filters(w, said, everything, sorted(have | set(w.versions)))
     if not said["total"]:
         _empty(choice, w)
+        return
+    if not said["rows"]:
+        last = -(-said["total"] // view.ROWS)
+        st.warning(f"**There is no page {w.page}.** The filters leave {plural(said['total'], 'row')} on {plural(last, 'page')}.", icon=":material/link_off:")  # fmt: skip
+        st.button(f"Page {last}", on_click=go, args=(dataclasses.replace(w, page=last),))
         return
     left, right = st.columns([1, 4])
     with left:
@@ -53,13 +63,9 @@ def show() -> None:
         st.metric("Calls", f"{said['calls']:,}", plural(len(everything["by_caller"]), "caller"), delta_color="off", delta_arrow="off")  # fmt: skip
     with right:
         by_day(w, said["by_day"])
-    rows, about = st.tabs(["Rows", "Profile"], key="show", on_change="rerun", bind="query-params")
-    if rows.open:
-        with rows:
-            _rows(choice, w, said)
-    if about.open:
-        with about:
-            profile(choice, w, said)
+    for tab, name in open_tabs(["Rows", "Profile"], "show"):
+        with tab:
+            (_rows if name == "Rows" else profile)(choice, w, said)
 
 
 def _exports(choice: Choice, w: view.Wanted, total: int) -> None:
@@ -128,9 +134,7 @@ def _rows(choice: Choice, w: view.Wanted, said: dict[str, Any]) -> None:
     if event["selection"]["rows"]:
         r = said["rows"][event["selection"]["rows"][0]]
         where = {"project": choice.ref.project, "model": choice.ref.model, "env": choice.env}
-        st.switch_page(
-            page_file("row"), query_params={**where, "request": r["request_id"], "row": str(r["row"])}
-        )
+        st.switch_page(**to("row", **where, request=r["request_id"], row=str(r["row"])))
 
 
 show()

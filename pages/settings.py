@@ -7,7 +7,7 @@ import streamlit as st
 
 from cockpit import configuring as tabs
 from cockpit import opening
-from cockpit.choosing import scope
+from cockpit.choosing import open_tabs, scope
 from cockpit.components import as_of, page
 from cockpit.words import plural
 
@@ -45,12 +45,9 @@ def show() -> None:
     if len(bad):
         st.warning(f"**{plural(len(bad), 'override')} no longer count:** the settings file changed after them, and the file wins.", icon=":material/history:")  # fmt: skip
         st.table(bad, border="horizontal", hide_index=True)
-    for tab, (_, body) in zip(
-        st.tabs(list(_TABS), key="tab", on_change="rerun", bind="query-params"), _TABS.items(), strict=True
-    ):
-        if tab.open:
-            with tab:
-                body(estate, where, env)
+    for tab, name in open_tabs(list(_TABS)):
+        with tab:
+            _TABS[name](estate, where, env)
 
 
 show()

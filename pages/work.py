@@ -8,10 +8,10 @@ from typing import Any
 import streamlit as st
 
 from cockpit import opening
-from cockpit.components import as_of, nothing_yet, page, when
-from cockpit.deciding import cards
+from cockpit.carrying import to
+from cockpit.components import as_of, gone, no_sight, nothing_yet, page, when
+from cockpit.deciding import cards, just_decided
 from cockpit.overview import Overview, overview
-from cockpit.places import page as page_file
 from cockpit.reads import crowned, roles_on
 from cockpit.views import work
 from cockpit.visits import last_visit
@@ -40,7 +40,18 @@ def show() -> None:
     blocked, next_ = work.turns(seen.statuses, roles, now)
     failed = work.failed(runs, now)
     files = work.files(seen.facts.waiting, seen.facts.late, roles, now)
+    just_decided(estate)
+    if no_sight(estate):
+        return
     opened = st.query_params.get("request", "")
+    decided = estate.requests("decided")
+    if opened and opened not in {r["request"] for r in (*to_decide, *own, *others)}:
+        found = [r for r in decided if r["request"] == opened]
+        if found:
+            cards(estate, found, now)
+        else:
+            gone("Request", opened)
+        return
     if opened in {r["request"] for r in (*to_decide, *own, *others)}:  # read and decided over the whole width
         kept = [[r for r in rs if r["request"] == opened] for rs in (to_decide, own, others)]
         for title, rs in zip((_DECIDE, _OWN, _OTHERS), kept, strict=True):
@@ -48,11 +59,14 @@ def show() -> None:
         return
     left, right = st.columns([5, 3], gap="large")
     with left:
-        if not (to_decide or own or blocked or next_ or failed or files):
+        answers = work.answers(decided, estate.actor.rights, since, now, when)
+        needs = work.needs(seen.rows, roles)
+        if not (to_decide or own or answers or blocked or needs or next_ or failed or files):
             changed = len({k["object"] for k in crowned(estate) if k["at"] >= since.isoformat()})
             nothing_yet("Nothing waits for you.", f"{plural(changed, 'model')} changed {heading[:1].lower()}{heading[1:]}." if changed else "The estate shows how everything is.")  # fmt: skip
         _requests(estate, _DECIDE, to_decide, now)
-        _items("Blocked, and your turn", blocked)
+        _items("Your requests that did not go through", answers)
+        _items("Blocked, and your turn", [*blocked, *needs])
         _items("Failed runs", failed)
         _items("IN files", files)
         _items("Your next steps", next_)
@@ -86,12 +100,7 @@ def _items(title: str, items: list[work.Item]) -> None:
             with st.container(gap="xxsmall"):
                 st.markdown(item.text)
                 st.caption(item.note)
-            st.page_link(
-                page_file(item.page),
-                label=item.label,
-                icon=":material/arrow_forward:",
-                query_params=dict(item.query),
-            )
+            st.page_link(**to(item.page, **item.query), label=item.label, icon=":material/arrow_forward:")
     if len(items) > 10:
         st.caption(f"and {plural(len(items) - 10, 'more')}")
 

@@ -143,7 +143,7 @@ def champion_text(its: dict[str, Any] | None) -> str:
     return f"v{its['champion']}" + (f" · {value(its['value'])}" if its["value"] is not None else "")
 
 
-_TURNS = {"waiting": "data_engineer", "late": "data_engineer", "quality": "data_engineer", "nodata": "data_engineer", "serving": "data_scientist", "policy": "project_manager", "budget": "project_manager"}  # fmt: skip
+TURNS = {"waiting": "data_engineer", "late": "data_engineer", "quality": "data_engineer", "nodata": "data_engineer", "serving": "data_scientist", "policy": "project_manager", "budget": "project_manager"}  # fmt: skip
 
 
 def _whose(status: dict[str, Any], needs: tuple[Need, ...]) -> str:
@@ -153,7 +153,7 @@ def _whose(status: dict[str, Any], needs: tuple[Need, ...]) -> str:
     if needs[0].kind == "failed":
         refined = (status["blocked_by"] or "").split(" ")[0] in ("refine", "split", "ingest")
         return role("data_engineer" if refined else "data_scientist")
-    return role(_TURNS.get(needs[0].kind))
+    return role(TURNS.get(needs[0].kind))
 
 
 def next_act(status: dict[str, Any]) -> str:

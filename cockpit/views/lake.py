@@ -65,7 +65,11 @@ def version_cell(v: Version | None, to_do: bool, notes: list[str], now: dt.datet
     )
     if to_do:
         return Cell(f"v{v.version} → v{v.version + 1}", note, "update", "orange")
-    return Cell(f"v{v.version}", note, "warning" if bad else "check", "orange" if bad else "green")
+    kept_out = any("quarantined" in n for n in notes)
+    label = f"v{v.version} · quarantine" if kept_out else f"v{v.version} · warned" if bad else f"v{v.version}"
+    return Cell(
+        label, note, "warning" if bad or kept_out else "check", "orange" if bad or kept_out else "green"
+    )
 
 
 def split_cell(

@@ -33,8 +33,13 @@ class Best:
     color: str
 
 
-def best(rows: Sequence[Mapping[str, Any]], main: str, environments: Sequence[str]) -> list[Best]:
-    """The champion of each environment, else its best candidate; rows come best first."""
+def best(
+    rows: Sequence[Mapping[str, Any]],
+    main: str,
+    environments: Sequence[str],
+    refused: Mapping[str, Mapping[int, str]] | None = None,
+) -> list[Best]:
+    """The champion of each environment, else its best candidate; rows come best first. `refused`: by environment, versions that people refused there."""
     out = []
     for env in environments:
         here = [r for r in rows if r["env"] == env and r["metrics"].get(main) is not None]
@@ -43,7 +48,7 @@ def best(rows: Sequence[Mapping[str, Any]], main: str, environments: Sequence[st
         if r is None:
             out.append(Best(env, "", "", "", "", "nothing trained yet", "remove", "gray"))
             continue
-        state, icon, color = _state(r)
+        state, icon, color = _state(r, refused or {})
         version = f"v{r['model_version']}" if r["model_version"] is not None else "not registered"
         out.append(
             Best(
@@ -60,7 +65,9 @@ def best(rows: Sequence[Mapping[str, Any]], main: str, environments: Sequence[st
     return out
 
 
-def _state(r: Mapping[str, Any]) -> tuple[str, str, str]:
+def _state(r: Mapping[str, Any], refused: Mapping[str, Mapping[int, str]]) -> tuple[str, str, str]:
+    if r["ready"] and r["model_version"] in refused.get(r["ready_to"], {}):
+        return f"refused for {r['ready_to']}", "block", "red"
     if r["ready"]:
         return f"ready for {r['ready_to']}", "check", "green"
     if r["alias"] == "champion":

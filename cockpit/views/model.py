@@ -33,7 +33,8 @@ def track(site: Site, ref: ModelRef, env: str, now: dt.datetime) -> list[tuple[s
     out = [("IN", _in(came, wait, refused))]
     for layer in ("bronze", "silver"):
         versions = [v for ds in sets if (v := have.get(str(TableName(layer, ds, "train"))))]
-        out.append((layer.capitalize(), _layer(versions, len(sets), now)))
+        kept = [q for ds in sets if (q := have.get(str(TableName("quarantine", ds, "train"))))]
+        out.append((layer.capitalize(), _layer(versions, len(sets), now, sum(q.rows for q in kept) if layer == "bronze" else 0)))  # fmt: skip
     out.append(("Gold", _layer([have["gold"]] if "gold" in have else [], 1, now)))
     if settings.task == "analytics":
         return out
@@ -85,7 +86,8 @@ def _in(came: int, wait: int, refused: int) -> Cell:
     )
 
 
-def _layer(versions: list[Version], wanted: int, now: dt.datetime) -> Cell:
+def _layer(versions: list[Version], wanted: int, now: dt.datetime, kept_out: int = 0) -> Cell:
+    """A layer over all datasets: the worst of its parts. `kept_out`: rows that lie in quarantine beside it."""
     name = ""
     if not versions:
         return Cell(name, "not yet", "radio_button_unchecked", "gray")
@@ -94,6 +96,10 @@ def _layer(versions: list[Version], wanted: int, now: dt.datetime) -> Cell:
     note = " / ".join(f"v{n}" for n in numbers) + f" · {ago(newest, now)}"
     if len(versions) < wanted:
         return Cell(name, f"{len(versions)} of {wanted} datasets · {note}", "hourglass_top", "orange")
+    bad = sum(not q.get("passed", True) for v in versions for q in v.quality)
+    worse = [f"{kept_out:,} quarantined"] if kept_out else [plural(bad, "warning")] if bad else []
+    if worse:
+        return Cell(name, f"{note} · {worse[0]}", "warning", "orange")
     return Cell(name, note, "check_circle", "green")
 
 
@@ -222,7 +228,7 @@ def next_step(model: Model) -> Step:
             "",
             "inbox",
             None,
-            f"Nothing is here yet. Deliver a file: `esml ingest {ref} {first} FILE --date YYYY-MM-DD --env {env}`",
+            f"Nothing is here yet. Deliver a file of {first} to {env}: page *Lake*, *Deliver files*.",
         )
     crowned = training.champion(site.store, ref, env)
     if settings.task == "analytics":
@@ -302,9 +308,11 @@ def leaderboard(rows: list[dict[str, Any]], main: str, currency: str) -> list[di
         x, base = r["metrics"].get(main), r["baseline"].get(main)
         bad = [g["gate"] for g in r["gates"] if not g["passed"]]
         verdict = "" if r["model_version"] is None else _ready(r, bad)
+        low_high = (r.get("intervals") or {}).get(main)
         out.append({
-            "Alias": r["alias"] or "", "Env": r["env"], "Version": f"v{r['model_version']}" if r["model_version"] is not None else "", "Estimator": r["estimator"].replace("_", " "),
-            "metric": x, "baseline": base, "Against baseline": against(x, base, main)[0].split(" than")[0], "Gates": verdict, "Data": f"gold v{r['data'].get('gold')}" if r["data"].get("gold") else "",
+            "Env": r["env"], "Version": f"v{r['model_version']}" if r["model_version"] is not None else "", "Alias": r["alias"] or "", "Estimator": r["estimator"].replace("_", " "),
+            "metric": x, "95 % interval": f"{value(low_high[0])} to {value(low_high[1])}" if low_high else "not measured", "baseline": base, "Against baseline": against(x, base, main)[0].split(" than")[0],
+            "Ready?": verdict, "Data": f"gold v{r['data'].get('gold')}" if r["data"].get("gold") else "",
             "Cost": money(r["cost"], currency) if r["cost"] is not None else "promoted", "at": r["at"], "Run": r["run"],
         })  # fmt: skip
     return out

@@ -15,7 +15,7 @@ NAMES = {"in": "IN", "bronze": "Bronze", "silver": "Silver", "gold": "Gold", "tr
 
 @dataclass(frozen=True)
 class Step:
-    """One stop of a track. `state`: done | next | blocked | later | none (the estate has no such environment)."""
+    """One stop of a track. `state`: done | again (new files wait, or late ones) | warned (rows in quarantine) | next | blocked | later | none (the estate has no such environment)."""
 
     name: str
     state: str
@@ -60,6 +60,10 @@ def _track(s: dict[str, Any], row: Row, environments: tuple[str, ...]) -> Track:
         state = (
             "none"
             if absent
+            else "again"
+            if n == 1 and n <= reached and {"waiting", "late"} & {x.kind for x in row.needs}
+            else "warned"
+            if stage == "bronze" and n <= reached and any("quarantine" in x.text for x in row.needs)
             else "done"
             if n <= reached
             else ("blocked" if blocked else "next")
@@ -107,7 +111,7 @@ def _track(s: dict[str, Any], row: Row, environments: tuple[str, ...]) -> Track:
     )
 
 
-_BADGES = {"done": ("green", "check"), "next": ("blue", "arrow_forward"), "blocked": ("red", "block"), "later": ("gray", "radio_button_unchecked"), "none": ("gray", "remove")}  # fmt: skip
+_BADGES = {"done": ("green", "check"), "again": ("orange", "inbox"), "warned": ("orange", "warning"), "next": ("blue", "arrow_forward"), "blocked": ("red", "block"), "later": ("gray", "radio_button_unchecked"), "none": ("gray", "remove")}  # fmt: skip
 
 
 def line(track: Track) -> str:

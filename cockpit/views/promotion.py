@@ -107,7 +107,8 @@ def decision(document: dict[str, Any], rows: dict[int, dict[str, Any]], now: dt.
         delta = "not measured"
         if mine is not None and theirs is not None:
             better = direction * (mine - theirs) >= 0
-            delta = f"{mine - theirs:+.4g} against champion"
+            apart = abs(mine - theirs)
+            delta = f"{apart:.4g} {'better' if better else 'worse'} than champion" if apart else "as good as champion"  # fmt: skip
     failed = [g for g in document["gates"] if not g["passed"]]
     test = document["data"]["gold_test"]
     where = (
@@ -282,6 +283,14 @@ def exception_grounds(
         ("Holds until", when(d["until"]) if d.get("until") else f"{when(request['expires'])}, when the request expires"),
         ("People", f"asked by {request['by']} on {when(request['at'])}"),
     ]  # fmt: skip
+
+
+def refusal(request: dict[str, Any], when: Callable[[str], str]) -> str:
+    """`anna@x on 24 Nov 14:32: too few rows`: who refused a request, and why; the newest decision where several were."""
+    said = next((d for d in reversed(request["decisions"]) if d["verdict"] == "refuse"), None)
+    if said is None:
+        return f"the gates on {when(request['decided'] or request['at'])}"
+    return f"{said['by']} on {when(said['at'])}: {said['reason']}"
 
 
 _SIGNS = {"approved": "✓", "refused": "⊘", "expired": "–", "stale": "!", "withdrawn": "–"}

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from cockpit.views.estate import KINDS, TURNS, Row
+from cockpit.views.promotion import asks, refusal
 from cockpit.words import ago, money, plural, role
 from esml_engine.refs import ENVIRONMENTS
 
@@ -49,6 +51,40 @@ def turns(
             step = s["next"].replace("_", " ")
             next_.append(Item("next", f"**{model}**: {step}", f"{since} · {role(s['turn'])}", f"{step.capitalize()}", "model", query))  # fmt: skip
     return blocked, next_
+
+
+_ELSEWHERE = {"failed", "approval", "nodata", "waiting", "late"}  # have lists of their own
+
+
+def needs(rows: Sequence[Row], roles: Callable[[str], frozenset[str]]) -> list[Item]:
+    """What else the estate's list names and this person's roles answer for: policy, budget, an old champion that serves, quality."""
+    out = []
+    for r in rows:
+        for n in r.needs:
+            role_ = TURNS.get(n.kind, "")
+            if n.kind in _ELSEWHERE or not {role_, "admin"} & roles(r.project):
+                continue
+            query = {"project": r.project, "model": r.name}
+            page, label = {"serving": ("deployments", "Deployments"), "quality": ("lake", "Lake")}.get(n.kind, ("costs", "Costs"))  # fmt: skip
+            out.append(Item(n.kind, f"**{r.name}**: {n.text}", f"{KINDS[n.kind].lower()} · {role(role_)}", label, page, query))  # fmt: skip
+    return out
+
+
+def answers(
+    decided: list[dict[str, Any]], me: str, since: dt.datetime, now: dt.datetime, when: Callable[[str], str]
+) -> list[Item]:
+    """My requests that did not go through since a moment, a day ago at least, each with who refused it and why; what went up stands among the changes."""
+    from_ = min(since, now - dt.timedelta(days=1)).isoformat()
+    words = {"expired": "nobody decided in time", "stale": "what it rested on changed: ask again"}
+    out = []
+    for r in decided:
+        at = r["decided"] or r["expires"]
+        if r["by"] != me or at < from_ or r["state"] not in ("refused", *words):
+            continue
+        what, _ = asks(r, "", now)
+        said = words.get(r["state"]) or f"refused by {refusal(r, when)}"
+        out.append(Item(r["state"], f"{what}: {said}", f"{ago(at, now)} · asked by you", "Open", "approvals", {"request": r["request"]}))  # fmt: skip
+    return out
 
 
 def failed(runs: list[dict[str, Any]], now: dt.datetime, days: int = 7) -> list[Item]:

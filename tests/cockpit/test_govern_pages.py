@@ -74,7 +74,7 @@ def test_filters_and_order_stand_in_the_address(small: Estate, page: Open) -> No
 
 
 def test_a_new_project_is_planned_then_made(small: Estate, page: Open) -> None:
-    at = page(small.site.root, "estate")
+    at = page(small.site.root, "estate", new="project")
     assert "Name and team are needed." in text_of(at)
     at.text_input(key="np:name").input("project007")
     at = at.text_input(key="np:team").input("new team").run()
@@ -83,12 +83,8 @@ def test_a_new_project_is_planned_then_made(small: Estate, page: Open) -> None:
     at = press(at, "new_project")
     assert not at.exception and (small.site.root / "projects" / "project007" / "project.toml").is_file()
     assert "Project project007 is made" in "\n".join(s.value for s in at.success)
-    reader = page(small.site.root, "estate", act_as="reader@small")
-    reader.text_input(key="np:name").input("project008")
-    reader = reader.text_input(key="np:team").input("x").run()
-    assert next(b for b in reader.button if b.key == "new_project").disabled and "You may not" in text_of(
-        reader
-    )
+    reader = page(small.site.root, "estate", act_as="reader@small", new="project")
+    assert "You may not" in text_of(reader) and not [b for b in reader.button if b.key == "new_project"]
 
 
 def test_an_environment_that_cannot_be_reached_keeps_its_rows_with_a_mark(
@@ -194,7 +190,8 @@ def test_a_project_says_how_far_and_whose_turn(small: Estate, page: Open) -> Non
     said = text_of(at)
     assert at.title[0].value == "project001" and "owner manager@small" in said
     assert "**1 of 1 model needs somebody.** First: *m01_price*: 1 IN file waits. Whose turn: **Data engineer**." in said  # fmt: skip
-    assert ":green-badge[:material/check: IN]" in said and "Prod: not set up" in said
+    assert ":orange-badge[:material/inbox: IN]" in said, "a file waits"
+    assert "Prod: not set up" in said
     assert any(b.label == "Open the blocked step" for b in at.button)
 
 
@@ -220,8 +217,7 @@ def test_people_come_and_go_by_plan(small: Estate, page: Open) -> None:
     reader = page(small.site.root, "project", act_as="reader@small", project="project001")
     reader.session_state["tab"] = "People"
     reader.run()
-    reader = reader.text_input(key="member:who").input("x@small").run()
-    assert next(b for b in reader.button if b.key == "member_add").disabled
+    assert not [b for b in reader.button if b.key == "member_add"]
     assert "Who can: manager@small (Project manager)" in text_of(reader)
 
 

@@ -79,7 +79,7 @@ def test_training_has_its_plan_and_its_budget(
     assert {"Predicted time", "Predicted cost"} <= {m.label for m in at.metric}
     button = next(b for b in at.button if b.key == "board:train")
     assert button.label == "Train in dev" and not button.disabled
-    at.number_input(key="train:budget:dev").set_value(3.0).run()
+    at.number_input(key="train:budget").set_value(3.0).run()
     assert "at most 3 s" in str([m.value for m in at.markdown])
 
 

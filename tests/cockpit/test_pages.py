@@ -52,9 +52,8 @@ def test_an_empty_estate_says_what_fills_it(name: str, empty: Path, page: Open) 
         w in said
         for w in (
             "No project yet",
-            "No project that you may see yet",
             "the whole estate",
-            "No model that you may see yet",
+            "No model yet",
             "No run yet",
             "No run was named",
             "Nothing waits for you",

@@ -129,10 +129,13 @@ def test_approving_needs_reason_and_tick_and_lets_the_run_go_on(asked: Estate, p
     assert not at.exception and not at.error
     assert next(b for b in at.button if b.label == "Approve").disabled
     at.text_input(key=f"reason:{request}").input("the ward agreed").run()
+    assert "**Approve** will: approve promotion" in text_of(at) and "**Refuse** will:" in text_of(at)
     assert next(b for b in at.button if b.label == "Approve").disabled, "the evidence is not read yet"
     at = at.checkbox(key=f"read:{request}").check().run()
     at = next(b for b in at.button if b.label == "Approve").click().run()
     assert not at.exception and not at.error
+    assert "**You approved** Promote m01_price v1 to prod. Its run goes on." in text_of(at)
+    assert "request" not in at.query_params, "the list is next"
     assert asked.requests("decided")[0]["decisions"][0]["reason"] == "the ward agreed"
     run = asked.requests("decided")[0]["run"]
     asked.hand.follow(run)

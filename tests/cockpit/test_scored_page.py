@@ -97,6 +97,18 @@ def test_approvals_tell_open_from_decided(demo: Path, page: Open) -> None:
     assert "`q-gone` is gone, or not yours to see" in text_of(page(demo, "approvals", request="q-gone"))
 
 
+def test_a_refusal_reaches_who_asked_with_its_reason(demo: Path, page: Open) -> None:
+    """On My work, and on the pages where they would ask again."""
+    work = text_of(page(demo, "work", act_as="scientist@demo"))
+    assert "Your requests that did not go through · 1" in work
+    assert "Promote **m21_co2 v2** to prod: refused by approver@demo on" in work
+    where = {"project": "project003", "model": "m21_co2"}
+    up = page(demo, "promotion", act_as="scientist@demo", **where, env="prod", version="2")
+    assert "A request for v2 was refused by** approver@demo" in "\n".join(e.value for e in up.error)
+    board = page(demo, "leaderboard", act_as="scientist@demo", **where, env="dev")
+    assert "v2 to prod was refused by approver@demo" in text_of(board)
+
+
 def test_audit_verifies_its_chain(demo: Path, page: Open) -> None:
     at = page(demo, "audit", act="approve")
     assert {who.split(" (")[0] for who in at.dataframe[0].value["Who"]} == {"approver@demo"}

@@ -1,0 +1,85 @@
+"""The navigation: pages by section, as links that carry what was chosen."""
+
+from __future__ import annotations
+
+import streamlit as st
+from streamlit.navigation.page import StreamlitPage
+
+from cockpit import opening, places
+from cockpit.carrying import settle, to
+from cockpit.work_reads import open_requests
+from esml_engine.errors import EsmlError
+
+SECTIONS: dict[str, dict[str, tuple[str, str]]] = {
+    "": {"work": ("My work", "inbox")},
+    "Govern": {
+        "estate": ("Estate", "dashboard"),
+        "project": ("Project", "folder_open"),
+        "approvals": ("Approvals", "approval"),
+        "costs": ("Costs", "payments"),
+        "audit": ("Audit", "history"),
+    },
+    "Refine": {"lake": ("Lake", "waves"), "dataset": ("Dataset", "table")},
+    "Model": {
+        "model": ("Model", "account_tree"),
+        "leaderboard": ("Leaderboard", "leaderboard"),
+        "promotion": ("Promotion", "upgrade"),
+        "deployments": ("Deployments", "rocket_launch"),
+    },
+    "Use": {"scored": ("Scored data", "table_view")},
+    "Operate": {"runs": ("Runs", "play_circle"), "settings": ("Settings", "tune")},
+}
+"""Section: page's file: (title, icon)."""
+HIDDEN = {"run": ("Run", "list"), "row": ("Row", "badge")}
+"""Pages that only links lead to."""
+
+
+def home() -> None:
+    """`/` has no address of its own: on to what is mine today."""
+    st.switch_page(**to("work"))
+
+
+def on_phone() -> bool:
+    """Whether a phone asks. There Streamlit's own navigation is used: it closes the sidebar, which lies over the page."""
+    return "Mobi" in (st.context.headers.get("User-Agent") or "")
+
+
+def chosen_page() -> StreamlitPage:
+    """Register every page; the one that the address names."""
+    seen: dict[str, list[StreamlitPage]] = {"": [st.Page(home, title="Home", url_path="home", default=True, visibility="hidden")]}  # fmt: skip
+    for section, its in SECTIONS.items():
+        for name, (title, icon) in its.items():
+            label = f"{title} ({n})" if name == "approvals" and on_phone() and (n := _waiting()) else title
+            seen.setdefault(section, []).append(st.Page(places.page(name), title=label, icon=f":material/{icon}:"))  # fmt: skip
+    seen[""] += [
+        st.Page(places.page(name), title=title, icon=f":material/{icon}:", visibility="hidden")
+        for name, (title, icon) in HIDDEN.items()
+    ]
+    return st.navigation(seen, position="sidebar" if on_phone() else "hidden", expanded=True)
+
+
+def _waiting() -> int:
+    """Requests that wait and that this person may see."""
+    try:
+        return open_requests(opening.estate())
+    except EsmlError:
+        return 0  # the page itself says what failed
+
+
+def links() -> None:
+    """The navigation as links, with the number of requests that wait beside Approvals."""
+    try:
+        estate = opening.estate()
+        settle(estate.visible(), estate.environments)
+    except EsmlError:
+        pass  # the page itself says what failed; its links still lead everywhere
+    if on_phone():
+        return
+    waiting = _waiting()
+    for section, its in SECTIONS.items():
+        with st.container(gap="xxsmall"):
+            if section:
+                st.caption(section)
+            for name, (title, icon) in its.items():
+                label = f"{title} ({waiting})" if name == "approvals" and waiting else title
+                st.page_link(**to(name), label=label, icon=f":material/{icon}:", width="stretch")

@@ -1,0 +1,125 @@
+"""Addresses: what they carry from page to page, and links to what is gone or can't be read."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import streamlit as st
+from streamlit.testing.v1 import AppTest
+
+from cockpit import carrying
+from cockpit.navigation import HIDDEN, SECTIONS
+from esml_engine.estate import Estate
+from esml_engine.refs import ModelRef
+from tests.cockpit.conftest import MODEL, Open
+
+WHERE = {"project": "project001", "model": "m01_price"}
+VISIBLE = [ModelRef("project001", "m01_price"), ModelRef("project001", "m02"), ModelRef("project002", "m03")]
+
+
+def said_by(at: AppTest) -> str:
+    return "\n".join(x.value for x in (*at.warning, *at.info, *at.error, *at.markdown, *at.caption))
+
+
+@pytest.mark.parametrize(
+    ("name", "query", "said"),
+    [
+        ("promotion", {**WHERE, "env": "test", "version": "99"}, "Version of dev `99` is gone"),
+        ("scored", {**WHERE, "env": "dev", "view": "gone"}, "View `gone` is gone"),
+        ("work", {"request": "q-nope"}, "Request `q-nope` is gone"),
+        ("approvals", {"request": "q-nope"}, "Request `q-nope` is gone"),
+        ("deployments", {**WHERE, "env": "dev", "endpoint": "nope"}, "Endpoint `nope` is gone"),
+        ("leaderboard", {**WHERE, "env": "dev", "runs": "r-nope:linear"}, "`r-nope:linear` is gone"),
+        ("model", {**WHERE, "tab": "Nothing"}, "`tab=Nothing` in the address can't be read"),
+        ("lake", {**WHERE, "act": "Nothing"}, "`act=Nothing` in the address can't be read"),
+        ("lake", {**WHERE, "purpose": "both"}, "`purpose=both` in the address can't be read"),
+        ("runs", {"state": "odd"}, "`state=odd` in the address can't be read"),
+        ("approvals", {"kind": "odd"}, "`kind=odd` in the address can't be read"),
+        ("estate", {"stage": "odd"}, "`stage=odd` in the address can't be read"),
+        ("estate", {"sort": "odd"}, "`sort=odd` in the address can't be read"),
+        ("leaderboard", {**WHERE, "train": "true", "profile": "odd"}, "`profile=odd` in the address can't be read"),
+        ("leaderboard", {**WHERE, "train": "true", "budget": "odd"}, "`budget=odd` in the address is no number"),
+    ],
+)  # fmt: skip
+def test_a_link_to_what_is_not_there_says_so(
+    estate: Estate, page: Open, name: str, query: dict[str, str], said: str
+) -> None:
+    if name == "approvals":  # the page says that there is none yet, before any request is made
+        estate.model(MODEL).ask_exception(1.0, "a trial") if not estate.requests("") else None
+    at = page(estate.site.root, name, **query)
+    assert not at.exception and said in said_by(at)
+
+
+def test_a_filter_that_fits_no_model_now_stays_a_filter(estate: Estate, page: Open) -> None:
+    at = page(estate.site.root, "estate", attention="failed")
+    assert "No model passes these filters" in said_by(at)
+    assert any("Failed run · 0" in str(p.options) for p in at.pills) or "Failed run · 0" in str(at)
+
+
+@pytest.mark.parametrize("name", ["estate", "runs", "approvals", "work", "scored", "lake", "project"])
+def test_somebody_without_a_role_is_told_so(estate: Estate, page: Open, name: str) -> None:
+    at = page(estate.site.root, name, act_as="nobody@x")
+    said = said_by(at)
+    assert not at.exception
+    assert "**You may not see any project.** nobody@x has no role yet" in said and "esml " not in said
+    assert "No run yet" not in said and "No model yet" not in said
+
+
+def test_train_settings_come_from_the_address(estate: Estate, page: Open) -> None:
+    at = page(estate.site.root, "leaderboard", **WHERE, env="dev", train="true", budget="7")
+    assert at.number_input(key="train:budget").value == 7.0
+    assert "at most 7 s" in said_by(at)
+
+
+@pytest.fixture
+def session(monkeypatch: pytest.MonkeyPatch) -> dict[str, object]:
+    state: dict[str, object] = {}
+    monkeypatch.setattr(st, "session_state", state)
+    monkeypatch.setattr(st, "query_params", {})
+    return state
+
+
+def test_links_hold_what_was_chosen(session: dict[str, object]) -> None:
+    carrying.settle(VISIBLE, ["dev", "prod"])
+    first = {"project": "project001", "model": "m01_price", "env": "dev"}
+    assert carrying.to("lake")["query_params"] == first, "nothing was chosen yet: the first there is"
+    assert carrying.to("costs")["query_params"] == {} == carrying.to("runs")["query_params"]
+    carrying.choose(project="project001", model="m02", env="prod")
+    session["act_as"] = "anna@x"
+    assert carrying.to("scored", caller="web")["query_params"] == {
+        "project": "project001", "model": "m02", "env": "prod", "caller": "web", "as": "anna@x",
+    }  # fmt: skip
+    assert carrying.to("costs")["query_params"] == {"project": "project001", "as": "anna@x"}
+    carrying.narrow("")
+    assert carrying.to("costs")["query_params"] == {"as": "anna@x"}, "all of them were chosen"
+    carrying.choose(project="project001", model="m02", env="dev")
+    assert carrying.to("costs")["query_params"] == {"as": "anna@x"}, (
+        "and stay chosen while the project is the same"
+    )
+    carrying.choose(project="project002")
+    carrying.settle(VISIBLE, ["dev", "prod"])
+    assert carrying.to("model")["query_params"] == {
+        "project": "project002",
+        "model": "m03",
+        "env": "dev",
+        "as": "anna@x",
+    }
+    assert carrying.to("settings")["query_params"]["project"] == "project002"
+
+
+def test_the_address_is_taken_over_where_it_is_right(
+    session: dict[str, object], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    carrying.choose(project="project001", model="m02", env="dev")
+    monkeypatch.setattr(st, "query_params", {"project": "project009", "model": "m1", "env": "dev"})
+    carrying.settle(VISIBLE, ["dev"])
+    assert carrying.chosen()["project"] == "project001", "gone, or not theirs to see"
+    monkeypatch.setattr(st, "query_params", {"project": "project002", "model": "m03", "env": "dev"})
+    carrying.settle(VISIBLE, ["dev"])
+    assert carrying.chosen() == {"project": "project002", "model": "m03", "env": "dev"}
+
+
+def test_each_page_is_in_the_navigation_or_only_linked_to() -> None:
+    pages = {p.stem for p in (Path(__file__).parents[2] / "pages").glob("*.py")}
+    assert pages == set(HIDDEN) | {name for its in SECTIONS.values() for name in its}
