@@ -13,6 +13,7 @@ import streamlit as st
 
 from cockpit import carrying, opening
 from cockpit.carrying import to
+from cockpit.reaching import unreached
 from cockpit.reads import who_can
 from cockpit.views.plan import without_underscores
 from cockpit.words import STATES, clock, tidy
@@ -59,6 +60,17 @@ def no_sight(estate: Estate) -> bool:
     can = who_can(estate.site, "member_add", "") or "an administrator of the estate"
     st.warning(f"**You may not see any project.** {estate.actor.rights} has no role yet. Who can give one: {can}, and each project's manager.", icon=":material/lock:")  # fmt: skip
     return True
+
+
+def away(estate: Estate, *envs: str) -> None:
+    """Say which of these environments (none named: of all) did not answer when they were last asked: facts about them may be old."""
+    for r in unreached(estate.site):
+        if not envs or r.env in envs:
+            since = f"since {when(r.answered)}" if r.answered else "since this server began"
+            st.warning(
+                f"**{r.env} can't be reached** {since} ({tidy(r.why, opening.root())}). What stands here about {r.env} is as it was recorded, and may be older than it looks.",
+                icon=":material/cloud_off:",
+            )
 
 
 def locked(estate: Estate, rule: str, project: str) -> bool:
@@ -269,4 +281,5 @@ def choose(estate: Estate, title: str) -> Choice | None:
             on_change=_pick,
             args=("env",),
         )
+    away(estate, env)
     return Choice(estate, ModelRef(project, model), env)

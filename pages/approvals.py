@@ -9,7 +9,7 @@ import streamlit as st
 
 from cockpit import opening
 from cockpit.choosing import segment, unread
-from cockpit.components import as_of, gone, no_sight, nothing_yet, page, when
+from cockpit.components import as_of, away, gone, no_sight, nothing_yet, page, when
 from cockpit.deciding import cards, just_decided
 from cockpit.views import promotion as view
 from cockpit.views import work
@@ -31,10 +31,11 @@ def show() -> None:
     st.title("Approvals")
     if no_sight(estate):
         return
+    just_decided(estate)
+    away(estate)
     if not requests:
         nothing_yet("No request yet.", "A promotion whose policy asks for people, or a run over its policy, makes one.")  # fmt: skip
         return
-    just_decided(estate)
     opened = st.query_params.get("request", "")
     if opened:
         _one(estate, [r for r in requests if r["request"] == opened], opened, now)

@@ -10,7 +10,7 @@ import streamlit as st
 
 from cockpit import charts, opening, spending
 from cockpit.choosing import open_tabs, scope, segment
-from cockpit.components import as_of, nothing_yet, page
+from cockpit.components import as_of, away, nothing_yet, page
 from cockpit.costing import spent_by
 from cockpit.evidence import node_price, predictions
 from cockpit.overview import overview
@@ -39,6 +39,7 @@ def show() -> None:
         st.title("Costs")
         said = {"estate": f"all {plural(len(seen.projects), 'project')}"}.get(where, where)
         st.caption(f"{said} · {env or 'all environments'} · metered, in {seen.currency} · days are UTC days · {as_of()}")  # fmt: skip
+    away(estate, *([env] if env else []))
     if not seen.projects:
         nothing_yet("No project yet.", "Costs begin with the first run of its first model.")
         return

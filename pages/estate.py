@@ -10,10 +10,9 @@ import streamlit as st
 from cockpit import opening
 from cockpit.carrying import to
 from cockpit.choosing import segment, unread
-from cockpit.components import as_of, chips, no_sight, nothing_yet, page, pick, when
+from cockpit.components import as_of, away, chips, no_sight, nothing_yet, page, pick
 from cockpit.listing import columns, csv
 from cockpit.overview import Overview, overview
-from cockpit.reaching import unreached
 from cockpit.starting import new_project_asked, new_project_dialog
 from cockpit.views import estate as view
 from cockpit.views import work
@@ -57,12 +56,7 @@ def show() -> None:
         )  # fmt: skip
         return
     _waits(estate, requests)
-    for r in unreached(estate.site):
-        since = f"since {when(r.answered)}" if r.answered else "since this server began"
-        st.warning(
-            f"**{r.env} can't be reached** {since} ({r.why}). Its models stay in the list as they were recorded; facts of {r.env} may be older than they look.",
-            icon=":material/cloud_off:",
-        )
+    away(estate)
     with st.grid(5, min_column_width=160, gap="small"):
         for f in seen.figures:
             st.metric(

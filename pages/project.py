@@ -11,7 +11,7 @@ from cockpit import opening
 from cockpit.at_once import at_once
 from cockpit.carrying import to
 from cockpit.choosing import choose_project, open_tabs
-from cockpit.components import as_of, locked, nothing_yet, page
+from cockpit.components import as_of, away, locked, nothing_yet, page
 from cockpit.costing import spent_by
 from cockpit.overview import Overview, overview
 from cockpit.reads import days
@@ -40,6 +40,7 @@ def show() -> None:
     runs = view.next_runs(statuses, seen.costs, seen.facts.waiting, env)
     st.title(project)
     st.caption(f"team {settings.team} · owner {settings.owner or 'nobody named'} · risk {settings.risk} · {plural(len(statuses), 'model')} · {as_of()}")  # fmt: skip
+    away(estate)
     if not tracks:
         nothing_yet("No model yet.", "Make the first one below: name, task, datasets.")
         _tabs(estate, project, seen, runs)

@@ -10,7 +10,7 @@ import streamlit as st
 from cockpit import opening
 from cockpit.acting import act_on_run, progress_of
 from cockpit.carrying import to
-from cockpit.components import gone, nothing_yet, page
+from cockpit.components import away, gone, nothing_yet, page
 from cockpit.reads import log_tail
 from cockpit.views import runs as view
 from cockpit.views.lake import made
@@ -39,6 +39,7 @@ def show() -> None:
         gone("Run", run)
         return
     live = row["state"] in records.OPEN
+    away(estate, row["env"])
     st.page_link(**to("runs"), label="All runs", icon=":material/arrow_back:")
     st.title(f"{row['act'].capitalize()} of {row['object']}" + (f" in {row['env']}" if row["env"] else ""))
     st.caption(f"run {row['run']} · asked by {view.asked_by(row)}")

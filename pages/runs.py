@@ -9,7 +9,7 @@ from cockpit import opening
 from cockpit.acting import act_on_run, progress_of
 from cockpit.carrying import to
 from cockpit.choosing import unread
-from cockpit.components import as_of, no_sight, nothing_yet, page, when
+from cockpit.components import as_of, away, no_sight, nothing_yet, page, when
 from cockpit.reads import worker_alive
 from cockpit.views import runs as view
 from esml_engine.estate import Estate
@@ -24,6 +24,7 @@ def show() -> None:
     """The page."""
     estate = opening.estate()
     st.title("Runs")
+    away(estate)
     rows = estate.runs(limit=_LIMIT)
     if not rows:
         st.caption(as_of())

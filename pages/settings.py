@@ -8,7 +8,7 @@ import streamlit as st
 from cockpit import configuring as tabs
 from cockpit import opening
 from cockpit.choosing import open_tabs, scope
-from cockpit.components import as_of, page
+from cockpit.components import as_of, away, page
 from cockpit.words import plural
 
 _TABS = {
@@ -35,6 +35,7 @@ def show() -> None:
     st.caption(
         f"estate **{settings.estate.name}** · {plural(len(settings.environments), 'environment')} · money in {settings.estate.currency} · {'shown for ' + where if where != 'estate' else 'the whole estate'} · {as_of()}"
     )
+    away(estate, *([env] if env else []))
     bad = pd.DataFrame(
         [
             {"Scope": o.scope, "Setting": o.key, "Was set to": str(o.value), "By": o.by, "On": o.at[:10]}

@@ -9,7 +9,7 @@ import streamlit as st
 
 from cockpit import opening
 from cockpit.carrying import to
-from cockpit.components import as_of, gone, no_sight, nothing_yet, page, when
+from cockpit.components import as_of, away, gone, no_sight, nothing_yet, page, when
 from cockpit.deciding import cards, just_decided
 from cockpit.overview import Overview, overview
 from cockpit.reads import crowned, roles_on
@@ -41,6 +41,7 @@ def show() -> None:
     failed = work.failed(runs, now)
     files = work.files(seen.facts.waiting, seen.facts.late, roles, now)
     just_decided(estate)
+    away(estate)
     if no_sight(estate):
         return
     opened = st.query_params.get("request", "")

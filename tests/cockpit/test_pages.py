@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 from pathlib import Path
 
 import pytest
+import streamlit as st
 
-from cockpit import evidence
+from cockpit import evidence, reaching
 from esml_engine.costs.records import month_start
 from esml_engine.errors import FailedError, PlatformError
 from esml_engine.estate import Estate
@@ -78,6 +80,36 @@ def test_a_failing_engine_is_one_sentence_with_its_id(
     assert not at.exception
     assert len(at.error) == 1 and "It failed." in at.error[0].value and "`e-" in at.error[0].value
     assert str(estate.site.root) not in at.error[0].value, "no path of the server reaches the browser"
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_a_skeleton_stands_while_it_is_drawn_for_the_first_time(
+    name: str, estate: Estate, page: Open, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    drawn: list[object] = []
+
+    def skeleton(**how: object) -> contextlib.AbstractContextManager[None]:
+        drawn.append(how)
+        return contextlib.nullcontext()
+
+    monkeypatch.setattr(st, "skeleton", skeleton)
+    at = page(estate.site.root, name, **_query(estate, name))
+    first = len(drawn)
+    assert first == (1 if name == "work" else 2), "My work, opened first, and this page"
+    at.run()
+    assert len(drawn) == first, "later what stands there stays until the new comes"
+
+
+@pytest.mark.parametrize("name", [p for p in PAGES if p not in ("audit", "run")])
+def test_an_environment_that_is_away_is_said_and_what_was_recorded_stays(
+    name: str, estate: Estate, page: Open, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    away = reaching.Reached("test", False, answered="2026-11-24T10:00:00+00:00", rows=({"part": "test lake", "ok": False, "message": "the network is away", "hint": ""},))  # fmt: skip
+    monkeypatch.setattr("cockpit.components.unreached", lambda site: [away])
+    at = page(estate.site.root, name, project="project001", model="m01_price", env="test")
+    said = text_of(at)
+    assert not at.exception and at.title[0].value == TITLES[name]
+    assert "**test can't be reached** since 24 Nov 10:00 UTC (test lake: the network is away)" in said
 
 
 @pytest.mark.parametrize("name", PAGES)
