@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import http.client
 import os
 import socket
 import sys
@@ -14,21 +13,12 @@ from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from tests.azure.cloud.manage import space
+from tests.azure.cloud.passing import passed_on
 from tests.azure.cloud.resources import Workspace
 from tests.azure.cloud.wire import WS, Answer, Call, operation
 
 if TYPE_CHECKING:
     from tests.azure.cloud.stand_in import Cloud
-
-HOP = {
-    "host",
-    "connection",
-    "content-length",
-    "transfer-encoding",
-    "authorization",
-    "accept-encoding",
-    "keep-alive",
-}
 
 
 class Trackers:
@@ -83,13 +73,8 @@ def proxy(cloud: Cloud, call: Call) -> Answer:
     ws = space(cloud, call)
     split = urlsplit(call.target)
     rest = split.path.split("/workspaces/", 1)[1].partition("/")[2]
-    connection = http.client.HTTPConnection("127.0.0.1", cloud.trackers.port(ws), timeout=300)
-    try:
-        headers = {k: v for k, v in call.headers.items() if k not in HOP}
-        target = f"/{rest}" + (f"?{split.query}" if split.query else "")
-        connection.request(call.method, target, call.body, headers)
-        got = connection.getresponse()
-        kept = {k.lower(): v for k, v in got.getheaders() if k.lower() not in {*HOP, "server", "date"}}
-        return Answer(got.status, got.read(), kept)
-    finally:
-        connection.close()
+    target = f"/{rest}" + (f"?{split.query}" if split.query else "")
+    status, kept, body = passed_on(
+        cloud.trackers.port(ws), call.method, target, call.headers, call.body, seconds=300
+    )
+    return Answer(status, body, kept)
