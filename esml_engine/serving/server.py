@@ -36,6 +36,7 @@ from esml_engine.scored.answered import SharedLedger
 from esml_engine.scored.facts import Answer, Finished, Reserved
 from esml_engine.scored.ledger import Ledger
 from esml_engine.serving.batching import Batcher
+from esml_engine.serving.counting import Publisher
 from esml_engine.serving.facts import Config, Slot
 from esml_engine.serving.metrics import Metrics
 from esml_engine.serving.scorer import Predicted, Scorer, columns_of, load
@@ -74,7 +75,12 @@ class Endpoint:
         )
         self.slots = Slots(config.control, self._load)
         self.batcher = Batcher()
-        self.metrics = Metrics(config.endpoint, self.ledger, Tally(path_of(config.ledger)))
+        tally = Tally(path_of(config.ledger))
+        tally.save()  # from now on no calls are zero calls, and not unknown ones
+        self.metrics = Metrics(config.endpoint, self.ledger, tally)
+        self.publisher = (
+            Publisher(config.answered, Path(config.ledger).parent, tally) if config.answered else None
+        )
         self._under_way = 0
 
     def _load(self, slot: Slot) -> Scorer:
@@ -276,6 +282,8 @@ def create_app(config: Config) -> FastAPI:
         nonlocal endpoint
         endpoint = Endpoint(config)
         watches = [asyncio.create_task(endpoint.slots.watch())]
+        if endpoint.publisher is not None:
+            watches.append(asyncio.create_task(endpoint.publisher.keep()))
         if config.parent:
             watches.append(asyncio.create_task(_follow(config.parent)))
         log.info("endpoint %s on port %s, ledger %s", config.endpoint, config.port, endpoint.ledger.id)
@@ -286,6 +294,8 @@ def create_app(config: Config) -> FastAPI:
                 watch.cancel()
             await asyncio.gather(*watches, return_exceptions=True)
             endpoint.metrics.tally.save()
+            if endpoint.publisher is not None:
+                await asyncio.to_thread(endpoint.publisher.publish)
             await asyncio.to_thread(endpoint.ledger.close)
 
     class Score:

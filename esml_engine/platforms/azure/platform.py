@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from esml_engine.platforms.azure import names, tidying
+from esml_engine.platforms.azure import limits, names, tidying
 from esml_engine.platforms.azure.clouds import cloud_of
 from esml_engine.platforms.azure.doctor import checks
 from esml_engine.platforms.azure.endpoints import Endpoints
@@ -41,7 +41,9 @@ class AzurePlatform(AzureFiles):
             state / "cache" / "lake" / env,
         )
         self.tidying = tidying.Tidying(self, state / "cache" / "swept" / env)
-        self.capabilities = Capabilities(start_seconds=1800.0, endpoints_outlive=True, drain_seconds=15.0)
+        self.capabilities = Capabilities(
+            start_seconds=1800.0, endpoints_outlive=True, drain_seconds=limits.drain()
+        )
         self.workspace = Workspace(self.cloud, settings)
         self.vault = Vault(self.cloud, settings.key_vault)
         self.jobs = Jobs(self.workspace, self, state / "runs")

@@ -117,6 +117,12 @@ class Cloud:
         made = self.warm.start(argv, env=env, cwd=cwd, log=log) if argv else None
         return made or self.processes.start(["bash", "-c", command], env=env, cwd=cwd, log=log)
 
+    def ready_soon(self) -> None:
+        """Start what a whole cycle needs, beside what the caller does next: warm nodes, each workspace's tracking."""
+        self.warm.begin()
+        for ws in self.workspaces.values():
+            threading.Thread(target=self.trackers.port, args=(ws,), daemon=True).start()
+
     def slots(self, ws: Workspace) -> threading.Semaphore:
         """The nodes of a workspace's cluster: more jobs than nodes wait in state Queued."""
         return self._slots.setdefault(ws.env, threading.Semaphore(4))

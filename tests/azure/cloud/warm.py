@@ -96,23 +96,29 @@ class WarmNodes:
 
     def __init__(self, folder: Path, processes: Processes) -> None:
         self._path, self._folder, self._processes = str(folder / "warm.sock"), folder, processes
-        self._started = False
+        self._started, self._lock = False, threading.Lock()
+
+    def begin(self) -> None:
+        """Start the server, if it is not started; returns at once."""
+        with self._lock:
+            if self._started:
+                return
+            self._started = True
+        own = {
+            **os.environ,
+            "PYTHONPATH": os.pathsep.join(p for p in sys.path if p),
+            "OMP_WAIT_POLICY": "PASSIVE",
+        }
+        self._processes.start(
+            [sys.executable, "-m", "tests.azure.cloud.warm", self._path],
+            env=own,
+            cwd=self._folder,
+            log=self._folder / "warm.log",
+        )
 
     def start(self, argv: list[str], *, env: dict[str, str], cwd: Path, log: Path) -> WarmProcess | None:
         """Fork `module arguments…`; None when the server is not ready."""
-        if not self._started:
-            self._started = True
-            own = {
-                **os.environ,
-                "PYTHONPATH": os.pathsep.join(p for p in sys.path if p),
-                "OMP_WAIT_POLICY": "PASSIVE",
-            }
-            self._processes.start(
-                [sys.executable, "-m", "tests.azure.cloud.warm", self._path],
-                env=own,
-                cwd=self._folder,
-                log=self._folder / "warm.log",
-            )
+        self.begin()
         connection = socket.socket(socket.AF_UNIX)
         try:
             connection.connect(self._path)
