@@ -60,14 +60,20 @@ class AzureFiles:
     def grant(self) -> str:
         """The command that gives this process its right on the file system."""
         return (
-            f'az role assignment create --assignee <object id> --role "{_ROLE}" --scope $(az storage account show '
+            f'az role assignment create --assignee {identity_of(self.cloud).who()} --role "{_ROLE}" --scope $(az storage account show '
             f"--name {self.account} --query id --output tsv)"
+        )
+
+    def admit(self) -> str:
+        """The command that lets this machine through the account's network rules."""
+        return (
+            f"az storage account network-rule add --account-name {self.account} --ip-address <this machine's>"
         )
 
     def asking(self, what: str) -> Any:
         """Storage's errors in the engine's words, with the right that may be missing."""
         need("azure.core")
-        return asking(f"{what} in {self.file_system}@{self.account}", self.grant())
+        return asking(f"{what} in {self.file_system}@{self.account}", self.grant, self.admit)
 
     def _name(self, name: str) -> str:
         """A name below the file system."""
