@@ -120,18 +120,19 @@ class Endpoint:
             answer, rows = await self._answer(request_id, headers, body)
             status = 200
         except HttpError as refusal:
-            status, answer, extra = refusal.status, _document(refusal.error), refusal.headers
+            status, extra = refusal.status, refusal.headers
+            answer = _document(refusal.error, status)
         except UsageError as error:
-            status, answer = 400, _document(error)
+            status, answer = 400, _document(error, 400)
         except ConflictError as error:
-            status, answer = 409, _document(error)
+            status, answer = 409, _document(error, 409)
         except EsmlError as error:
             log.error("request %s: %s", request_id, error.message)
-            status, answer = 500, _document(error)
+            status, answer = 500, _document(error, 500)
         except Exception:
             failure = FailedError("the model failed on these rows", hint="the endpoint's log has the details")
             log.exception("request %s (%s)", request_id, failure.id)
-            status, answer = 500, _document(failure)
+            status, answer = 500, _document(failure, 500)
         finally:
             self._under_way -= 1
         head = [
@@ -269,8 +270,9 @@ class Endpoint:
         return json.dumps(answer, separators=(",", ":")).encode(), features, predicted
 
 
-def _document(error: EsmlError) -> bytes:
-    return json.dumps(error.document()).encode()
+def _document(error: EsmlError, status: int) -> bytes:
+    """The error with its status inside: what stands in front of this process may answer with another of its own."""
+    return json.dumps({**error.document(), "status": status}).encode()
 
 
 def create_app(config: Config) -> FastAPI:

@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from esml_engine.errors import ConflictError, EsmlError, PlatformError
+from esml_engine.platforms.azure.extra import need
 
 
 class AzureDeniedError(PlatformError):
@@ -55,8 +56,7 @@ def asking(what: str, grant: Callable[[], str] = str, admit: Callable[[], str] =
 
 def translated(error: BaseException, what: str, grant: str = "", admit: str = "") -> EsmlError | None:
     """The engine's error, or None where the error is not one of Azure's clients."""
-    from azure.core import exceptions as ax
-
+    ax = need("azure.core.exceptions")
     if isinstance(error, ax.ClientAuthenticationError):
         return AzureDeniedError(
             f"{what}: Azure accepts no credential of this process ({_first(error)})",
