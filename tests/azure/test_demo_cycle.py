@@ -13,10 +13,9 @@ from esml_engine.estate import init_estate, open_estate
 from tests.azure.cloud.stand_in import Cloud
 from tests.azure.kit import SHORT, in_lake_of_its_own
 
-pytestmark = pytest.mark.cycle
+pytestmark = [pytest.mark.cycle, pytest.mark.slow]
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(
     "azure_envs", [["test", "prod"], ["dev", "test", "prod"]], ids=["dev-local", "all-azure"]
 )
