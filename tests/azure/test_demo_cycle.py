@@ -24,7 +24,7 @@ def test_the_regression_demo(
 ) -> None:
     for k, v in {**azure.environ("dev"), **SHORT}.items():
         monkeypatch.setenv(k, v)
-    azure.ready_soon()
+    azure.ready_soon(azure_envs)
     root = tmp_path / "estate"
     init_estate(root, name=NAME)
     text = tomlkit.parse((root / "estate.toml").read_text())

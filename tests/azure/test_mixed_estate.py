@@ -31,7 +31,7 @@ def estate_on(
     """An estate whose environments named in `azure` lie in the cloud, the others on this machine."""
     for k, v in {**cloud.environ("dev"), **SHORT}.items():
         monkeypatch.setenv(k, v)
-    cloud.ready_soon()
+    cloud.ready_soon(azure)
     init_estate(root, list(envs))
     text = tomlkit.parse((root / "estate.toml").read_text())
     for env in azure:
