@@ -81,7 +81,8 @@ def translated(error: BaseException, what: str, grant: str = "", admit: str = ""
 def _of_status(error: Any, what: str, grant: str, admit: str) -> EsmlError:
     status = int(error.status_code or 0)
     code = _code(error)
-    said = f"{what}: {code + ': ' if code else ''}{_first(error)}"
+    words = _first(error)
+    said = f"{what}: {words if not code or code in words else f'{code}: {words}'}"
     if status in (401, 403):
         if _codes(error) & _NETWORK:
             way = f"{admit}; or " if admit else ""

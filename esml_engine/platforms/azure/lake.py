@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import threading
 import uuid
@@ -241,6 +242,9 @@ def job_files(address: str, scratch: Path) -> AzureFiles:
     from esml_engine.platforms.azure.tracking import keep_ready
 
     keep_ready(identity_of(cloud))
+    logging.getLogger("azure").setLevel(
+        logging.WARNING
+    )  # at INFO each request and answer is a page of the log
     return AzureFiles(cloud, account, file_system, scratch / "lake")
 
 
