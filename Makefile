@@ -36,8 +36,8 @@ test: $(VENV)/.dev ## every test; says at the end what it skipped and why
 	@./tests/browser.sh $(BIN)
 	@$(BIN)/python -m pytest -n 2 --dist loadfile $(TESTS)
 
-cycles: $(VENV)/.dev ## whole cycles on the stand-in for Azure (minutes)
-	@$(BIN)/python -m pytest -m cycle tests/azure
+cycles: $(VENV)/.dev ## of the tests only the whole cycles on the stand-in for Azure
+	@$(BIN)/python -m pytest -n 2 --dist loadfile -m cycle tests/azure
 
 lint: $(VENV)/.dev ## ruff, mypy --strict, the imports' contract
 	@$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy && $(BIN)/lint-imports && $(BIN)/hadolint Dockerfile

@@ -38,7 +38,9 @@ class Evidence:
     warned: dict[str, str] = field(default_factory=dict)  # an expectation that warned
     serving: dict[Place, int] = field(default_factory=dict)  # version with traffic
     served: dict[Place, str] = field(default_factory=dict)  # newest of its deployment and its last call
-    answered: dict[Place, tuple[int, int]] = field(default_factory=dict)  # calls, and those that it failed
+    answered: dict[Place, tuple[int, int] | None] = field(
+        default_factory=dict
+    )  # calls, those that it failed; None: not measured
     open_runs: dict[str, int] = field(default_factory=lambda: defaultdict(int))
     failed: dict[str, int] = field(default_factory=lambda: defaultdict(int))  # runs since `week`
     spent: dict[str, float] = field(default_factory=lambda: defaultdict(float))  # since `month`
@@ -187,8 +189,8 @@ def _serving(site: Site, c: sa.Connection, ours: Any, out: Evidence) -> None:
         if live and live in (slots or {}):
             out.serving[(object_, env)] = int(slots[live]["model_version"])
             out.served[(object_, env)] = at
-            counts = tally.read(tally.path_of(ledger_path(site, ModelRef(*object_.split("/")), env)))
-            out.answered[(object_, env)] = (counts.requests, counts.of(500, 599))
+            counts = tally.known(tally.path_of(ledger_path(site, ModelRef(*object_.split("/")), env)))
+            out.answered[(object_, env)] = (counts.requests, counts.of(500, 599)) if counts else None
     if not out.serving:
         return
     # what an endpoint answered reaches the table within seconds, as a commit that names the drain

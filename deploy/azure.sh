@@ -4,6 +4,7 @@
 # Everything may be run again. Prints the environment's table for estate.toml.
 set -euo pipefail
 env=${1:?dev, test or prod} name=${2:?a short name, a-z and 0-9} region=${3:?a region, e.g. westeurope}
+[[ $env =~ ^(dev|test|prod)$ && $name =~ ^[a-z][a-z0-9]{1,10}$ ]] || { echo "ENV is dev, test or prod; NAME is 2 to 11 of a-z and 0-9, begins with a letter, and is yours alone in the world" >&2; exit 2; }
 cd "$(dirname "$0")/.."
 group=rg-esml-$env account=st${name}esml$env vault=kv-$name-esml-$env registry=cr${name}esml workspace=mlw-esml-$env
 identity=id-esml-scoring-$env size=${ESML_NODE:-Standard_DS3_v2}
@@ -12,7 +13,7 @@ subscription=$(az account show --query id --output tsv)
 me=$(az ad signed-in-user show --query id --output tsv)
 
 az extension add --name ml --upgrade --yes --only-show-errors
-for provider in MachineLearningServices Storage KeyVault ContainerRegistry CostManagement Insights OperationalInsights; do
+for provider in MachineLearningServices ManagedIdentity Storage KeyVault ContainerRegistry CostManagement Insights OperationalInsights; do
   az provider register --namespace "Microsoft.$provider" --wait
 done
 az group create --name "$group" --location "$region" --output none
@@ -20,7 +21,9 @@ az group create --name "$group" --location "$region" --output none
 az storage account create --name "$account" --resource-group "$group" --location "$region" --sku Standard_LRS --kind StorageV2 \
   --hns true --min-tls-version TLS1_2 --allow-blob-public-access false --allow-shared-key-access false --output none
 lake=$(az storage account show --name "$account" --resource-group "$group" --query id --output tsv)
-az keyvault create --name "$vault" --resource-group "$group" --location "$region" --enable-rbac-authorization true --output none
+# a vault, unlike the rest, is refused where it is there already
+az keyvault show --name "$vault" --resource-group "$group" --output none 2>/dev/null ||
+  az keyvault create --name "$vault" --resource-group "$group" --location "$region" --enable-rbac-authorization true --output none
 safe=$(az keyvault show --name "$vault" --query id --output tsv)
 # one registry for all environments: the same image in each
 az group create --name rg-esml-shared --location "$region" --output none
@@ -57,7 +60,8 @@ grant "$node" ServicePrincipal "AcrPull" "$images"
 # endpoints: the lake
 grant "$scorer" ServicePrincipal "Storage Blob Data Contributor" "$lake"
 grant "$scorer" ServicePrincipal "AcrPull" "$images"
-az storage fs create --name lake --account-name "$account" --auth-mode login --output none
+# by the management plane: the right on the lake's data, given above, may take minutes to be in force
+az storage container-rm create --name lake --storage-account "$account" --resource-group "$group" --output none
 
 cat <<TABLE
 

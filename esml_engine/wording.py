@@ -41,9 +41,12 @@ def cell(value: Any) -> str:
 
 
 def _table(rows: list[dict[str, Any]], pad: str) -> str:
-    names = list(dict.fromkeys(k for r in rows for k in r))
-    cells = [[cell(r.get(n))[:60] for n in names] for r in rows]
+    """Cells are cut, but what to do is not: a row's hint stands below it whole, and so does its message beside it."""
+    names = [n for n in dict.fromkeys(k for r in rows for k in r) if n != "hint"]
+    whole = "message" if any(r.get("hint") for r in rows) and names[-1:] == ["message"] else ""
+    cells = [[cell(r.get(n))[: None if n == whole else 60] for n in names] for r in rows]
     width = [max(len(n), *(len(c[i]) for c in cells)) for i, n in enumerate(names)]
     line = "  ".join(n.ljust(w) for n, w in zip(names, width, strict=True))
     body = ["  ".join(c.ljust(w) for c, w in zip(row, width, strict=True)).rstrip() for row in cells]
-    return "\n".join(pad + x for x in [line.rstrip(), *body])
+    below = [f"\n{pad}    {r['hint']}" if r.get("hint") else "" for r in rows]
+    return "\n".join([pad + line.rstrip(), *(pad + x + hint for x, hint in zip(body, below, strict=True))])

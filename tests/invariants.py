@@ -19,7 +19,7 @@ from esml_engine.lake.replay import lake_versions
 from esml_engine.promotion import evidence
 from esml_engine.refs import ModelRef
 from esml_engine.runs import records
-from esml_engine.scored.ledger import LedgerReader
+from esml_engine.scored.ledger_reader import LedgerReader
 from esml_engine.store import schema as t
 from esml_engine.training import records as models
 from esml_engine.training import tracking

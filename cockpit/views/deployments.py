@@ -31,11 +31,17 @@ def card(s: Served, month: Mapping[str, Any], now: dt.datetime) -> Card:
     """From an endpoint's facts and the predicted cost of its month."""
     state, icon, color = _state(s, now)
     f = s.counts
-    p50 = f.quantile(0.5)
+    if f is None:
+        speed = errors = (NOT_MEASURED, "its process told no counts yet")
+    else:
+        p50 = f.quantile(0.5)
+        beside_it = f"p50 {duration_ms(p50)} · all calls" if p50 is not None else "no call yet"
+        speed = (duration_ms(f.quantile(0.95)), beside_it)
+        errors = (f"{f.of(500, 599):,}", f"of {plural(f.requests, 'call')} · {f.of(400, 499):,} refused")
     figures = (
         ("Calls, 7 days", f"{s.calls_7_days:,}", f"last {ago(s.last_call, now)} ago".replace("just now ago", "just now") if s.last_call else "none kept yet"),
-        ("p95 of an answer", duration_ms(f.quantile(0.95)), f"p50 {duration_ms(p50)} · all calls" if p50 is not None else "no call yet"),
-        ("Errors", f"{f.of(500, 599):,}", f"of {plural(f.requests, 'call')} · {f.of(400, 499):,} refused"),
+        ("p95 of an answer", *speed),
+        ("Errors", *errors),
         ("Costs a month", money(month["p50"] if s.version is not None else 0, month["currency"]), month["basis"] if s.version is not None else "nothing is up"),
     )  # fmt: skip
     title = f"v{s.version} · 100 % of traffic" if s.version is not None else "Nothing is deployed"
@@ -55,8 +61,9 @@ def _state(s: Served, now: dt.datetime) -> tuple[str, str, str]:
     days = idle_days(s, now)
     if days >= IDLE_DAYS:
         return f"idle for {days} days", "bedtime", "orange"
-    if s.counts.of(500, 599):
-        return f"answers · {plural(s.counts.of(500, 599), 'error')}", "warning", "orange"
+    errors = s.counts.of(500, 599) if s.counts else 0
+    if errors:
+        return f"answers · {plural(errors, 'error')}", "warning", "orange"
     return "answers", "check_circle", "green"
 
 

@@ -58,7 +58,10 @@ def health(r: Row, s: Seen) -> dict[str, Any]:
 def _errors(r: Row, f: Evidence) -> str:
     """Answers with a server error, of all since the endpoint was first deployed."""
     found = [f.answered[(r.model, e)] for e in ENVIRONMENTS if (r.model, e) in f.answered]
-    calls, bad = sum(n for n, _ in found), sum(n for _, n in found)
+    told = [n for n in found if n is not None]
+    if found and not told:
+        return NOT_MEASURED
+    calls, bad = sum(n for n, _ in told), sum(n for _, n in told)
     return f"{bad} of {plural(calls, 'call')}" if calls else "no call yet" if found else "none"
 
 

@@ -13,7 +13,8 @@ from esml_engine.lake.catalogue import files_of, latest, table_uri
 from esml_engine.refs import ModelRef
 from esml_engine.scored.answered import file_of, from_json
 from esml_engine.scored.facts import Shape
-from esml_engine.scored.ledger import Ledger, LedgerReader
+from esml_engine.scored.ledger import Ledger
+from esml_engine.scored.ledger_reader import LedgerReader
 
 DAY = 86_400.0
 _SIDE_BY_SIDE = 8

@@ -22,7 +22,7 @@ from esml_engine.refs import ModelRef
 from esml_engine.runs.facts import JobSpec, TableOut
 from esml_engine.scored.collecting import collect, forget
 from esml_engine.scored.drain import drain
-from esml_engine.scored.ledger import LedgerReader
+from esml_engine.scored.ledger_reader import LedgerReader
 
 PURGE_AFTER_DAYS = 7  # inside it a retried request id gives the same answer
 _nothing_kept: dict[str, int] = {}

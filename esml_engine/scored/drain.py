@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from esml_engine.lake.files import new_name, schema_of, schema_text, write_arrow
 from esml_engine.runs.facts import FileOut, TableOut
 from esml_engine.scored.facts import wider
-from esml_engine.scored.ledger import LedgerReader
+from esml_engine.scored.ledger_reader import LedgerReader
 
 if TYPE_CHECKING:
     import pyarrow as pa

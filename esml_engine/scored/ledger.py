@@ -15,7 +15,7 @@ whose first call was never answered would be refused. That first call has no ans
 fsync is shared by all who wait for it. Sequence numbers are given inside the transaction: consecutive, without gaps,
 and a reader that sees n sees all before n. A drain may therefore speak of ranges (a, b].
 
-**Readers** (`LedgerReader`) may be in other processes: WAL gives them a snapshot while the server writes.
+**Readers** (`ledger_reader`) may be in other processes: WAL gives them a snapshot while the server writes.
 """
 
 from __future__ import annotations
@@ -25,44 +25,19 @@ import datetime as dt
 import json
 import sqlite3
 import threading
-import time
 import uuid
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from esml_engine.errors import ConflictError, FailedError, NotFoundError
-from esml_engine.scored.facts import Answer, Finished, Reserved, Shape, Slice
-from esml_engine.scored.frames import Request, rows_table
+from esml_engine.errors import ConflictError, FailedError
+from esml_engine.scored.facts import Answer, Finished, Reserved, Shape
+from esml_engine.scored.ledger_file import SCHEMA, VERSION, connect, locked
 
-_SCHEMA = """
-CREATE TABLE IF NOT EXISTS about (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
-CREATE TABLE IF NOT EXISTS shape (model_version INTEGER PRIMARY KEY, document TEXT NOT NULL);
-CREATE TABLE IF NOT EXISTS request (
-    seq INTEGER PRIMARY KEY AUTOINCREMENT,
-    request_id TEXT NOT NULL UNIQUE,
-    body_hash BLOB NOT NULL,
-    answer BLOB NOT NULL,
-    caller TEXT NOT NULL,
-    model_version INTEGER NOT NULL,
-    scored_at INTEGER NOT NULL,
-    rows INTEGER NOT NULL,
-    frame TEXT
-);
-"""
-_VERSION = "1"
 _COLUMNS = 9
 _GROUP = 96  # requests in one INSERT; a larger group is several INSERTs in one transaction
-_BUSY_SECONDS = 30.0
-
-
-def _connect(path: Path) -> sqlite3.Connection:
-    con = sqlite3.connect(path, timeout=_BUSY_SECONDS, isolation_level=None, check_same_thread=False)
-    con.execute("PRAGMA journal_mode=WAL")
-    con.execute("PRAGMA synchronous=FULL")
-    return con
 
 
 @dataclass
@@ -96,21 +71,21 @@ class Ledger:
     ) -> None:
         self.path = Path(path)
         self.path.parent.mkdir(parents=True, exist_ok=True)
-        self._lock_file = _lock(self.path, wait_seconds)
+        self._lock_file = locked(self.path, wait_seconds)
         self.path.touch(mode=0o600)  # it holds what was asked about people
-        self._con = _connect(self.path)
-        self._con.executescript(_SCHEMA)
+        self._con = connect(self.path)
+        self._con.executescript(SCHEMA)
         self._con.execute(
-            "INSERT OR IGNORE INTO about VALUES ('ledger', ?), ('version', ?)", (uuid.uuid4().hex, _VERSION)
+            "INSERT OR IGNORE INTO about VALUES ('ledger', ?), ('version', ?)", (uuid.uuid4().hex, VERSION)
         )
         self.id = str(self._con.execute("SELECT value FROM about WHERE key = 'ledger'").fetchone()[0])
         version = str(self._con.execute("SELECT value FROM about WHERE key = 'version'").fetchone()[0])
-        if version != _VERSION:
+        if version != VERSION:
             raise ConflictError(
-                f"the ledger {self.path.name} has version {version}, this engine writes {_VERSION}",
+                f"the ledger {self.path.name} has version {version}, this engine writes {VERSION}",
                 hint="run the engine that wrote it, or a newer one",
             )
-        self._look = _connect(self.path)  # reads in the callers' threads, beside the writer
+        self._look = connect(self.path)  # reads in the callers' threads, beside the writer
         self._deliver = deliver or (lambda run: run())
         self._mutex = threading.Lock()
         self._flying: dict[str, tuple[bytes, list[Future[None]]]] = {}
@@ -132,7 +107,7 @@ class Ledger:
                 "interval": shape.interval,
             }
         )
-        with contextlib.closing(_connect(self.path)) as con:
+        with contextlib.closing(connect(self.path)) as con:
             con.execute("INSERT OR REPLACE INTO shape VALUES (?, ?)", (model_version, document))
         self._described.add(model_version)
 
@@ -279,133 +254,6 @@ class Ledger:
             waiting.done(outcome)
 
 
-class LedgerReader:
-    """The reader's side: the worker that drains, the pages that show rows not drained yet. Any number, any process.
-
-    Raises:
-        NotFoundError: there is no ledger at `path` (the endpoint never ran).
-    """
-
-    def __init__(self, path: str | Path) -> None:
-        if not Path(path).exists():
-            raise NotFoundError(
-                f"there is no ledger {Path(path).name}", hint="the endpoint has not been started yet"
-            )
-        self._con = _connect(Path(path))
-        self._con.executescript(_SCHEMA)
-
-    def __enter__(self) -> LedgerReader:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
-
-    def close(self) -> None:
-        """Let the file go."""
-        self._con.close()
-
-    @property
-    def id(self) -> str:
-        """The ledger's identity, for the application transaction (id, last sequence) of a drain."""
-        row = self._con.execute("SELECT value FROM about WHERE key = 'ledger'").fetchone()
-        return str(row[0]) if row else ""
-
-    def last_seq(self) -> int:
-        """The highest sequence number ever given (also when its request is purged); 0: none."""
-        row = self._con.execute("SELECT seq FROM sqlite_sequence WHERE name = 'request'").fetchone()
-        return int(row[0]) if row else 0
-
-    def request_ids(self, drained_seq: int | None = None, older_than: int | None = None) -> list[str]:
-        """Ids of the requests here; as `purge` with both limits: those that it would delete."""
-        if drained_seq is None:
-            found = self._con.execute("SELECT request_id FROM request")
-        else:
-            query = "SELECT request_id FROM request WHERE seq <= ? AND scored_at < ?"
-            found = self._con.execute(query, (drained_seq, older_than))
-        return [str(r[0]) for r in found]
-
-    def undrained(self, seq: int) -> int:
-        """How many scored rows come after `seq`."""
-        query = "SELECT coalesce(sum(rows), 0) FROM request WHERE seq > ? AND frame IS NOT NULL"
-        return int(self._con.execute(query, (seq,)).fetchone()[0])
-
-    def shapes(self) -> dict[int, Shape]:
-        """Shape by model version."""
-        found = self._con.execute("SELECT model_version, document FROM shape ORDER BY model_version")
-        return {version: _shape(json.loads(text)) for version, text in found}
-
-    def rows_after(self, seq: int, limit: int | None = None) -> Slice:
-        """Scored rows of the requests after `seq`.
-
-        Args:
-            limit: stop before the request that would make it more than this many rows (one request is always taken).
-        """
-        requests: list[Request] = []
-        last, rows = seq, 0
-        for request in self._requests(seq):
-            count = request.rows if request.frame is not None else 0
-            if limit is not None and rows and rows + count > limit:
-                break
-            last, rows = request.seq, rows + count
-            if request.frame is not None:
-                requests.append(request)
-        return Slice(seq, last, rows_table(requests, self.shapes()))
-
-    def _requests(self, seq: int) -> Iterator[Request]:
-        query = """SELECT seq, request_id, caller, model_version, scored_at, rows, frame
-                   FROM request WHERE seq > ? ORDER BY seq"""
-        with contextlib.closing(self._con.execute(query, (seq,))) as found:
-            for row in found:
-                yield Request(*row)
-
-    def purge(self, drained_seq: int, older_than: int) -> int:
-        """Delete requests that are drained (up to `drained_seq`) and older than `older_than` (microseconds, UTC).
-
-        A purged id is forgotten: a retry of it would be answered anew. Works in small transactions, so that the
-        server's commits wait no longer than a few milliseconds.
-        """
-        deleted = 0
-        while True:
-            query = """DELETE FROM request WHERE seq IN
-                       (SELECT seq FROM request WHERE seq <= ? AND scored_at < ? ORDER BY seq LIMIT 500)"""
-            count = self._con.execute(query, (drained_seq, older_than)).rowcount
-            deleted += count
-            if count < 500:
-                return deleted
-
-
 def _text(value: Any) -> str:
     """A value that JSON lacks, as text; times in ISO 8601."""
     return value.isoformat() if isinstance(value, dt.date) else str(value)
-
-
-def _shape(raw: dict[str, Any]) -> Shape:
-    return Shape(raw["features"], raw["prediction"], tuple(raw["classes"]), raw["interval"])
-
-
-def _lock(path: Path, wait_seconds: float) -> Any:
-    """An exclusive lock beside the ledger, held until the file is closed or the process is dead."""
-    handle = path.with_name(path.name + ".lock").open("a+b")
-    deadline = time.monotonic() + wait_seconds
-    while not _try_lock(handle):
-        if time.monotonic() > deadline:
-            handle.close()
-            raise ConflictError(f"another process writes to the ledger {path.name}", hint="end it first")
-        time.sleep(0.05)
-    return handle
-
-
-def _try_lock(handle: Any) -> bool:
-    try:
-        import fcntl
-    except ImportError:  # Windows
-        import msvcrt
-
-        lock: Callable[[], None] = lambda: msvcrt.locking(handle.fileno(), msvcrt.LK_NBLCK, 1)  # type: ignore[attr-defined]  # noqa: E731
-    else:
-        lock = lambda: fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)  # noqa: E731
-    try:
-        lock()
-    except OSError:
-        return False
-    return True

@@ -17,7 +17,7 @@ from esml_engine.refs import ModelRef
 from esml_engine.scored import query as q
 from esml_engine.scored.commits import drained_seq, ledger_path
 from esml_engine.scored.facts import ScoredFilter, ScoredSource
-from esml_engine.scored.ledger import LedgerReader
+from esml_engine.scored.ledger_reader import LedgerReader
 from esml_engine.store import schema as t
 
 

@@ -138,12 +138,20 @@ def _ask(client: httpx.Client, url: str, request_id: str, body: bytes, attempts:
             if reply.status_code == 200:
                 answer: dict[str, Any] = reply.json()
                 return answer
-            if reply.status_code not in _AGAIN or attempt == attempts:
+            if _status(reply) not in _AGAIN or attempt == attempts:
                 raise _refusal(reply, request_id)
             pause = max(pause, float(reply.headers.get("retry-after", 0)))
         time.sleep(min(pause, _LONGEST_WAIT))
         wait *= 2
     raise UsageError(f"attempts must be at least 1, not {attempts}")
+
+
+def _status(reply: httpx.Response) -> int:
+    """The endpoint's own status, where its answer says it: what stands in front of it may have another."""
+    try:
+        return int(reply.json()["status"])
+    except (ValueError, KeyError, TypeError):
+        return int(reply.status_code)
 
 
 def _refusal(reply: httpx.Response, request_id: str) -> EsmlError:
@@ -152,9 +160,10 @@ def _refusal(reply: httpx.Response, request_id: str) -> EsmlError:
         message, hint = str(said["message"]), str(said.get("hint", ""))
     except (ValueError, KeyError, TypeError):
         message, hint = f"the endpoint answered {reply.status_code}", ""
-    return _REFUSALS.get(reply.status_code, FailedError)(
-        message, hint=hint, request_id=request_id, status=reply.status_code
-    )
+    status = _status(reply)
+    if status == 401 and not hint:
+        hint = "a key that was changed a moment ago may take a minute to be in force: try again"
+    return _REFUSALS.get(status, FailedError)(message, hint=hint, request_id=request_id, status=status)
 
 
 def _columns(rows: Sequence[Mapping[str, Any]] | Mapping[str, Sequence[Any]]) -> dict[str, list[Any]]:

@@ -11,8 +11,11 @@ from typing import Any
 from esml_engine.door.site import Site
 from esml_engine.errors import EsmlError
 from esml_engine.refs import ModelRef
+from esml_engine.scored.collecting import answered_folder
 from esml_engine.scored.commits import drain_ledger, ledger_path, purge_ledger
 from esml_engine.serving import records
+from esml_engine.serving.counting import Collector
+from esml_engine.serving.tally import path_of
 
 log = logging.getLogger("esml.keeper")
 PURGE_EVERY = 3600.0
@@ -27,6 +30,7 @@ class Keeper:
         self._again: dict[str, float] = {}  # endpoints in trouble, and when they are looked after again
         self._drained: dict[str, float] = {}
         self._purged = time.monotonic()
+        self._counts = Collector()
         self._started: set[tuple[str, str]] = set()
 
     def turn(self, wanted: frozenset[str] | None) -> None:
@@ -70,7 +74,10 @@ class Keeper:
         """Every ledger; one endpoint's trouble does not stop the others."""
         for row in rows:
             try:
-                drain_ledger(self.site, ModelRef.parse(row["object"]), row["env"])
+                ref = ModelRef.parse(row["object"])
+                drain_ledger(self.site, ref, row["env"])
+                counts = path_of(ledger_path(self.site, ref, row["env"]))
+                self._counts.collect(self.platform(row["env"]), answered_folder(row["endpoint"]), counts)
             except EsmlError as e:
                 log.warning("drain of %s: %s", row["endpoint"], e.message)
 

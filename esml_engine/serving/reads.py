@@ -30,7 +30,7 @@ class Served:
     save: bool
     running: bool
     trouble: str  # '' when it is well
-    counts: Counts  # since it was first deployed
+    counts: Counts | None  # since it was first deployed; None: not measured
     last_call: str | None
     calls_7_days: int
 
@@ -65,7 +65,7 @@ def _served(site: Site, ref: ModelRef, env: str, row: dict[str, Any]) -> Served:
     last, calls = _calls(site, ref, env)
     return Served(
         env, row["endpoint"], url, int(slots[live]["model_version"]) if live in slots else None, others[0] if others else None,
-        row["at"], row["by"], bool(row["save"]), running, trouble, tally.read(tally.path_of(ledger_path(site, ref, env))), last, calls,
+        row["at"], row["by"], bool(row["save"]), running, trouble, tally.known(tally.path_of(ledger_path(site, ref, env))), last, calls,
     )  # fmt: skip
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import Any
 
 import sqlalchemy as sa
@@ -11,6 +12,8 @@ from esml_engine.processes import port_free
 from esml_engine.refs import ModelRef
 from esml_engine.store import schema as t
 from esml_engine.store.database import Store
+
+_BEGIN = 1_735_689_600  # 2025-01-01: seconds since then fit an Integer column
 
 
 def get(store: Store, ref: ModelRef, env: str) -> dict[str, Any] | None:
@@ -47,13 +50,17 @@ def free_port(c: sa.Connection, ports: str) -> int:
 
 
 def put(c: sa.Connection, row: dict[str, Any]) -> None:
-    """Insert or replace what is wanted."""
+    """Insert or replace what is wanted.
+
+    The first revision comes from the clock: where an endpoint outlived its estate's store, and with it the old numbers,
+    what runs there is never taken for what is wanted now.
+    """
     k = t.deployments
     found = c.execute(
         sa.select(k.c.revision).where(k.c.object == row["object"], k.c.env == row["env"])
     ).scalar()
     if found is None:
-        c.execute(k.insert().values(**{**row, "revision": 1}))
+        c.execute(k.insert().values(**{**row, "revision": int(time.time() - _BEGIN)}))
     else:
         c.execute(
             k.update()

@@ -36,6 +36,7 @@ from esml_engine.scored.answered import SharedLedger
 from esml_engine.scored.facts import Answer, Finished, Reserved
 from esml_engine.scored.ledger import Ledger
 from esml_engine.serving.batching import Batcher
+from esml_engine.serving.counting import Publisher
 from esml_engine.serving.facts import Config, Slot
 from esml_engine.serving.metrics import Metrics
 from esml_engine.serving.scorer import Predicted, Scorer, columns_of, load
@@ -74,7 +75,12 @@ class Endpoint:
         )
         self.slots = Slots(config.control, self._load)
         self.batcher = Batcher()
-        self.metrics = Metrics(config.endpoint, self.ledger, Tally(path_of(config.ledger)))
+        tally = Tally(path_of(config.ledger))
+        tally.save()  # from now on no calls are zero calls, and not unknown ones
+        self.metrics = Metrics(config.endpoint, self.ledger, tally)
+        self.publisher = (
+            Publisher(config.answered, Path(config.ledger).parent, tally) if config.answered else None
+        )
         self._under_way = 0
 
     def _load(self, slot: Slot) -> Scorer:
@@ -114,18 +120,19 @@ class Endpoint:
             answer, rows = await self._answer(request_id, headers, body)
             status = 200
         except HttpError as refusal:
-            status, answer, extra = refusal.status, _document(refusal.error), refusal.headers
+            status, extra = refusal.status, refusal.headers
+            answer = _document(refusal.error, status)
         except UsageError as error:
-            status, answer = 400, _document(error)
+            status, answer = 400, _document(error, 400)
         except ConflictError as error:
-            status, answer = 409, _document(error)
+            status, answer = 409, _document(error, 409)
         except EsmlError as error:
             log.error("request %s: %s", request_id, error.message)
-            status, answer = 500, _document(error)
+            status, answer = 500, _document(error, 500)
         except Exception:
             failure = FailedError("the model failed on these rows", hint="the endpoint's log has the details")
             log.exception("request %s (%s)", request_id, failure.id)
-            status, answer = 500, _document(failure)
+            status, answer = 500, _document(failure, 500)
         finally:
             self._under_way -= 1
         head = [
@@ -263,8 +270,9 @@ class Endpoint:
         return json.dumps(answer, separators=(",", ":")).encode(), features, predicted
 
 
-def _document(error: EsmlError) -> bytes:
-    return json.dumps(error.document()).encode()
+def _document(error: EsmlError, status: int) -> bytes:
+    """The error with its status inside: what stands in front of this process may answer with another of its own."""
+    return json.dumps({**error.document(), "status": status}).encode()
 
 
 def create_app(config: Config) -> FastAPI:
@@ -276,6 +284,8 @@ def create_app(config: Config) -> FastAPI:
         nonlocal endpoint
         endpoint = Endpoint(config)
         watches = [asyncio.create_task(endpoint.slots.watch())]
+        if endpoint.publisher is not None:
+            watches.append(asyncio.create_task(endpoint.publisher.keep()))
         if config.parent:
             watches.append(asyncio.create_task(_follow(config.parent)))
         log.info("endpoint %s on port %s, ledger %s", config.endpoint, config.port, endpoint.ledger.id)
@@ -286,6 +296,8 @@ def create_app(config: Config) -> FastAPI:
                 watch.cancel()
             await asyncio.gather(*watches, return_exceptions=True)
             endpoint.metrics.tally.save()
+            if endpoint.publisher is not None:
+                await asyncio.to_thread(endpoint.publisher.publish)
             await asyncio.to_thread(endpoint.ledger.close)
 
     class Score:

@@ -25,6 +25,15 @@ class Counts:
     rows: int = 0
     seconds: list[int] = field(default_factory=lambda: [0] * (len(BUCKETS) + 1))
 
+    def __add__(self, other: Counts) -> Counts:
+        """Both together."""
+        statuses = sorted({*self.by_status, *other.by_status})
+        return Counts(
+            {s: self.by_status.get(s, 0) + other.by_status.get(s, 0) for s in statuses},
+            self.rows + other.rows,
+            [a + b for a, b in zip(self.seconds, other.seconds, strict=True)],
+        )
+
     @property
     def requests(self) -> int:
         """All of them."""
@@ -57,10 +66,31 @@ def path_of(ledger: str | Path) -> Path:
 def read(path: Path) -> Counts:
     """The counts in a file; none yet, or none that can be read: zero (they are figures for people, not facts)."""
     try:
-        found = Counts(**json.loads(path.read_text(encoding="utf-8")))
-    except (OSError, ValueError, TypeError):
+        return read_text(path.read_bytes())
+    except OSError:
+        return Counts()
+
+
+def known(path: Path) -> Counts | None:
+    """The counts in a file; None where there is no file, since no process of the endpoint told any."""
+    return read(path) if path.exists() else None
+
+
+def read_text(text: bytes) -> Counts:
+    """The counts that a file's content says; zero where it says none."""
+    try:
+        found = Counts(**json.loads(text))
+    except (ValueError, TypeError):
         return Counts()
     return found if len(found.seconds) == len(BUCKETS) + 1 else Counts()
+
+
+def write(path: Path, counts: Counts) -> None:
+    """Replace the file in one step."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    new = path.with_name(f"{path.name}.{os.getpid()}.new")
+    new.write_text(json.dumps(asdict(counts)), encoding="utf-8")
+    new.replace(path)
 
 
 class Tally:
@@ -81,8 +111,6 @@ class Tally:
             self.save()
 
     def save(self) -> None:
-        """Replace the file in one step."""
-        new = self.path.with_name(f"{self.path.name}.{os.getpid()}.new")
-        new.write_text(json.dumps(asdict(self.counts)), encoding="utf-8")
-        new.replace(self.path)
+        """Write the file."""
+        write(self.path, self.counts)
         self._saved = time.monotonic()

@@ -13,6 +13,7 @@ from tests.azure.cloud.stand_in import Cloud
 
 SHORT = {
     "ESML_AZURE_POLL": "0.2",
+    "ESML_AZURE_DRAIN": "1",
     "ESML_AZURE_LONGEST_WAIT": "0.5",
     "ESML_AZURE_TRIES": "2",
     "ESML_AZURE_TIMEOUT": "30",

@@ -13,10 +13,9 @@ from esml_engine.estate import init_estate, open_estate
 from tests.azure.cloud.stand_in import Cloud
 from tests.azure.kit import SHORT, in_lake_of_its_own
 
-pytestmark = pytest.mark.cycle
+pytestmark = [pytest.mark.cycle, pytest.mark.slow]
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(
     "azure_envs", [["test", "prod"], ["dev", "test", "prod"]], ids=["dev-local", "all-azure"]
 )
@@ -25,6 +24,7 @@ def test_the_regression_demo(
 ) -> None:
     for k, v in {**azure.environ("dev"), **SHORT}.items():
         monkeypatch.setenv(k, v)
+    azure.ready_soon(azure_envs)
     root = tmp_path / "estate"
     init_estate(root, name=NAME)
     text = tomlkit.parse((root / "estate.toml").read_text())

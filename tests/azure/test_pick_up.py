@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import tomlkit
 
 from esml_engine.estate import open_estate
 from tests.azure.cloud.stand_in import Cloud
@@ -24,6 +25,7 @@ def test_a_killed_workers_job_is_taken_up(
     root = tmp_path / "estate"
     estate_on(azure_cloud, root, ["dev"], monkeypatch, ("dev",))
     open_estate(root).model(NAME).dataset("d1").ingest(numbers("a.csv", 0, 50), date="2026-01-01")
+    put_by_another_tool(azure_cloud, root, numbers("b.csv", 50, 80))
     kill = {"ESML_KILL_AT": "job:submitted", "ESML_KILL_ONCE": str(tmp_path / "once")}
     esml(root, "refine", NAME, env=kill, check=-9)
     said = esml(root, "refine", NAME, timeout=400)
@@ -37,3 +39,16 @@ def test_a_killed_workers_job_is_taken_up(
     assert sorted(steps) == ["bronze:d1", "gold", "silver:d1"], "one job a step"
     versions = open_estate(root).model(NAME).table("d1/bronze").versions()
     assert [v["version"] for v in versions] == [1]
+    assert said["layers"][0]["rows"] == 80, "files that somebody else put into IN are found"
+
+
+def put_by_another_tool(cloud: Cloud, root: Path, file: Path) -> None:
+    """A file in the dataset's IN folder that no command of ours delivered."""
+    from azure.storage.filedatalake import DataLakeServiceClient
+
+    name = str(tomlkit.parse((root / "estate.toml").read_text())["environments"]["dev"]["file_system"])  # type: ignore[index]
+    service = DataLakeServiceClient(cloud.workspaces["dev"].storage_url, cloud.credential("dev"))
+    files = service.get_file_system_client(name)
+    files.get_file_client("projects/p1/m1/train/d1/in/2026/01/02/other.csv").upload_data(
+        file.read_bytes(), overwrite=True
+    )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import threading
 import time
 import uuid
 from collections.abc import Callable
@@ -16,6 +17,7 @@ import pytest
 from azure.core.exceptions import HttpResponseError, ResourceNotFoundError
 
 from tests.azure.cloud.costs import HOURLY, Spend
+from tests.azure.cloud.processes import Program
 from tests.azure.cloud.stand_in import Cloud
 
 CODE = """import json, os, sys
@@ -287,3 +289,30 @@ def test_a_warm_node_runs_the_same(azure: Cloud, ml: Any, tmp_path: Path) -> Non
     assert ml.jobs.get(waiting.name).status == "Canceled"
     with pytest.raises(ProcessLookupError):
         os.kill(pid, 0)
+
+
+def test_two_who_wait_for_one_warm_child_both_hear_its_end(azure_cloud: Cloud, tmp_path: Path) -> None:
+    """A later child must not hold the first one's line open, nor one waiter take the other's answer."""
+    warm = azure_cloud.warm
+    env = {**os.environ, **azure_cloud.environ("dev")}
+
+    def start(name: str) -> Program:
+        argv = ["esml_engine.serving.managed"]  # without a document it ends by itself, with code 1
+        end = time.monotonic() + 120
+        while (made := warm.start(argv, env=env, cwd=tmp_path, log=tmp_path / f"{name}.txt")) is None:
+            assert time.monotonic() < end
+            time.sleep(0.05)  # until it has imported everything
+        return made
+
+    children = [start(f"log{n}") for n in range(4)]
+    codes: list[int] = []
+    waiting = [
+        threading.Thread(target=lambda c=c: codes.append(c.wait(60))) for c in children for _ in range(3)
+    ]
+    for t in waiting:
+        t.start()
+    for t in waiting:
+        t.join(60)
+    assert codes == [1] * 12
+    children[0].terminate()  # it is gone: nothing to end
+    assert [c.poll() for c in children] == [1] * 4

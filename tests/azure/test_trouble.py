@@ -202,8 +202,40 @@ def test_doctor_names_the_missing_role_and_the_command(
         rows = {r["part"]: r for r in dev.check()}
     row = rows[f"dev {part}"]
     assert not row["ok"] and "az role assignment create" in row["hint"] and says in row["hint"], row
+    assert azure.workspaces["dev"].principal in row["hint"], (
+        "for this very process: the command can be copied"
+    )
     green = dev.check()
     assert all(r["ok"] for r in green), [r for r in green if not r["ok"]]
+
+
+@pytest.mark.parametrize(
+    ("operation", "body", "part", "says"),
+    [
+        ("Storage.Any", {"error": {"code": "AuthorizationFailure", "message": "refused"}}, "storage", "az storage account network-rule add"),
+        ("SetSecret", {"error": {"code": "Forbidden", "message": "Client address is not authorized", "innererror": {"code": "ForbiddenByFirewall"}}}, "vault", "az keyvault network-rule add"),
+        ("Workspaces_Get", {"error": {"code": "PublicNetworkAccessDisabled", "message": "refused"}}, "workspace", "az ml workspace update"),
+    ],
+)  # fmt: skip
+def test_doctor_names_the_network_rule_and_the_command(
+    azure: Cloud, dev: AzurePlatform, operation: str, body: dict[str, Any], part: str, says: str
+) -> None:
+    assert azure.faults.add(operation, times=99, status=403, body=body)
+    row = next(r for r in dev.check() if r["part"] == f"dev {part}")
+    assert not row["ok"] and says in row["hint"] and "network rules" in row["hint"], row
+    assert "role assignment" not in row["hint"], "no role helps"
+
+
+def test_a_right_that_is_missing_on_something_named_is_not_the_workspaces(
+    azure: Cloud, dev: AzurePlatform
+) -> None:
+    body = {
+        "error": {"code": "LinkedAuthorizationFailed", "message": "no userAssignedIdentities/assign/action"}
+    }
+    azure.faults.add("Workspaces_Get", times=9, status=403, body=body)
+    with pytest.raises(AzureDeniedError) as e:
+        _ = dev.workspace.about
+    assert "Managed Identity Operator" in e.value.hint
 
 
 # without the cloud

@@ -12,6 +12,7 @@ import pytest
 
 from cockpit import uploads
 from cockpit.views import deployments as view
+from cockpit.words import NOT_MEASURED
 from esml_engine.errors import UsageError
 from esml_engine.estate import Estate
 from esml_engine.serving.reads import Served
@@ -50,6 +51,12 @@ def test_each_state_has_its_word(more: dict[str, Any], state: str) -> None:
 def test_an_ended_endpoint_costs_nothing() -> None:
     c = view.card(_served(version=None), MONTH, NOW)
     assert dict((n, v) for n, v, _ in c.figures)["Costs a month"] == "€ 0"
+
+
+def test_calls_that_nobody_counted_are_not_said_to_be_none() -> None:
+    figures = {n: v for n, v, _ in view.card(_served(counts=None), MONTH, NOW).figures}
+    assert figures["Calls, 7 days"] == "5", "from what was kept"
+    assert figures["p95 of an answer"] == figures["Errors"] == NOT_MEASURED
 
 
 def test_counts_outlive_the_process(tmp_path: Path) -> None:

@@ -6,6 +6,27 @@ import subprocess
 import sys
 from pathlib import Path
 
+TOGETHER = """
+import threading
+from esml_engine.platforms.azure.extra import need
+
+names = ["azure.core", "azure.core.exceptions", "azure.core.pipeline.policies", "azure.storage.blob", "azure.core.rest"] * 2
+start, wrong = threading.Barrier(len(names)), []
+
+def one(name):
+    start.wait()
+    try:
+        need(name)
+    except BaseException as e:
+        wrong.append(f"{name}: {type(e).__name__} {e}")
+
+threads = [threading.Thread(target=one, args=(n,)) for n in names]
+for t in threads:
+    t.start()
+for t in threads:
+    t.join()
+raise SystemExit("; ".join(wrong) or 0)
+"""
 PROGRAM = """
 import sys
 
@@ -63,3 +84,9 @@ def test_opening_an_azure_environment_imports_none_of_azure() -> None:
     code = "import sys; import esml_engine.platforms.azure.platform; print([m for m in sys.modules if m.split('.')[0] in ('azure', 'msal', 'mlflow')])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert done.stdout.strip() == "[]", done.stdout + done.stderr
+
+
+def test_threads_may_ask_for_the_packages_at_once() -> None:
+    """A worker's threads all begin with a call to Azure; Python's import refuses such a race as a deadlock."""
+    done = subprocess.run([sys.executable, "-c", TOGETHER], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr[-2000:]

@@ -14,7 +14,8 @@ import pytest
 from esml_engine.lake.files import schema_of, schema_text
 from esml_engine.scored.drain import drain
 from esml_engine.scored.facts import Finished, ScoredFilter, ScoredSource, Shape
-from esml_engine.scored.ledger import Ledger, LedgerReader
+from esml_engine.scored.ledger import Ledger
+from esml_engine.scored.ledger_reader import LedgerReader
 from esml_engine.scored.query import query
 
 DAY = 86_400_000_000

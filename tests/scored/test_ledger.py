@@ -16,7 +16,8 @@ import pytest
 
 from esml_engine.errors import ConflictError, FailedError, NotFoundError
 from esml_engine.scored.facts import Answer, Finished, Reserved, Shape, stored_type
-from esml_engine.scored.ledger import Ledger, LedgerReader
+from esml_engine.scored.ledger import Ledger
+from esml_engine.scored.ledger_reader import LedgerReader
 
 SHAPE = Shape({"age": "int64"})
 

@@ -9,7 +9,7 @@ import pytest
 from esml_engine.estate import open_estate
 from esml_engine.refs import ModelRef
 from esml_engine.scored import commits
-from esml_engine.scored.ledger import LedgerReader
+from esml_engine.scored.ledger_reader import LedgerReader
 from tests.conftest import MODEL
 
 

@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 import httpx
 import pytest
 
-from esml_engine.scored.ledger import LedgerReader
+from esml_engine.scored.ledger_reader import LedgerReader
 from esml_engine.serving.client import score
 from tests.serving.conftest import KEY, Served, until
 

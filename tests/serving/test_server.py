@@ -13,7 +13,7 @@ from pathlib import Path
 
 import httpx
 
-from esml_engine.scored.ledger import LedgerReader
+from esml_engine.scored.ledger_reader import LedgerReader
 from tests.serving.conftest import KEY, ROOT, Served, until
 
 

@@ -88,7 +88,7 @@ def _tables(p: AzurePlatform) -> str:
     except OSError as e:
         raise EsmlError(
             f"Delta can't reach {p.lake_root()}: {str(e).splitlines()[0][:200]}",
-            hint=f"{p.grant()}; open the network rules of {p.settings.storage_account} for this machine",
+            hint=f"{p.grant()}; where its network rules refuse this machine: {p.admit()}",
         ) from e
     return "Delta reaches the lake"
 

@@ -62,8 +62,8 @@ class Endpoints:
         self._seen: dict[str, tuple[float, EndpointState]] = {}
 
     def legal(self, name: str) -> str:
-        """The endpoint's name in Azure."""
-        return names.endpoint(name, self.workspace.path)
+        """The endpoint's name in Azure: of this estate, also where another keeps its lake beside the same workspace."""
+        return names.endpoint(name, f"{self.workspace.path}/{self.files.lake_root()}")
 
     def apply(self, name: str, config: dict[str, Any]) -> None:
         """Want the endpoint as `config` says; returns at once."""

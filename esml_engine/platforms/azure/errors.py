@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
 from esml_engine.errors import ConflictError, EsmlError, PlatformError
+from esml_engine.platforms.azure.extra import need
 
 
 class AzureDeniedError(PlatformError):
@@ -34,30 +35,35 @@ class AzureFailedError(PlatformError):
 
 
 @contextmanager
-def asking(what: str, grant: str = "") -> Iterator[None]:
-    """Turn what the clients raise into the engine's errors. `what`: the thing asked for; `grant`: how its right is given."""
+def asking(what: str, grant: Callable[[], str] = str, admit: Callable[[], str] = str) -> Iterator[None]:
+    """Turn what the clients raise into the engine's errors.
+
+    Args:
+        what: the thing asked for.
+        grant: says the command that gives the right to it.
+        admit: says the command that lets this machine through its network rules.
+    """
     try:
         yield
     except EsmlError:
         raise
     except Exception as e:
-        made = translated(e, what, grant)
+        made = translated(e, what, grant(), admit())
         if made is None:
             raise
         raise made from e
 
 
-def translated(error: BaseException, what: str, grant: str = "") -> EsmlError | None:
+def translated(error: BaseException, what: str, grant: str = "", admit: str = "") -> EsmlError | None:
     """The engine's error, or None where the error is not one of Azure's clients."""
-    from azure.core import exceptions as ax
-
+    ax = need("azure.core.exceptions")
     if isinstance(error, ax.ClientAuthenticationError):
         return AzureDeniedError(
             f"{what}: Azure accepts no credential of this process ({_first(error)})",
             hint="az login, or give this machine a managed identity; esml doctor says which credential is found",
         )
     if isinstance(error, ax.HttpResponseError):
-        return _of_status(error, what, grant)
+        return _of_status(error, what, grant, admit)
     if isinstance(error, ax.ServiceRequestError | ax.ServiceResponseError | TimeoutError | ConnectionError):
         return AzureBusyError(
             f"{what}: Azure does not answer ({_first(error)})",
@@ -72,16 +78,22 @@ def translated(error: BaseException, what: str, grant: str = "") -> EsmlError | 
     return None
 
 
-def _of_status(error: Any, what: str, grant: str) -> EsmlError:
+def _of_status(error: Any, what: str, grant: str, admit: str) -> EsmlError:
     status = int(error.status_code or 0)
     code = _code(error)
-    said = f"{what}: {code + ': ' if code else ''}{_first(error)}"
+    words = _first(error)
+    said = f"{what}: {words if not code or code in words else f'{code}: {words}'}"
     if status in (401, 403):
-        network = code in ("AuthorizationFailure", "ForbiddenByFirewall", "PublicNetworkAccessDisabled")
-        hint = (
-            "the network rules refuse this machine: add it, or use the private endpoint" if network else grant
-        )
-        return AzureDeniedError(said, hint=hint or "esml doctor names the missing role and the command")
+        if _codes(error) & _NETWORK:
+            way = f"{admit}; or " if admit else ""
+            hint = (
+                f"the network rules refuse this machine: {way}work from inside the network (private endpoint)"
+            )
+        elif code == "LinkedAuthorizationFailed":  # the right is missing on something that the request names
+            hint = "give the right on what the message names; on the endpoints' identity it is Managed Identity Operator (docs/azure.md)"
+        else:
+            hint = grant or "esml doctor names the missing role and the command"
+        return AzureDeniedError(said, hint=hint)
     if status == 404:
         return AzureMissingError(said, hint="correct the environment in estate.toml, or make the resource")
     if status in (409, 412):
@@ -91,6 +103,21 @@ def _of_status(error: Any, what: str, grant: str) -> EsmlError:
         wait = f" in {after} s" if after else ""
         return AzureBusyError(said, hint=f"Azure asks to come back later: retry{wait}")
     return AzureFailedError(said, hint="see the message; esml doctor --env checks each part")
+
+
+_NETWORK = {
+    "AuthorizationFailure", "ForbiddenByFirewall", "ForbiddenByConnection", "PublicNetworkAccessDisabled", "IpAuthorizationFailure",
+}  # fmt: skip
+"""Storage's, the vault's (as an inner code) and the workspace's words for a machine that their network rules refuse."""
+
+
+def _codes(error: Any) -> set[str]:
+    """The error's code and the inner ones."""
+    found, inner = {_code(error)}, getattr(getattr(error, "error", None), "innererror", None)
+    while isinstance(inner, dict):
+        found.add(str(inner.get("code", "")))
+        inner = inner.get("innererror")
+    return found
 
 
 def _code(error: Any) -> str:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import base64
+import json
 import os
+import re
 import threading
 import time
 from typing import Any
@@ -57,6 +60,21 @@ class Identity:
         need("azure.core")
         with asking(f"a token for {audience}"):
             return str(self.get_token(f"{audience.rstrip('/')}/.default").token)
+
+    def who(self) -> str:
+        """This process's object id in Entra ID, as a token that it has says it; a place holder while it has none."""
+        with self._lock:
+            found = [t.token for t in self._tokens.values()]
+        for token in found:
+            parts = str(token).split(".")
+            if len(parts) == 3:
+                try:
+                    said = json.loads(base64.urlsafe_b64decode(parts[1] + "=" * (-len(parts[1]) % 4)))
+                except ValueError:  # a token of another form
+                    continue
+                if isinstance(said, dict) and re.fullmatch(r"[0-9A-Fa-f-]{36}", str(said.get("oid", ""))):
+                    return str(said["oid"])
+        return "<object id>"
 
 
 def identity_of(cloud: Cloud) -> Identity:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import threading
 import uuid
@@ -16,6 +17,7 @@ from esml_engine.platforms.azure.clouds import Cloud, cloud_of
 from esml_engine.platforms.azure.errors import AzureMissingError, asking
 from esml_engine.platforms.azure.extra import need
 from esml_engine.platforms.azure.identity import STORAGE_AUDIENCE, identity_of
+from esml_engine.platforms.azure.tidying import used
 
 _SIDE_BY_SIDE = 8
 _ROLE = "Storage Blob Data Contributor"
@@ -25,7 +27,7 @@ class AzureFiles:
     """Files of one file system of a storage account.
 
     Args:
-        cache: a folder of this machine for copies; it may be emptied whenever no process uses it.
+        cache: a folder of this machine for copies; it may be emptied whenever no process uses it (`tidying` bounds it).
     """
 
     def __init__(self, cloud: Cloud, account: str, file_system: str, cache: Path) -> None:
@@ -59,13 +61,20 @@ class AzureFiles:
     def grant(self) -> str:
         """The command that gives this process its right on the file system."""
         return (
-            f'az role assignment create --assignee <object id> --role "{_ROLE}" --scope $(az storage account show '
+            f'az role assignment create --assignee {identity_of(self.cloud).who()} --role "{_ROLE}" --scope $(az storage account show '
             f"--name {self.account} --query id --output tsv)"
         )
 
-    def _asking(self, what: str) -> Any:
+    def admit(self) -> str:
+        """The command that lets this machine through the account's network rules."""
+        return (
+            f"az storage account network-rule add --account-name {self.account} --ip-address <this machine's>"
+        )
+
+    def asking(self, what: str) -> Any:
+        """Storage's errors in the engine's words, with the right that may be missing."""
         need("azure.core")
-        return asking(f"{what} in {self.file_system}@{self.account}", self.grant())
+        return asking(f"{what} in {self.file_system}@{self.account}", self.grant, self.admit)
 
     def _name(self, name: str) -> str:
         """A name below the file system."""
@@ -97,20 +106,20 @@ class AzureFiles:
         exists = need("azure.core.exceptions").ResourceExistsError
         fs = self.directories()
         for folder in folders:
-            with self._asking(f"folder {folder}"):
+            with self.asking(f"folder {folder}"):
                 try:
                     fs.create_directory(self._name(folder))
                 except exists:  # somebody made it, or files are in it: it stays as it is
                     continue
 
     def put_file(self, source: Path, target: str) -> None:
-        with source.open("rb") as f, self._asking(f"writing {target}"):
+        with source.open("rb") as f, self.asking(f"writing {target}"):
             self.container().upload_blob(self._name(target), f, overwrite=True, max_concurrency=4)
 
     def list_files(self, folder: str) -> list[tuple[str, int, int]]:
         prefix = self._name(folder)
         out = []
-        with self._asking(f"listing {folder}"):
+        with self.asking(f"listing {folder}"):
             start = f"{prefix}/" if prefix else None
             for b in self.container().list_blobs(name_starts_with=start, include=["metadata"]):
                 folder_mark = (b.metadata or {}).get("hdi_isfolder", "").lower() == "true"
@@ -120,7 +129,7 @@ class AzureFiles:
 
     def read_file(self, name: str) -> bytes | None:
         missing = need("azure.core.exceptions").ResourceNotFoundError
-        with self._asking(f"reading {name}"):
+        with self.asking(f"reading {name}"):
             try:
                 return bytes(self.container().download_blob(self._name(name)).readall())
             except missing as e:
@@ -129,12 +138,12 @@ class AzureFiles:
                 raise
 
     def write_file(self, name: str, content: bytes) -> None:
-        with self._asking(f"writing {name}"):
+        with self.asking(f"writing {name}"):
             self.container().upload_blob(self._name(name), content, overwrite=True)
 
     def create_file(self, name: str, content: bytes) -> bool:
         exists = need("azure.core.exceptions").ResourceExistsError
-        with self._asking(f"writing {name}"):
+        with self.asking(f"writing {name}"):
             try:
                 self.container().upload_blob(self._name(name), content, overwrite=False)
             except exists:
@@ -143,7 +152,7 @@ class AzureFiles:
 
     def remove_file(self, name: str) -> None:
         missing = need("azure.core.exceptions").ResourceNotFoundError
-        with self._asking(f"removing {name}"):
+        with self.asking(f"removing {name}"):
             try:
                 self.container().delete_blob(self._name(name))
             except missing:
@@ -161,7 +170,7 @@ class AzureFiles:
             _keep_only(near, {n for n, _, _ in found})
             wanted = [(n, size, at) for n, size, at in found if not _same(near / n, size, at)]
         else:
-            wanted = [(n, None, None) for n in names if not (fixed and (near / n).is_file())]
+            wanted = [(n, None, None) for n in names if not (fixed and used(near / n))]
         if len(wanted) == 1:
             self._fetch(base, near, *wanted[0])
         elif wanted:
@@ -179,7 +188,7 @@ class AzureFiles:
         target.parent.mkdir(parents=True, exist_ok=True)
         new = target.with_name(f".{target.name}.{uuid.uuid4().hex[:8]}.tmp")
         try:
-            with self._asking(f"reading {base}/{name}"), new.open("wb") as f:
+            with self.asking(f"reading {base}/{name}"), new.open("wb") as f:
                 self.container().download_blob(f"{base}/{name}", max_concurrency=4).readinto(f)
             if at is not None:
                 os.utime(new, ns=(at, at))
@@ -205,9 +214,9 @@ class AzureFiles:
         with ThreadPoolExecutor(_SIDE_BY_SIDE) as pool:
             list(pool.map(one, names))
 
-    def put_folder(self, source: Path, names: Iterable[str], target: str) -> None:
-        """Copy files of a local folder below `target`, those that are there in the same size left out."""
-        have = {n: size for n, size, _ in self.list_files(target)}
+    def put_folder(self, source: Path, names: Iterable[str], target: str, since: float) -> None:
+        """Copy files of a local folder below `target`, but for those there in the same size that came after `since`."""
+        have = {n: size for n, size, at in self.list_files(target) if at / 1e9 > since}
         base = self._name(target)
         todo = [n for n in names if have.get(f"{base}/{n}") != (source / n).stat().st_size]
         with ThreadPoolExecutor(_SIDE_BY_SIDE) as pool:
@@ -233,6 +242,9 @@ def job_files(address: str, scratch: Path) -> AzureFiles:
     from esml_engine.platforms.azure.tracking import keep_ready
 
     keep_ready(identity_of(cloud))
+    logging.getLogger("azure").setLevel(
+        logging.WARNING
+    )  # at INFO each request and answer is a page of the log
     return AzureFiles(cloud, account, file_system, scratch / "lake")
 
 
@@ -253,10 +265,10 @@ def _code(error: Any) -> str:
 
 def _same(path: Path, size: int, at: int) -> bool:
     try:
-        stat = path.stat()
-    except FileNotFoundError:
+        stat = path.stat() if used(path) else None
+    except FileNotFoundError:  # cleared this very moment
         return False
-    return stat.st_size == size and abs(stat.st_mtime_ns - at) < 1_000_000
+    return stat is not None and stat.st_size == size and abs(stat.st_mtime_ns - at) < 1_000_000
 
 
 def _keep_only(folder: Path, names: set[str]) -> None:

@@ -39,6 +39,16 @@ def poll() -> float:
     return _number("ESML_AZURE_POLL", 2.0)
 
 
+def drain() -> float:
+    """How often answered requests are collected from the lake (`ESML_AZURE_DRAIN`, seconds)."""
+    return _number("ESML_AZURE_DRAIN", 15.0)
+
+
+def cache_bytes() -> float:
+    """How much of the lake is kept in copies on this machine (`ESML_AZURE_CACHE_GB`)."""
+    return _number("ESML_AZURE_CACHE_GB", 50.0) * 1e9
+
+
 def policy() -> Any:
     """Azure's retry policy with Retry-After capped: the clients would sleep it in full, however long."""
     policies = need("azure.core.pipeline.policies")

@@ -144,7 +144,7 @@ class Bills:
 
     def grant(self) -> str:
         """The command that gives this process its right to read costs."""
-        return f'az role assignment create --assignee <object id> --role "Cost Management Reader" --scope {self.scope}'
+        return f'az role assignment create --assignee {identity_of(self.cloud).who()} --role "Cost Management Reader" --scope {self.scope}'
 
     def this_month(self) -> list[Bill]:
         """Charges by project; empty where there are none, or none can be read."""
@@ -178,7 +178,7 @@ class Bills:
                 grouping=[models.QueryGrouping(type="TagKey", name="esml-project")],
             ),
         )
-        with asking("the bills of the month", self.grant()):
+        with asking("the bills of the month", self.grant):
             said = client.query.usage(self.scope, asked)
         names = [str(c.name) for c in said.columns or []]
         rows = [dict(zip(names, r, strict=False)) for r in said.rows or []]

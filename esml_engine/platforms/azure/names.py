@@ -13,7 +13,7 @@ def _hash(text: str, length: int) -> str:
 
 
 def endpoint(name: str, scope: str) -> str:
-    """An online endpoint: 3 to 32 of a-z, 0-9 and dash, unique in a region; `scope` tells workspaces apart."""
+    """An online endpoint: 3 to 32 of a-z, 0-9 and dash, unique in a region; `scope` tells workspaces and lakes apart."""
     plain = re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-")
     return f"{plain[:23].rstrip('-')}-{_hash(f'{scope}/{name}', 8)}"
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from esml_engine.platforms.azure import names
+from esml_engine.platforms.azure import limits, names, tidying
 from esml_engine.platforms.azure.clouds import cloud_of
 from esml_engine.platforms.azure.doctor import checks
 from esml_engine.platforms.azure.endpoints import Endpoints
@@ -39,7 +40,10 @@ class AzurePlatform(AzureFiles):
             settings.file_system,
             state / "cache" / "lake" / env,
         )
-        self.capabilities = Capabilities(start_seconds=1800.0, endpoints_outlive=True, drain_seconds=15.0)
+        self.tidying = tidying.Tidying(self, state / "cache" / "swept" / env)
+        self.capabilities = Capabilities(
+            start_seconds=1800.0, endpoints_outlive=True, drain_seconds=limits.drain()
+        )
         self.workspace = Workspace(self.cloud, settings)
         self.vault = Vault(self.cloud, settings.key_vault)
         self.jobs = Jobs(self.workspace, self, state / "runs")
@@ -47,14 +51,20 @@ class AzurePlatform(AzureFiles):
         self.price_list = Prices(state / "prices", self.cloud, settings.region, currency)
         self.charges = Bills(state / "prices", self.cloud, settings.subscription, settings.resource_group)
 
+    def here(self, folder: str, names: Sequence[str] | None = None, *, fixed: bool = True) -> str:
+        near = super().here(folder, names, fixed=fixed)
+        self.tidying.cache()
+        return near
+
     def bring(self, folder: str, key: str, names: Sequence[str] | None = None) -> str:
-        source, target = Path(folder), f"brought/{key}"
+        source, target = Path(folder), f"{tidying.BROUGHT}/{key}"
         found = (
             sorted(p.relative_to(source).as_posix() for p in source.rglob("*") if p.is_file())
             if names is None
             else names
         )
-        self.put_folder(source, found, target)
+        self.put_folder(source, found, target, time.time() - tidying.REFRESHED_DAYS * tidying.DAY)
+        self.tidying.brought()
         return f"{self.lake_root()}/{target}"
 
     def announce(self, asset: DataAsset) -> None:

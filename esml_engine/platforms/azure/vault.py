@@ -40,22 +40,26 @@ class Vault:
     def grant(self) -> str:
         """The command that gives this process its right on the vault."""
         return (
-            f'az role assignment create --assignee <object id> --role "Key Vault Secrets Officer" '
+            f'az role assignment create --assignee {identity_of(self.cloud).who()} --role "Key Vault Secrets Officer" '
             f"--scope $(az keyvault show --name {self.name} --query id --output tsv)"
         )
+
+    def admit(self) -> str:
+        """The command that lets this machine through the vault's network rules."""
+        return f"az keyvault network-rule add --name {self.name} --ip-address <this machine's>"
 
     def put(self, name: str, value: str) -> None:
         """Keep a secret."""
         legal = names.secret(name)
         need("azure.core")
-        with asking(f"secret {legal} in vault {self.name}", self.grant()):
+        with asking(f"secret {legal} in vault {self.name}", self.grant, self.admit):
             self.client().set_secret(legal, value, tags={"esml-name": name})
         self._known[legal] = (time.monotonic(), value)
 
     def names(self) -> list[str]:
         """What the engine keeps here, by its own names."""
         need("azure.core")
-        with asking(f"names in vault {self.name}", self.grant()):
+        with asking(f"names in vault {self.name}", self.grant, self.admit):
             found = [(p.tags or {}).get("esml-name") for p in self.client().list_properties_of_secrets()]
         return sorted(n for n in found if n)
 
@@ -71,7 +75,7 @@ class Vault:
 
     def _ask(self, legal: str) -> str | None:
         missing = need("azure.core.exceptions").ResourceNotFoundError
-        with asking(f"secret {legal} in vault {self.name}", self.grant()):
+        with asking(f"secret {legal} in vault {self.name}", self.grant, self.admit):
             try:
                 return self.client().get_secret(legal).value or ""
             except missing as e:

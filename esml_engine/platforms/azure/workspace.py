@@ -67,12 +67,18 @@ class Workspace:
 
     def grant(self, role: str = "AzureML Data Scientist") -> str:
         """The command that gives this process its right on the workspace."""
-        return f'az role assignment create --assignee <object id> --role "{role}" --scope {self.path}'
+        who = identity_of(self.cloud).who()
+        return f'az role assignment create --assignee {who} --role "{role}" --scope {self.path}'
+
+    def admit(self) -> str:
+        """The command that lets machines outside its network reach the workspace."""
+        s = self.settings
+        return f"az ml workspace update --name {s.workspace} --resource-group {s.resource_group} --public-network-access Enabled"
 
     def asking(self, what: str) -> Any:
         """Errors in the engine's words."""
         need("azure.core")
-        return asking(f"{what} in workspace {self.settings.workspace}", self.grant())
+        return asking(f"{what} in workspace {self.settings.workspace}", self.grant, self.admit)
 
     @cached_property
     def about(self) -> Any:

@@ -18,6 +18,7 @@ from urllib.parse import quote
 
 from filelock import FileLock
 
+from tests.azure.cloud.passing import exchange
 from tests.azure.cloud.processes import Processes
 
 VERSION = "3.37.0"
@@ -113,9 +114,7 @@ class Azurite:
                     "127.0.0.1", self.port, timeout=60
                 )
             try:
-                connection.request(method, target, body, sent)
-                got = connection.getresponse()
-                return got.status, {k.lower(): v for k, v in got.getheaders()}, got.read()
+                return exchange(connection, method, target, sent, body)
             except (http.client.HTTPException, OSError):  # a kept connection that the other side closed
                 connection.close()
                 self._local.connection = None

@@ -6,21 +6,11 @@ import http.client
 import random
 from typing import TYPE_CHECKING
 
+from tests.azure.cloud.passing import passed_on
 from tests.azure.cloud.wire import Answer, Call, operation
 
 if TYPE_CHECKING:
     from tests.azure.cloud.stand_in import Cloud
-
-HOP = {
-    "host",
-    "connection",
-    "content-length",
-    "transfer-encoding",
-    "authorization",
-    "accept-encoding",
-    "keep-alive",
-    "expect",
-}
 
 
 @operation("Scoring.Call", "*", "/inference/{env}/{name}/{route*}", versions=None, audience="")
@@ -45,22 +35,19 @@ def score(cloud: Cloud, call: Call) -> Answer:
     port = cloud.servers.port(f"{endpoint['id']}/deployments/{slot}")
     if port is None:
         return Answer(404, {"message": f"deployment {slot} was not found"})
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
     try:
-        sent = {k: x for k, x in call.headers.items() if k not in HOP}
-        connection.request(call.method, "/" + call["route"], call.body, sent)
-        got = connection.getresponse()
-        body, kind = got.read(), got.getheader("content-type") or "application/json"
+        status, got, body = passed_on(
+            port, call.method, "/" + call["route"], call.headers, call.body, seconds=60
+        )
     except (OSError, http.client.HTTPException) as e:
         return Answer(502, {"message": f"upstream: {type(e).__name__}"}, {"azureml-model-deployment": slot})
-    finally:
-        connection.close()
-    own = {k.lower(): x for k, x in got.getheaders() if k.lower().startswith("x-")}
+    kind = got.get("content-type") or "application/json"
+    own = {k: x for k, x in got.items() if k.startswith("x-")}
     headers = {"content-type": kind, "azureml-model-deployment": slot, "server": "azureml-frontdoor", **own}
-    if not 200 <= got.status < 300:
+    if not 200 <= status < 300:
         headers |= {
-            "ms-azureml-model-error-statuscode": str(got.status),
+            "ms-azureml-model-error-statuscode": str(status),
             "ms-azureml-model-error-reason": "model_error",
         }
         return Answer(424, body, headers)
-    return Answer(got.status, body, headers)
+    return Answer(status, body, headers)

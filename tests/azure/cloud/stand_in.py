@@ -5,7 +5,7 @@ from __future__ import annotations
 import secrets
 import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -64,7 +64,7 @@ class Cloud:
     """
 
     def __init__(self, folder: Path, envs: tuple[str, ...] = ENVS) -> None:
-        self.folder = folder
+        self.folder, self.closed = folder, False
         self.processes = Processes()
         self.tokens, self.faults, self.recorder, self.resources = Tokens(), Faults(), Recorder(), Resources()
         self.broken: list[str] = []
@@ -116,6 +116,19 @@ class Cloud:
         argv = warm.module_of(command)
         made = self.warm.start(argv, env=env, cwd=cwd, log=log) if argv else None
         return made or self.processes.start(["bash", "-c", command], env=env, cwd=cwd, log=log)
+
+    def ready_soon(self, envs: Sequence[str]) -> None:
+        """Start what a whole cycle needs, beside what the caller does next: warm nodes, each workspace's tracking."""
+        self.warm.begin()
+        for env in envs:
+            threading.Thread(target=self._ready, args=(self.workspaces[env],), daemon=True).start()
+
+    def _ready(self, ws: Workspace) -> None:
+        try:
+            self.trackers.port(ws)
+        except (RuntimeError, OSError):
+            if not self.closed:  # else the tests ended before it was ready
+                raise
 
     def slots(self, ws: Workspace) -> threading.Semaphore:
         """The nodes of a workspace's cluster: more jobs than nodes wait in state Queued."""
@@ -230,6 +243,7 @@ class Cloud:
 
     def close(self) -> None:
         """End the listeners and every program."""
+        self.closed = True
         self.servers.close()
         for one in self._listeners:
             one.shutdown()

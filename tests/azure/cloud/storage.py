@@ -12,21 +12,11 @@ from xml.etree import ElementTree
 
 from tests.azure.cloud.account import Account, stamp
 from tests.azure.cloud.dfs import access, append, create, delete, list_paths, rename
+from tests.azure.cloud.passing import back, onward
 from tests.azure.cloud.wire import STORAGE, Answer, Call, operation
 
 if TYPE_CHECKING:
     from tests.azure.cloud.stand_in import Cloud
-
-HOP = {
-    "host",
-    "connection",
-    "content-length",
-    "transfer-encoding",
-    "authorization",
-    "expect",
-    "accept-encoding",
-    "keep-alive",
-}
 
 
 @operation("Storage.Any", "*", "/{rest*}", versions=None, service=STORAGE, audience=STORAGE)
@@ -53,7 +43,7 @@ def any_call(cloud: Cloud, call: Call) -> Answer:
 def pass_through(a: Account, call: Call, fs: str, path: str) -> Answer:
     """Every Blob operation, carried out by Azurite; a directory answers HEAD as the hierarchical service does."""
     split = urlsplit(call.target)
-    headers = {k: v for k, v in call.headers.items() if k not in HOP}
+    headers = onward(call.headers)
     if call.query.get("comp") == "batch":
         return batch(a, call)
     if source := headers.get("x-ms-copy-source"):
@@ -83,13 +73,9 @@ def pass_through(a: Account, call: Call, fs: str, path: str) -> Answer:
                      ETag='"0x8DDIRECTORY"', Last_Modified=format_datetime(datetime.now(UTC), usegmt=True))  # fmt: skip
     if status == 202 and call.method == "DELETE" and path:
         a.pending.pop((fs, path), None)
-    kept = {
-        k: v
-        for k, v in got.items()
-        if k not in ("connection", "keep-alive", "transfer-encoding", "date", "server")
-    }
-    if call.method != "HEAD":
-        kept.pop("content-length", None)
+    kept = back(got)
+    if call.method == "HEAD" and "content-length" in got:
+        kept["content-length"] = got["content-length"]
     return Answer(status, body, kept)
 
 

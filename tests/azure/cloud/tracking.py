@@ -2,33 +2,28 @@
 
 from __future__ import annotations
 
-import http.client
+import importlib.metadata
 import os
+import shutil
 import socket
+import sqlite3
 import sys
 import threading
 import time
 import urllib.request
+from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
+from tests.azure.cloud.azurite import cache_folder
 from tests.azure.cloud.manage import space
+from tests.azure.cloud.passing import passed_on
 from tests.azure.cloud.resources import Workspace
 from tests.azure.cloud.wire import WS, Answer, Call, operation
 
 if TYPE_CHECKING:
     from tests.azure.cloud.stand_in import Cloud
-
-HOP = {
-    "host",
-    "connection",
-    "content-length",
-    "transfer-encoding",
-    "authorization",
-    "accept-encoding",
-    "keep-alive",
-}
 
 
 class Trackers:
@@ -57,20 +52,39 @@ class Trackers:
             "MLFLOW_ALLOWED_HOST_ADDRESSED_ARTIFACT_SCHEMES": "abfss", "PYTHONPATH": os.pathsep.join(p for p in sys.path if p),
             "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
         }  # fmt: skip
-        log = folder / "log.txt"
+        log, database, empty = folder / "log.txt", folder / "mlflow.db", _empty_database()
+        if empty.exists():
+            shutil.copyfile(empty, database)
         process = self._cloud.processes.start(
             [sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1", "--port", str(port), "--workers", "1",
-             "--backend-store-uri", f"sqlite:///{folder / 'mlflow.db'}", "--artifacts-destination", str(folder / "artifacts")],
+             "--backend-store-uri", f"sqlite:///{database}", "--artifacts-destination", str(folder / "artifacts")],
             env=env, cwd=folder, log=log,
         )  # fmt: skip
         until = time.monotonic() + 300
         while time.monotonic() < until and process.poll() is None:
             try:
                 with urllib.request.urlopen(f"http://127.0.0.1:{port}/health", timeout=2):
+                    _keep_empty(database, empty)
                     return port
             except OSError:
                 time.sleep(0.1)  # until the server answers
         raise RuntimeError(f"mlflow server did not start: {_end_of(log)}")
+
+
+def _empty_database() -> Path:
+    """A server's database as its migrations leave it, kept between runs: they take seconds each time."""
+    return cache_folder() / f"mlflow-server-{importlib.metadata.version('mlflow-skinny')}.db"
+
+
+def _keep_empty(database: Path, empty: Path) -> None:
+    """Keep a fresh server's database, whole or not at all."""
+    if empty.exists():
+        return
+    empty.parent.mkdir(parents=True, exist_ok=True)
+    new = empty.with_name(f".{empty.name}.{os.getpid()}-{threading.get_ident()}")
+    with closing(sqlite3.connect(database)) as source, closing(sqlite3.connect(new)) as sink:
+        source.backup(sink)
+    new.replace(empty)
 
 
 def _end_of(log: Path) -> str:
@@ -83,13 +97,8 @@ def proxy(cloud: Cloud, call: Call) -> Answer:
     ws = space(cloud, call)
     split = urlsplit(call.target)
     rest = split.path.split("/workspaces/", 1)[1].partition("/")[2]
-    connection = http.client.HTTPConnection("127.0.0.1", cloud.trackers.port(ws), timeout=300)
-    try:
-        headers = {k: v for k, v in call.headers.items() if k not in HOP}
-        target = f"/{rest}" + (f"?{split.query}" if split.query else "")
-        connection.request(call.method, target, call.body, headers)
-        got = connection.getresponse()
-        kept = {k.lower(): v for k, v in got.getheaders() if k.lower() not in {*HOP, "server", "date"}}
-        return Answer(got.status, got.read(), kept)
-    finally:
-        connection.close()
+    target = f"/{rest}" + (f"?{split.query}" if split.query else "")
+    status, kept, body = passed_on(
+        cloud.trackers.port(ws), call.method, target, call.headers, call.body, seconds=300
+    )
+    return Answer(status, body, kept)

@@ -20,9 +20,10 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import warnings
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 from tests.azure.cloud.processes import Processes
 
@@ -51,37 +52,41 @@ def module_of(command: str) -> list[str] | None:
 
 
 class WarmProcess:
-    """What of `subprocess.Popen` the stand-in uses, for a forked child."""
+    """What of `subprocess.Popen` the stand-in uses, for a forked child; several threads may wait for it."""
 
     def __init__(self, connection: socket.socket) -> None:
         self._connection = connection
-        self._said = connection.makefile("r")
-        self.pid = int(json.loads(self._said.readline())["pid"])
+        said = connection.makefile("r")
+        self.pid = int(json.loads(said.readline())["pid"])
         self.returncode: int | None = None
+        self._ended = threading.Event()
+        threading.Thread(target=self._listen, args=(said,), name=f"warm-{self.pid}", daemon=True).start()
+
+    def _listen(self, said: TextIO) -> None:
+        try:
+            line = said.readline()  # empty: the server itself is gone, and its children with it
+        except ConnectionResetError:
+            line = ""
+        self.returncode = int(json.loads(line)["code"]) if line else 137
+        self._ended.set()
 
     def wait(self, timeout: float | None = None) -> int:
         """The exit code; raises subprocess.TimeoutExpired."""
-        if self.returncode is None:
-            with selectors.DefaultSelector() as waiting:
-                waiting.register(self._connection, selectors.EVENT_READ)
-                if not waiting.select(timeout):
-                    raise subprocess.TimeoutExpired("warm node", timeout or 0)
-            line = self._said.readline()  # empty: the server itself is gone, and its children with it
-            self.returncode = int(json.loads(line)["code"]) if line else 137
-            self._connection.close()
+        if not self._ended.wait(timeout):
+            raise subprocess.TimeoutExpired("warm node", timeout or 0)
+        assert self.returncode is not None
         return self.returncode
 
     def poll(self) -> int | None:
         """The exit code, or None while it runs."""
-        try:
-            return self.wait(0)
-        except subprocess.TimeoutExpired:
-            return None
+        return self.returncode
 
     def terminate(self) -> None:
         """End it with all that it started."""
-        if self.returncode is None:
+        try:
             self._connection.sendall(b"kill\n")
+        except BrokenPipeError:  # it has ended, or the server has: `_listen` hears of it
+            return
 
     kill = terminate
 
@@ -91,23 +96,29 @@ class WarmNodes:
 
     def __init__(self, folder: Path, processes: Processes) -> None:
         self._path, self._folder, self._processes = str(folder / "warm.sock"), folder, processes
-        self._started = False
+        self._started, self._lock = False, threading.Lock()
+
+    def begin(self) -> None:
+        """Start the server, if it is not started; returns at once."""
+        with self._lock:
+            if self._started:
+                return
+            self._started = True
+        own = {
+            **os.environ,
+            "PYTHONPATH": os.pathsep.join(p for p in sys.path if p),
+            "OMP_WAIT_POLICY": "PASSIVE",
+        }
+        self._processes.start(
+            [sys.executable, "-m", "tests.azure.cloud.warm", self._path],
+            env=own,
+            cwd=self._folder,
+            log=self._folder / "warm.log",
+        )
 
     def start(self, argv: list[str], *, env: dict[str, str], cwd: Path, log: Path) -> WarmProcess | None:
         """Fork `module arguments…`; None when the server is not ready."""
-        if not self._started:
-            self._started = True
-            own = {
-                **os.environ,
-                "PYTHONPATH": os.pathsep.join(p for p in sys.path if p),
-                "OMP_WAIT_POLICY": "PASSIVE",
-            }
-            self._processes.start(
-                [sys.executable, "-m", "tests.azure.cloud.warm", self._path],
-                env=own,
-                cwd=self._folder,
-                log=self._folder / "warm.log",
-            )
+        self.begin()
         connection = socket.socket(socket.AF_UNIX)
         try:
             connection.connect(self._path)
@@ -144,6 +155,8 @@ def serve(path: str) -> None:
                     pid = os.fork()
                     if pid == 0:
                         listening.close()
+                        for other in (*children.values(), connection):
+                            other.close()  # who waits for another child must see the end of its line
                         _become(job)
                     connection.sendall(json.dumps({"pid": pid}).encode() + b"\n")
                     children[pid] = connection
