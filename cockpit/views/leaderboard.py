@@ -31,10 +31,19 @@ class Best:
     state: str
     icon: str
     color: str
+    coverage: str = ""
 
 
-def best(rows: Sequence[Mapping[str, Any]], main: str, environments: Sequence[str]) -> list[Best]:
-    """The champion of each environment, else its best candidate; rows come best first."""
+def best(
+    rows: Sequence[Mapping[str, Any]],
+    main: str,
+    environments: Sequence[str],
+    covered: Mapping[tuple[str, int], str] | None = None,
+) -> list[Best]:
+    """The champion of each environment, else its best candidate; rows come best first.
+
+    `covered`: what `intervals.by_version` says of a forecast's versions.
+    """
     out = []
     for env in environments:
         here = [r for r in rows if r["env"] == env and r["metrics"].get(main) is not None]
@@ -55,6 +64,7 @@ def best(rows: Sequence[Mapping[str, Any]], main: str, environments: Sequence[st
                 state,
                 icon,
                 color,
+                (covered or {}).get((env, r["model_version"]), ""),
             )
         )
     return out
@@ -86,6 +96,7 @@ def facts(
     settings: Mapping[str, Any],
     names: Sequence[str],
     currency: str,
+    covered: Mapping[tuple[str, int], str] | None = None,
 ) -> dict[str, Any]:
     """Everything that two candidates may differ in, by name; numbers stay numbers where better can be said."""
     out: dict[str, Any] = {
@@ -97,6 +108,8 @@ def facts(
         out[metric(n)] = r["metrics"].get(n)
     for n in names[:1]:
         out[f"Baseline {metric(n)}"] = value(r["baseline"].get(n))
+    if covered:
+        out["Intervals"] = covered.get((r["env"], r["model_version"]), "not measured")
     for table in ("gold", "gold_train", "gold_validate", "gold_test"):
         if r["data"].get(table):
             out[f"Data: {table}"] = f"v{r['data'][table]}"
