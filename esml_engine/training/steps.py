@@ -69,24 +69,24 @@ def train(job: JobContext) -> tuple[dict[str, Any], list[TableOut]]:
         raise NotYetError(f"training for task '{task}' is not built yet")
     profile = Profile.parse(p.get("profile") or {}, task)
     uri = job.spec.tracking
-    tracking.prepare(uri, p.get("cache") or job.work / "cache")
-    experiment = tracking.experiment(uri, p["experiment"], p.get("artifacts"))
-    with tracking.logging_run(
+    with tracking.logging_beside(
         uri,
-        experiment,
+        p["experiment"],
+        cache=p.get("cache") or job.work / "cache",
         run=job.spec.run,
         attempt=job.spec.attempt,
         step=job.spec.step,
         tags=p.get("tags") or {},
         artifacts=p.get("artifacts"),
         lake=job.files,
-    ) as logged:
+    ) as opened:
         job.progress(0.02, "reads the gold tables", now=True)
         tables = {name: files.arrow(job.input(name)) for name in _DATA}
         if task == "forecasting":
             value = train_series(job, profile, tables, label)
         else:
             value = _train(job, profile, tables, task, label)
+        logged = opened()
         value |= {"mlflow_run": logged.run_id, "artifact_uri": f"{logged.artifact_uri}/model"}
         value["seconds_used"] = round(time.monotonic() - begun, 3)
         job.progress(0.97, "logs to tracking", now=True)
@@ -133,7 +133,7 @@ def _train(
         answers.truth,
         metric=profile.metric_for(task),
         seed=profile.seed,
-        seconds=max(1.0, 0.025 * profile.seconds),
+        seconds=max(0.5, 0.015 * profile.seconds),
     )
     champion_metrics, champion_error = of_champion(job.model(p.get("champion")), task, test, known)
     if champion_error:

@@ -5,14 +5,18 @@ Only `MlflowClient` is used, never the fluent API: no global state, no pickle fl
 
 from __future__ import annotations
 
+import contextlib
+import importlib
 import importlib.metadata
 import json
 import os
 import shutil
 import sqlite3
 import tempfile
+import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -36,6 +40,27 @@ class Logged:
     run_id: str
     artifact_uri: str
     lake: Files | None = None
+
+
+_MODULES = (
+    "mlflow.tracking.client", "mlflow.store.tracking.sqlalchemy_store", "mlflow.store.model_registry.sqlalchemy_store",
+)  # fmt: skip
+_loading = threading.Lock()
+
+
+def load_ahead() -> None:
+    """Import MLflow in a thread of its own, so that who needs it after a job has not to wait for its seconds.
+
+    Nothing is opened or made. What goes wrong goes wrong again, and is said, where it is needed.
+    """
+
+    def load() -> None:
+        with _loading, contextlib.suppress(ImportError):
+            for name in _MODULES:
+                importlib.import_module(name)
+
+    # no daemon: a process that ends amid an import of C++ would abort
+    threading.Thread(target=load, name="esml-mlflow").start()
 
 
 def database(uri: str) -> Path | None:
@@ -89,7 +114,8 @@ def _place(new: Path, target: Path) -> None:
 
 def client(uri: str) -> Any:
     """An `MlflowClient` for tracking and registry at one URI."""
-    from mlflow import MlflowClient
+    with _loading:
+        from mlflow import MlflowClient
 
     return MlflowClient(tracking_uri=uri, registry_uri=uri)
 
@@ -155,6 +181,46 @@ def logging_run(
         c.set_terminated(made.info.run_id, "FAILED")
         raise
     c.set_terminated(made.info.run_id, "FINISHED")
+
+
+@contextmanager
+def logging_beside(
+    uri: str,
+    name: str,
+    *,
+    cache: str | Path,
+    run: str,
+    attempt: int,
+    step: str,
+    tags: Mapping[str, str],
+    artifacts: str | None = None,
+    lake: Files | None = None,
+) -> Iterator[Callable[[], Logged]]:
+    """As `prepare`, `experiment` and `logging_run`, while the block already works: MLflow's first use takes seconds.
+
+    Yields what waits for the open run and returns it, or raises what kept it from being opened; where the block does
+    not ask, that is raised at its end. A server elsewhere is waited for first: it may refuse, and hours of training
+    would be lost.
+    """
+
+    def opened() -> tuple[Any, Logged]:
+        prepare(uri, cache)
+        block = logging_run(
+            uri, experiment(uri, name, artifacts), run=run, attempt=attempt, step=step, tags=tags, artifacts=artifacts, lake=lake
+        )  # fmt: skip
+        return block, block.__enter__()
+
+    with ThreadPoolExecutor(1, "esml-tracking") as pool:
+        opening = pool.submit(opened)
+        if database(uri) is None:
+            opening.result()
+        try:
+            yield lambda: opening.result()[1]
+        except BaseException as e:
+            if opening.exception() is None:
+                opening.result()[0].__exit__(type(e), e, e.__traceback__)
+            raise
+        opening.result()[0].__exit__(None, None, None)
 
 
 def close_attempts(uri: str, experiment_id: str, *, run: str, step: str) -> None:
