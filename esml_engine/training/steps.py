@@ -69,24 +69,24 @@ def train(job: JobContext) -> tuple[dict[str, Any], list[TableOut]]:
         raise NotYetError(f"training for task '{task}' is not built yet")
     profile = Profile.parse(p.get("profile") or {}, task)
     uri = job.spec.tracking
-    with tracking.logging_beside(
+    tracking.prepare(uri, p.get("cache") or job.work / "cache")
+    experiment = tracking.experiment(uri, p["experiment"], p.get("artifacts"))
+    with tracking.logging_run(
         uri,
-        p["experiment"],
-        cache=p.get("cache") or job.work / "cache",
+        experiment,
         run=job.spec.run,
         attempt=job.spec.attempt,
         step=job.spec.step,
         tags=p.get("tags") or {},
         artifacts=p.get("artifacts"),
         lake=job.files,
-    ) as opened:
+    ) as logged:
         job.progress(0.02, "reads the gold tables", now=True)
         tables = {name: files.arrow(job.input(name)) for name in _DATA}
         if task == "forecasting":
             value = train_series(job, profile, tables, label)
         else:
             value = _train(job, profile, tables, task, label)
-        logged = opened()
         value |= {"mlflow_run": logged.run_id, "artifact_uri": f"{logged.artifact_uri}/model"}
         value["seconds_used"] = round(time.monotonic() - begun, 3)
         job.progress(0.97, "logs to tracking", now=True)

@@ -15,8 +15,7 @@ import sqlite3
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -181,46 +180,6 @@ def logging_run(
         c.set_terminated(made.info.run_id, "FAILED")
         raise
     c.set_terminated(made.info.run_id, "FINISHED")
-
-
-@contextmanager
-def logging_beside(
-    uri: str,
-    name: str,
-    *,
-    cache: str | Path,
-    run: str,
-    attempt: int,
-    step: str,
-    tags: Mapping[str, str],
-    artifacts: str | None = None,
-    lake: Files | None = None,
-) -> Iterator[Callable[[], Logged]]:
-    """As `prepare`, `experiment` and `logging_run`, while the block already works: MLflow's first use takes seconds.
-
-    Yields what waits for the open run and returns it, or raises what kept it from being opened; where the block does
-    not ask, that is raised at its end. A server elsewhere is waited for first: it may refuse, and hours of training
-    would be lost.
-    """
-
-    def opened() -> tuple[Any, Logged]:
-        prepare(uri, cache)
-        block = logging_run(
-            uri, experiment(uri, name, artifacts), run=run, attempt=attempt, step=step, tags=tags, artifacts=artifacts, lake=lake
-        )  # fmt: skip
-        return block, block.__enter__()
-
-    with ThreadPoolExecutor(1, "esml-tracking") as pool:
-        opening = pool.submit(opened)
-        if database(uri) is None:
-            opening.result()
-        try:
-            yield lambda: opening.result()[1]
-        except BaseException as e:
-            if opening.exception() is None:
-                opening.result()[0].__exit__(type(e), e, e.__traceback__)
-            raise
-        opening.result()[0].__exit__(None, None, None)
 
 
 def close_attempts(uri: str, experiment_id: str, *, run: str, step: str) -> None:

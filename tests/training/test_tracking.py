@@ -61,55 +61,6 @@ def test_a_failing_block_closes_its_run_as_failed(uri: str) -> None:
     assert tracking.client(uri).get_run(logged.run_id).info.status == "FAILED"
 
 
-def test_a_run_is_opened_beside_the_work_and_ends_as_it_does(tmp_path: Path, tracking_cache: Path) -> None:
-    new = f"sqlite:///{tmp_path / 'beside.db'}"
-    tags = {"esml.model": "m"}
-    with tracking.logging_beside(
-        new, "e", cache=tracking_cache, run="r1", attempt=1, step="train", tags=tags
-    ) as opened:
-        logged = opened()
-        assert tracking.client(new).get_run(logged.run_id).info.status == "RUNNING"
-    run = tracking.client(new).get_run(logged.run_id)
-    assert run.info.status == "FINISHED" and run.data.tags["esml.model"] == "m"
-    with (
-        pytest.raises(ZeroDivisionError),
-        tracking.logging_beside(new, "e", cache=tracking_cache, run="r2", attempt=1, step="train", tags={}),
-    ):
-        raise ZeroDivisionError
-    found = tracking.client(new).search_runs([run.info.experiment_id])
-    assert {r.data.tags[tracking.RUN_TAG]: r.info.status for r in found} == {"r1": "FINISHED", "r2": "FAILED"}
-
-
-def test_what_keeps_a_run_from_being_opened_is_raised(tmp_path: Path, tracking_cache: Path) -> None:
-    (tmp_path / "file").write_text("no folder")
-    broken = f"sqlite:///{tmp_path / 'file' / 'x.db'}"
-    with (
-        pytest.raises(OSError),
-        tracking.logging_beside(
-            broken, "e", cache=tracking_cache, run="r1", attempt=1, step="train", tags={}
-        ),
-    ):
-        pass
-    worked = []
-    with (
-        pytest.raises(ValueError, match="the work's own"),
-        tracking.logging_beside(
-            broken, "e", cache=tracking_cache, run="r1", attempt=1, step="train", tags={}
-        ),
-    ):
-        worked.append(1)
-        raise ValueError("the work's own")
-    assert worked, "what the work itself failed of is what is said"
-    with (
-        pytest.raises(Exception, match=r"127\.0\.0\.1|refused|unknown"),
-        tracking.logging_beside(
-            "bad://127.0.0.1:1", "e", cache=tracking_cache, run="r1", attempt=1, step="train", tags={}
-        ),
-    ):
-        worked.append(2)
-    assert worked == [1], "a server elsewhere is waited for before the work begins"
-
-
 def test_what_is_loaded_ahead_is_there_and_opens_nothing(tmp_path: Path) -> None:
     code = (
         "import sys, threading, esml_engine.training.tracking as t; assert 'mlflow' not in sys.modules; t.load_ahead();"
