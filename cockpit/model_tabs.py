@@ -11,6 +11,7 @@ from cockpit import charts
 from cockpit.acting import act_card
 from cockpit.carrying import to
 from cockpit.components import Choice, nothing_yet, when
+from cockpit.views import intervals
 from cockpit.views import model as view
 from cockpit.words import metric, money
 from esml_engine.model import Model
@@ -81,7 +82,8 @@ def versions(choice: Choice, _: list[dict[str, Any]]) -> None:
     """Metric over registered versions, and who was champion when."""
     site = choice.estate.site
     main = site.settings.profile(choice.ref, choice.env).metric
-    points = view.over_versions(training.versions(site.store, choice.ref), main)
+    found = training.versions(site.store, choice.ref)
+    points = view.over_versions(found, main)
     if not points:
         nothing_yet("No version yet.", "A training run registers one.")
         return
@@ -89,6 +91,9 @@ def versions(choice: Choice, _: list[dict[str, Any]]) -> None:
     with left, st.container(border=True, height="stretch"):
         st.markdown("**Metric over versions** · dashed: the trivial baseline")
         st.altair_chart(charts.over_versions(points, metric(main)))
+        if covered := intervals.lines(found):
+            st.markdown("**Intervals of the forecasts** · how often the truth of gold_test lay within")
+            st.markdown("\n".join(f"- {line}" for line in covered))
     with right, st.container(border=True, height="stretch"):
         st.markdown("**Who was champion when**")
         rows = [

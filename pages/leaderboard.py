@@ -14,6 +14,7 @@ from cockpit.components import Choice, as_of, choose, gone, nothing_yet, page, p
 from cockpit.deciding import refusals
 from cockpit.modelling import register_card, train_card
 from cockpit.reads import runs_by_id
+from cockpit.views import intervals
 from cockpit.views import leaderboard as view
 from cockpit.views import model as model_view
 from cockpit.words import metric, plural
@@ -68,24 +69,26 @@ def _overview(choice: Choice, rows: list[dict[str, Any]], main: str) -> None:
     way = choice.estate.environments
     refused = {env: refusals(choice.estate, str(choice.ref), env) for env in way}
     up = way[min(way.index(choice.env) + 1, len(way) - 1)]
+    versions = training.versions(choice.estate.site.store, choice.ref)
+    covered = intervals.by_version(versions)
     left, right = st.columns([1, 1])
     with left, st.container(border=True, height="stretch"):
         st.markdown("**Best by environment**")
         lines = [
             {
                 "": b.env, "Version": b.version, f"{metric(main)} (95 % interval)": b.value, "Against baseline": b.against.split(" than")[0], "Data": b.data,
-                "State": f":{b.color}-badge[:material/{b.icon}: {b.state}]",
+                "State": f":{b.color}-badge[:material/{b.icon}: {b.state}]", **({"Intervals": b.coverage or "not measured"} if covered and b.version else {}),
             }
-            for b in view.best(rows, main, choice.estate.environments, refused)
+            for b in view.best(rows, main, choice.estate.environments, refused, covered)
         ]  # fmt: skip
-        st.table(pd.DataFrame(lines), border="horizontal", hide_index=True)
+        st.table(pd.DataFrame(lines).fillna(""), border="horizontal", hide_index=True)
         for env, its in refused.items():
             for version, said in its.items():
                 st.markdown(f":material/block: v{version} to {env} was refused by {said}")
         st.page_link(**to("promotion", env=up), label=f"Compare on the same rows, and ask for a promotion to {up}", icon=":material/upgrade:")  # fmt: skip
     with right, st.container(border=True, height="stretch"):
         st.markdown("**Metric over registered versions** · dashed: the trivial baseline")
-        points = model_view.over_versions(training.versions(choice.estate.site.store, choice.ref), main)
+        points = model_view.over_versions(versions, main)
         if points:
             st.altair_chart(charts.over_versions(points, metric(main)))
         else:
@@ -128,7 +131,8 @@ def _beside(choice: Choice, rows: list[dict[str, Any]], names: list[str]) -> Non
         st.warning("**Not on the same rows.** These were measured on different test rows: compare them in *Promotion*.", icon=":material/difference:")  # fmt: skip
     runs = runs_by_id(choice.estate, [r["run"] for r in rows])
     currency = choice.estate.site.settings.estate.currency
-    facts = [view.facts(r, runs.get(r["run"]), (runs.get(r["run"]) or {}).get("profile", {}), names, currency) for r in rows]  # fmt: skip
+    covered = intervals.by_version(training.versions(choice.estate.site.store, choice.ref))
+    facts = [view.facts(r, runs.get(r["run"]), (runs.get(r["run"]) or {}).get("profile", {}), names, currency, covered) for r in rows]  # fmt: skip
     head = [f"{n}. {f['Estimator']} · {f['Environment']} · {f['Version']}" for n, f in enumerate(facts, 1)]
     st.table(pd.DataFrame(view.beside(facts, names, all_=every), columns=["", *head]), border="horizontal", hide_index=True)  # fmt: skip
     for r in rows:

@@ -31,6 +31,7 @@ class Best:
     state: str
     icon: str
     color: str
+    coverage: str = ""
 
 
 def best(
@@ -38,8 +39,13 @@ def best(
     main: str,
     environments: Sequence[str],
     refused: Mapping[str, Mapping[int, str]] | None = None,
+    covered: Mapping[tuple[str, int], str] | None = None,
 ) -> list[Best]:
-    """The champion of each environment, else its best candidate; rows come best first. `refused`: by environment, versions that people refused there."""
+    """The champion of each environment, else its best candidate; rows come best first.
+
+    `refused`: by environment, versions that people refused there. `covered`: what `intervals.by_version` says of a
+    forecast's versions.
+    """
     out = []
     for env in environments:
         here = [r for r in rows if r["env"] == env and r["metrics"].get(main) is not None]
@@ -60,6 +66,7 @@ def best(
                 state,
                 icon,
                 color,
+                (covered or {}).get((env, r["model_version"]), ""),
             )
         )
     return out
@@ -93,6 +100,7 @@ def facts(
     settings: Mapping[str, Any],
     names: Sequence[str],
     currency: str,
+    covered: Mapping[tuple[str, int], str] | None = None,
 ) -> dict[str, Any]:
     """Everything that two candidates may differ in, by name; numbers stay numbers where better can be said."""
     out: dict[str, Any] = {
@@ -104,6 +112,8 @@ def facts(
         out[metric(n)] = r["metrics"].get(n)
     for n in names[:1]:
         out[f"Baseline {metric(n)}"] = value(r["baseline"].get(n))
+    if covered:
+        out["Intervals"] = covered.get((r["env"], r["model_version"]), "not measured")
     for table in ("gold", "gold_train", "gold_validate", "gold_test"):
         if r["data"].get(table):
             out[f"Data: {table}"] = f"v{r['data'][table]}"

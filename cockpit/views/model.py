@@ -6,6 +6,7 @@ import datetime as dt
 from dataclasses import dataclass
 from typing import Any
 
+from cockpit.views.intervals import coverage_of
 from cockpit.views.lake import Cell
 from cockpit.words import NOT_MEASURED, NOT_SET_UP, ago, metric, money, plural, role, value
 from esml_engine.door import requests
@@ -148,6 +149,7 @@ def champions(site: Site, ref: ModelRef, environments: tuple[str, ...], now: dt.
             x
             for x in (
                 f"baseline {value(base)}",
+                coverage_of(row),
                 f"gold v{gold}" + (f" of {where}" if where != env else "") if gold else "",
                 f"champion since {ago(crowned['at'], now)}",
                 f"serves v{serves}" if serves else "not deployed",

@@ -204,10 +204,21 @@ def verify(source: str | Path | dict[str, Any]) -> dict[str, Any]:
         if found is None:
             return _bad("the page holds no evidence")
         try:
-            document = json.loads(found)
-        except ValueError as e:
+            document = json.loads(found, object_pairs_hook=_each_once)
+        except (ValueError, RecursionError) as e:
             return _bad(f"its JSON can't be read: {e}")
     return _verified(document, text)
+
+
+def _each_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """A JSON object whose names are all different: of a doubled one another reader may show the other value."""
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        names = [k for k, _ in pairs]
+        raise ValueError(
+            f"the name {next(k for k in names if names.count(k) > 1)!r} stands twice in one object"
+        )
+    return found
 
 
 def _verified(document: Any, text: str) -> dict[str, Any]:
@@ -222,7 +233,7 @@ def _verified(document: Any, text: str) -> dict[str, Any]:
             for k in {*sections, *hashes}
         }
         whole = sha256_of({k: v for k, v in document.items() if k != "sha256"})
-    except ValueError as e:
+    except (ValueError, RecursionError) as e:
         return _bad(f"it holds a value that is no JSON: {e}")
     reason = ""
     changed = sorted(k for k, fine in each.items() if not fine)
@@ -233,9 +244,17 @@ def _verified(document: Any, text: str) -> dict[str, Any]:
     elif text.lstrip()[:1] == "<":
         if not page.comparable(text):  # its mark may be part of what was changed: fail closed
             reason = "the page is of a form that this engine does not render: verify it with the engine that made it, or verify its JSON"
-        elif page.render(json.loads(canonical(document))) != text:
+        elif not _shows(document, text):
             reason = "the page shows something else than its JSON says"
     return {"ok": not reason, "sections": dict(sorted(each.items())), "sha256": whole, "reason": reason}
+
+
+def _shows(document: dict[str, Any], text: str) -> bool:
+    """Whether the page is the one that this engine makes of the document; a document without its parts makes none."""
+    try:
+        return page.render(json.loads(canonical(document))) == text
+    except (LookupError, TypeError, ValueError, AttributeError):
+        return False
 
 
 def _bad(reason: str) -> dict[str, Any]:

@@ -29,7 +29,7 @@ def judged(
     evidence = evidence_of(case, measured, expectations=expectations, rnd=rnd, price=price)
     said = judge(evidence, case.thresholds)
     rows = measured["rows"] if measured else 0
-    gates = (*(replace(g, would_pass_if=_more_rows(g, rows)) if _wide(g) else g for g in said.gates), *own)
+    gates = (*(_with_more_rows(g, rows) if _wide(g) else g for g in said.gates), *own)
     return Verdict("promote" if all(g.passed for g in gates) else "refuse", gates)
 
 
@@ -147,23 +147,17 @@ def _wide(gate: Gate) -> bool:
     return gate.gate.startswith("interval:") and not gate.passed and gate.interval is not None
 
 
-def _more_rows(gate: Gate, rows: int) -> dict[str, Any] | None:
-    """An estimate of the test rows that would narrow the interval enough: its width goes with 1 / sqrt(rows)."""
+def _with_more_rows(gate: Gate, rows: int) -> Gate:
+    """With an estimate of the test rows that would narrow the interval enough: its width goes with 1 / sqrt(rows)."""
     assert gate.interval is not None
     gain, low = gate.difference, gate.interval[0]
-    metric = gate.gate.partition(":")[2]
     if gain is None or gain <= 0 or not rows:
-        return {
-            "metric": metric,
-            "text": "more rows would not help: the challenger is not better on those there are",
-        }
+        why = "more rows would not help: the challenger is not better on those there are"
+        return replace(gate, reason=f"{gate.reason}; {why}")
     more = math.ceil(rows * ((gain - low) / gain) ** 2 * 1.0001) + 1 - rows
-    return {
-        "rows": more,
-        "estimate": True,
-        "metric": metric,
-        "text": f"about {more} more test rows (an estimate: the interval narrows with the root of the rows)",
-    }
+    text = f"about {more} more test rows (an estimate: the interval narrows with the root of the rows)"
+    metric = gate.gate.partition(":")[2]
+    return replace(gate, would_pass_if={"rows": more, "estimate": True, "metric": metric, "text": text})
 
 
 def document(

@@ -6,11 +6,13 @@ import contextlib
 import logging
 import os
 import sqlite3
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 _QUEUE = "esml-acts"
+_LOOK = 0.02
 _UNDER_WAY = ("ENQUEUED", "PENDING", "DELAYED")
 _body: Callable[[str], None] | None = None
 _registered: dict[str, Any] = {}
@@ -38,6 +40,7 @@ class Durable:
         DBOS(config={
             "name": "esml", "system_database_url": url, "application_version": "1", "executor_id": "esml-worker", "log_level": "ERROR",
             "run_admin_server": False, "enable_otlp": False,
+            "notification_listener_polling_interval_sec": 0.2,  # nothing is listened for; closing waits for one round of it
         })  # fmt: skip
         if "run" not in _registered:
 
@@ -68,5 +71,14 @@ class Durable:
             self._dbos.enqueue_workflow(_QUEUE, _registered["run"], run)
 
     def close(self) -> None:
-        """Stop taking runs."""
-        self._dbos.destroy(workflow_completion_timeout_sec=1)
+        """Stop taking runs; those under way have a second to end, and the queue to write that down.
+
+        DBOS's own wait takes a whole second also where nothing is under way. What was not written down is handed out
+        again at the next launch, and found ended or taken up.
+        """
+        until = time.monotonic() + 1.0
+        while time.monotonic() < until and self._dbos.list_workflows(
+            status="PENDING", limit=1, load_input=False, load_output=False
+        ):
+            time.sleep(_LOOK)
+        self._dbos.destroy(workflow_completion_timeout_sec=0)

@@ -18,7 +18,7 @@ from esml_engine.runs.facts import JobResult, JobSpec
 from esml_engine.settings import ModelSettings, TrainSettings
 from esml_engine.store import schema as t
 from esml_engine.training import records
-from esml_engine.training.facts import Profile, allowed_forecasters
+from esml_engine.training.facts import Gate, Profile, allowed_forecasters
 from esml_engine.training.gates import Evidence, Verdict, judge
 
 OVERHEAD_SECONDS = (
@@ -159,6 +159,9 @@ class Train:
             "tags": {"esml.project": ref.project, "esml.model": ref.model, "esml.env": env, "esml.actor": desk.actor.rights},
             "cache": str(site.state / "cache"), "artifacts": site.platform(env).artifact_root(),
         }  # fmt: skip
+        from esml_engine.training import tracking
+
+        tracking.load_ahead()  # registering needs it when the job is done
         spec = job_spec(desk, ref, env, "training.train", inputs=inputs, outputs={}, params=params)
         return JobSpec(**{**spec.__dict__, "max_seconds": float(profile["seconds"]) + OVERHEAD_SECONDS})
 
@@ -179,6 +182,7 @@ class Train:
         if gold is not None:
             data["gold"] = next((int(i["version"]) for i in gold.inputs if i.get("table") == "gold"), None)
         value["data"], value["rnd"] = data, gold is not None and gold.rnd
+        value["champion_version"] = (desk.spec.params["champion"] or {}).get("version")
         at = now()
         price = float((runs.get(desk.site.store, desk.run)["predicted"] or {}).get("price", 0.0))
         rows = [
@@ -274,7 +278,10 @@ def register(call: Call, training_run: str, desk: Desk) -> dict[str, Any]:
 
 
 def verdict_of(site: Site, ref: ModelRef, env: str, value: dict[str, Any]) -> Verdict:
-    """The gates of an environment, on what the training job measured on the same rows."""
+    """The gates of an environment, on what the training job measured on the same rows.
+
+    A past run was measured beside the champion of its day: where another stands by now, nothing is known of the two.
+    """
     settings = site.settings.model(ref)
     now_champion = records.champion(site.store, ref, env)
     old = records.get_version(site.store, ref, env, now_champion["version"]) if now_champion else None
@@ -288,7 +295,13 @@ def verdict_of(site: Site, ref: ModelRef, env: str, value: dict[str, Any]) -> Ve
     thresholds = {k: v for k, v in wanted.items() if k != "max_cost_1000_rows" and v}
     if old is not None and not thresholds.get("min_gain"):
         thresholds["min_gain"] = {evidence.primary: 0.0}
-    return judge(evidence, thresholds)
+    said = judge(evidence, thresholds)
+    beside, stands = value.get("champion_version"), old["version"] if old else None
+    if beside == stands:
+        return said
+    measured = f"beside v{beside}" if beside else "with no champion beside it"
+    reason = f"the champion is {f'v{stands}' if stands else 'none'} by now, this run was measured {measured}: train again"
+    return Verdict("refuse", (*said.gates, Gate("champion", False, reason=reason)))
 
 
 def write_aliases(call: Call, desk: Desk) -> dict[str, Any]:

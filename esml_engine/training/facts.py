@@ -29,6 +29,16 @@ DIRECTION: dict[str, int] = {
     "smape": -1,
 }
 
+# the least and the greatest value that each can have; of an error that has no greatest, infinity
+RANGE: dict[str, tuple[float, float]] = {
+    **{m: (0.0, math.inf) for m in ("rmse", "nrmse", "mae", "mape", "log_loss", "mase")},
+    **{m: (0.0, 1.0) for m in ("auc", "accuracy", "precision", "recall", "f1")},
+    "smape": (0.0, 2.0),
+    "r2": (-math.inf, 1.0),
+    "spearman": (-1.0, 1.0),
+    "mcc": (-1.0, 1.0),
+}
+
 TASK_METRICS: dict[str, tuple[str, ...]] = {
     "regression": ("rmse", "nrmse", "mae", "mape", "r2", "spearman"),
     "classification": ("auc", "accuracy", "precision", "recall", "f1", "log_loss", "mcc"),
@@ -134,8 +144,9 @@ class Gate:
 
     `difference` is challenger against champion (or floor, or baseline) in the metric's unit, positive = better,
     whatever the metric's direction. `margin` is how far beyond the threshold it lies (negative: by how much it
-    failed). `would_pass_if` is None for a passed gate; else it names exact values: `setting` and `value` (the
-    threshold that would pass), or `metric` and `challenger` (the challenger's value that would), and a `text`.
+    failed). `would_pass_if` is None for a passed gate and where nothing can be followed (`reason` then says why); else
+    it names exact values: `setting` and `value` (the threshold that would pass), `metric` and `challenger` (the
+    challenger's value that would, left out where no value of the metric can), and a `text`.
     """
 
     gate: str

@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any
 
+from esml_engine.training import advice
 from esml_engine.training.facts import (
     DIRECTION,
     PRIMARY_METRIC,
@@ -84,15 +85,20 @@ def min_gain(metric: str, limit: Any, evidence: Evidence) -> Gate:
     if isinstance(pair, Gate):
         return pair
     mine, theirs = pair
-    gain = _gain(metric, mine, theirs)
+    gain = advice.gain(metric, mine, theirs)
     if not math.isfinite(gain):
         return Gate(name, False, theirs, mine, reason="the difference is not finite")
     band = evidence.intervals.get(metric)
     if gain >= least:
         return Gate(name, True, theirs, mine, gain, band, gain - least, _gain_text(metric, gain, least))
-    need = _reach(theirs + DIRECTION[metric] * least, metric, lambda v: _gain(metric, v, theirs) >= least)
-    change = _change(f"min_gain.{metric}", gain, metric, need, mine)
-    return Gate(name, False, theirs, mine, gain, band, gain - least, _gain_text(metric, gain, least), change)
+    need = advice.reach(
+        theirs + DIRECTION[metric] * least, metric, lambda v: advice.gain(metric, v, theirs) >= least
+    )
+    change = advice.change(f"min_gain.{metric}", gain, metric, need, mine)
+    reason = _gain_text(metric, gain, least)
+    if not advice.reachable(metric, need):
+        reason += f"; no {metric} can: beside the champion's {theirs:.6g} it would have to be {advice.beyond(metric, need)}"
+    return Gate(name, False, theirs, mine, gain, band, gain - least, reason, change)
 
 
 def _against(name: str, metric: str, evidence: Evidence) -> tuple[float, float] | Gate:
@@ -129,7 +135,9 @@ def _bound(kind: str, metric: str, limit: Any, evidence: Evidence) -> Gate:
     passed = mine >= bound if kind == "floor" else mine <= bound
     says = "at least" if kind == "floor" else "at most"
     reason = f"{metric} is {mine:.6g}, must be {says} {bound:.6g}"
-    change = None if passed else _change(f"{kind}.{metric}", mine, metric, bound, mine)
+    change = None if passed else advice.change(f"{kind}.{metric}", mine, metric, bound, mine)
+    if not passed and not advice.reachable(metric, bound):
+        reason += f"; no {metric} can: it would have to be {advice.beyond(metric, bound)}"
     return Gate(name, passed, None, mine, None, None, margin, reason, change)
 
 
@@ -145,7 +153,7 @@ def interval(metric: str, evidence: Evidence) -> Gate:
         return Gate(
             name, False, theirs, mine, reason=f"no valid interval of the difference in {metric} was computed"
         )
-    gain = _gain(metric, mine, theirs)
+    gain = advice.gain(metric, mine, theirs)
     passed = band[0] > 0
     reason = f"the interval of the gain in {metric} is {band[0]:.6g} to {band[1]:.6g}, must lie above 0"
     return Gate(name, passed, theirs, mine, gain, (band[0], band[1]), band[0], reason)
@@ -177,7 +185,7 @@ def weights(table: Any, evidence: Evidence) -> Gate:
         terms[metric] = (weight, mine, theirs)
 
     def total(values: Mapping[str, float]) -> float:
-        return sum(w * _gain(m, values[m], theirs) / abs(theirs) for m, (w, _, theirs) in terms.items())
+        return sum(w * advice.gain(m, values[m], theirs) / abs(theirs) for m, (w, _, theirs) in terms.items())
 
     mine_all = {m: mine for m, (_, mine, _) in terms.items()}
     score = total(mine_all)
@@ -186,18 +194,26 @@ def weights(table: Any, evidence: Evidence) -> Gate:
     reason = f"the weighted sum of relative gains is {score:+.6g}, must be above 0"
     if score > 0:
         return Gate("weights", True, difference=score, margin=score, reason=reason)
-    heavy = max(terms, key=lambda m: terms[m][0])
-    weight, mine, theirs = terms[heavy]
-    change = None
-    if weight > 0:
-        start = mine + DIRECTION[heavy] * abs(theirs) * -score / weight
-        need = _reach(start, heavy, lambda v: total({**mine_all, heavy: v}) > 0)
-        change = {
-            "metric": heavy,
-            "challenger": need,
-            "text": f"{heavy} of {need:.6g} ({need - mine:+.6g}), all else equal",
-        }
-    return Gate("weights", False, difference=score, margin=score, reason=reason, would_pass_if=change)
+
+    def would(name: str, v: float) -> bool:
+        return total({**mine_all, name: v}) > 0
+
+    for name in sorted(terms, key=lambda m: -terms[m][0]):
+        weight, mine, theirs = terms[name]
+        if weight == 0:
+            break
+        start = mine + DIRECTION[name] * abs(theirs) * -score / weight
+        need = advice.reach(start, name, partial(would, name))
+        if advice.reachable(name, need):
+            text = f"{name} of {need:.6g} ({need - mine:+.6g}), all else equal"
+            change = {"metric": name, "challenger": need, "text": text}
+            return Gate("weights", False, difference=score, margin=score, reason=reason, would_pass_if=change)
+    none = (
+        "all weights are 0"
+        if not any(w for w, _, _ in terms.values())
+        else "no metric alone can make up for it"
+    )
+    return Gate("weights", False, difference=score, margin=score, reason=f"{reason}; {none}")
 
 
 def baseline(evidence: Evidence) -> Gate:
@@ -217,14 +233,16 @@ def baseline(evidence: Evidence) -> Gate:
         return _undefined("baseline", "challenger", metric, None, None)
     if trivial is None:
         return _undefined("baseline", "baseline", metric, None, mine)
-    gain = _gain(metric, mine, trivial)
+    gain = advice.gain(metric, mine, trivial)
     if not math.isfinite(gain):
         return Gate("baseline", False, None, mine, reason="the difference is not finite")
     reason = f"{metric} is {mine:.6g}, the trivial baseline's {trivial:.6g}"
     if gain > 0:
         return Gate("baseline", True, None, mine, gain, None, gain, reason)
-    need = _reach(trivial, metric, lambda v: _gain(metric, v, trivial) > 0)
+    need = advice.reach(trivial, metric, lambda v: advice.gain(metric, v, trivial) > 0)
     change = {"metric": metric, "challenger": need, "text": f"{metric} of {need:.6g} ({need - mine:+.6g})"}
+    if not advice.reachable(metric, need):
+        return Gate("baseline", False, None, mine, gain, None, gain, f"{reason}: no {metric} is better")
     return Gate("baseline", False, None, mine, gain, None, gain, reason, change)
 
 
@@ -340,19 +358,6 @@ def _value(metrics: Mapping[str, Value] | None, name: str) -> float | None:
     return None if metrics is None else _number(metrics.get(name))
 
 
-def _gain(metric: str, mine: float, theirs: float) -> float:
-    return DIRECTION[metric] * (mine - theirs)
-
-
-def _reach(start: float, metric: str, passes: Callable[[float], bool]) -> float:
-    """The value near `start` that passes: rounding may leave `start` itself just short, so step on in doubling ulps."""
-    value, step = start, math.ulp(start)
-    while not passes(value):
-        value += DIRECTION[metric] * step
-        step *= 2
-    return value
-
-
 def _undefined(name: str, who: str, metric: str, champion: Value, challenger: Value) -> Gate:
     return Gate(name, False, champion, challenger, reason=f"the {who}'s {metric} is missing or undefined")
 
@@ -360,13 +365,6 @@ def _undefined(name: str, who: str, metric: str, champion: Value, challenger: Va
 def _gain_text(metric: str, gain: float, least: float) -> str:
     word = "better" if gain >= 0 else "worse"
     return f"{metric} is {word} by {abs(gain):.6g}, the least allowed gain is {least:+.6g}"
-
-
-def _change(setting: str, value: float, metric: str, need: float, mine: float) -> dict[str, Any]:
-    value = value + 0.0  # no minus zero in advice
-    setting = f"gates.{setting}"  # as `esml set` takes it
-    text = f"{metric} of {need:.6g} ({need - mine:+.6g}), or {setting} set to {value!r}"
-    return {"setting": setting, "value": value, "metric": metric, "challenger": need, "text": text}
 
 
 def _widens(given: str, wanted: str) -> bool:

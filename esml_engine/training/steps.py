@@ -133,7 +133,7 @@ def _train(
         answers.truth,
         metric=profile.metric_for(task),
         seed=profile.seed,
-        seconds=max(1.0, 0.025 * profile.seconds),
+        seconds=max(0.5, 0.015 * profile.seconds),
     )
     champion_metrics, champion_error = of_champion(job.model(p.get("champion")), task, test, known)
     if champion_error:

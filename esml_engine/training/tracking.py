@@ -5,12 +5,15 @@ Only `MlflowClient` is used, never the fluent API: no global state, no pickle fl
 
 from __future__ import annotations
 
+import contextlib
+import importlib
 import importlib.metadata
 import json
 import os
 import shutil
 import sqlite3
 import tempfile
+import threading
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager
@@ -36,6 +39,27 @@ class Logged:
     run_id: str
     artifact_uri: str
     lake: Files | None = None
+
+
+_MODULES = (
+    "mlflow.tracking.client", "mlflow.store.tracking.sqlalchemy_store", "mlflow.store.model_registry.sqlalchemy_store",
+)  # fmt: skip
+_loading = threading.Lock()
+
+
+def load_ahead() -> None:
+    """Import MLflow in a thread of its own, so that who needs it after a job has not to wait for its seconds.
+
+    Nothing is opened or made. What goes wrong goes wrong again, and is said, where it is needed.
+    """
+
+    def load() -> None:
+        with _loading, contextlib.suppress(ImportError):
+            for name in _MODULES:
+                importlib.import_module(name)
+
+    # no daemon: a process that ends amid an import of C++ would abort
+    threading.Thread(target=load, name="esml-mlflow").start()
 
 
 def database(uri: str) -> Path | None:
@@ -89,7 +113,8 @@ def _place(new: Path, target: Path) -> None:
 
 def client(uri: str) -> Any:
     """An `MlflowClient` for tracking and registry at one URI."""
-    from mlflow import MlflowClient
+    with _loading:
+        from mlflow import MlflowClient
 
     return MlflowClient(tracking_uri=uri, registry_uri=uri)
 

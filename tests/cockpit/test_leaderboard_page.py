@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from cockpit.views import intervals
 from cockpit.views import leaderboard as view
 from esml_engine.estate import Estate
 from tests.cockpit.conftest import Open, text_of
@@ -50,6 +51,34 @@ def test_an_unmeasured_value_is_never_the_best() -> None:
     facts = [view.facts(_row("a", x), None, {}, ("rmse",), "EUR") for x in (None, 5.0)]
     line = next(x for x in view.beside(facts, ("rmse",), all_=False) if x[0] == "RMSE")
     assert line == ["RMSE", "not measured", "**5**"]
+
+
+def _version(n: int, env: str = "dev", coverage: float | None = 0.784, **more: Any) -> dict[str, Any]:
+    return {"version": n, "env": env, "detail": {"backtest": {"level": 0.8, "coverage": coverage}}} | more
+
+
+def test_a_forecast_s_coverage_stands_beside_what_is_aimed_at() -> None:
+    assert intervals.coverage_of(_version(1)) == "coverage 78 % · 80 % aimed"
+    other = [
+        _version(4, coverage=None),
+        {**_version(5), "detail": {"backtest": None}},
+        {**_version(6), "detail": None},
+    ]
+    assert {intervals.coverage_of(v) for v in (None, *other)} == {""}
+    found = [_version(2, "test", 1.0), _version(2), _version(1, coverage=0.5), *other]
+    assert intervals.lines(found) == [
+        "v1 in dev: coverage 50 % · 80 % aimed",
+        "v2 in dev: coverage 78 % · 80 % aimed",
+        "v2 in test: coverage 100 % · 80 % aimed",
+    ]
+    covered = intervals.by_version(found)
+    rows = [_row("linear", 5.0, alias="champion", model_version=1), _row("theta", 6.0)]
+    assert view.best(rows, "rmse", ("dev",), covered)[0].coverage == "coverage 50 % · 80 % aimed"
+    assert [view.facts(r, None, {}, ("rmse",), "EUR", covered)["Intervals"] for r in rows] == [
+        "coverage 50 % · 80 % aimed",
+        "not measured",
+    ]
+    assert "Intervals" not in view.facts(rows[0], None, {}, ("rmse",), "EUR", {}), "other tasks have none"
 
 
 def test_other_test_rows_are_said() -> None:

@@ -87,6 +87,65 @@ def test_a_page_that_says_it_is_of_a_later_form_is_not_believed(tmp_path: Path) 
     assert not said["ok"] and "does not render" in said["reason"]
 
 
+def test_a_mark_of_thousands_of_digits_does_not_hold(tmp_path: Path) -> None:
+    page = tmp_path / "e.html"
+    text = evidence.html(PACK)
+    mark = re.search(r'name="esml-evidence-page" content="(\d+)"', text)
+    assert mark
+    for digits in ("9" * 5_000, "0" * 5_000 + mark[1]):
+        page.write_text(text.replace(mark[0], mark[0].replace(mark[1], digits)), encoding="utf-8")
+        said = evidence.verify(page)
+        assert not said["ok"] and "does not render" in said["reason"]
+
+
+def _objects(found: Any, at: tuple[str | int, ...] = ()) -> list[tuple[str | int, ...]]:
+    """Where in a document objects that have names stand."""
+    inside = found.items() if isinstance(found, dict) else enumerate(found) if isinstance(found, list) else ()
+    own = [at] if isinstance(found, dict) and found else []
+    return [*own, *(p for k, v in inside for p in _objects(v, (*at, k)))]
+
+
+def _doubled(found: Any, at: tuple[str | int, ...], first: str) -> str:
+    """JSON of `found` with the first name of the object at `at` twice: `first` before its own value."""
+    if not at:
+        name = next(iter(found))
+        return f"{{{json.dumps(name)}: {first}, {json.dumps(found)[1:]}"
+    inside = {k: json.dumps(v) for k, v in found.items()} if isinstance(found, dict) else None
+    if inside is None:
+        return (
+            "["
+            + ", ".join(
+                _doubled(v, at[1:], first) if i == at[0] else json.dumps(v) for i, v in enumerate(found)
+            )
+            + "]"
+        )
+    inside[str(at[0])] = _doubled(found[at[0]], at[1:], first)
+    return "{" + ", ".join(f"{json.dumps(k)}: {v}" for k, v in inside.items()) + "}"
+
+
+@given(st.sampled_from(_objects(PACK)), st.sampled_from(["1", "{}", '"refused"', "null"]))
+def test_a_name_that_stands_twice_is_refused(at: tuple[str | int, ...], first: str) -> None:
+    """Python reads the last of the two, others the first: a pack would say one thing here and another there."""
+    text = _doubled(PACK, at, first)
+    assert json.loads(text) == PACK, "read without care it is the whole pack"
+    assert not _verify_bytes(text.encode(), ".json")
+
+
+@pytest.mark.parametrize("text", ["[" * 200_000, '{"a": ' * 200_000, "1" * 5_000, '{"format": 1e999}', "NaN"])
+def test_what_json_cannot_hold_does_not_hold(tmp_path: Path, text: str) -> None:
+    path = tmp_path / "e.json"
+    path.write_text(text, encoding="utf-8")
+    assert not evidence.verify(path)["ok"]
+
+
+def test_a_sealed_document_that_makes_no_page_does_not_hold_as_one(tmp_path: Path) -> None:
+    path = tmp_path / "e.html"
+    inside = json.dumps(evidence.sealed("v-1-test", {"decision": {}}))
+    path.write_text(f'<html><pre id="evidence">{inside}</pre></html>', encoding="utf-8")
+    said = evidence.verify(path)
+    assert not said["ok"] and "something else" in said["reason"]
+
+
 def _same(raw: bytes) -> bool:
     try:
         return bool(json.loads(raw) == PACK)

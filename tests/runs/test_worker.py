@@ -16,8 +16,10 @@ import pytest
 from esml_engine.estate import Estate, open_estate
 from esml_engine.model import Model
 from esml_engine.processes import ProcessTable
+from esml_engine.refs import ModelRef
 from esml_engine.runs import leases, records
 from esml_engine.store import schema as t
+from esml_engine.training import records as training_records
 from tests.conftest import esml
 from tests.invariants import violations
 from tests.working import until, worker
@@ -111,12 +113,10 @@ def test_cancel_ends_a_step_and_its_children(two: Estate, tmp_path: Path) -> Non
         run = model(two).refine(detach=True)["run"]
         child = int(until(lambda: mark.exists() and mark.read_text(), "the step's child"))
         jobs = [r["pid"] for r in ProcessTable(two.site.state).live() if r["kind"] == "job"]
-        began = time.monotonic()
         two.cancel(run)
         assert ended(two, run) == ["cancelled"]
-        assert time.monotonic() - began < 15
         gone = [child, *jobs]
-        until(lambda: not any(living(p) for p in gone), "the end of the job's processes", 10)
+        until(lambda: not any(living(p) for p in gone), "the end of the job's processes")
         path.unlink()
         assert model(two).refine()["layers"][-1]["rows"] == 60
         assert two.retry(run)["run"] == run  # nothing is left to do, and a worker that is up takes it
@@ -139,14 +139,13 @@ def test_cancel_ends_a_training(two: Estate) -> None:
         model(two).split()
         run = model(two).train(detach=True)["run"]
         until(lambda: records.get(two.site.store, run)["progress"] > 0.02, "a trial")
-        began = time.monotonic()
+        job = next(r for r in ProcessTable(two.site.state).live() if r["kind"] == "job")
         two.cancel(run)
-        assert ended(two, run) == ["cancelled"] and time.monotonic() - began < 15
-        until(
-            lambda: not [r for r in ProcessTable(two.site.state).live() if r["kind"] == "job"],
-            "no job left",
-            10,
-        )
+        # of 300 seconds and 5,000 trials: had it gone on to its end, it would be done, not cancelled
+        assert ended(two, run) == ["cancelled"]
+        until(lambda: not living(job["pid"]), "the end of the job's process")
+        assert not [r for r in ProcessTable(two.site.state).live() if r["kind"] == "job"]
+        assert training_records.versions(two.site.store, ModelRef.parse("p1/m1")) == []
     assert violations(root) == []
 
 

@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from esml_engine.training.facts import DIRECTION, TASK_METRICS
+from esml_engine.training.facts import DIRECTION, RANGE, TASK_METRICS
 from esml_engine.training.gates import Evidence, Gate, judge
 
 SIGNATURE = [{"name": "age", "type": "int64"}]
@@ -145,66 +145,126 @@ def test_integers_may_become_floats_in_a_signature_but_not_back() -> None:
     assert gate(replace(GOOD, challenger_signature=[]), ALL, "signature").passed
 
 
-VALUE = st.floats(-1e9, 1e9, allow_nan=False, allow_subnormal=False)
+BIG = st.floats(-1e9, 1e9, allow_nan=False, allow_subnormal=False)
 
 
-@given(st.sampled_from(NAMES), VALUE, VALUE, VALUE)
-def test_following_would_pass_if_of_a_gain_passes(
-    name: str, mine: float, theirs: float, least: float
-) -> None:
-    evidence = replace(GOOD, challenger={name: mine}, champion={name: theirs})
+@st.composite
+def values(draw: st.DrawFn, count: int) -> tuple[str, str, list[float]]:
+    """A task, one of its metrics, and values that models can have of it."""
+    task = draw(st.sampled_from(sorted(TASK_METRICS)))
+    name = draw(st.sampled_from(TASK_METRICS[task]))
+    low, high = RANGE[name]
+    one = st.floats(max(low, -1e9), min(high, 1e9), allow_subnormal=False)
+    return task, name, [draw(one) for _ in range(count)]
+
+
+def evidence_for(task: str, challenger: dict[str, float], **more: Any) -> Evidence:
+    return replace(GOOD, task=task, champion_task=task, challenger=challenger, **more)
+
+
+def followed(got: Gate, challenger: dict[str, float]) -> dict[str, float]:
+    """The challenger's metrics once the advice on one of them is followed; it must be one that can be."""
+    change = got.would_pass_if
+    assert change is not None
+    low, high = RANGE[change["metric"]]
+    assert low <= change["challenger"] <= high
+    return {**challenger, change["metric"]: change["challenger"]}
+
+
+@given(values(2), BIG)
+def test_following_would_pass_if_of_a_gain_passes(case: tuple[str, str, list[float]], least: float) -> None:
+    task, name, (mine, theirs) = case
+    evidence = evidence_for(task, {name: mine}, champion={name: theirs})
     got = gate(evidence, {"min_gain": {name: least}}, f"min_gain:{name}")
     assert got.difference == DIRECTION[name] * (mine - theirs)
     assert got.passed == (got.difference >= least)
-    if not got.passed:
-        change = got.would_pass_if
-        assert change is not None and change["setting"] == f"gates.min_gain.{name}"
-        assert gate(evidence, {"min_gain": {name: change["value"]}}, got.gate).passed
-        better = replace(evidence, challenger={name: change["challenger"]})
+    if got.passed:
+        return
+    change = got.would_pass_if
+    assert change is not None and change["setting"] == f"gates.min_gain.{name}"
+    assert gate(evidence, {"min_gain": {name: change["value"]}}, got.gate).passed
+    best = RANGE[name][1 if DIRECTION[name] > 0 else 0]
+    if "challenger" in change:
+        better = replace(evidence, challenger=followed(got, {name: mine}))
         assert gate(better, {"min_gain": {name: least}}, got.gate).passed
+    else:
+        assert f"no {name} can" in got.reason and name not in change["text"].replace(change["setting"], "")
+        ideal = replace(evidence, challenger={name: best})
+        assert not gate(ideal, {"min_gain": {name: least}}, got.gate).passed, "the best there is would not do"
 
 
-@given(st.sampled_from(NAMES), VALUE, VALUE, st.sampled_from(["floor", "ceiling"]))
-def test_following_would_pass_if_of_a_floor_passes(name: str, mine: float, limit: float, kind: str) -> None:
-    evidence = replace(GOOD, challenger={name: mine})
+@given(values(1), BIG, st.sampled_from(["floor", "ceiling"]))
+def test_following_would_pass_if_of_a_floor_passes(
+    case: tuple[str, str, list[float]], limit: float, kind: str
+) -> None:
+    task, name, (mine,) = case
+    evidence = evidence_for(task, {name: mine})
     got = gate(evidence, {kind: {name: limit}}, f"floor:{name}")
     assert got.passed == (mine >= limit if kind == "floor" else mine <= limit)
-    if not got.passed:
-        change = got.would_pass_if
-        assert change is not None
-        assert gate(evidence, {kind: {name: change["value"]}}, got.gate).passed
-        assert gate(
-            replace(evidence, challenger={name: change["challenger"]}), {kind: {name: limit}}, got.gate
-        ).passed
+    if got.passed:
+        return
+    change = got.would_pass_if
+    assert change is not None
+    assert gate(evidence, {kind: {name: change["value"]}}, got.gate).passed
+    low, high = RANGE[name]
+    if low <= limit <= high:
+        better = replace(evidence, challenger=followed(got, {name: mine}))
+        assert gate(better, {kind: {name: limit}}, got.gate).passed
+    else:
+        assert "challenger" not in change and f"no {name} can" in got.reason
 
 
 POSITIVE = st.floats(1e-3, 1e6)
 
 
-@given(
-    st.dictionaries(st.sampled_from(NAMES), st.tuples(POSITIVE, POSITIVE, st.floats(0.01, 10)), min_size=1)
-)
+@given(st.dictionaries(st.sampled_from(NAMES), st.tuples(POSITIVE, POSITIVE, st.floats(0, 10)), min_size=1))
 def test_following_would_pass_if_of_weights_passes(table: dict[str, tuple[float, float, float]]) -> None:
+    table = {m: (min(v[0], RANGE[m][1]), min(v[1], RANGE[m][1]), v[2]) for m, v in table.items()}
     mine, theirs = {m: v[0] for m, v in table.items()}, {m: v[1] for m, v in table.items()}
     evidence = replace(GOOD, challenger=mine, champion=theirs)
     thresholds = {"weights": {m: v[2] for m, v in table.items()}}
     got = gate(evidence, thresholds, "weights")
-    if not got.passed:
-        change = got.would_pass_if
-        assert change is not None
-        better = replace(evidence, challenger={**mine, change["metric"]: change["challenger"]})
-        assert gate(better, thresholds, "weights").passed
+    if got.passed:
+        return
+    if got.would_pass_if is not None:
+        assert gate(replace(evidence, challenger=followed(got, mine)), thresholds, "weights").passed
+        return
+    assert "no metric alone" in got.reason or "all weights are 0" in got.reason
+    for m in table:
+        best = {**mine, m: RANGE[m][1] if DIRECTION[m] > 0 else 0.0}
+        assert not gate(replace(evidence, challenger=best), thresholds, "weights").passed
 
 
-@given(VALUE, VALUE)
-def test_following_would_pass_if_of_the_baseline_passes(mine: float, trivial: float) -> None:
-    evidence = replace(GOOD, challenger={"rmse": mine}, baseline={"rmse": trivial})
+@given(values(2))
+def test_following_would_pass_if_of_the_baseline_passes(case: tuple[str, str, list[float]]) -> None:
+    task, name, (mine, trivial) = case
+    evidence = evidence_for(task, {name: mine}, champion={name: mine}, baseline={name: trivial}, primary=name)
     got = gate(evidence, {}, "baseline")
-    assert got.passed == (mine < trivial)
-    if got.would_pass_if:
-        assert gate(
-            replace(evidence, challenger={"rmse": got.would_pass_if["challenger"]}), {}, "baseline"
-        ).passed
+    assert got.passed == (DIRECTION[name] * (mine - trivial) > 0)
+    if got.passed:
+        return
+    if got.would_pass_if is not None:
+        assert gate(replace(evidence, challenger=followed(got, {name: mine})), {}, "baseline").passed
+    else:
+        assert (
+            trivial == RANGE[name][1 if DIRECTION[name] > 0 else 0] and f"no {name} is better" in got.reason
+        )
+
+
+def test_a_margin_beyond_the_champion_s_whole_error_is_said_in_words() -> None:
+    got = gate(GOOD, {"min_gain": {"rmse": 101.0}}, "min_gain:rmse")
+    assert got.would_pass_if == {
+        "setting": "gates.min_gain.rmse",
+        "value": 5.0,
+        "text": "gates.min_gain.rmse set to 5.0",
+    }
+    assert got.reason.endswith("no rmse can: beside the champion's 55 it would have to be below 0")
+    over = gate(GOOD, {"min_gain": {"r2": 0.6}}, "min_gain:r2")
+    assert over.reason.endswith("it would have to be above 1")
+
+
+def test_every_metric_has_its_range() -> None:
+    assert set(RANGE) == set(DIRECTION)
 
 
 JUNK = (

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import math
 from typing import Any
 
 import numpy as np
@@ -11,12 +12,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from esml_engine.errors import SettingsError, UsageError
+from esml_engine.errors import FailedError, SettingsError, UsageError
 from esml_engine.training.answers import Answers, metrics_of
 from esml_engine.training.facts import ESTIMATORS, FORECASTERS, Profile, allowed_forecasters
 from esml_engine.training.series import measures
+from esml_engine.training.series.calibrating import held_out
 from esml_engine.training.series.classic import Naive
-from esml_engine.training.series.conformal import width_at, widths
+from esml_engine.training.series.conformal import independent, units, width_at, widths
 from esml_engine.training.series.data import Layout, filled, series_of
 from esml_engine.training.series.frames import Frame
 from esml_engine.training.series.frequency import following, grid, resolve, season_of, seasons_of
@@ -125,23 +127,108 @@ def test_metrics_by_hand() -> None:
         metrics_of(Answers("forecasting", y, np.array([1, 2, 3, np.nan])))
 
 
+def spread(count: int, apart: int) -> np.ndarray:
+    return np.arange(count) * apart
+
+
 def test_widths_by_hand() -> None:
-    # of 9 absolute residuals the ceil(10 * 0.8) = 8th smallest
-    assert widths(np.arange(-4.0, 5).reshape(9, 1)) == pytest.approx([4.0])
-    assert widths(np.arange(1.0, 10).reshape(9, 1)) == pytest.approx([8.0])
-    # two residuals a step: pooled with the earlier step, and never narrower than before
-    assert widths(np.array([[3.0, 1.0], [2.0, -1.0]])) == pytest.approx([3.0, 3.0])
-    with_gap = widths(np.array([[np.nan, 5.0], [2.0, np.nan]]))
-    assert with_gap == pytest.approx([2.0, 5.0])
+    # of 40 absolute residuals the ceil(41 * 0.8) = 33rd smallest
+    assert widths(np.array([1.0] * 32 + [9.0] * 8).reshape(40, 1), spread(40, 1)) == pytest.approx([9.0])
+    # of 9 the 8th, wider by Student's t with 9 degrees of freedom, 1.3830, over the normal quantile 1.2816
+    assert widths(np.arange(1.0, 10).reshape(9, 1), spread(9, 1)) == pytest.approx([8.6334], abs=1e-4)
+    # 9 origins 1 apart hold 9 one-step forecasts, but the 8 steps between first and last only 1 + 8 / 2 of two steps
+    assert independent(spread(9, 1), 4) == pytest.approx([9, 5, 1 + 8 / 3, 3])
+    # of three equal ones: Student's t with 3 degrees of freedom is 1.6377
+    assert widths(np.ones((3, 1)), spread(3, 1)) == pytest.approx([1.6377 / 1.2816], abs=1e-4)
+    # each step's own size carries its width, and no later one is narrower
+    size = np.array([1.0, 3.0, 2.0])
+    found = widths(np.outer(np.tile([1.0, -1.0], 50), size), spread(100, 3))
+    assert found == pytest.approx([1.0, 3.0, 3.0], rel=0.01)
+    assert widths(np.full((5, 2), np.nan), spread(5, 1)) == pytest.approx([0, 0])
+    assert widths(np.zeros((0, 3)), spread(0, 1)) == pytest.approx([0, 0, 0])
+    assert widths(np.zeros((9, 2)), spread(9, 1)) == pytest.approx([0, 0])
     assert width_at(np.array([1.0, 2.0]), np.array([1, 2, 8])) == pytest.approx([1.0, 2.0, 4.0])
+
+
+def test_units_by_hand() -> None:
+    y = np.array([5.0, 5, 7, 3, 3])
+    assert units(y, np.array([1, 2, 3, 4, 5])) == pytest.approx([1, 1, 1, 2, 1.5])
+    long = np.concatenate([np.arange(0, 8_000, 2.0), np.tile([0.0, 1.0], 1_500)])
+    assert units(long, np.array([len(long)])) == pytest.approx([1.0]), "the last 3,000 values alone"
 
 
 @given(st.integers(1, 12), st.integers(1, 40), st.floats(0.1, 10))
 def test_widths_cover_the_residuals_that_made_them(steps: int, count: int, scale: float) -> None:
     residuals = np.random.default_rng(count).normal(0, scale, (count, steps))
-    found = widths(residuals)
+    found = widths(residuals, spread(count, steps))
     assert (np.diff(found) >= 0).all()
-    assert (np.mean(np.abs(residuals) <= found, axis=0) >= 0.8 - 1e-9).all() or count < 4
+    assert np.mean(np.abs(residuals) <= found * (1 + 1e-9)) >= 0.8 - 1e-9
+    assert widths(residuals * 3, spread(count, steps)) == pytest.approx(found * 3)
+
+
+def calibrated(y: np.ndarray, season: int, horizon: int) -> np.ndarray:
+    """Half widths of the seasonal naive forecast on y, in the label's unit at its end."""
+    times = np.datetime64("2024-01-01", "us") + np.arange(len(y)).astype("timedelta64[D]")
+    frame = Frame(times, y, np.zeros((len(y), 0)))
+    past = held_out(
+        frame, np.ones(len(y), bool), least=2 * season, horizon=horizon,
+        refit=lambda upto: [Naive(season)], until=math.inf,
+    )  # fmt: skip
+    assert not past.left_out
+    unit = units(y, past.origins)
+    return widths(past.values / unit[:, None], past.origins) * units(y, np.array([len(y)]))
+
+
+def test_intervals_have_the_width_that_the_known_noise_asks_for() -> None:
+    """Of a random walk the error after s steps is normal with deviation sqrt(s); of noise around a level sqrt(2)."""
+    at80 = 1.2816
+    walk = np.mean(
+        [calibrated(np.cumsum(np.random.default_rng(s).normal(0, 1, 600)), 1, 7) for s in range(20)], axis=0
+    )
+    assert walk == pytest.approx(at80 * np.sqrt(np.arange(1, 8)), rel=0.15)
+    level = np.mean([calibrated(np.random.default_rng(s).normal(9, 1, 600), 7, 7) for s in range(20)], axis=0)
+    assert level == pytest.approx(np.full(7, at80 * np.sqrt(2)), rel=0.15)
+
+
+@pytest.mark.parametrize("rows", [40, 80, 300])
+@pytest.mark.parametrize("grows", [False, True])
+def test_intervals_cover_what_they_aim_at_on_known_noise(rows: int, grows: bool) -> None:
+    """Also of a short history, whose origins overlap, and of a series whose noise grows fourfold."""
+    inside = []
+    for seed in range(150):
+        size = np.linspace(1, 4, rows + 7) if grows else np.ones(rows + 7)
+        y = np.cumsum(size * np.random.default_rng(seed).normal(0, 1, rows + 7))
+        half = calibrated(y[:rows], 1, 7)
+        inside.append(np.mean(np.abs(y[rows:] - y[rows - 1]) <= half))
+    assert 0.72 <= np.mean(inside) <= 0.9, np.mean(inside)
+
+
+def test_residuals_are_of_rows_that_no_member_was_fitted_on() -> None:
+    fitted: list[int] = []
+
+    class Marked(Naive):
+        def forecast(self, frame: Frame, origins: np.ndarray, steps: int) -> np.ndarray:
+            assert origins.min() >= fitted[-1] and origins.max() + steps <= len(frame.y)
+            return super().forecast(frame, origins, steps)
+
+    def refit(upto: int) -> list[Marked]:
+        if upto < 70:
+            raise FailedError("too few")
+        fitted.append(upto)
+        return [Marked(1)]
+
+    y = np.arange(200.0)
+    frame = Frame(np.datetime64("2024-01-01", "us") + np.arange(200), y, np.zeros((200, 0)))
+    observed = y != 150
+    past = held_out(frame, observed, least=8, horizon=5, refit=refit, until=math.inf)
+    assert fitted == sorted(fitted, reverse=True) and past.fits == len(fitted) == 7
+    assert past.left_out == ("too few",)
+    assert (np.diff(past.origins) > 0).all() and past.origins[-1] == 195
+    truth = past.origins[:, None] + np.arange(5) == 150
+    np.testing.assert_array_equal(np.isnan(past.values), truth)
+    assert (past.values[:, 0][~truth[:, 0]] == 1).all()
+    none = held_out(frame, observed, least=8, horizon=5, refit=refit, until=-math.inf)
+    assert none.fits == 0 and none.left_out == ("the seconds were over",)
 
 
 def test_windows_walk_over_the_test_rows_and_the_truth_joins_the_history() -> None:
@@ -159,6 +246,11 @@ def test_windows_walk_over_the_test_rows_and_the_truth_joins_the_history() -> No
     half = walked(whole, at, 3, Naive(1).forecast, x=whole.x, widths=np.array([0.5, 1.0, 2.0]))
     assert half.high is not None and half.low is not None
     np.testing.assert_array_equal(half.high - half.low, [1, 2, 1, 2, 4, 1])
+    wider = walked(
+        whole, at, 3, Naive(1).forecast, x=whole.x, widths=np.array([0.5, 1.0, 2.0]), unit=lambda y, o: o / 6
+    )
+    assert wider.high is not None and wider.low is not None
+    np.testing.assert_allclose(wider.high - wider.low, [1, 2, 1.5, 3, 6, 2])
     with pytest.raises(UsageError, match="split by time"):
         try:
             whole_of(rows.slice(0, 6), rows.slice(6), LAYOUT)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -57,6 +59,16 @@ def test_a_failing_block_closes_its_run_as_failed(uri: str) -> None:
         with tracking.logging_run(uri, made, run="r1", attempt=1, step="train", tags={}) as logged:
             raise ZeroDivisionError
     assert tracking.client(uri).get_run(logged.run_id).info.status == "FAILED"
+
+
+def test_what_is_loaded_ahead_is_there_and_opens_nothing(tmp_path: Path) -> None:
+    code = (
+        "import sys, threading, esml_engine.training.tracking as t; assert 'mlflow' not in sys.modules; t.load_ahead();"
+        "[x.join() for x in threading.enumerate() if x.name == 'esml-mlflow'];"
+        "assert 'mlflow.tracking.client' in sys.modules"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True, cwd=tmp_path, capture_output=True)
+    assert not list(tmp_path.iterdir())
 
 
 def test_only_lower_attempts_of_the_same_step_are_closed(uri: str) -> None:

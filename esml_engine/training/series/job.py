@@ -21,7 +21,7 @@ from esml_engine.training.leakage import leaks
 from esml_engine.training.portfolio import labels
 from esml_engine.training.preparing import type_name
 from esml_engine.training.series import classic, measures
-from esml_engine.training.series.conformal import LEVEL, widths
+from esml_engine.training.series.conformal import LEVEL, units, widths
 from esml_engine.training.series.data import Layout, Series, series_of, times_of
 from esml_engine.training.series.frames import Frame, Member
 from esml_engine.training.series.frequency import following, seasons_of, shown
@@ -86,7 +86,9 @@ def train_series(
         job.log(f"no better than the seasonal naive forecast, so left out: {', '.join(found.dropped)}")
 
     job.progress(0.85, "scores on gold_test", now=True)
-    made = model_of(found.members, layout, whole, fill, widths(found.residuals), tables["gold_train"].schema)
+    past = found.residuals
+    half = widths(past.values / units(frame.y, past.origins)[:, None], past.origins)
+    made = model_of(found.members, layout, whole, fill, half, tables["gold_train"].schema)
     folder = job.work / "model"
     sha256 = storage.save(made, folder)
     # what is scored is what was stored
@@ -203,13 +205,18 @@ def _families(found: Found, whole: Series, at: int, fill: Floats, horizon: int) 
 def _backtest(
     answers: Answers, naive: Answers, found: Found, frame: Frame, whole: Series, at: int
 ) -> dict[str, Any]:
-    """How the model was judged (rolling windows of gold_test) and chosen (origins before it)."""
+    """How the model was judged (rolling windows of gold_test), chosen and its intervals made (origins before it)."""
     assert answers.block is not None
-    chosen = found.backtest
+    chosen, past = found.backtest, found.residuals
     return {
         "windows": len(np.unique(answers.block)), "rows": answers.rows, "scale": answers.more["scale"],
         "from": shown(whole.times[at]), "until": shown(whole.times[-1]),
-        "level": LEVEL, "coverage": measures.coverage(answers), "by_horizon": measures.by_horizon(answers, naive),
+        "level": LEVEL, "coverage": measures.coverage(answers), "mean_width": measures.mean_width(answers),
+        "by_horizon": measures.by_horizon(answers, naive),
+        "calibrated_by": {
+            "origins": len(past.origins), "fits": past.fits, "from": shown(frame.times[past.origins[0]]),
+            "left_out": list(past.left_out),
+        },
         "chosen_by": {
             "origins": len(chosen.origins), "from": shown(frame.times[chosen.origins[0]]), "loss": _number(found.loss),
             "baseline_loss": _number(found.naive_loss), "metric": chosen.metric, "left_out": list(found.dropped),

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 Floats = NDArray[np.float64]
 MOST_WINDOWS = 60
 Forecast = Callable[[Frame, NDArray[np.int64], int], Floats]
+Unit = Callable[[Floats, NDArray[np.int64]], Floats]
 
 
 def whole_of(test: pa.Table, train: pa.Table | None, layout: Layout) -> tuple[Series, int]:
@@ -74,6 +75,7 @@ def answers_of_series(
         model.forecast,
         x=model.with_fill(series.x),
         widths=model.widths,
+        unit=model.unit,
     )
 
 
@@ -84,14 +86,22 @@ def naive_answers(series: Series, at: int, horizon: int) -> Answers:
 
 
 def walked(
-    series: Series, at: int, horizon: int, forecast: Forecast, *, x: Floats, widths: Floats | None = None
+    series: Series,
+    at: int,
+    horizon: int,
+    forecast: Forecast,
+    *,
+    x: Floats,
+    widths: Floats | None = None,
+    unit: Unit = lambda y, origins: np.ones(len(origins)),
 ) -> Answers:
     """Forecast `horizon` steps from the end of what lies before row `at`; the truth joins the history; and so on.
 
     Of more than 60 windows 60 are judged, evenly spread from the first to the last, chosen by their number alone.
     Rows in the order of time, those without a label left out. `block` is the window's number from 0, `more["step"]`
     the 1-based step within it, `more["scale"]` MASE's: the one-step error of the seasonal naive forecast over the rows
-    before `at`, so it depends on the rows alone and is the same for any two models.
+    before `at`, so it depends on the rows alone and is the same for any two models. Intervals are `widths` times the
+    `unit` at each window's origin.
     """
     origins = np.arange(at, len(series.y), horizon)
     window = np.arange(len(origins))
@@ -108,7 +118,7 @@ def walked(
     rows = rows[rows < len(series.y)]
     step = ((rows - at) % horizon + 1).astype(np.int64)
     keep = series.observed[rows]
-    half = None if widths is None else width_at(widths, step)
+    half = None if widths is None else width_at(widths, step) * unit(series.y, rows - (step - 1))
     scale = measures.naive_scale(series.y[:at], season_of(series.frequency, at))
     return Answers(
         "forecasting",

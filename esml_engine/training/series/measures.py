@@ -74,6 +74,13 @@ def coverage(answers: Answers) -> float | None:
     return float(np.mean(inside))
 
 
+def mean_width(answers: Answers) -> float | None:
+    """Mean of high less low, in the label's unit; None without intervals or rows."""
+    if answers.low is None or answers.high is None or not answers.rows:
+        return None
+    return float(np.mean(answers.high - answers.low))
+
+
 def by_horizon(answers: Answers, baseline: Answers) -> list[dict[str, Any]]:
     """One row a step of the horizon: metrics, the baseline's MASE and MAE, coverage, and how many rows that rests on."""
     out = []

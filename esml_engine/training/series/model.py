@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from esml_engine.errors import EsmlError, FailedError, UsageError
 from esml_engine.training.classes import Classes
 from esml_engine.training.preparing import as_table
-from esml_engine.training.series.conformal import width_at
+from esml_engine.training.series.conformal import units, width_at
 from esml_engine.training.series.data import Layout, Series
 from esml_engine.training.series.frames import Frame, Member
 from esml_engine.training.series.frequency import following, shown
@@ -37,10 +37,10 @@ class SeriesModel:
         layout: columns and horizon.
         history: what it forecasts from (at the end of all gold rows).
         begins: the first timestamp of the training range (the history may be cut to what is needed).
-        widths: (horizon,) half widths of the intervals.
+        widths: (horizon,) half widths of the intervals, in `conformal.units` of the history forecast from.
         fill: (q,) what stands for a regressor that is not given.
         types: signature types of the time column and the regressors.
-        season: of the naive baseline and MASE's scale.
+        relative: False for a model of before widths had units: they are in the label's own.
     """
 
     kind = "series"
@@ -59,9 +59,11 @@ class SeriesModel:
         fill: Floats,
         types: Mapping[str, str],
         example: Mapping[str, Any],
+        relative: bool = True,
     ) -> None:
         self.members, self.layout, self.history = tuple(members), layout, history
         self.begins, self.widths, self.fill, self.example = begins, widths, fill, dict(example)
+        self.relative = relative
         self.label = layout.label
         self.features = [layout.time_column, *layout.known]
         self.signature = [{"name": n, "type": types[n]} for n in self.features]
@@ -83,6 +85,10 @@ class SeriesModel:
             FailedError: a member can't forecast from this history.
         """
         return np.asarray(np.mean([_asked(m, frame, origins, steps) for m in self.members], axis=0))
+
+    def unit(self, y: Floats, origins: NDArray[np.int64]) -> Floats:
+        """What a width is to be multiplied by, (k,), for forecasts from y[:origin] each."""
+        return units(y, origins) if self.relative else np.ones(len(origins))
 
     def with_fill(self, x: Floats) -> Floats:
         """Regressors (n, q) with what stands for the missing ones."""
@@ -122,7 +128,8 @@ class SeriesModel:
         steps = np.array([self._step_of(m, row) for row, m in enumerate(moments)], dtype=np.int64)
         most = int(steps.max())
         path = self._path(self._regressors(columns, steps, most))
-        prediction, half = path[steps - 1], width_at(self.widths, steps)
+        prediction = path[steps - 1]
+        half = width_at(self.widths, steps) * self.unit(self.history.y, np.array([len(self.history.y)]))
         said: dict[str, Any] = {"prediction": prediction, "low": prediction - half, "high": prediction + half}
         filled = most - len(np.unique(steps))
         if filled:

@@ -19,6 +19,7 @@ from esml_engine.errors import EsmlError, UsageError
 from esml_engine.training import learners
 from esml_engine.training.facts import Profile, Trial, allowed_forecasters, loss_of
 from esml_engine.training.series import classic, lags, measures
+from esml_engine.training.series.calibrating import Residuals, held_out
 from esml_engine.training.series.frames import Frame, Member
 from esml_engine.training.series.judging import MOST_WINDOWS
 
@@ -65,17 +66,22 @@ class Tried:
 
 @dataclass(frozen=True)
 class Found:
-    """The blend: members refitted on the whole series, all with the same weight; residuals (k, h) of its back-test."""
+    """The blend: members refitted on the whole series, all with the same weight; residuals that intervals are made of."""
 
     members: tuple[Member, ...]
     trials: tuple[Trial, ...]
     families: tuple[tuple[str, Member], ...]
     failures: tuple[dict[str, str], ...]
     backtest: Backtest
-    residuals: Floats
+    residuals: Residuals
     loss: float
     naive_loss: float
     dropped: tuple[str, ...]
+
+
+def least_history(season: int) -> int:
+    """Values before the first forecast that anything is judged by."""
+    return max(2 * season, 8)
 
 
 def backtest_of(
@@ -87,7 +93,7 @@ def backtest_of(
         UsageError: the series is too short.
     """
     end = len(frame.y)
-    least = max(2 * season, 8)
+    least = least_history(season)
     last = end - horizon
     if last < least:
         raise UsageError(
@@ -212,6 +218,21 @@ def search(
     members = tuple(fit_member(t.kind, t.params, frame, len(frame.y), seasons, profile.seed) for t in chosen)
     mean = np.mean([t.forecast for t in chosen], axis=0) if chosen else test.naive
     families = _families(tried, chosen, members, frame, seasons, profile.seed)
+    progress(0.95, "forecasts again from the past, for the intervals")
+    residuals = held_out(
+        frame,
+        observed,
+        least=least_history(seasons[0]),
+        horizon=horizon,
+        refit=lambda upto: (
+            [fit_member(t.kind, t.params, frame, upto, seasons, profile.seed) for t in chosen]
+            or [classic.Naive(seasons[0])]
+        ),
+        until=begun + profile.seconds,
+        expected=sum(t.trial.seconds for t in chosen),
+    )
+    if not residuals.fits:
+        residuals = Residuals(test.origins, test.truth - mean, 0, residuals.left_out)
     kept = {id(t) for t in good}
     return Found(
         members or (classic.Naive(seasons[0]),),
@@ -219,7 +240,7 @@ def search(
         families,
         tuple(failures),
         test,
-        test.truth - mean,
+        residuals,
         test.loss(mean),
         naive_loss,
         tuple(dict.fromkeys(t.kind for t in tried if id(t) not in kept)),

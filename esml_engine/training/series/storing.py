@@ -40,6 +40,7 @@ def save_series(model: SeriesModel, root: Path, write_booster: Callable[[Any, Pa
         "frequency": h.frequency,
         "begins": str(model.begins),
         "widths": model.widths.tolist(),
+        "relative": model.relative,
         "fill": model.fill.tolist(),
         "members": members,
     }
@@ -72,6 +73,7 @@ def load_series(
     return SeriesModel(
         members, layout, history, np.datetime64(raw["begins"], "us"), np.array(raw["widths"]),
         np.array(raw["fill"], dtype=np.float64), types, raw["example"],
+        relative=bool(raw.get("relative", False)),
     )  # fmt: skip
 
 

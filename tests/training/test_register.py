@@ -1,0 +1,53 @@
+"""A past run's model becomes a version once, and is never judged by a champion that it was not measured beside."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+from esml_engine.estate import Estate, open_estate
+from esml_engine.refs import ModelRef
+from esml_engine.runs import records as runs
+from esml_engine.training import records
+from esml_engine.training.acts import trained_value, verdict_of
+from tests.conftest import esml
+from tests.invariants import violations
+
+REF = ModelRef.parse("p1/m1")
+
+
+def test_the_model_of_a_run_that_was_killed_and_cancelled_is_registered_later(
+    empty: Estate, numbers: Callable[[str, int, int], Path]
+) -> None:
+    root = empty.site.root
+    path = root / "projects/p1/m1/model.toml"
+    path.write_text(path.read_text().replace("[train.dev]", '[train.dev]\nestimators = ["linear"]', 1))
+    model = open_estate(root).model("p1/m1")
+    model.ingest("d1", [numbers("a.csv", 0, 90)], "2026-01-01")
+    with model.estate.hand.holding(warm=True):
+        model.refine()
+        model.split()
+    kill = {"ESML_KILL_AT": "register:reserved", "ESML_KILL_ONCE": str(root / ".killed")}
+    esml(root, "train", "p1/m1", env=kill, check=-9)
+    run = esml(root, "runs")[0]["run"]
+    assert esml(root, "cancel", run)["state"] == "cancelling"
+    store = empty.site.store
+    assert records.versions(store, REF) == []
+
+    got = esml(root, "register", "p1/m1", run)
+    assert got["model_version"] == 1 and got["alias"] == "champion"
+    assert runs.get(store, run)["state"] == "cancelled", "whoever works next ends it first"
+    assert [v["run"] for v in records.versions(store, REF)] == [run]
+    again = esml(root, "register", "p1/m1", run)
+    assert again["run"] is None and again["model_version"] == 1
+    assert violations(root) == []
+
+    # it was measured with no champion beside it: what stood nowhere is not what it is judged by
+    site, value = open_estate(root).site, trained_value(open_estate(root).site, run)
+    late = verdict_of(site, REF, "dev", value)
+    assert late.verdict == "refuse"
+    assert "the champion is v1 by now, this run was measured with no champion" in late.refusals[-1].reason
+    beside = {**value, "champion_version": 1, "champion_metrics": value["metrics"]}
+    assert verdict_of(site, REF, "dev", beside).verdict == "promote"
+    other = verdict_of(site, REF, "dev", {**beside, "champion_version": 7})
+    assert [g.gate for g in other.refusals] == ["champion"] and "beside v7" in other.refusals[0].reason
