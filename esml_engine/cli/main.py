@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 import traceback
+from pathlib import Path
 
 import typer
 
@@ -20,6 +22,13 @@ def _keep_only(words: list[str]) -> None:
     groups = [g for g in app.registered_groups if g.name in words]
     if commands or groups:
         app.registered_commands, app.registered_groups = commands, groups
+
+
+def _disks() -> list[Path]:
+    """Where the estate of this command may be writing."""
+    from esml_engine.door.site import disks_of
+
+    return disks_of(Path(state.estate or os.environ.get("ESML_ESTATE") or "estate"))
 
 
 _CTRL_C = 130  # what typer makes of an interrupt
@@ -38,7 +47,7 @@ def main() -> None:
         if type(e).__module__.startswith(("click", "typer")) and hasattr(e, "format_message"):
             error = UsageError(e.format_message(), hint="see --help")
             sys.exit(_fail(error))
-        full = disk_full(e)
+        full = disk_full(e, folders=_disks())
         if full is not None:
             sys.exit(_fail(full))
         unforeseen = EsmlError(

@@ -180,7 +180,7 @@ def start(
             _audit_alone(site, actor, call, e)
             raise
         except Exception as e:
-            full = disk_full(e)
+            full = disk_full(e, folders=site.disks())
             if full is None:
                 raise
             _audit_alone(site, actor, call, full)

@@ -79,6 +79,16 @@ def renew(store: Store, owner: str) -> bool:
         return bool(found.rowcount)
 
 
+def takes(store: Store) -> None:
+    """Write to the store what it says already.
+
+    Raises:
+        StoreFullError: its disk takes no more.
+    """
+    with store.write() as c:
+        c.execute(t.leases.update().values(kind=t.leases.c.kind))
+
+
 def release(store: Store, owner: str) -> None:
     """Give the lease back."""
     with store.write() as c:
