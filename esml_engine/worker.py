@@ -66,6 +66,7 @@ class Worker:
         self.stopping = threading.Event()
         self._threads: list[threading.Thread] = []
         self._given: set[tuple[str, int]] = set()  # runs handed over, each with its attempt
+        self._owed: dict[tuple[str, str], tuple[int, StepDesk]] = {}  # to be metered when there is room
         self._durable: Durable | None = None
         self._jobs: Any = None
 
@@ -73,7 +74,7 @@ class Worker:
     def start(self) -> bool:
         """Take the lease and begin; False when a living worker has it."""
         store = self.site.store
-        if not leases.acquire(store, self._name(), self.kind):
+        if not leases.acquire(store, self._name(), self.kind, costs.meter_left):
             return False
         table = ProcessTable(self.site.state)
         table.end(("job", "endpoint"))  # a dead holder's children, by pid and start time
@@ -280,6 +281,8 @@ class Worker:
                     f"{step}: given up after {MAX_ATTEMPTS} attempts",
                     hint="see the run's log for what ended its process",
                 )
+            if (run, step) in self._owed:
+                self._meter(row, step, *self._owed.pop((run, step)))
             desk = StepDesk(self.wanted, self.stopping, self.site, row, step, attempt, n == count - 1)
             with store.write() as c:
                 records.set_step(
@@ -309,15 +312,17 @@ class Worker:
                         )
                     except LostError as e:
                         if self.stopping.is_set():  # ended with this worker: no failed attempt of the step's
-                            self._give_back(run, step, attempt)
+                            self._give_back(row, step, attempt, desk)
                             raise _StoppedError(run) from e
                         if not has_room(self.site.state):
+                            desk.stop()
+                            self._owed[run, step] = (attempt, desk)
                             raise no_room(self.site.state, f"{step} could not leave a result: ") from e
                         log.warning("%s %s: %s", run, step, e.message)
-                        self._meter_failure(row, step, attempt, desk)
+                        self._meter(row, step, attempt, desk)
                         continue
                     except FailedError:
-                        self._meter_failure(row, step, attempt, desk)
+                        self._meter(row, step, attempt, desk)
                         raise
             point("job:after")
             try:
@@ -329,32 +334,22 @@ class Worker:
                     announce_new(self.site, ModelRef.parse(row["object"]), env)
             return answer
 
-    def _give_back(self, run: str, step: str, attempt: int) -> None:
+    def _give_back(self, row: dict[str, Any], step: str, attempt: int, desk: StepDesk) -> None:
+        """The attempt's number is free again; what it used is not."""
         s = t.run_steps
         with self.site.store.write() as c:
+            desk.meter(c, costs.given_back(time.time()))
             c.execute(
                 s.update()
-                .where(s.c.run == run, s.c.step == step, s.c.attempt == attempt)
+                .where(s.c.run == row["run"], s.c.step == step, s.c.attempt == attempt)
                 .values(attempt=attempt - 1, state="queued")
             )
 
-    def _meter_failure(self, row: dict[str, Any], step: str, attempt: int, desk: StepDesk) -> None:
-        price = float((row["predicted"] or {}).get("price", 0.0))
-        if row["node"]:
-            with self.site.store.write() as c:
-                costs.meter(
-                    c,
-                    run=row["run"],
-                    step=step,
-                    attempt=attempt,
-                    object_=row["object"],
-                    env=row["env"],
-                    act=row["act"],
-                    node=row["node"],
-                    price=price,
-                    seconds=time.monotonic() - desk.began,
-                    size=0.0,
-                )
+    def _meter(self, row: dict[str, Any], step: str, attempt: int, desk: StepDesk) -> None:
+        """What an attempt used that made nothing."""
+        with self.site.store.write() as c:
+            done = desk.spec.attempt if desk.spec else attempt
+            desk.meter(c, costs.attempt_key(int(row["attempt"]), done))
 
     def _end(
         self, row: dict[str, Any], state: str, answer: dict[str, Any] | None, error: dict[str, Any] | None
