@@ -61,7 +61,15 @@ def main() -> None:
 
 
 def _interrupted() -> int:
-    return _fail(UsageError("interrupted", hint="a run that was handed over goes on: esml runs"), 1)
+    was_the_worker = "esml_engine.worker" in sys.modules  # loaded when a command works for itself
+    hint = (
+        "no worker is up: what it left open is finished by the next command that works, or by esml up; esml runs shows it"
+        if was_the_worker
+        else "a run that was handed over goes on in the worker: esml runs"
+    )
+    error = EsmlError("interrupted", hint=hint)
+    error.code = "interrupted"
+    return _fail(error)
 
 
 def _fail(error: EsmlError, code: int | None = None) -> int:
