@@ -45,35 +45,59 @@ class StepDesk:
         self.result: JobResult | None = None
         self.adopted = False  # an earlier attempt's result: its own seconds count
         self.began = time.monotonic()
+        self.stopped = 0.0
 
     def commit(self, change: Callable[[sa.Connection], dict[str, Any]]) -> dict[str, Any]:
         """The change, the step's end and its cost: one transaction."""
-        adopted = self.result is not None and self.adopted
-        seconds = self.result.seconds if self.result and adopted else time.monotonic() - self.began
-        if self.result and self.result.node_seconds is not None:
-            seconds = self.result.node_seconds
-        price = float((self.row["predicted"] or {}).get("price", 0.0))
-        size = float((self.row["predicted"] or {}).get("size", 0.0))
+        done, begun = self.spec.attempt if self.spec else self.attempt, int(self.row["attempt"])
         with self.site.store.write() as c:
             answer = change(c)
             records.set_step(
-                c, self.run, self.step, state="done", ended=now(), seconds=seconds, result=answer
+                c, self.run, self.step, state="done", ended=now(), seconds=self.seconds(), result=answer
             )
-            if price or self.row["node"]:
-                costs.meter(
+            self.meter(c, costs.attempt_key(begun, done))
+            if (
+                done < self.attempt
+            ):  # its job was taken up: what was noted of it in between is in its own seconds
+                costs.forget_later(
                     c,
-                    run=self.run,
-                    step=self.step,
-                    attempt=self.attempt,
-                    object_=self.row["object"],
-                    env=self.row["env"],
-                    act=self.row["act"],
-                    node=self.row["node"] or "",
-                    price=price,
-                    seconds=seconds,
-                    size=size,
+                    self.run,
+                    self.step,
+                    costs.attempt_key(begun, done),
+                    costs.attempt_key(begun, self.attempt),
                 )
         return answer
+
+    def seconds(self) -> float:
+        """How long a node was used for this step: its job's own word where there is one."""
+        if self.result and self.result.node_seconds is not None:
+            return self.result.node_seconds
+        if self.result and self.adopted:
+            return self.result.seconds
+        return (self.stopped or time.monotonic()) - self.began
+
+    def stop(self) -> None:
+        """The job is gone; what follows is no longer its time."""
+        self.stopped = time.monotonic()
+
+    def meter(self, c: sa.Connection, attempt: int) -> None:
+        """Record what this step used, under an attempt's key."""
+        predicted = self.row["predicted"] or {}
+        price = float(predicted.get("price", 0.0))
+        if price or self.row["node"]:
+            costs.meter(
+                c,
+                run=self.run,
+                step=self.step,
+                attempt=attempt,
+                object_=self.row["object"],
+                env=self.row["env"],
+                act=self.row["act"],
+                node=self.row["node"] or "",
+                price=price,
+                seconds=self.seconds(),
+                size=float(predicted.get("size", 0.0)),
+            )
 
     def park(self, **request: Any) -> NoReturn:
         """The request, the waiting run and its released locks: one transaction."""

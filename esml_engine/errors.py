@@ -7,6 +7,9 @@ from __future__ import annotations
 
 import errno
 import secrets
+import shutil
+from collections.abc import Iterable
+from pathlib import Path
 from typing import Any
 
 
@@ -135,21 +138,80 @@ class DiskError(FailedError):
     code = "disk"
 
 
+class StoreFullError(DiskError):
+    """The disk under the store takes no more: nothing can be recorded until it does."""
+
+
+ROOM = 1 << 20
+"""Bytes that an estate's disk must have free to be of use."""
+_NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 _FULL = ("no space left", "disk quota exceeded", "file too large", "disk is full")
+_ILL = ("disk i/o error", "unable to open database file")  # SQLite's words where it can't make its side files
 
 
-def disk_full(error: BaseException, where: str = "") -> DiskError | None:
-    """The error to show when `error` says, in whichever library's words, that a disk takes no more; else None."""
+def least_free(folders: Iterable[Path | str]) -> tuple[Path, int] | None:
+    """The folder whose disk has the fewest bytes free, and how many; None when none of them is there."""
+    found = []
+    for folder in map(Path, folders):
+        try:
+            found.append((folder, shutil.disk_usage(folder).free))
+        except OSError:  # not made yet, or another machine's
+            continue
+    return min(found, key=lambda x: x[1]) if found else None
+
+
+def has_room(folder: Path) -> bool:
+    """Whether `folder`'s disk takes some more, by trying it: a quota is not seen in what is free.
+
+    Only the want of room says no; other trouble with the folder is for who writes there to meet.
+    """
+    probe = folder / f".room-{secrets.token_hex(4)}"
+    try:
+        probe.write_bytes(b"\0" * ROOM)
+    except OSError as e:
+        return e.errno not in _NO_ROOM
+    finally:
+        probe.unlink(missing_ok=True)
+    return True
+
+
+def disk_full(error: BaseException, where: str = "", folders: Iterable[Path | str] = ()) -> DiskError | None:
+    """The error to show when `error` says, in whichever library's words, that a disk takes no more; else None.
+
+    Args:
+        where: what was being done, before the message.
+        folders: where it may have been writing; the one with the least space is named.
+    """
     if isinstance(error, DiskError):
         return error
-    full = isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
-    if not full and (isinstance(error, EsmlError) or not any(w in str(error).lower() for w in _FULL)):
+    text = str(error).lower()
+    folders = list(folders)
+    least = least_free(folders)
+    full = isinstance(error, OSError) and error.errno in _NO_ROOM
+    if not isinstance(error, EsmlError):
+        full = full or any(w in text for w in _FULL)
+        ill = any(w in text for w in _ILL)
+        full = full or (ill and any(not has_room(f) for f in map(Path, folders)))
+    if not full:
         return None
-    reason = (error.strerror if isinstance(error, OSError) else None) or str(error)
-    return DiskError(
-        f"{where}{reason}",
-        hint="free space on the disk of the estate and its lake, and retry; the last version is still current",
+    reason = (error.strerror if isinstance(error, OSError) else None) or str(error).splitlines()[0]
+    if least is None:
+        hint = "free space on the disk of the estate and its lake"
+        return DiskError(f"{where}{reason}", hint=f"{hint}, and retry; the last version is still current")
+    folder, free = least
+    said = (
+        f"the disk under {folder} is full" if free < ROOM else f"{free / 1e6:.1f} MB are free under {folder}"
     )
+    return DiskError(f"{where}{said} ({reason})", hint=_there(folder))
+
+
+def no_room(folder: Path, where: str = "") -> StoreFullError:
+    """The error where `has_room` said no."""
+    return StoreFullError(f"{where}the disk under {folder} is full", hint=_there(folder))
+
+
+def _there(folder: Path) -> str:
+    return f"free space there (df -h {folder}), and retry; the last version is still current"
 
 
 class PlatformError(FailedError):

@@ -227,6 +227,9 @@ class Estate:
     def members(self, on: str = "") -> list[dict[str, Any]]:
         """`[{"actor", "role", "on"}]`."""
         self.require("read_status", on if on and on != "estate" else "estate")
+        if on and on != "estate" and on not in (known := self.site.files.projects):
+            names = ", ".join(sorted(known)) or "none yet"
+            raise NotFoundError(f"no project {on}", hint=f"projects: {names}; or estate")
         m = t.members
         q = m.select().order_by(m.c.scope, m.c.actor, m.c.role)
         return [

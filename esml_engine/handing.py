@@ -13,17 +13,24 @@ from esml_engine.door.facts import Act, Actor, Call, Plan
 from esml_engine.door.site import Site
 from esml_engine.door.start import AtOnceDesk, local_admin, make_plan, start
 from esml_engine.errors import (
+    ROOM,
     CancelledError,
     FailedError,
     NotAllowedError,
     PlatformError,
     RefusedError,
     StalePlanError,
+    StoreFullError,
+    has_room,
+    least_free,
+    no_room,
 )
 from esml_engine.runs import leases, records
 
 _LOOK = 0.05
 _KEY_TOLD, _KEY_AGAIN = 90.0, 0.5  # seconds for which a refused key is tried again, and between
+_SILENT = 3.0  # seconds without a worker's heartbeat after which its store is looked at
+_PATIENCE = 15.0  # seconds that a command waits for room on the disk under the store
 OnProgress = Callable[[dict[str, Any]], None]
 
 
@@ -127,6 +134,7 @@ class Hand:
         own = None
         left: list[str] = []  # open runs that were there before: whoever executes next finishes them too
         said: tuple[Any, ...] = ()
+        full = _Full(self.site)
         try:
             while True:
                 row = records.get(self.site.store, run)
@@ -136,6 +144,8 @@ class Hand:
                     self.on_progress(row)
                 if row["state"] in (*records.ENDED, "waiting") and not (own and self._open(left)):
                     break
+                if (trouble := full.look(run)) and self.on_progress:
+                    self.on_progress({**row, "message": f"waits: {trouble}"})
                 if own is None and self._worker is None and not _worker_lives(self.site):
                     left = [r["run"] for r in records.open_runs(self.site.store)]
                     own = self._become_worker()
@@ -218,6 +228,49 @@ class Hand:
                     if e.details.get("status") != 401 or time.monotonic() > told:
                         raise
                 time.sleep(_KEY_AGAIN)
+
+
+class _Full:
+    """Whoever follows a run sees that it can't go on: a run on a full disk can't say so itself."""
+
+    def __init__(self, site: Site) -> None:
+        self.site = site
+        self._next, self._since = time.monotonic() + _SILENT, 0.0
+
+    def look(self, run: str) -> str:
+        """What to say now, '' for nothing new.
+
+        Raises:
+            StoreFullError: the store has taken nothing for a while.
+        """
+        at = time.monotonic()
+        if at < self._next:
+            return ""
+        self._next = at + 1.0
+        if not self._since and self._well():
+            return ""
+        try:
+            if not has_room(self.site.state):
+                raise no_room(self.site.state)
+            leases.takes(self.site.store)
+        except StoreFullError as e:
+            if not self._since:
+                self._since = at
+                return f"{e.message}; free space there"
+            if at - self._since < _PATIENCE:
+                return ""
+            hint = "free space there; a worker that is up then goes on with the run by itself, else the next command does"
+            raise StoreFullError(
+                f"run {run} can't go on: {e.message}", hint=f"{hint} (esml runs {run})", run=run
+            ) from e
+        self._since = 0.0
+        return ""
+
+    def _well(self) -> bool:
+        """Whether a worker's heart beats, on a disk that is not nearly full."""
+        found, least = leases.holder(self.site.store), least_free([self.site.state])
+        beats = found is not None and found.alive and found.age < _SILENT
+        return beats and least is not None and least[1] >= ROOM
 
 
 def _worker_lives(site: Site) -> bool:

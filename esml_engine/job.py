@@ -68,13 +68,18 @@ def _run(spec: JobSpec, files: Files, scratch: Path) -> int:
         )
     except Exception as e:  # noqa: BLE001 - the boundary of a process: everything becomes a result document
         traceback.print_exc()
-        error = disk_full(e, f"{spec.step}: ") or FailedError(
+        error = disk_full(e, f"{spec.step}: ", _disks(spec, scratch)) or FailedError(
             f"{spec.step}: {type(e).__name__}: {e}",
             hint="see the run's log; if it is not your step, report it with the id",
         )
         result = JobResult(False, time.monotonic() - began, error=error.document()["error"])
     files.write_file(f"{spec.work}/result.json", result.to_json().encode())
     return 0 if result.ok else 1
+
+
+def _disks(spec: JobSpec, scratch: Path) -> list[str]:
+    """Where the job writes on this machine."""
+    return [str(scratch), *(f for f in spec.outputs.values() if "://" not in f), tempfile.gettempdir()]
 
 
 def _error(code: str, message: str, hint: str) -> dict[str, str]:

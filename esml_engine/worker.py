@@ -8,8 +8,7 @@ import socket
 import threading
 import time
 import traceback
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import suppress
 from dataclasses import replace
 from typing import Any
 
@@ -23,10 +22,21 @@ from esml_engine.door import audit
 from esml_engine.door.facts import Act, Actor, Call, Draft, draft_of
 from esml_engine.door.released import require_as_approved
 from esml_engine.door.site import Site
-from esml_engine.errors import CancelledError, EsmlError, FailedError, LostError, StalePlanError, disk_full
+from esml_engine.errors import (
+    CancelledError,
+    EsmlError,
+    FailedError,
+    LostError,
+    StalePlanError,
+    StoreFullError,
+    disk_full,
+    has_room,
+    no_room,
+)
 from esml_engine.faults import point
 from esml_engine.lake.assets import announce_new
 from esml_engine.lake.replay import catch_up
+from esml_engine.loops import outlives, say
 from esml_engine.processes import ProcessTable
 from esml_engine.refs import ModelRef
 from esml_engine.runs import leases, records
@@ -45,15 +55,6 @@ class _StoppedError(Exception):
     """This worker is ending while a run is under way."""
 
 
-@contextmanager
-def _outlives(loop: str) -> Iterator[None]:
-    """A loop of the worker goes on after any one turn's trouble (a full disk, a busy store); the log has it."""
-    try:
-        yield
-    except Exception:  # noqa: BLE001 - the boundary of one turn
-        log.error("%s: %s", loop, traceback.format_exc())
-
-
 class Worker:
     """One estate's worker. `kind` is `up` for the long-lived one, `command` for a command that works for itself."""
 
@@ -65,6 +66,7 @@ class Worker:
         self.stopping = threading.Event()
         self._threads: list[threading.Thread] = []
         self._given: set[tuple[str, int]] = set()  # runs handed over, each with its attempt
+        self._owed: dict[tuple[str, str], tuple[int, StepDesk]] = {}  # to be metered when there is room
         self._durable: Durable | None = None
         self._jobs: Any = None
 
@@ -72,7 +74,7 @@ class Worker:
     def start(self) -> bool:
         """Take the lease and begin; False when a living worker has it."""
         store = self.site.store
-        if not leases.acquire(store, self._name(), self.kind):
+        if not leases.acquire(store, self._name(), self.kind, costs.meter_left):
             return False
         table = ProcessTable(self.site.state)
         table.end(("job", "endpoint"))  # a dead holder's children, by pid and start time
@@ -83,7 +85,12 @@ class Worker:
 
             self._jobs = Jobs(table, warm=True)
             self._jobs.warm_up()
-        self._durable = Durable(self.site.state, self._execute, cores=self.site.settings.estate.worker.jobs)
+        self._durable = Durable(
+            self.site.state,
+            self._execute,
+            cores=self.site.settings.estate.worker.jobs,
+            quiet=self.kind == "command",
+        )
         self._durable.launch()
         for target in (self._beat, self._dispatch, self._keep):
             thread = threading.Thread(target=target, name=f"esml-{target.__name__}", daemon=True)
@@ -104,7 +111,8 @@ class Worker:
         if self._jobs is not None:
             self._jobs.close()
         self.site.close_platforms()
-        leases.release(self.site.store, self._name())
+        with outlives("giving the lease back"):  # else the next worker sees that this process is gone
+            leases.release(self.site.store, self._name())
 
     def platform(self, env: str) -> Any:
         """An environment's platform, with this worker's warm children."""
@@ -116,7 +124,7 @@ class Worker:
     # loops
     def _beat(self) -> None:
         while not self.stopping.wait(1.0):
-            with _outlives("heartbeat"):
+            with outlives("heartbeat"):
                 if not leases.renew(self.site.store, self._name()):
                     log.error("the lease was lost: another worker took over; ending")
                     self.stopping.set()
@@ -125,7 +133,7 @@ class Worker:
         """Enqueue each open intent under its run's id (repeating that is harmless); end requests past their time."""
         swept = -_SWEEP
         while not self.stopping.is_set():
-            with _outlives("dispatch"):
+            with outlives("dispatch", self.site.disks()):
                 for row in records.open_runs(self.site.store):
                     self._hand_out(row)
                 if time.monotonic() > swept + _SWEEP:
@@ -153,14 +161,40 @@ class Worker:
 
         keeper = Keeper(self.site, self.platform)
         while not self.stopping.is_set():
-            with _outlives("endpoints"):
+            with outlives("endpoints", self.site.disks()):
                 keeper.turn(None if self.kind == "up" else frozenset(self.wanted))
             self.stopping.wait(0.2)
         keeper.close()
 
     # one run
     def _execute(self, run: str) -> None:
-        """All steps of one run; the durable workflow's body."""
+        """The durable workflow's body. On a full disk a run waits for room, then goes on as after a crash."""
+        while not self._executed(run):
+            while not has_room(self.site.state):
+                with suppress(StoreFullError):  # a line may still find room
+                    records.progress(
+                        self.site.store,
+                        run,
+                        None,
+                        f"waits: {no_room(self.site.state).message}; free space there",
+                    )
+                if self.stopping.wait(1.0):
+                    return  # the next worker takes it up
+
+    def _executed(self, run: str) -> bool:
+        """All steps of one run; False where the disk under the store is full: nothing ended, and nothing is lost."""
+        try:
+            self._work_through(run)
+        except Exception as e:  # only what a full disk did comes here
+            full = disk_full(e, folders=[self.site.state])
+            if full is None:
+                raise
+            say(f"run {run} waits", full.message)
+            self.stopping.wait(1.0)
+            return self.stopping.is_set()
+        return True
+
+    def _work_through(self, run: str) -> None:
         store = self.site.store
         row = records.get(store, run)
         if row["state"] not in ("queued", "running"):
@@ -179,11 +213,16 @@ class Worker:
             return  # the run stays open; the next worker, or an approval, takes it up
         except (CancelledError, StalePlanError) as e:
             self._end(row, "cancelled", None, document(e))
+        except StoreFullError:
+            raise
         except EsmlError as e:
             self._end(row, "failed", None, document(e))
-        except Exception as e:  # noqa: BLE001 - the boundary of a run: its end must be recorded
-            log.error("run %s: %s", run, traceback.format_exc())
-            self._end(row, "failed", None, document(e))
+        except Exception as e:
+            if disk_full(e) and not has_room(self.site.state):
+                raise
+            full = disk_full(e, folders=self.site.disks())
+            say(f"run {run}", full.message if full else traceback.format_exc())
+            self._end(row, "failed", None, document(full or e))
         else:
             self._end(row, "done", answer, None)
 
@@ -242,6 +281,8 @@ class Worker:
                     f"{step}: given up after {MAX_ATTEMPTS} attempts",
                     hint="see the run's log for what ended its process",
                 )
+            if (run, step) in self._owed:
+                self._meter(row, step, *self._owed.pop((run, step)))
             desk = StepDesk(self.wanted, self.stopping, self.site, row, step, attempt, n == count - 1)
             with store.write() as c:
                 records.set_step(
@@ -271,13 +312,17 @@ class Worker:
                         )
                     except LostError as e:
                         if self.stopping.is_set():  # ended with this worker: no failed attempt of the step's
-                            self._give_back(run, step, attempt)
+                            self._give_back(row, step, attempt, desk)
                             raise _StoppedError(run) from e
+                        if not has_room(self.site.state):
+                            desk.stop()
+                            self._owed[run, step] = (attempt, desk)
+                            raise no_room(self.site.state, f"{step} could not leave a result: ") from e
                         log.warning("%s %s: %s", run, step, e.message)
-                        self._meter_failure(row, step, attempt, desk)
+                        self._meter(row, step, attempt, desk)
                         continue
                     except FailedError:
-                        self._meter_failure(row, step, attempt, desk)
+                        self._meter(row, step, attempt, desk)
                         raise
             point("job:after")
             try:
@@ -285,49 +330,36 @@ class Worker:
             finally:
                 point("record:after")
             if desk.spec is not None and desk.spec.outputs and "/" in row["object"]:
-                with _outlives("data assets"):
+                with outlives("data assets"):
                     announce_new(self.site, ModelRef.parse(row["object"]), env)
             return answer
 
-    def _give_back(self, run: str, step: str, attempt: int) -> None:
+    def _give_back(self, row: dict[str, Any], step: str, attempt: int, desk: StepDesk) -> None:
+        """The attempt's number is free again; what it used is not."""
         s = t.run_steps
         with self.site.store.write() as c:
+            desk.meter(c, costs.given_back(time.time()))
             c.execute(
                 s.update()
-                .where(s.c.run == run, s.c.step == step, s.c.attempt == attempt)
+                .where(s.c.run == row["run"], s.c.step == step, s.c.attempt == attempt)
                 .values(attempt=attempt - 1, state="queued")
             )
 
-    def _meter_failure(self, row: dict[str, Any], step: str, attempt: int, desk: StepDesk) -> None:
-        price = float((row["predicted"] or {}).get("price", 0.0))
-        if row["node"]:
-            with self.site.store.write() as c:
-                costs.meter(
-                    c,
-                    run=row["run"],
-                    step=step,
-                    attempt=attempt,
-                    object_=row["object"],
-                    env=row["env"],
-                    act=row["act"],
-                    node=row["node"],
-                    price=price,
-                    seconds=time.monotonic() - desk.began,
-                    size=0.0,
-                )
+    def _meter(self, row: dict[str, Any], step: str, attempt: int, desk: StepDesk) -> None:
+        """What an attempt used that made nothing."""
+        with self.site.store.write() as c:
+            done = desk.spec.attempt if desk.spec else attempt
+            desk.meter(c, costs.attempt_key(int(row["attempt"]), done))
 
     def _end(
         self, row: dict[str, Any], state: str, answer: dict[str, Any] | None, error: dict[str, Any] | None
     ) -> None:
         """Write a run's end; while the store takes nothing (a full disk) it is tried again until it does."""
-        said = False
         while True:
             try:
                 return self._write_end(row, state, answer, error)
-            except (sa.exc.OperationalError, OSError) as e:
-                if not said:
-                    log.error("the end of run %s can't be written yet: %s", row["run"], disk_full(e) or e)
-                    said = True
+            except (sa.exc.OperationalError, OSError, StoreFullError) as e:
+                say(f"the end of run {row['run']} can't be written yet", str(disk_full(e) or e))
                 if self.stopping.wait(1.0):
                     return  # the run stays open: the next worker ends it
 
@@ -335,7 +367,7 @@ class Worker:
         self, row: dict[str, Any], state: str, answer: dict[str, Any] | None, error: dict[str, Any] | None
     ) -> None:
         if state != "done":
-            with _outlives("closing up"):
+            with outlives("closing up"):
                 bindings.close_up(self.site, row)
         with self.site.store.write() as c:
             now_state = c.execute(sa.select(t.runs.c.state).where(t.runs.c.run == row["run"])).scalar()

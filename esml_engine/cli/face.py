@@ -5,6 +5,8 @@ from __future__ import annotations
 import functools
 import inspect
 import json
+import shutil
+import sys
 from collections.abc import Callable
 from typing import Annotated, Any, get_type_hints
 
@@ -123,7 +125,8 @@ def say(value: Any) -> None:
     else:
         from esml_engine.wording import words
 
-        typer.echo(words(_brief(value)))
+        on_terminal = sys.stdout.isatty()
+        typer.echo(words(_brief(value), room=shutil.get_terminal_size().columns if on_terminal else 0))
     if isinstance(value, dict) and value.get("state") == "waiting" and value.get("request"):
         raise typer.Exit(WAITING_EXIT)
 

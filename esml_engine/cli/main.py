@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 import traceback
+from pathlib import Path
 
 import typer
 
@@ -20,6 +22,13 @@ def _keep_only(words: list[str]) -> None:
     groups = [g for g in app.registered_groups if g.name in words]
     if commands or groups:
         app.registered_commands, app.registered_groups = commands, groups
+
+
+def _disks() -> list[Path]:
+    """Where the estate of this command may be writing."""
+    from esml_engine.door.site import disks_of
+
+    return disks_of(Path(state.estate or os.environ.get("ESML_ESTATE") or "estate"))
 
 
 _CTRL_C = 130  # what typer makes of an interrupt
@@ -38,7 +47,7 @@ def main() -> None:
         if type(e).__module__.startswith(("click", "typer")) and hasattr(e, "format_message"):
             error = UsageError(e.format_message(), hint="see --help")
             sys.exit(_fail(error))
-        full = disk_full(e)
+        full = disk_full(e, folders=_disks())
         if full is not None:
             sys.exit(_fail(full))
         unforeseen = EsmlError(
@@ -52,7 +61,15 @@ def main() -> None:
 
 
 def _interrupted() -> int:
-    return _fail(UsageError("interrupted", hint="a run that was handed over goes on: esml runs"), 1)
+    was_the_worker = "esml_engine.worker" in sys.modules  # loaded when a command works for itself
+    hint = (
+        "no worker is up: what it left open is finished by the next command that works, or by esml up; esml runs shows it"
+        if was_the_worker
+        else "a run that was handed over goes on in the worker: esml runs"
+    )
+    error = EsmlError("interrupted", hint=hint)
+    error.code = "interrupted"
+    return _fail(error)
 
 
 def _fail(error: EsmlError, code: int | None = None) -> int:

@@ -28,14 +28,65 @@ def meter(
     seconds: float,
     size: float,
     nodes: int = 1,
+    keep: bool = False,
 ) -> float:
-    """Record what a step took; returns its cost."""
+    """Record what an attempt of a step took; returns its cost.
+
+    Args:
+        attempt: as `attempt_key` gives it. The same attempt again replaces what was recorded; with `keep` nothing does.
+    """
     cost = nodes * seconds / 3600 * price
-    upsert(c, t.meter, {
+    row = {
         "run": run, "step": step, "attempt": attempt, "object": object_, "project": object_.split("/")[0], "env": env, "act": act,
         "node": node, "nodes": nodes, "seconds": seconds, "price": price, "cost": cost, "size": size, "at": now(),
-    })  # fmt: skip
+    }  # fmt: skip
+    upsert(c, t.meter, row, () if keep else None)
     return cost
+
+
+def attempt_key(begun: int, attempt: int) -> int:
+    """One number for an attempt of a step: attempts are counted anew each time that its run is begun again."""
+    return (begun - 1) * 100 + attempt
+
+
+def given_back(began: float) -> int:
+    """The key of an attempt that a worker gave back when it ended (its number is used again)."""
+    return -int(began)
+
+
+def meter_left(c: sa.Connection, last_seen: float) -> None:
+    """Record the attempts that a dead worker left: from their start until it was last seen (seconds since the epoch).
+
+    In the transaction that takes its lease over, so each is recorded once. Where the job's result is found later, it
+    replaces this.
+    """
+    r, s = t.runs, t.run_steps
+    left = sa.select(r, s.c.step, s.c.attempt.label("step_attempt"), s.c.started.label("step_started"))
+    of_run = left.join_from(r, s, s.c.run == r.c.run)
+    for x in c.execute(of_run.where(r.c.state == "running", s.c.state == "running")).mappings().all():
+        if not x["node"] or not x["step_started"] or not x["step_attempt"]:
+            continue
+        seconds = last_seen - dt.datetime.fromisoformat(x["step_started"]).timestamp()
+        meter(
+            c,
+            run=x["run"],
+            step=x["step"],
+            attempt=attempt_key(x["attempt"], x["step_attempt"]),
+            object_=x["object"],
+            env=x["env"],
+            act=x["act"],
+            node=x["node"],
+            price=float((x["predicted"] or {}).get("price", 0.0)),
+            seconds=max(0.0, seconds),
+            size=0.0,
+            keep=True,
+        )
+
+
+def forget_later(c: sa.Connection, run: str, step: str, after: int, until: int) -> None:
+    """Drop what was recorded of attempts that only took up an earlier one's job."""
+    m = t.meter
+    c.execute(m.delete().where(m.c.run == run, m.c.step == step, m.c.attempt > after, m.c.attempt <= until))
 
 
 def history(store: Store, object_: str, env: str, act: str) -> list[Past]:

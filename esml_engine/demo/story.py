@@ -148,10 +148,12 @@ def _tumour(c: Company) -> None:
     scientist = c.model(SCIENTIST, CANCER)
     for env in ENVS:
         c.deliver(CANCER, env, first)
+        c.model(ENGINEER, CANCER, env).refine(key=f"t1-refine-{env}")
     asked = scientist.pipeline("prod", key="t1-pipeline")
     c.approved(asked.get("request"), "recall above what the clinic asks for")
     for env in ENVS:
         c.deliver(CANCER, env, second)
+        c.model(ENGINEER, CANCER, env).refine(key=f"t2-refine-{env}")
     scientist.pipeline("prod", key="t2-pipeline")
     prod = c.model(SCIENTIST, CANCER, "prod")
     prod.deploy(key="t1-deploy")
@@ -167,10 +169,12 @@ def _co2(c: Company) -> None:
     scientist = c.model(SCIENTIST, CO2)
     for env in ENVS:
         c.deliver(CO2, env, data.co2("2026-09-01", "1980-01-01", "1998-01-01"))
+        c.model(ENGINEER, CO2, env).refine(key=f"c1-refine-{env}")
     asked = scientist.pipeline("prod", key="c1-pipeline")
     c.approved(asked.get("request"), "far better than last year's values repeated")
     for env in ENVS:
         c.deliver(CO2, env, data.co2("2026-11-01", "1998-01-01", "2001-01-01"))
+        c.model(ENGINEER, CO2, env).refine(key=f"c2-refine-{env}")
     try:
         asked = scientist.pipeline("prod", key="c2-pipeline")
     except FailedError:

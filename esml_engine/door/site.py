@@ -11,6 +11,12 @@ from esml_engine.store import schema as t
 from esml_engine.store.database import Store
 
 
+def disks_of(root: Path) -> list[Path]:
+    """Where an estate in `root` keeps its state, its lakes and its tracking."""
+    kept = [d for part in ("lake", "tracking") for d in sorted((root / part).glob("*")) if d.is_dir()]
+    return [root / ".esml", *kept]
+
+
 class Site:
     """One estate on this machine. Cheap to open; platforms open when first asked for."""
 
@@ -23,6 +29,10 @@ class Site:
     def state(self) -> Path:
         """The git-ignored folder with store, runs, secrets, caches and logs."""
         return self.root / ".esml"
+
+    def disks(self) -> list[Path]:
+        """The folders of this machine that may each lie on a disk of its own; not all need be there."""
+        return disks_of(self.root)
 
     @cached_property
     def store(self) -> Store:

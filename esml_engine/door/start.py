@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import getpass
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, NoReturn
 
@@ -92,7 +92,7 @@ def make_plan(site: Site, act: Act, actor: Actor, call: Call) -> Plan:
             judged, policy.over, budget, _budget_origin(settings, ref.project), all_envs, predicted
         )
         judged = _with_exception(site, call, judged, predicted)
-    may = access.may(site.store, actor, access.rule_name(call), call.project, local_admin=local_admin())
+    may = may_all(site, actor, call, draft.contains)
     return Plan(
         call,
         draft,
@@ -103,6 +103,16 @@ def make_plan(site: Site, act: Act, actor: Actor, call: Call) -> Plan:
         may.reason,
         fingerprint(call, draft, in_force),
     )
+
+
+def may_all(site: Site, actor: Actor, call: Call, contains: Sequence[str]) -> access.Verdict:
+    """May this actor do an act and each act inside it; if not, the first one that stops it and who can."""
+    for rule in (access.rule_name(call), *contains):
+        found = access.may(site.store, actor, rule, call.project, local_admin=local_admin())
+        if not found.allowed:
+            inside = "" if rule == access.rule_name(call) else f"{call.act} would {rule.replace('_', ' ')}: "
+            return access.Verdict(False, f"{inside}{found.reason}")
+    return access.Verdict(True)
 
 
 def _budget_origin(settings: Settings, project: str) -> str:
@@ -152,6 +162,12 @@ def start(
                 audit.append(c, actor, call.act, call.object, call.env, "joined", run=known)
             audit.anchor(site.store, site.state)
             return Started(known, True, plan)
+        if not plan.allowed:
+            raise NotAllowedError(
+                plan.reason,
+                hint="have somebody who may do that part first, or ask an owner of the project",
+                plan=plan.document(),
+            )
         if plan_hash and plan.hash != plan_hash:
             raise StalePlanError(
                 "the facts under this plan changed since it was shown",
@@ -180,7 +196,7 @@ def start(
             _audit_alone(site, actor, call, e)
             raise
         except Exception as e:
-            full = disk_full(e)
+            full = disk_full(e, folders=site.disks())
             if full is None:
                 raise
             _audit_alone(site, actor, call, full)

@@ -12,10 +12,16 @@ from esml_engine.door.facts import AtOnce, Call, Desk, Draft
 from esml_engine.door.released import exception_of
 from esml_engine.door.site import Site
 from esml_engine.errors import RefusedError, UsageError
+from esml_engine.portfolio.pipeline import Pipeline, rules_of
 from esml_engine.promotion import evidence
 from esml_engine.runs import records
 from esml_engine.runs.facts import JobResult
 from esml_engine.store import schema as t
+
+
+def _inside(row: dict[str, Any], steps: list[str]) -> tuple[str, ...]:
+    """Whoever may end or repeat a pipeline may do what its steps do."""
+    return rules_of(steps) if row["act"] == Pipeline.name else ()
 
 
 class Cancel(AtOnce):
@@ -35,6 +41,7 @@ class Cancel(AtOnce):
         return Draft(
             will=(f"cancel {row['act']} of {row['object']}; what it finished stays",),
             inputs=({"run": row["run"], "state": row["state"]},),
+            contains=_inside(row, [s["step"] for s in records.steps(site.store, row["run"])]),
         )
 
     def record(self, call: Call, draft: Draft, result: JobResult | None, desk: Desk) -> dict[str, Any]:
@@ -83,7 +90,9 @@ class Retry(AtOnce):
             )
         left = [s["step"] for s in records.steps(site.store, row["run"]) if s["state"] != "done"]
         return Draft(
-            will=(f"run {', '.join(left)} again",), inputs=({"run": row["run"], "attempt": row["attempt"]},)
+            will=(f"run {', '.join(left)} again",),
+            inputs=({"run": row["run"], "attempt": row["attempt"]},),
+            contains=_inside(row, left),
         )
 
     def record(self, call: Call, draft: Draft, result: JobResult | None, desk: Desk) -> dict[str, Any]:

@@ -5,6 +5,7 @@ A step is named `<act>/<step>` in the run's own environment and `<env>@<act>/<st
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -89,7 +90,7 @@ class Pipeline:
         nothing = "" if chain.steps else (refine.nothing_to_do or "everything up to there is current")
         return Draft(
             will=tuple(chain.will), inputs=tuple(chain.inputs), makes=tuple(chain.makes), steps=tuple(chain.steps), params={"purpose": purpose, "until": until, "train_seconds": train_seconds},
-            code=chain.code, settings=settings.model_dump(mode="json"), nothing_to_do=nothing, answer={"steps": [], "stage": stage_of(site, ref, call.env)}, size=chain.size, bound_seconds=chain.bound, joins=joins,
+            code=chain.code, settings=settings.model_dump(mode="json"), nothing_to_do=nothing, contains=rules_of(chain.steps), answer={"steps": [], "stage": stage_of(site, ref, call.env)}, size=chain.size, bound_seconds=chain.bound, joins=joins,
         )  # fmt: skip
 
     def _waiting(self, chain: _Chain, site: Site, ref: ModelRef, call: Call) -> str:
@@ -211,6 +212,15 @@ class Pipeline:
             got = part.record(its_call, its_draft, result, desk)
         stage = stage_of(desk.site, ModelRef.parse(call.object), call.env)
         return {**got, "steps": [desk.step], "stage": stage}
+
+
+def rules_of(steps: Iterable[str]) -> tuple[str, ...]:
+    """The role table's rows for the acts behind a pipeline's steps; gold alone may be refined by more people."""
+    parts = [s.rpartition("@")[2].split("/") for s in steps]
+    names = list(dict.fromkeys(p[0] for p in parts))
+    gold_alone = all(p[1] == "gold" for p in parts if p[0] == "refine")
+    rule = {"refine": "refine_gold" if gold_alone else "refine", "score": "score_batch"}
+    return tuple(rule.get(n, n) for n in names)
 
 
 def _stands(call: Call, desk: Desk) -> int | None:

@@ -21,8 +21,10 @@ _registered: dict[str, Any] = {}
 class Durable:
     """Queue with one run at a time per model and environment, models side by side within the cores."""
 
-    def __init__(self, state: Path, body: Callable[[str], None], *, cores: int) -> None:
+    def __init__(self, state: Path, body: Callable[[str], None], *, cores: int, quiet: bool = False) -> None:
+        """`quiet`: its cursor's own troubles are nobody's on a terminal; what they mean for a run the store says."""
         self.state, self.cores = state, cores
+        self.log_level = "CRITICAL" if quiet else "ERROR"
         global _body
         _body = body
 
@@ -36,9 +38,9 @@ class Durable:
         if url.startswith("sqlite:///"):
             with contextlib.closing(sqlite3.connect(url.removeprefix("sqlite:///"))) as c:
                 c.execute("PRAGMA journal_mode=WAL")
-        logging.getLogger("dbos").setLevel(logging.ERROR)
+        logging.getLogger("dbos").setLevel(self.log_level)
         DBOS(config={
-            "name": "esml", "system_database_url": url, "application_version": "1", "executor_id": "esml-worker", "log_level": "ERROR",
+            "name": "esml", "system_database_url": url, "application_version": "1", "executor_id": "esml-worker", "log_level": self.log_level,
             "run_admin_server": False, "enable_otlp": False,
             "notification_listener_polling_interval_sec": 0.2,  # nothing is listened for; closing waits for one round of it
         })  # fmt: skip

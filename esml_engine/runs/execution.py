@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
-from esml_engine.errors import CancelledError, EsmlError, FailedError, LostError, disk_full
+from esml_engine.errors import CancelledError, EsmlError, FailedError, LostError, StoreFullError, disk_full
 from esml_engine.faults import point
 from esml_engine.platforms.base import Platform
 from esml_engine.runs import records
@@ -108,21 +110,24 @@ def run_job(
         now_said = (round(state.fraction, 2), state.message)
         if now_said != said:
             said = now_said
-            records.progress(
-                store,
-                spec.run,
-                base + share * state.fraction,
-                f"{spec.step}: {state.message}" if state.message else spec.step,
-            )
+            with suppress(
+                StoreFullError
+            ):  # the job is not lost by it: what it makes is recorded when there is room
+                records.progress(
+                    store,
+                    spec.run,
+                    base + share * state.fraction,
+                    f"{spec.step}: {state.message}" if state.message else spec.step,
+                )
         slow()
         platform.wait(handle, _LOOK)
 
 
-def document(error: BaseException) -> dict[str, Any]:
-    """Any error as the contract's inner document; unforeseen ones without their text's paths."""
+def document(error: BaseException, folders: Sequence[Path] = ()) -> dict[str, Any]:
+    """Any error as the contract's inner document; of a full disk with which of these folders' it is."""
     if isinstance(error, EsmlError):
         return dict(error.document()["error"])
-    made = disk_full(error) or FailedError(
+    made = disk_full(error, folders=folders) or FailedError(
         f"{type(error).__name__}: {error}", hint="see the worker's log; report it with the id"
     )
     return dict(made.document()["error"])

@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import socket
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import sqlalchemy as sa
@@ -45,8 +46,13 @@ def _holder(row: dict) -> Holder:
     return Holder(row["owner"], row["kind"], row["host"], row["pid"], living, age)
 
 
-def acquire(store: Store, owner: str, kind: str) -> bool:
-    """Take the lease unless a living holder has it."""
+def acquire(
+    store: Store,
+    owner: str,
+    kind: str,
+    taken_over: Callable[[sa.Connection, float], None] = lambda c, last_seen: None,
+) -> bool:
+    """Take the lease unless a living holder has it; `taken_over` hears in the same transaction when a dead one was last seen."""
     mine = {
         "name": WORKER,
         "owner": owner,
@@ -60,6 +66,8 @@ def acquire(store: Store, owner: str, kind: str) -> bool:
         row = c.execute(t.leases.select().where(t.leases.c.name == WORKER)).mappings().first()
         if row is not None and row["owner"] != owner and _holder(dict(row)).alive:
             return False
+        if row is not None and row["owner"] != owner:
+            taken_over(c, float(row["heartbeat"]))
         upsert(c, t.leases, mine)
         if row is None or row["owner"] != owner:
             c.execute(
@@ -77,6 +85,16 @@ def renew(store: Store, owner: str) -> bool:
             .values(heartbeat=time.time())
         )
         return bool(found.rowcount)
+
+
+def takes(store: Store) -> None:
+    """Write to the store what it says already.
+
+    Raises:
+        StoreFullError: its disk takes no more.
+    """
+    with store.write() as c:
+        c.execute(t.leases.update().values(kind=t.leases.c.kind))
 
 
 def release(store: Store, owner: str) -> None:

@@ -82,13 +82,13 @@ def set_step(c: sa.Connection, run: str, step: str, **values: Any) -> None:
     )
 
 
-def progress(store: Store, run: str, fraction: float, message: str) -> None:
-    """Say how far an open run is."""
+def progress(store: Store, run: str, fraction: float | None, message: str) -> None:
+    """Say how far an open run is (`fraction` None: no farther)."""
     with store.write() as c:
         c.execute(
             t.runs.update()
             .where(t.runs.c.run == run, t.runs.c.state == "running")
-            .values(progress=fraction, message=message)
+            .values(progress=t.runs.c.progress if fraction is None else fraction, message=message)
         )
 
 

@@ -32,7 +32,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from esml_engine.errors import ConflictError, FailedError
+from esml_engine.errors import ConflictError, FailedError, disk_full
 from esml_engine.scored.facts import Answer, Finished, Reserved, Shape
 from esml_engine.scored.ledger_file import SCHEMA, VERSION, connect, locked
 
@@ -211,7 +211,9 @@ class Ledger:
             try:
                 outcomes = self._commit(group)
             except sqlite3.Error as error:
-                failure = FailedError(f"the ledger could not be written: {error}", hint="is the disk full?")
+                failure = disk_full(error, "the answer can't be kept: ", [self.path.parent]) or FailedError(
+                    f"the ledger could not be written: {error}", hint="see the endpoint's log"
+                )
                 outcomes = [failure] * len(group)
             self._deliver(lambda group=group, outcomes=outcomes: self._tell(group, outcomes))  # type: ignore[misc]
 

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 from esml_engine.errors import (
     ConflictError,
+    DiskError,
     EsmlError,
     FailedError,
     NotAllowedError,
@@ -37,6 +38,7 @@ _REFUSALS: dict[int, type[EsmlError]] = {
     401: NotAllowedError,
     409: ConflictError,
     413: UsageError,
+    507: DiskError,
 }
 
 
@@ -87,6 +89,7 @@ def score(
         NotAllowedError: the key is wrong.
         ConflictError: the request id belongs to other rows.
         PlatformError: the endpoint could not be reached.
+        DiskError: it can't keep an answer.
         FailedError: it answered with an error each time.
     """
     import httpx

@@ -21,6 +21,7 @@ _REFUSALS = {
     "413": "too many rows or bytes",
     "429": "too many requests are under way",
     "503": "no model is ready",
+    "507": "the disk under the ledger is full: the answer could not be kept",
 }
 
 

@@ -31,7 +31,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from esml_engine.errors import ConflictError, EsmlError, FailedError, NotYetError, UsageError
+from esml_engine.errors import ConflictError, DiskError, EsmlError, FailedError, NotYetError, UsageError
 from esml_engine.scored.answered import SharedLedger
 from esml_engine.scored.facts import Answer, Finished, Reserved
 from esml_engine.scored.ledger import Ledger
@@ -128,7 +128,8 @@ class Endpoint:
             status, answer = 409, _document(error, 409)
         except EsmlError as error:
             log.error("request %s: %s", request_id, error.message)
-            status, answer = 500, _document(error, 500)
+            status = 507 if isinstance(error, DiskError) else 500
+            answer = _document(error, status)
         except Exception:
             failure = FailedError("the model failed on these rows", hint="the endpoint's log has the details")
             log.exception("request %s (%s)", request_id, failure.id)

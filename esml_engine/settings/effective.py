@@ -10,7 +10,7 @@ import tomllib
 from dataclasses import dataclass
 from typing import Any
 
-from esml_engine.errors import NotFoundError
+from esml_engine.errors import NotFoundError, SettingsError
 from esml_engine.refs import ENVIRONMENTS, ModelRef
 from esml_engine.settings.files import Files
 from esml_engine.settings.keys import (
@@ -23,6 +23,9 @@ from esml_engine.settings.keys import (
     TrainSettings,
 )
 from esml_engine.settings.validation import KINDS, dig, flatten, kind_of, put, validate
+
+_BY_ENV = {"model": ("train", "serving", "rnd")}
+"""Tables of a settings file that have one entry an environment, beside `policy`."""
 
 
 @dataclass(frozen=True)
@@ -172,15 +175,31 @@ class Settings:
         """Parse `text` for `key` of a scope and validate the whole; returns (value, the file's value).
 
         Raises:
-            SettingsError: unknown key (with the nearest) or a value that the key does not take.
+            SettingsError: unknown key (with the nearest), an environment that the estate lacks, or a value that the key
+                does not take.
         """
         raw = self.files.raw(scope)
         try:
             value = tomllib.loads(f"v = {text}")["v"]
         except tomllib.TOMLDecodeError:
             value = text
+        for leaf, _ in flatten({key: value}):
+            self._check_env_of(scope, leaf)
         validate(put(raw, key, value), KINDS[kind_of(scope)], f"{scope} {key}")
         return value, dig(raw, key)
+
+    def _check_env_of(self, scope: str, key: str) -> None:
+        """An override is for an environment that there is: a file may name one that comes later, a person means now."""
+        table, _, rest = key.partition(".")
+        name = rest.partition(".")[0]
+        by_env = table in _BY_ENV.get(kind_of(scope), ())
+        if table == "policy":
+            by_env = name in ENVIRONMENTS or (name not in PolicySettings.model_fields and "." in rest)
+        if by_env and name and name not in self.environments:
+            raise SettingsError(
+                f"{scope} {key}: the estate has no environment {name!r}",
+                hint=f"it has {', '.join(self.environments)}",
+            )
 
     def superseded(self, scope: str) -> list[Override]:
         """Overrides of a scope that no longer count: its file changed after they were set."""

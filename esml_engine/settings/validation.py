@@ -68,17 +68,24 @@ def validate(raw: Mapping[str, Any], kind: type[BaseModel], where: str) -> Any:
     return typed
 
 
+_OF_KEY = "[key]"  # pydantic's mark for "the key itself is wrong"
+
+
 def _checked(raw: Mapping[str, Any], kind: type[BaseModel], where: str, prefix: str) -> Any:
     try:
         return kind.model_validate(raw)
     except ValidationError as e:
         first = e.errors()[0]
-        key = prefix + ".".join(str(p) for p in first["loc"])
+        named = [str(p) for p in first["loc"] if p != _OF_KEY]
+        key = prefix + ".".join(named)
         if first["type"] == "extra_forbidden":
             near = _nearest(kind, first["loc"])
             hint = f"did you mean {prefix + near!r}?" if near else f"remove it from {where}"
             raise SettingsError(f"{where}: unknown key {key!r}", hint=hint) from e
         message = first["msg"].removeprefix("Value error, ")
+        if _OF_KEY in first["loc"]:
+            wanted = str(first.get("ctx", {}).get("expected", "")).replace("'", "")
+            message = f"there is no environment {named[-1]!r}" + (f", only {wanted}" if wanted else "")
         raise SettingsError(f"{where}: {key or 'file'}: {message}", hint=f"correct {key!r} in {where}") from e
 
 

@@ -11,7 +11,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from esml_engine.errors import PlatformError
+from esml_engine.errors import PlatformError, StoreFullError, disk_full
 
 HEAD = "0003"
 _decode = json.JSONDecoder().raw_decode
@@ -28,6 +28,7 @@ class Store:
         self.engine = sa.create_engine(url, **of_sqlite if self.sqlite else {})
         if self.sqlite:
             sa.event.listen(self.engine, "connect", _pragmas)
+        self.folder = Path(self.engine.url.database or "").parent if self.sqlite else None
 
     @classmethod
     def at(cls, folder: Path) -> Store:
@@ -59,14 +60,14 @@ class Store:
             if self._revision() != HEAD:
                 from alembic import command
 
-                with self.engine.begin() as connection:
+                with self._named(), self.engine.begin() as connection:
                     config.attributes["connection"] = connection
                     command.upgrade(config, "head")
 
     def _revision(self) -> str | None:
         if self.sqlite and not Path(self.engine.url.database or "").exists():
             return None
-        with self.engine.connect() as c:
+        with self._named(), self.engine.connect() as c:
             try:
                 return c.execute(sa.text("SELECT version_num FROM alembic_version")).scalar()
             except (sa.exc.OperationalError, sa.exc.ProgrammingError):
@@ -75,13 +76,17 @@ class Store:
     @contextmanager
     def read(self) -> Iterator[sa.Connection]:
         """A snapshot for reading."""
-        with self.engine.connect() as c:
+        with self._named(), self.engine.connect() as c:
             yield c
 
     @contextmanager
     def write(self) -> Iterator[sa.Connection]:
-        """One transaction that holds the writer's lock from its first statement (no read-then-write race)."""
-        with self.engine.connect() as c:
+        """One transaction that holds the writer's lock from its first statement (no read-then-write race).
+
+        Raises:
+            StoreFullError: its disk takes no more; nothing of the transaction is there.
+        """
+        with self._named(), self.engine.connect() as c:
             if self.sqlite:
                 c.exec_driver_sql("BEGIN IMMEDIATE")
             else:
@@ -92,6 +97,17 @@ class Store:
                 c.rollback()
                 raise
             c.commit()
+
+    @contextmanager
+    def _named(self) -> Iterator[None]:
+        """A full disk by its name, instead of a database's error."""
+        try:
+            yield
+        except sa.exc.OperationalError as e:
+            full = disk_full(e.orig or e, folders=[self.folder] if self.folder else [])
+            if full is None:
+                raise
+            raise StoreFullError(full.message, hint=full.hint) from e
 
     def rows(self, statement: Any) -> list[dict[str, Any]]:
         """All rows of one statement as dictionaries."""

@@ -38,6 +38,8 @@ def asked(tmp_path_factory: pytest.TempPathFactory) -> Estate:
     for env in ("dev", "test", "prod"):
         out.model(MODEL, env).ingest("ds01_houses", [delivery(folder, "a.csv", 0, 150)], "2026-11-01")
     with out.hand.holding(warm=True):
+        for env in ("dev", "test", "prod"):
+            open_estate(root, act_as="engineer@small").model(MODEL, env).refine()
         scientist = open_estate(root, act_as="scientist@small").model(MODEL)
         said = scientist.pipeline("prod")
     assert said["state"] == "waiting"

@@ -170,3 +170,42 @@ def test_a_wrong_file_is_named_with_its_place(tmp_path: Path) -> None:
     path.write_bytes(text.replace(b"task =", b"tusk =", 1))
     with pytest.raises(SettingsError, match=r"p1/m1/model\.toml: "):
         open_estate(tmp_path / "e")
+
+
+@pytest.mark.parametrize(
+    ("scope", "key", "value", "env"),
+    [
+        ("p1/m1", "train.qa.seconds", "5", "qa"),
+        ("p1/m1", "train.test.seconds", "5", "test"),
+        ("p1/m1", "train", "{ test = { seconds = 5 } }", "test"),
+        ("p1/m1", "serving.prod.instances", "1", "prod"),
+        ("p1/m1", "rnd.test", "true", "test"),
+        ("estate", "policy.qa.max_cost_run", "1", "qa"),
+        ("p1", "policy.test.max_cost_run", "1", "test"),
+    ],
+)
+def test_an_override_for_an_environment_that_is_not_there(
+    empty: Estate, scope: str, key: str, value: str, env: str
+) -> None:
+    with pytest.raises(SettingsError) as e:
+        empty.set(scope, key, value)
+    assert f"no environment {env!r}" in e.value.message and e.value.hint == "it has dev"
+    assert e.value.exit_code == 2 and not open_estate(empty.site.root).site.settings.live(scope)
+    empty.set("p1/m1", "train.dev.seconds", "5")
+
+
+def test_a_wrong_environment_in_a_file_is_named_by_its_real_key(empty: Estate) -> None:
+    edit(empty.site.root, "projects/p1/m1/model.toml", "[train.dev]", "[train.qa]")
+    with pytest.raises(SettingsError) as e:
+        open_estate(empty.site.root)
+    assert e.value.message == (
+        "p1/m1/model.toml: train.qa: there is no environment 'qa', only dev, test or prod"
+    )
+
+
+@pytest.mark.parametrize("name", ["nope", "p1/m1"])
+def test_members_of_an_unknown_project(empty: Estate, name: str) -> None:
+    with pytest.raises(NotFoundError) as e:
+        empty.members(name)
+    assert e.value.exit_code == 2 and "p1" in e.value.hint
+    assert empty.members("p1") == [] and empty.members("estate") == []

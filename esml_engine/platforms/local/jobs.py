@@ -9,7 +9,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -94,7 +94,12 @@ class Jobs:
                     env={**os.environ, "OMP_WAIT_POLICY": "PASSIVE", "PYTHONPATH": os.pathsep.join(p for p in sys.path if p)},
                 )  # fmt: skip
         self._running[spec_path] = process
-        self.table.add("job", str(folder), process.pid)
+        try:
+            self.table.add("job", str(folder), process.pid)
+        except OSError:  # a full disk: nobody would find it after a crash, so it may not run
+            kill(process.pid)
+            del self._running[spec_path]
+            raise
         return spec_path
 
     def wait(self, handle: str, seconds: float) -> None:
@@ -150,7 +155,8 @@ class Jobs:
     def _forget(self, handle: str) -> None:
         process = self._running.pop(handle, None)
         if process is not None:
-            self.table.remove(process.pid)
+            with suppress(OSError):  # a full disk: a dead process in the table is passed over
+                self.table.remove(process.pid)
             if not isinstance(process, subprocess.Popen):
                 process.join(1)
                 process.close()

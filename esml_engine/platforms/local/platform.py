@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-import shutil
 import sys
 import uuid
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from esml_engine.errors import disk_full, least_free
 from esml_engine.platforms.base import Bill, Capabilities, DataAsset, EndpointState, JobState
 from esml_engine.platforms.local.endpoints import Endpoints
 from esml_engine.platforms.local.files import LocalFiles
@@ -118,21 +118,22 @@ class LocalPlatform(LocalFiles):
                 {"part": f"{self.env} lake", "ok": True, "message": f"{lake} can be written", "hint": ""}
             )
         except OSError as e:
+            full = disk_full(e, folders=[lake])
             rows.append(
                 {
                     "part": f"{self.env} lake",
                     "ok": False,
                     "message": f"{lake}: {e.strerror}",
-                    "hint": f"give this user the right to write to {lake}",
+                    "hint": full.hint if full else f"give this user the right to write to {lake}",
                 }
             )
-        free = shutil.disk_usage(self.root).free
+        where, free = least_free([lake, self.state, self.root / "tracking" / self.env]) or (self.root, 0)
         rows.append(
             {
                 "part": f"{self.env} disk",
                 "ok": free > 1 << 30,
-                "message": f"{free / 1e9:.1f} GB free",
-                "hint": "" if free > 1 << 30 else "free at least 1 GB",
+                "message": f"{free / 1e9:.1f} GB free under {where}",
+                "hint": "" if free > 1 << 30 else f"free at least 1 GB there: df -h {where}",
             }
         )
         how = "parent-death signal" if sys.platform == "linux" else "watch on the parent (portable fallback)"
