@@ -76,8 +76,8 @@ def _table(rows: list[dict[str, Any]], pad: str, room: int) -> str:
 
 
 def _short(value: Any) -> str:
-    """A cell of a table: what is nested is shortened, and times say whole seconds."""
+    """A cell of a table: what is nested and sentences are shortened, names and ids never, and times say whole seconds."""
     text = cell(value)
-    if isinstance(value, dict | list):
+    if isinstance(value, dict | list) or " " in text:
         return text if len(text) <= _NESTED else text[: _NESTED - 1] + "…"
     return _MOMENT.sub(r"\1Z", text)

@@ -7,7 +7,7 @@ with the 50 % and 90 % quantiles of its residuals. None: the limit that the run 
 from __future__ import annotations
 
 import statistics
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import combinations
 from typing import Any
 
@@ -16,7 +16,7 @@ HISTORY = 30
 
 @dataclass(frozen=True)
 class Past:
-    """One ended run of the same act on the same object."""
+    """One ended run of the same act on the same object. `size` 0: not recorded."""
 
     run: str
     size: float
@@ -39,6 +39,7 @@ def predict_seconds(history: list[Past], size: float, bound: float) -> Seconds:
         return Seconds(0.0, 0.0, "spends nothing")
     if not history:
         return Seconds(bound, bound, "upper bound: no run yet")
+    history = [h if h.size > 0 else replace(h, size=size) for h in history]  # unknown: as of the asked size
     names = tuple(h.run for h in history)
     if len(history) == 1:
         h = history[0]

@@ -10,6 +10,7 @@ import sqlalchemy as sa
 
 from esml_engine.clock import now
 from esml_engine.costs.prediction import HISTORY, Past
+from esml_engine.runs.facts import step_env
 from esml_engine.store import schema as t
 from esml_engine.store.database import Store, upsert
 
@@ -90,10 +91,13 @@ def forget_later(c: sa.Connection, run: str, step: str, after: int, until: int) 
 
 
 def history(store: Store, object_: str, env: str, act: str) -> list[Past]:
-    """Ended runs of the same act on the same object, newest last."""
+    """Ended runs of an act on an object, newest last, and the parts of its pipelines that did the same there.
+
+    A part's own size is not recorded: it counts as of the size that is asked about (0 here).
+    """
     r = t.runs
     q = (
-        sa.select(r.c.run, r.c.predicted, r.c.seconds)
+        sa.select(r.c.run, r.c.created, r.c.predicted, r.c.seconds)
         .where(
             r.c.object == object_,
             r.c.env == env,
@@ -104,11 +108,40 @@ def history(store: Store, object_: str, env: str, act: str) -> list[Past]:
         .order_by(r.c.created.desc())
         .limit(HISTORY)
     )
-    rows = store.rows(q)
-    return [
-        Past(x["run"], float((x["predicted"] or {}).get("size", 0)), float(x["seconds"]))
-        for x in reversed(rows)
+    found = [
+        (x["created"], Past(x["run"], float((x["predicted"] or {}).get("size", 0)), float(x["seconds"])))
+        for x in store.rows(q)
     ]
+    if act in _IN_PIPELINES:
+        found += _parts(store, object_, env, act)
+    return [past for _, past in sorted(found, key=lambda x: x[0])][-HISTORY:]
+
+
+_IN_PIPELINES = frozenset({"refine", "split", "train", "promote"})
+
+
+def _parts(store: Store, object_: str, env: str, act: str) -> list[tuple[str, Past]]:
+    """What pipelines took for an act in an environment, where all its steps ended well."""
+    r, s = t.runs, t.run_steps
+    newest = (
+        sa.select(r.c.run)
+        .where(r.c.object == object_, r.c.act == "pipeline")
+        .order_by(r.c.created.desc())
+        .limit(HISTORY)
+    )
+    q = (
+        sa.select(r.c.run, r.c.env, r.c.created, s.c.step, s.c.state, s.c.seconds)
+        .join_from(r, s, s.c.run == r.c.run)
+        .where(r.c.run.in_(newest))
+    )
+    took: dict[tuple[str, str], float | None] = {}
+    for x in store.rows(q):
+        if step_env(x["step"], x["env"]) != env or x["step"].rpartition("@")[2].split("/")[0] != act:
+            continue
+        key, before = (x["run"], x["created"]), took.get((x["run"], x["created"]), 0.0)
+        well = x["state"] == "done" and x["seconds"] is not None and before is not None
+        took[key] = before + float(x["seconds"]) if well and before is not None else None
+    return [(at, Past(run, 0.0, seconds)) for (run, at), seconds in took.items() if seconds is not None]
 
 
 def spent(store: Store, *, project: str = "", object_: str = "", env: str = "", since: str = "") -> float:

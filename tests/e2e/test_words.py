@@ -20,5 +20,6 @@ def test_a_hint_stands_whole_below_its_row() -> None:
     assert len(lines) == 4
 
 
-def test_other_cells_are_cut() -> None:
-    assert max(len(x) for x in words([{"a": "x" * 200, "b": 1}]).splitlines()) < 70
+def test_other_sentences_are_cut_and_names_never() -> None:
+    assert max(len(x) for x in words([{"a": "x " * 100, "b": 1}]).splitlines()) < 70
+    assert "x" * 200 in words([{"a": "x" * 200, "b": 1}])

@@ -1,0 +1,60 @@
+"""What a prediction rests on: runs of the same act, and the parts of pipelines that did the same in the environment."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from esml_engine.costs.prediction import Past, predict_seconds
+from esml_engine.costs.records import history
+from esml_engine.estate import Estate, init_estate, open_estate
+from esml_engine.store import schema as t
+
+MODEL = "p1/m1"
+
+
+@pytest.fixture
+def estate(tmp_path: Path) -> Estate:
+    init_estate(tmp_path / "estate", ["dev", "test"])
+    return open_estate(tmp_path / "estate")
+
+
+def run(
+    estate: Estate, name: str, act: str, steps: dict[str, tuple[str, float | None]], **more: object
+) -> None:
+    at = f"2026-11-0{len(name)}T00:00:00+00:00"
+    row = {c.name: "" for c in t.runs.columns if not c.nullable and c.type.python_type is str}
+    row |= {c.name: 0 for c in t.runs.columns if not c.nullable and c.type.python_type in (int, float)}
+    row |= {"plan": {}, "params": {}}
+    row |= {"run": name, "act": act, "object": MODEL, "env": "dev", "state": "done", "created": at, **more}
+    with estate.site.store.write() as c:
+        c.execute(t.runs.insert().values(**row))
+        for n, (step, (state, seconds)) in enumerate(steps.items()):
+            c.execute(
+                t.run_steps.insert().values(run=name, step=step, n=n, state=state, attempt=1, seconds=seconds)
+            )
+
+
+def test_parts_of_pipelines_count_where_they_ran(estate: Estate) -> None:
+    run(estate, "r1", "train", {"train": ("done", 9.0)}, seconds=10.0, predicted={"size": 300})
+    steps = {
+        "refine/bronze:a": ("done", 1.0), "refine/gold": ("done", 2.0), "train/train": ("done", 20.0), "train/register": ("done", 1.5),
+        "test@refine/gold": ("done", 4.0), "test@promote/compare": ("done", 5.0), "test@promote/decide": ("waiting", None),
+    }  # fmt: skip
+    run(estate, "r22", "pipeline", steps, state="waiting", predicted={"size": 5})
+    store = estate.site.store
+    assert history(store, MODEL, "dev", "train") == [Past("r1", 300.0, 10.0), Past("r22", 0.0, 21.5)]
+    assert history(store, MODEL, "dev", "refine") == [Past("r22", 0.0, 3.0)]
+    assert history(store, MODEL, "test", "refine") == [Past("r22", 0.0, 4.0)]
+    assert history(store, MODEL, "test", "promote") == [], "one of its steps has not ended"
+    assert history(store, MODEL, "dev", "score_batch") == []
+
+
+def test_a_size_that_is_not_known_counts_as_the_one_asked_about() -> None:
+    assert predict_seconds([Past("r", 0.0, 20.0)], 1000.0, 900.0).p50 == 20.0
+    known = predict_seconds([Past("a", 100.0, 10.0), Past("b", 200.0, 20.0)], 150.0, 900.0)
+    both = predict_seconds(
+        [Past("a", 100.0, 10.0), Past("b", 200.0, 20.0), Past("c", 0.0, 15.0)], 150.0, 900.0
+    )
+    assert known.p50 == pytest.approx(15.0) and both.p50 == pytest.approx(15.0) and both.basis == "3 runs"
