@@ -10,6 +10,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import psutil
+
 from esml_engine.estate import open_estate
 from esml_engine.runs import leases
 
@@ -21,6 +23,14 @@ def until(ready: Callable[[], Any], what: str, seconds: float = 90) -> Any:
         assert time.monotonic() < end, f"{what} did not happen"
         time.sleep(0.05)
     return found
+
+
+def living(pid: int) -> bool:
+    """Whether a process runs; one that ended and was not waited for does not."""
+    try:
+        return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
 
 
 @contextmanager

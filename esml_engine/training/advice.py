@@ -20,7 +20,9 @@ def reach(start: float, metric: str, passes: Callable[[float], bool]) -> float:
     while not passes(value):
         value += DIRECTION[metric] * step
         step *= 2
-    return value
+    # the steps may have gone over the best value there is, which may do itself
+    best = RANGE[metric][1 if DIRECTION[metric] > 0 else 0]
+    return best if not reachable(metric, value) and math.isfinite(best) and passes(best) else value
 
 
 def reachable(metric: str, value: float) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import signal
 from collections.abc import Callable
@@ -14,7 +15,7 @@ from esml_engine.estate import Estate, init_estate, open_estate
 from esml_engine.store import schema as t
 from tests.conftest import built_once, esml
 from tests.invariants import violations
-from tests.working import until, worker
+from tests.working import living, until, worker
 
 NAME = "p1/m1"
 SCIENTIST, APPROVER = "scientist@p1", "approver@p1"
@@ -268,4 +269,50 @@ def test_killed_between_two_environments(delivered: Estate) -> None:
     assert champions(delivered)["prod"] == 1
     for left in delivered.requests("waiting"):  # asked twice: what the second one asked about is done
         assert esml(root, "--as", APPROVER, "approve", left["request"], "--reason", "x", check=3)
+    assert violations(root) == []
+
+
+OWN = """import os
+import time
+from pathlib import Path
+
+from sklearn.linear_model import LinearRegression
+
+
+def train(train, validate, ctx):
+    with Path({pids!r}).open("a") as f:
+        f.write(f"{{os.getpid()}}\\n")
+    while not Path({go!r}).exists():
+        time.sleep(0.05)
+    return LinearRegression().fit(train[["x"]], train[ctx.label])
+"""
+
+
+def test_killed_in_the_middle_of_its_own_train_py(delivered: Estate, tmp_path: Path) -> None:
+    """The job's process, then the worker with it: the run goes on where it stood, and trains to its end once."""
+    root, pids, go = delivered.site.root, tmp_path / "pids", tmp_path / "go"
+    steps = root / "projects" / NAME / "steps"
+    steps.mkdir(exist_ok=True)
+    (steps / "train.py").write_text(OWN.format(pids=str(pids), go=str(go)), encoding="utf-8")
+
+    def tried() -> list[int]:
+        return [int(x) for x in pids.read_text().split()] if pids.exists() else []
+
+    with worker(root) as process:
+        run = pipeline(delivered, "--detach")["run"]
+        until(lambda: len(tried()) == 1, "the training")
+        os.kill(tried()[0], signal.SIGKILL)
+        until(lambda: len(tried()) == 2, "its second attempt")
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+        until(lambda: not living(tried()[1]), "the end of the job with its worker")
+    assert the_run(delivered)["state"] == "running" and champions(delivered)["dev"] is None
+    go.touch()
+    with worker(root):
+        until(lambda: the_run(delivered)["state"] == "waiting", "the approval's request")
+    attempts = {s["name"]: s["attempt"] for s in the_run(delivered)["steps"] if s["state"] == "done"}
+    assert attempts.pop("train/train") == len(tried()) == 3 and set(attempts.values()) == {1}
+    assert the_run(delivered)["run"] == run and champions(delivered) == {"dev": 1, "test": 1, "prod": None}
+    assert approve(delivered, waiting(delivered))["released"]["stage"] == "prod"
+    assert champions(delivered)["prod"] == 1
     assert violations(root) == []

@@ -10,7 +10,6 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-import psutil
 import pytest
 
 from esml_engine.estate import Estate, open_estate
@@ -22,7 +21,7 @@ from esml_engine.store import schema as t
 from esml_engine.training import records as training_records
 from tests.conftest import esml
 from tests.invariants import violations
-from tests.working import until, worker
+from tests.working import living, until, worker
 
 Numbers = Callable[[str, int, int], Path]
 MEET = """import time
@@ -121,13 +120,6 @@ def test_cancel_ends_a_step_and_its_children(two: Estate, tmp_path: Path) -> Non
         assert model(two).refine()["layers"][-1]["rows"] == 60
         assert two.retry(run)["run"] == run  # nothing is left to do, and a worker that is up takes it
     assert violations(root) == []
-
-
-def living(pid: int) -> bool:
-    try:
-        return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
-    except psutil.NoSuchProcess:
-        return False
 
 
 def test_cancel_ends_a_training(two: Estate) -> None:

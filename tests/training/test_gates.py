@@ -217,7 +217,11 @@ def test_following_would_pass_if_of_a_floor_passes(
 POSITIVE = st.floats(1e-3, 1e6)
 
 
-@given(st.dictionaries(st.sampled_from(NAMES), st.tuples(POSITIVE, POSITIVE, st.floats(0, 10)), min_size=1))
+@given(
+    st.dictionaries(
+        st.sampled_from(NAMES), st.tuples(POSITIVE, POSITIVE, st.just(0.0) | st.floats(0.01, 10)), min_size=1
+    )
+)
 def test_following_would_pass_if_of_weights_passes(table: dict[str, tuple[float, float, float]]) -> None:
     table = {m: (min(v[0], RANGE[m][1]), min(v[1], RANGE[m][1]), v[2]) for m, v in table.items()}
     mine, theirs = {m: v[0] for m, v in table.items()}, {m: v[1] for m, v in table.items()}
