@@ -17,6 +17,8 @@ from esml_engine.serving import records
 log = logging.getLogger("esml.keeper")
 PURGE_EVERY = 3600.0
 AGAIN_AFTER = 10.0
+APPLY_EVERY = 1.0
+"""Seconds after which what is wanted is made so again, though nothing changed: a process may have ended."""
 
 
 class Keeper:
@@ -28,6 +30,7 @@ class Keeper:
         self._drained: dict[str, float] = {}
         self._purged = time.monotonic()
         self._started: set[tuple[str, str]] = set()
+        self._applied: dict[str, tuple[float, int, dict[str, Any]]] = {}  # when, which revision, what
 
     def turn(self, wanted: frozenset[str] | None) -> None:
         """Apply every deployment (`wanted` None), or those named; drain when it is time."""
@@ -56,8 +59,21 @@ class Keeper:
         if not row["slots"]:
             self._end(row)
         elif wanted is None or row["endpoint"] in wanted:
-            self.platform(row["env"]).apply_endpoint(row["endpoint"], config(self.site, row))
-            self._started.add((row["env"], row["endpoint"]))
+            self._apply(row)
+
+    def _apply(self, row: dict[str, Any]) -> None:
+        """Have the platform make it so: at once when it or its key changed, else once a second."""
+        name, platform = row["endpoint"], self.platform(row["env"])
+        at, revision, known = self._applied.get(name, (-APPLY_EVERY, -1, {}))
+        fresh = revision == row["revision"] and time.monotonic() - at < APPLY_EVERY
+        if fresh and platform.capabilities.endpoints_outlive:  # asking for its key there is a call as well
+            return
+        wanted = config(self.site, row)
+        if fresh and wanted == known:
+            return
+        platform.apply_endpoint(name, wanted)
+        self._applied[name] = (time.monotonic(), row["revision"], wanted)
+        self._started.add((row["env"], name))
 
     def _end(self, row: dict[str, Any]) -> None:
         """Nothing is wanted there any more: end what runs; the next drain takes its last answers."""
@@ -65,6 +81,7 @@ class Keeper:
         if (row["env"], row["endpoint"]) in self._started or platform.capabilities.endpoints_outlive:
             platform.stop_endpoint(row["endpoint"])
             self._started.discard((row["env"], row["endpoint"]))
+            self._applied.pop(row["endpoint"], None)
 
     def drain(self, rows: list[dict[str, Any]]) -> None:
         """Every ledger; one endpoint's trouble does not stop the others."""
