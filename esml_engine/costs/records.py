@@ -90,6 +90,46 @@ def forget_later(c: sa.Connection, run: str, step: str, after: int, until: int) 
     c.execute(m.delete().where(m.c.run == run, m.c.step == step, m.c.attempt > after, m.c.attempt <= until))
 
 
+ENDPOINT = "endpoint"
+"""What an endpoint's hours are metered as, in the place of an act."""
+
+
+def meter_endpoint(
+    c: sa.Connection,
+    *,
+    endpoint: str,
+    object_: str,
+    env: str,
+    node: str,
+    price: float,
+    since: dt.datetime,
+    until: dt.datetime,
+) -> None:
+    """Add the time that an endpoint ran to the rows of its hours, one row each.
+
+    A row remembers until when it was counted (`at`), so an interval told again, or one that overlaps, adds only what
+    is new: nothing is counted twice, whoever was killed.
+    """
+    m, run = t.meter, f"{ENDPOINT}:{endpoint}"
+    start = since.astimezone(dt.UTC)
+    while start < until:
+        hour = start.replace(minute=0, second=0, microsecond=0)
+        end = min(until, hour + dt.timedelta(hours=1))
+        key = (m.c.run == run, m.c.step == hour.isoformat()[:13], m.c.attempt == 1)
+        found = c.execute(m.select().where(*key)).mappings().first()
+        counted = dt.datetime.fromisoformat(found["at"]) if found else hour
+        seconds = (float(found["seconds"]) if found else 0.0) + max(
+            0.0, (end - max(start, counted)).total_seconds()
+        )
+        at = max(counted, min(end, hour + dt.timedelta(hours=1, microseconds=-1)))  # within its month
+        row = {
+            "run": run, "step": hour.isoformat()[:13], "attempt": 1, "object": object_, "project": object_.split("/")[0], "env": env, "act": ENDPOINT,
+            "node": node, "nodes": 1, "seconds": seconds, "price": price, "cost": seconds / 3600 * price, "size": 0.0, "at": at.isoformat(timespec="microseconds"),
+        }  # fmt: skip
+        upsert(c, m, row)
+        start = end
+
+
 def history(store: Store, object_: str, env: str, act: str) -> list[Past]:
     """Ended runs of an act on an object, newest last, and the parts of its pipelines that did the same there.
 
@@ -144,8 +184,10 @@ def _parts(store: Store, object_: str, env: str, act: str) -> list[tuple[str, Pa
     return [(at, Past(run, 0.0, seconds)) for (run, at), seconds in took.items() if seconds is not None]
 
 
-def spent(store: Store, *, project: str = "", object_: str = "", env: str = "", since: str = "") -> float:
-    """Metered money, filtered."""
+def spent(
+    store: Store, *, project: str = "", object_: str = "", env: str = "", since: str = "", act: str = ""
+) -> float:
+    """Metered money, filtered: runs and endpoints together unless `act` names one."""
     m = t.meter
     q = sa.select(sa.func.coalesce(sa.func.sum(m.c.cost), 0.0))
     if project:
@@ -156,6 +198,8 @@ def spent(store: Store, *, project: str = "", object_: str = "", env: str = "", 
         q = q.where(m.c.env == env)
     if since:
         q = q.where(m.c.at >= since)
+    if act:
+        q = q.where(m.c.act == act)
     with store.read() as c:
         return float(c.execute(q).scalar_one())
 

@@ -27,6 +27,7 @@ def cost(site: Site, scope: str, env: str) -> dict[str, Any]:
             settings.project(project)
         names = sorted(settings.files.projects) if not project else [project]
         spent = costs.spent(site.store, project=project, since=since)
+        endpoints = costs.spent(site.store, project=project, since=since, act=costs.ENDPOINT)
         budget = sum(settings.project(p).budget.month for p in names)
         refs = [r for r in settings.models() if r.project in names]
         total: dict[str, Any] = {}
@@ -47,6 +48,7 @@ def cost(site: Site, scope: str, env: str) -> dict[str, Any]:
     else:
         ref = ModelRef.parse(scope)
         spent = costs.spent(site.store, object_=scope, since=since)
+        endpoints = costs.spent(site.store, object_=scope, since=since, act=costs.ENDPOINT)
         budget = settings.project(ref.project).budget.month
         total = predicted(site, ref, env)
         policy, origin = settings.policy(ref, env)
@@ -57,6 +59,7 @@ def cost(site: Site, scope: str, env: str) -> dict[str, Any]:
         **({"billed": charged} if charged else {}),
         "predicted": total,
         "spent": round(spent, 6),
+        "spent_on": {"runs": round(spent - endpoints, 6), "endpoints": round(endpoints, 6)},
         "currency": currency,
         "budget": budget,
         "month_end": costs.month_end(spent),

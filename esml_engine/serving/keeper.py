@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import hashlib
 import logging
 import time
 from collections.abc import Callable
 from typing import Any
 
+from esml_engine.costs import records as costs
 from esml_engine.door.site import Site
 from esml_engine.errors import EsmlError
 from esml_engine.refs import ModelRef
@@ -20,6 +22,9 @@ from esml_engine.serving.tally import path_of
 log = logging.getLogger("esml.keeper")
 PURGE_EVERY = 3600.0
 AGAIN_AFTER = 10.0
+METER_EVERY = 30.0
+APPLY_EVERY = 1.0
+"""Seconds after which what is wanted is made so again, though nothing changed: a process may have ended."""
 
 
 class Keeper:
@@ -32,6 +37,9 @@ class Keeper:
         self._purged = time.monotonic()
         self._counts = Collector()
         self._started: set[tuple[str, str]] = set()
+        self._applied: dict[str, tuple[float, int, dict[str, Any]]] = {}  # when, which revision, what
+        self._metered = time.monotonic()
+        self._metered_to: dict[str, dt.datetime] = {}  # endpoints that this keeper looks after
 
     def turn(self, wanted: frozenset[str] | None) -> None:
         """Apply every deployment (`wanted` None), or those named; drain when it is time."""
@@ -51,6 +59,9 @@ class Keeper:
             ):
                 self.drain([row for row in rows if row["env"] == env])
                 self._drained[env] = time.monotonic()
+        if time.monotonic() - self._metered >= METER_EVERY:
+            self.meter(rows)
+            self._metered = time.monotonic()
         if time.monotonic() - self._purged >= PURGE_EVERY:
             for row in rows:
                 purge_ledger(self.site, ModelRef.parse(row["object"]), row["env"])
@@ -60,15 +71,62 @@ class Keeper:
         if not row["slots"]:
             self._end(row)
         elif wanted is None or row["endpoint"] in wanted:
-            self.platform(row["env"]).apply_endpoint(row["endpoint"], config(self.site, row))
-            self._started.add((row["env"], row["endpoint"]))
+            self._apply(row)
+
+    def _apply(self, row: dict[str, Any]) -> None:
+        """Have the platform make it so: at once when it or its key changed, else once a second."""
+        name, platform = row["endpoint"], self.platform(row["env"])
+        at, revision, known = self._applied.get(name, (-APPLY_EVERY, -1, {}))
+        fresh = revision == row["revision"] and time.monotonic() - at < APPLY_EVERY
+        if fresh and platform.capabilities.endpoints_outlive:  # asking for its key there is a call as well
+            return
+        wanted = config(self.site, row)
+        if fresh and wanted == known:
+            return
+        platform.apply_endpoint(name, wanted)
+        if not platform.capabilities.endpoints_outlive:  # where they do, their platform bills them
+            self._metered_to.setdefault(name, dt.datetime.now(dt.UTC))
+        self._applied[name] = (time.monotonic(), row["revision"], wanted)
+        self._started.add((row["env"], name))
 
     def _end(self, row: dict[str, Any]) -> None:
         """Nothing is wanted there any more: end what runs; the next drain takes its last answers."""
         platform = self.platform(row["env"])
+        self.meter([row])
+        self._metered_to.pop(row["endpoint"], None)
         if (row["env"], row["endpoint"]) in self._started or platform.capabilities.endpoints_outlive:
             platform.stop_endpoint(row["endpoint"])
             self._started.discard((row["env"], row["endpoint"]))
+            self._applied.pop(row["endpoint"], None)
+
+    def meter(self, rows: list[dict[str, Any]]) -> None:
+        """Count the hours of the endpoints that are up; one that does not answer costs nothing meanwhile."""
+        for row in rows:
+            since = self._metered_to.get(row["endpoint"])
+            if since is None:
+                continue
+            until = dt.datetime.now(dt.UTC)
+            if self.platform(row["env"]).endpoint_state(row["endpoint"]).running:
+                node, price = self._price(row)
+                with self.site.store.write() as c:
+                    costs.meter_endpoint(
+                        c,
+                        endpoint=row["endpoint"],
+                        object_=row["object"],
+                        env=row["env"],
+                        node=node,
+                        price=price,
+                        since=since,
+                        until=until,
+                    )
+            self._metered_to[row["endpoint"]] = until
+
+    def _price(self, row: dict[str, Any]) -> tuple[str, float]:
+        """The node that an endpoint is predicted on, and its price an hour."""
+        settings = self.site.settings
+        policy, _ = settings.policy(ModelRef.parse(row["object"]), row["env"])
+        node = policy.nodes[0] if policy.nodes else ""
+        return node, costs.price_of(dict(settings.prices()), self.platform(row["env"]).prices([node]), node)
 
     def drain(self, rows: list[dict[str, Any]]) -> None:
         """Every ledger; one endpoint's trouble does not stop the others."""
@@ -82,7 +140,11 @@ class Keeper:
                 log.warning("drain of %s: %s", row["endpoint"], e.message)
 
     def close(self) -> None:
-        """End the endpoints that this keeper started, after a last drain."""
+        """End the endpoints that this keeper started, metered to the end, after a last drain."""
+        try:
+            self.meter(records.listing(self.site.store))
+        except EsmlError as e:  # a full disk, say: they end all the same
+            log.warning("the last minute of endpoints is not metered: %s", e.message)
         for env, name in self._started:
             if not self.platform(env).capabilities.endpoints_outlive:
                 self.platform(env).stop_endpoint(name)

@@ -20,6 +20,9 @@ class SecretStore:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
+        self._known: dict[
+            str, tuple[tuple[int, ...], str]
+        ] = {}  # by the file that said it: a new one is read at once
 
     def put(self, name: str, value: str) -> None:
         """Keep a secret: whole or not at all."""
@@ -34,18 +37,25 @@ class SecretStore:
         Raises:
             PlatformError: the file does not decrypt (changed, or another key).
         """
+        path = self._path(name)
+        try:
+            found = path.stat()
+        except FileNotFoundError:
+            return None
+        which = (found.st_ino, found.st_mtime_ns, found.st_size)
+        if name in self._known and self._known[name][0] == which:
+            return self._known[name][1]
         from cryptography.fernet import InvalidToken
 
-        path = self._path(name)
-        if not path.is_file():
-            return None
         try:
-            return str(self._cipher().decrypt(path.read_bytes()).decode())
+            value = str(self._cipher().decrypt(path.read_bytes()).decode())
         except InvalidToken as e:
             raise PlatformError(
                 f"secret {name} can't be decrypted",
                 hint="the secret or its key was changed; store the secret again",
             ) from e
+        self._known[name] = (which, value)
+        return value
 
     def names(self) -> list[str]:
         """What is kept, by name alone."""
