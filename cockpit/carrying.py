@@ -6,7 +6,7 @@ browser's history, and Back would need two presses.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, TypedDict
 
@@ -18,6 +18,7 @@ from esml_engine.refs import ModelRef
 KEYS = ("project", "model", "env")
 _CHOSEN = "_chosen"  # what this session chose last
 _USUAL = "_usual"  # where it begins when nothing was chosen yet
+_SETTLED = "_settled"  # for whom, and about which project, that was last found out
 _LEFT = "_left"  # the project that was chosen when somebody chose all of them
 _WHOLE = frozenset({"dataset", "deployments", "lake", "leaderboard", "model", "promotion", "row", "scored"})
 _SCOPED = frozenset({"costs", "settings"})  # about all projects, unless one was chosen
@@ -54,9 +55,18 @@ def narrow(project: str) -> None:
         st.session_state[_LEFT] = chosen().get("project", "")
 
 
-def settle(visible: Sequence[ModelRef], environments: Sequence[str]) -> None:
-    """Take over what the address names, where it is there and permitted, before links are drawn; what is missing is the first there is."""
+def settle(see: Callable[[], Sequence[ModelRef]], environments: Sequence[str]) -> None:
+    """Take over what the address names, where it is there and permitted, before links are drawn; what is missing is the first there is.
+
+    Args:
+        see: answers the models that this person may see; asked only when something is new.
+    """
     q = {k: st.query_params.get(k, "") for k in KEYS}
+    who = (st.session_state.get("act_as"), chosen().get("project"))
+    if st.session_state.get(_SETTLED) == who and (not q["model"] or q == chosen()):
+        return
+    visible = see()
+    st.session_state[_SETTLED] = who if visible else None
     if q["env"] in environments and any((r.project, r.model) == (q["project"], q["model"]) for r in visible):
         choose(**q)
     project = chosen().get("project", "")

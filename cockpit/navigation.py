@@ -70,7 +70,7 @@ def links() -> None:
     """The navigation as links, with the number of requests that wait beside Approvals."""
     try:
         estate = opening.estate()
-        settle(estate.visible(), estate.environments)
+        settle(estate.visible, estate.environments)
     except EsmlError:
         pass  # the page itself says what failed; its links still lead everywhere
     if on_phone():

@@ -47,7 +47,7 @@ def show() -> None:
         st.button(
             "New project", icon=":material/create_new_folder:", on_click=new_project_asked, width="content"
         )
-    if no_sight(estate):
+    if not seen.projects and no_sight(estate):
         return
     if not seen.rows:
         nothing_yet(

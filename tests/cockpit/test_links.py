@@ -81,7 +81,7 @@ def session(monkeypatch: pytest.MonkeyPatch) -> dict[str, object]:
 
 
 def test_links_hold_what_was_chosen(session: dict[str, object]) -> None:
-    carrying.settle(VISIBLE, ["dev", "prod"])
+    carrying.settle(lambda: VISIBLE, ["dev", "prod"])
     first = {"project": "project001", "model": "m01_price", "env": "dev"}
     assert carrying.to("lake")["query_params"] == first, "nothing was chosen yet: the first there is"
     assert carrying.to("costs")["query_params"] == {} == carrying.to("runs")["query_params"]
@@ -98,7 +98,7 @@ def test_links_hold_what_was_chosen(session: dict[str, object]) -> None:
         "and stay chosen while the project is the same"
     )
     carrying.choose(project="project002")
-    carrying.settle(VISIBLE, ["dev", "prod"])
+    carrying.settle(lambda: VISIBLE, ["dev", "prod"])
     assert carrying.to("model")["query_params"] == {
         "project": "project002",
         "model": "m03",
@@ -113,10 +113,10 @@ def test_the_address_is_taken_over_where_it_is_right(
 ) -> None:
     carrying.choose(project="project001", model="m02", env="dev")
     monkeypatch.setattr(st, "query_params", {"project": "project009", "model": "m1", "env": "dev"})
-    carrying.settle(VISIBLE, ["dev"])
+    carrying.settle(lambda: VISIBLE, ["dev"])
     assert carrying.chosen()["project"] == "project001", "gone, or not theirs to see"
     monkeypatch.setattr(st, "query_params", {"project": "project002", "model": "m03", "env": "dev"})
-    carrying.settle(VISIBLE, ["dev"])
+    carrying.settle(lambda: VISIBLE, ["dev"])
     assert carrying.chosen() == {"project": "project002", "model": "m03", "env": "dev"}
 
 
