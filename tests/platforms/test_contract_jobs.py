@@ -70,7 +70,7 @@ def test_a_job_dies_with_the_process_that_started_it(platform: Platform, tmp_pat
     mark = tmp_path / "job"
     step = f"import os, time\nfrom pathlib import Path\n\n\ndef step(df, ctx):\n    Path({str(mark)!r}).write_text(str(os.getpid()))\n    time.sleep(600)\n"
     code = (
-        "import sys, time; from pathlib import Path; from tests.platforms import test_contract as c; "
+        "import sys, time; from pathlib import Path; from tests.platforms import kit as c; "
         f"c.job(c.PLATFORMS[{platform.kind!r}](Path(sys.argv[1])), Path(sys.argv[2]), sys.argv[3]); time.sleep(600)"
     )
     root = Path(platform.lake_root()).parents[1]
