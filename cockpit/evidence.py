@@ -34,6 +34,7 @@ class Evidence:
 
     waiting: dict[str, int] = field(default_factory=lambda: defaultdict(int))  # IN files newer than bronze
     late: dict[str, tuple[str, str]] = field(default_factory=dict)  # the dataset that is late longest, since
+    refused: dict[str, int] = field(default_factory=dict)  # IN files that could not be read
     quarantined: dict[str, int] = field(default_factory=lambda: defaultdict(int))
     warned: dict[str, str] = field(default_factory=dict)  # an expectation that warned
     serving: dict[Place, int] = field(default_factory=dict)  # version with traffic
@@ -106,7 +107,9 @@ def _quality(c: sa.Connection, ours: Any, out: Evidence) -> None:
 
 
 _Mark = tuple[Any, ...]
-_waits: dict[tuple[str, str], tuple[_Mark, int]] = {}  # (store, model) -> what it was counted from, the count
+_waits: dict[
+    tuple[str, str], tuple[_Mark, int, int]
+] = {}  # (store, model) -> what it was counted from, files that wait, and that were refused
 
 
 def _waiting(site: Site, c: sa.Connection, names: list[str], ours: Any, out: Evidence) -> None:
@@ -135,18 +138,24 @@ def _waiting(site: Site, c: sa.Connection, names: list[str], ours: Any, out: Evi
             marks[object_] += (purpose, dataset, n, at)
             if purpose == "train":
                 newest[(object_, dataset)] = at
-    moved = [o for o, m in marks.items() if _waits.get((store, o), ((), 0))[0] != tuple(m)]
+    none: tuple[_Mark, int, int] = ((), 0, 0)
+    moved = [o for o, m in marks.items() if _waits.get((store, o), none)[0] != tuple(m)]
     for some in _chunks(moved):
-        for o, n in _count(c, some).items():
-            _waits[(store, o)] = (tuple(marks[o]), n)
+        for o, (wait, refused) in _count(c, some).items():
+            _waits[(store, o)] = (tuple(marks[o]), wait, refused)
     for o in names:
-        if n := _waits.get((store, o), ((), 0))[1]:
-            out.waiting[o] = n
+        _, wait, refused = _waits.get((store, o), none)
+        if wait:
+            out.waiting[o] = wait
+        if refused:
+            out.refused[o] = refused
     _late(site, names, newest, out)
 
 
-def _count(c: sa.Connection, some: list[str]) -> dict[str, int]:
+def _count(c: sa.Connection, some: list[str]) -> dict[str, tuple[int, int]]:
+    """Of each model: delivered files whose newest content bronze neither holds nor refused, and those that it refused."""
     v, f = t.versions, t.in_files
+    kept_out: set[tuple[str, str, str, str, str, str]] = set()
     have: dict[tuple[str, str, str, str, str], str] = {}
     held = sa.select(v.c.object, v.c.env, v.c.name, v.c.facts).where(
         v.c.object.in_(some), v.c.name.like("%/bronze")
@@ -154,6 +163,8 @@ def _count(c: sa.Connection, some: list[str]) -> dict[str, int]:
     for object_, env, name, facts in c.execute(held.order_by(v.c.version)).all():
         for x in (facts or {}).get("files", []):
             have[(object_, env, name, x["date"], x["name"])] = x["sha256"]
+        for x in (facts or {}).get("refused", []):
+            kept_out.add((object_, env, name, x["date"], x["name"], x["sha256"]))
     newest: dict[tuple[str, str, str, str, str], tuple[str, str]] = {}
     columns = (f.c.object, f.c.env, f.c.purpose, f.c.dataset, f.c.date, f.c.name, f.c.sha256, f.c.stat)
     for object_, env, purpose, dataset, date, name, sha, stat in c.execute(
@@ -164,9 +175,11 @@ def _count(c: sa.Connection, some: list[str]) -> dict[str, int]:
         written = stat.rpartition(":")[2]  # the file's modification time: the newest content counts
         if key not in newest or written > newest[key][0]:
             newest[key] = (written, sha)
-    out = dict.fromkeys(some, 0)
+    out = dict.fromkeys(some, (0, 0))
     for key, (_, sha) in newest.items():
-        out[key[0]] += int(have.get(key) != sha)
+        if have.get(key) != sha:
+            wait, refused = out[key[0]]
+            out[key[0]] = (wait, refused + 1) if (*key, sha) in kept_out else (wait + 1, refused)
     return out
 
 

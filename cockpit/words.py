@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import re
 import sys
 from pathlib import Path
 from typing import Any
@@ -151,6 +152,11 @@ def role(name: str | None) -> str:
 def mark(state: str) -> str:
     """A run's state as sign and word, for tables."""
     return f"{_MARKS.get(state, '?')} {state}"
+
+
+def plain(text: str) -> str:
+    """What a person wrote, for a place that draws Markdown: shown as it is, no link, no picture, no heading."""
+    return re.sub(r"([\\`*_{}\[\]()<>#+!|~:$-])", r"\\\1", text.replace("\n", " "))
 
 
 def tidy(text: str, estate_root: Path) -> str:

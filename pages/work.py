@@ -15,7 +15,7 @@ from cockpit.overview import Overview, overview
 from cockpit.reads import crowned, roles_on
 from cockpit.views import work
 from cockpit.visits import last_visit
-from cockpit.words import ago, plural, role
+from cockpit.words import ago, plural, role, tidy
 from cockpit.work_reads import forecast, may_decide
 from esml_engine.estate import Estate
 
@@ -96,11 +96,12 @@ def _items(title: str, items: list[work.Item]) -> None:
     if not items:
         return
     st.subheader(f"{title} · {len(items)}")
+    root = opening.root()
     for item in items[:10]:
         with st.container(border=True, horizontal=True, vertical_alignment="center"):
             with st.container(gap="xxsmall"):
-                st.markdown(item.text)
-                st.caption(item.note)
+                st.markdown(tidy(item.text, root))
+                st.caption(tidy(item.note, root))
             st.page_link(**to(item.page, **item.query), label=item.label, icon=":material/arrow_forward:")
     if len(items) > 10:
         st.caption(f"and {plural(len(items) - 10, 'more')}")

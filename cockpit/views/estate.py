@@ -129,8 +129,10 @@ def needs_of(
         live = e.serving.get((model, env))
         if live is not None and its["champion"] is not None and live != its["champion"]:
             out.append(Need("serving", f"{env} serves v{live}, champion is v{its['champion']}"))
+    if e.refused.get(model, 0):
+        out.append(Need("quality", f"{plural(e.refused[model], 'IN file')} refused"))
     if e.quarantined.get(model, 0):
-        out.append(Need("quality", f"{plural(e.quarantined[model], 'row')} in quarantine"))
+        out.append(Need("quality", f"{plural(e.quarantined[model], 'row')} in quarantine, all environments"))
     if model in e.warned:
         out.append(Need("quality", f"Warned: {e.warned[model]}"))
     return tuple(sorted(out, key=lambda n: n.rank))

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from cockpit.words import ago, metric, money, plural, value
+from cockpit.words import ago, metric, money, plain, plural, value
 
 _METRIC_GATES = {
     "interval": "Interval of the gain in {m} excludes 0",
@@ -290,7 +290,7 @@ def refusal(request: dict[str, Any], when: Callable[[str], str]) -> str:
     said = next((d for d in reversed(request["decisions"]) if d["verdict"] == "refuse"), None)
     if said is None:
         return f"the gates on {when(request['decided'] or request['at'])}"
-    return f"{said['by']} on {when(said['at'])}: {said['reason']}"
+    return f"{said['by']} on {when(said['at'])}: {plain(said['reason'])}"
 
 
 _SIGNS = {"approved": "✓", "refused": "⊘", "expired": "–", "stale": "!", "withdrawn": "–"}

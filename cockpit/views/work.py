@@ -153,12 +153,21 @@ def changes(
 ) -> list[Change]:
     """What happened since a moment: champions first, then late data, money, counts of runs."""
     from_ = since.isoformat()
-    new: dict[tuple[str, int], list[dict[str, Any]]] = {}
+    new: list[
+        list[dict[str, Any]]
+    ] = []  # a version on its way through the environments is one change, a later rollback another
+    newest: dict[str, list[dict[str, Any]]] = {}
     for k in crowned:
-        if k["at"] >= from_:
-            new.setdefault((k["object"], k["version"]), []).append(k)
+        if k["at"] < from_:
+            continue
+        its = newest.get(k["object"])
+        if its is None or its[0]["version"] != k["version"]:
+            its = newest[k["object"]] = []
+            new.append(its)
+        its.append(k)
     out = []
-    for (object_, version), its in list(new.items())[:most]:
+    for its in new[:most]:
+        object_, version = its[0]["object"], its[0]["version"]
         envs = " and ".join(e for e in ENVIRONMENTS if e in {k["env"] for k in its})
         out.append(Change("upgrade", f"v{version} of **{object_.split('/')[-1]}** became champion in {envs}", its[0]["at"]))  # fmt: skip
     if len(new) > most:

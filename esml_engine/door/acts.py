@@ -29,12 +29,18 @@ class Set(AtOnce):
         """Checked against the whole scope before anything is stored."""
         key = call.params["key"]
         value, replaced = site.settings.check_override(call.object, key, call.params["value"])
+        o = t.overrides
+        before = site.store.first(o.select().where(o.c.scope == call.object, o.c.key == key))
+        said = f"; {before['by']} set it to {json.dumps(before['value'])} on {before['at'][:10]}" if before else ""  # fmt: skip
         return Draft(
             will=(
-                f"set {key} of {call.object} to {json.dumps(value)} (the file says {json.dumps(replaced)})",
+                f"set {key} of {call.object} to {json.dumps(value)} (the file says {json.dumps(replaced)}{said})",
             ),
             makes=(f"override {key}",),
             params={"value": value, "replaced": replaced},
+            settings={
+                "before": [before["value"], before["at"]] if before else None
+            },  # another's change meanwhile makes the plan stale
         )
 
     def record(self, call: Call, draft: Draft, result: JobResult | None, desk: Desk) -> dict[str, Any]:
