@@ -48,7 +48,7 @@ def plan_card(
         running=running,
     )
     with st.container(border=True):
-        _said_now(key)
+        said_now(key)
         if c.kind != "nothing":
             with st.grid(4, min_column_width=150):
                 for name, (text, note) in (
@@ -119,7 +119,8 @@ def start_button(
             st.caption(f"Makes {c.makes}.{last}" if c.makes else last, width="content")
 
 
-def _said_now(key: str) -> None:
+def said_now(key: str) -> None:
+    """What the last press of this button led to, once."""
     said = st.session_state.pop(f"{_SAID}:{key}", None)
     if isinstance(said, EsmlError):
         failure(said)
@@ -171,7 +172,7 @@ def act_on_run(estate: Estate, act: str, run: str, *, key: str) -> None:
         except EsmlError as e:
             st.session_state[f"{_SAID}:{key}"] = e
 
-    _said_now(key)
+    said_now(key)
     try:
         plan: Plan = getattr(estate, act)(run, dry_run=True)
     except NotFoundError:

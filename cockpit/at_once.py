@@ -8,7 +8,7 @@ from typing import Any
 import streamlit as st
 
 from cockpit import opening
-from cockpit.acting import _said_now, start_button
+from cockpit.acting import said_now, start_button
 from cockpit.components import failure
 from cockpit.reads import who_can
 from cockpit.views.plan import card
@@ -36,7 +36,7 @@ def at_once(
     """
     note = f"_done:{key}"
     with st.container(border=True):
-        _said_now(key)
+        said_now(key)
         if said := st.session_state.pop(note, ""):
             st.success(said, icon=":material/check_circle:")
         if not ready:

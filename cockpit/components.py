@@ -5,14 +5,15 @@ from __future__ import annotations
 import contextlib
 import datetime as dt
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
 import streamlit as st
+from streamlit.delta_generator import DeltaGenerator
 
 from cockpit import carrying, opening
-from cockpit.carrying import to
+from cockpit.carrying import Link, to
 from cockpit.reaching import unreached
 from cockpit.reads import who_can
 from cockpit.views.plan import without_underscores
@@ -51,6 +52,17 @@ def failure(e: EsmlError, *, next_act: str = "") -> None:
 def nothing_yet(what: str, act: str) -> None:
     """Nothing here yet, and the act that fills it."""
     st.info(f"**{what}** {act}", icon=":material/inbox:")
+
+
+def ways_on(place: DeltaGenerator, about: str, ways: Sequence[tuple[str, str, Link]]) -> None:
+    """Where a chosen row leads: links (label, icon, target) above its table.
+
+    Not `st.switch_page`: it writes a second entry into the browser's history, with this page's path and that one's query.
+    """
+    with place.container(border=True, horizontal=True, vertical_alignment="center"):
+        st.markdown(f"**{about}**", width="content")
+        for label, icon, target in ways:
+            st.page_link(**target, label=label, icon=f":material/{icon}:")
 
 
 def no_sight(estate: Estate) -> bool:

@@ -15,7 +15,7 @@ from cockpit.costing import spent_by
 from cockpit.reads import who_can
 from cockpit.views import promotion as view
 from cockpit.views.plan import without_underscores
-from cockpit.words import metric, predicted_cost
+from cockpit.words import metric, plain, predicted_cost
 from esml_engine.costs.records import month_start
 from esml_engine.door import access
 from esml_engine.door.facts import Call, Plan
@@ -169,7 +169,7 @@ def stale(estate: Estate, request: dict[str, Any]) -> str:
 
 
 def _decided(request: dict[str, Any]) -> None:
-    said = "; ".join(f"{d['by']} {d['verdict']}d on {when(d['at'])}: {d['reason']}" for d in request["decisions"])  # fmt: skip
+    said = "; ".join(f"{d['by']} {d['verdict']}d on {when(d['at'])}: {plain(d['reason'])}" for d in request["decisions"])  # fmt: skip
     st.info(f"**{request['state'].capitalize()}.** {said or 'Nobody decided in time.'}", icon=":material/gavel:")  # fmt: skip
 
 
@@ -216,7 +216,10 @@ def decide(estate: Estate, request: dict[str, Any], *, told: bool = False) -> No
     if not told or people:
         st.caption(
             f"Needs {request['needed']} of: people other than {request['by']} · "
-            + ("; ".join(f"{x['by']} {x['verdict']}d: {x['reason']}" for x in people) or "nobody decided yet")
+            + (
+                "; ".join(f"{x['by']} {x['verdict']}d: {plain(x['reason'])}" for x in people)
+                or "nobody decided yet"
+            )
             + f" · expires {when(request['expires'])}"
         )
     call = Call("approve", request["object"], request["env"], {"request": key, "kind": request["kind"]})

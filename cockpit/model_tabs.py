@@ -10,7 +10,7 @@ import streamlit as st
 from cockpit import charts
 from cockpit.acting import act_card
 from cockpit.carrying import to
-from cockpit.components import Choice, nothing_yet, when
+from cockpit.components import Choice, nothing_yet, ways_on, when
 from cockpit.views import intervals
 from cockpit.views import model as view
 from cockpit.words import metric, money
@@ -64,6 +64,7 @@ def leaderboard(choice: Choice, _: list[dict[str, Any]]) -> None:
         "Alias": st.column_config.TextColumn(width=95),
         "Ready?": st.column_config.TextColumn(width=110),
     }
+    above = st.empty()
     event = st.dataframe(
         frame,
         hide_index=True,
@@ -75,7 +76,8 @@ def leaderboard(choice: Choice, _: list[dict[str, Any]]) -> None:
         key="leaderboard",
     )
     if event["selection"]["rows"]:
-        st.switch_page(**to("run", run=rows[event["selection"]["rows"][0]]["Run"]))
+        r = rows[event["selection"]["rows"][0]]
+        ways_on(above, f"{r['Estimator']} in {r['Env']}", [(f"Run {r['Run']}: steps, log, importance", "list", to("run", run=r["Run"]))])  # fmt: skip
 
 
 def versions(choice: Choice, _: list[dict[str, Any]]) -> None:

@@ -10,12 +10,13 @@ import streamlit as st
 from cockpit import opening
 from cockpit.carrying import to
 from cockpit.choosing import segment, unread
-from cockpit.components import as_of, away, chips, no_sight, nothing_yet, page, pick
+from cockpit.components import as_of, away, chips, no_sight, nothing_yet, page, pick, ways_on
 from cockpit.listing import columns, csv
 from cockpit.overview import Overview, overview
 from cockpit.starting import new_project_asked, new_project_dialog
 from cockpit.views import estate as view
 from cockpit.views import work
+from cockpit.views.plan import without_underscores
 from cockpit.words import plural
 from cockpit.work_reads import may_decide
 from esml_engine.estate import Estate
@@ -44,9 +45,11 @@ def show() -> None:
             "Export the list", data=lambda: csv(seen, shown), file_name=f"estate-{seen.read:%Y-%m-%d}.csv", mime="text/csv", icon=":material/download:", disabled=not shown,
             help="All four lenses of the models that the filters leave, as CSV.",
         )  # fmt: skip
+        may = estate.may("new_project")
         st.button(
-            "New project", icon=":material/create_new_folder:", on_click=new_project_asked, width="content"
-        )
+            "New project", icon=":material/create_new_folder:", on_click=new_project_asked, width="content", disabled=not may.allowed,
+            help=None if may.allowed else without_underscores(may.reason),
+        )  # fmt: skip
     if not seen.projects and no_sight(estate):
         return
     if not seen.rows:
@@ -78,8 +81,7 @@ def _waits(estate: Estate, requests: list[dict[str, Any]]) -> None:
     said = view.decisions(mine, estate.site.settings.estate.currency, dt.datetime.now(dt.UTC))
     with st.container(border=True, horizontal=True, vertical_alignment="center"):
         st.markdown(said, width="content")
-        if st.button("Open approvals", type="primary", icon=":material/approval:"):
-            st.switch_page(**to("approvals"))
+        st.page_link(**to("approvals"), label="**Open approvals**", icon=":material/approval:")
 
 
 def _filters(seen: Overview) -> str:
@@ -107,14 +109,17 @@ def _table(estate: Estate, seen: Overview, shown: list[int], lens: str) -> None:
     frame = seen.frame(lens)
     if len(shown) != len(frame) or shown != list(range(len(frame))):
         frame = frame.iloc[shown]
+    above = st.empty()
     event = st.dataframe(
         frame, hide_index=True, column_config=columns(lens, estate.environments), on_select="rerun", selection_mode="single-row", key=f"models:{lens}", placeholder="", row_height=34,
         height="content" if len(shown) <= 15 else 560,
     )  # fmt: skip
-    st.caption("Choose a row to open the model. " + view.EXPLAINED[lens])
+    st.caption("Choose a row for the ways to its pages. " + view.EXPLAINED[lens])
     if event["selection"]["rows"]:
         r = seen.rows[shown[event["selection"]["rows"][0]]]
-        st.switch_page(**to("model", project=r.project, model=r.name))
+        where = {"project": r.project, "model": r.name}
+        ways = (("Model", "account_tree"), ("Lake", "waves"), ("Leaderboard", "leaderboard"), ("Deployments", "rocket_launch"))  # fmt: skip
+        ways_on(above, r.name, [(label, icon, to(label.lower(), **where)) for label, icon in ways])
 
 
 show()

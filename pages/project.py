@@ -48,8 +48,8 @@ def show() -> None:
     first = next((t for t in tracks if t.blocked), None)
     with st.container(border=True, horizontal=True, vertical_alignment="center"):
         st.markdown(view.headline(tracks), width="stretch" if first else "content")
-        if first and st.button("Open the blocked step", type="primary", icon=":material/arrow_forward:"):
-            st.switch_page(**to(first.page, **first.query))
+        if first:
+            st.page_link(**to(first.page, **first.query), label="**Open the blocked step**", icon=":material/arrow_forward:")  # fmt: skip
     today = dt.datetime.now(dt.UTC).date()
     by_day = spent_by(site, "day", since=month_start(), project=project)
     series = [by_day.get(d, 0.0) for d in days(today.replace(day=1), today)]

@@ -43,7 +43,8 @@ def show() -> None:
     rows = versions_of(choice.estate, str(choice.ref))
     with side, st.container(horizontal=True, horizontal_alignment="right", vertical_alignment="bottom"):
         version = _version(choice, source)
-        evidence(choice)
+        if version is not None:
+            evidence(choice)
     if version is None:
         return
     just_decided(choice.estate)

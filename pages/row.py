@@ -8,7 +8,8 @@ import pandas as pd
 import streamlit as st
 
 from cockpit import opening
-from cockpit.components import choose, gone, page, when, zone
+from cockpit.carrying import to
+from cockpit.components import choose, gone, nothing_yet, page, when, zone
 from cockpit.views import scored as view
 from cockpit.words import plural
 from esml_engine.errors import NotFoundError
@@ -22,6 +23,11 @@ def show() -> None:
     if choice is None:
         return
     request, number = st.query_params.get("request", ""), st.query_params.get("row", "0")
+    if not request:
+        st.title("Row")
+        nothing_yet("No row was named.", "Choose one on the page Scored data.")
+        st.page_link(**to("scored"), label="Scored data", icon=":material/table_view:")
+        return
     st.title(f"Row {number} of request {request}")
     choice.estate.require("read_scored", choice.ref.project)
     try:

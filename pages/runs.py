@@ -9,7 +9,7 @@ from cockpit import opening
 from cockpit.acting import act_on_run, progress_of
 from cockpit.carrying import to
 from cockpit.choosing import unread
-from cockpit.components import as_of, away, no_sight, nothing_yet, page, when
+from cockpit.components import as_of, away, no_sight, nothing_yet, page, ways_on, when
 from cockpit.reads import worker_alive
 from cockpit.views import runs as view
 from esml_engine.estate import Estate
@@ -75,16 +75,16 @@ def _list(estate: Estate, states: list[str], by: str) -> None:
         with st.container(border=True):
             progress_of(estate, row, key=f"open:{row['run']}")
     shown = view.filtered(rows, states, by)
-    failed = next((r for r in shown if r["state"] == "failed"), None)
-    if failed is not None and failed is next(
-        (r for r in shown if r["object"] == failed["object"] and r["env"] == failed["env"]), None
-    ):
+    for failed in view.not_made_good(rows)[:_SHOWN_OPEN]:
+        if failed not in shown:
+            continue
         with st.container(border=True):
             progress_of(estate, failed, key=f"failed:{failed['run']}")
             act_on_run(estate, "retry", failed["run"], key=f"retry:{failed['run']}")
     if not shown:
         nothing_yet("No run passes these filters.", "Take one away.")
         return
+    above = st.empty()
     event = st.dataframe(
         pd.DataFrame(view.table(shown, when)), hide_index=True, on_select="rerun", selection_mode="single-row", key="list", row_height=34, placeholder="",
         height="content" if len(shown) <= 15 else 560,
@@ -94,7 +94,9 @@ def _list(estate: Estate, states: list[str], by: str) -> None:
         "Choose a row for its steps, log and result. ≤ marks an upper bound: no run of that act before it."
     )
     if event["selection"]["rows"]:
-        st.switch_page(**to("run", run=shown[event["selection"]["rows"][0]]["run"]))
+        r = shown[event["selection"]["rows"][0]]
+        about = f"{r['act'].replace('_', ' ')} of {r['object']}"
+        ways_on(above, about, [(f"Run {r['run']}: steps, log, result", "list", to("run", run=r["run"]))])
 
 
 show()

@@ -11,7 +11,7 @@ import streamlit as st
 from cockpit import opening
 from cockpit.carrying import to
 from cockpit.choosing import open_tabs
-from cockpit.components import Choice, choose, nothing_yet, page, zone
+from cockpit.components import Choice, choose, nothing_yet, page, ways_on, zone
 from cockpit.filtering import filters, go
 from cockpit.viewing import by_day, of_address, profile, saved_views
 from cockpit.views import scored as view
@@ -60,7 +60,7 @@ def show() -> None:
     left, right = st.columns([1, 4])
     with left:
         st.metric("Rows", f"{said['total']:,}", f"of {everything['total']:,}", delta_color="off", delta_arrow="off")  # fmt: skip
-        st.metric("Calls", f"{said['calls']:,}", plural(len(everything["by_caller"]), "caller"), delta_color="off", delta_arrow="off")  # fmt: skip
+        st.metric("Calls", f"{said['calls']:,}", f"{plural(len(everything['by_caller']), 'caller')} in all", delta_color="off", delta_arrow="off")  # fmt: skip
     with right:
         by_day(w, said["by_day"])
     for tab, name in open_tabs(["Rows", "Profile"], "show"):
@@ -100,6 +100,7 @@ def _bars(rows: list[dict[str, Any]]) -> dict[str, Any]:
 
 def _rows(choice: Choice, w: view.Wanted, said: dict[str, Any]) -> None:
     frame = pd.DataFrame(view.table(said, zone()))
+    above = st.empty()
     event = st.dataframe(
         frame,
         hide_index=True,
@@ -113,7 +114,8 @@ def _rows(choice: Choice, w: view.Wanted, said: dict[str, Any]) -> None:
     )
     with st.container(horizontal=True, vertical_alignment="center"):
         pages = max(1, -(-said["total"] // view.ROWS))
-        now = st.pagination(pages, default=min(w.page, pages), key="pages")
+        # the page in the key: what the widget remembers never wins over the address
+        now = st.pagination(pages, default=min(w.page, pages), key=f"pages:{w.page}:{pages}")
         first = (w.page - 1) * view.ROWS + 1
         st.caption(
             f"rows {first:,}–{first + len(frame) - 1:,} of {said['total']:,} · {w.sort or 'newest first'}"
@@ -127,6 +129,7 @@ def _rows(choice: Choice, w: view.Wanted, said: dict[str, Any]) -> None:
                 index=orders.index(w.sort) if w.sort in orders else 0,
                 format_func=lambda o: o or "newest first",
                 label_visibility="collapsed",
+                key=f"order:{w.sort}",
             )
     if now != w.page or sort != w.sort:
         go(dataclasses.replace(w, page=now if sort == w.sort else 1, sort=sort))
@@ -134,7 +137,8 @@ def _rows(choice: Choice, w: view.Wanted, said: dict[str, Any]) -> None:
     if event["selection"]["rows"]:
         r = said["rows"][event["selection"]["rows"][0]]
         where = {"project": choice.ref.project, "model": choice.ref.model, "env": choice.env}
-        st.switch_page(**to("row", **where, request=r["request_id"], row=str(r["row"])))
+        target = to("row", **where, request=r["request_id"], row=str(r["row"]))
+        ways_on(above, f"row {r['row']} of {r['request_id']}", [("Passport: how the answer came to be", "badge", target)])  # fmt: skip
 
 
 show()

@@ -76,7 +76,7 @@ def card(
     elif policy["verdict"] == "ask":
         kind = "waits"  # pressing asks; the run begins when somebody else approved
     if kind in ("ready", "waits") and running:
-        kind, blocked = "running", f"Run `{running}` does exactly this now: follow it below."
+        kind, blocked = "running", f"Run `{running}` does exactly this now: it is followed on this page."
     elif kind in ("ready", "waits") and durable and not worker:
         kind, blocked = "worker", "The worker is not running. Start it with `esml up`."
     limit = policy.get("limits", {}).get("max_cost_run")
@@ -87,7 +87,7 @@ def card(
     )
     return Card(
         reads=reads_of(document),
-        time=(f"≤ {duration(seconds['p90'])}", "upper bound: no run yet") if bound else (duration(seconds["p50"]), f"p90 {duration(seconds['p90'])}") if seconds["p90"] else ("at once", "no job"),
+        time=(f"≤ {duration(seconds['p90'])}", "upper bound: no run yet") if bound else (duration(seconds["p50"]), f"p90 {duration(seconds['p90'])}") if seconds["p90"] else (("some seconds", "a run without a job") if durable and document["steps"] else ("at once", "no job")),
         cost=(f"≤ {money(cost['p90'], currency)}", "upper bound: no run yet") if bound else (money(cost["p50"], currency), f"p90 {money(cost['p90'], currency)} · {cost['basis']}"),
         left=(money(left, currency) if left is not None else "unchanged", "this month, at p90" if left is not None else "spends nothing"),
         will=tuple(document["will"]), makes=", ".join(document["makes"]), policy=line, irreversible=tuple(document["irreversible"]), hash=document["hash"], blocked=blocked, kind=kind,

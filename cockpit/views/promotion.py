@@ -207,7 +207,7 @@ def asks(request: dict[str, Any], currency: str, now: dt.datetime) -> tuple[str,
     by = f"asked by {request['by']} · {ago(request['at'], now)}"
     if request["kind"] == "exception":
         what = f"Exception: {d.get('act', 'a run').replace('_', ' ')} of **{model}** in {request['env']} for {money(d.get('amount'), d.get('currency', currency))}"
-        return what, f"{by} · {d.get('reason', '')}"
+        return what, f"{by} · {plain(d.get('reason') or '')}"
     gates = d.get("gates") or []
     passed = sum(1 for g in gates if g["passed"])
     main = d.get("primary") or next(iter((d.get("metrics") or {}).get("challenger") or {}), "")
@@ -277,7 +277,7 @@ def exception_grounds(
     left = budget - month
     return [
         ("Asks for", "; ".join(d.get("will") or [f"{d.get('act', 'a run')} for {money(d.get('amount'), currency)}"])),
-        ("Why", str(d.get("reason") or "no reason was given")),
+        ("Why", plain(str(d.get("reason") or "no reason was given"))),
         ("Money", f"up to {money(d.get('amount'), currency)} a run; the budget still holds {money(max(0.0, left), currency)} of {money(budget, currency)} this month"),
         ("Policy", str(d.get("origin") or "the estate's")),
         ("Holds until", when(d["until"]) if d.get("until") else f"{when(request['expires'])}, when the request expires"),

@@ -22,6 +22,19 @@ def asked_by(row: dict[str, Any]) -> str:
     return f"{row['actor']} as {row['as']}" if row["as"] and row["as"] != row["actor"] else str(row["actor"])
 
 
+def not_made_good(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Failed runs (rows: newest first) that no later run of the same act on the same model and environment made good; the newest of each."""
+    seen: set[tuple[str, str, str]] = set()
+    out = []
+    for r in rows:
+        key = (r["object"], r["env"], r["act"])
+        if r["state"] == "failed" and key not in seen:
+            out.append(r)
+        if r["state"] in ("done", "failed"):
+            seen.add(key)
+    return out
+
+
 def filtered(rows: list[dict[str, Any]], states: list[str], by: str) -> list[dict[str, Any]]:
     """Open ones first, then newest first."""
     found = [r for r in rows if (not states or r["state"] in states) and (not by or asked_by(r) == by)]
@@ -54,7 +67,7 @@ def table(rows: list[dict[str, Any]], when: Callable[[str | None], str]) -> list
     """Rows as the list shows them; `when` writes a time in the viewer's zone."""
     return [
         {
-            "State": mark("cancelled") if r["cancel"] and r["state"] in ENDED and r["state"] != "done" else mark(r["state"]), "Act": r["act"], "Model": r["object"], "Env": r["env"],
+            "State": mark("cancelled") if r["cancel"] and r["state"] in ENDED and r["state"] != "done" else mark(r["state"]), "Act": r["act"].replace("_", " "), "Model": r["object"], "Env": r["env"],
             "Started": when(r["started"] or r["created"]), "Time": duration(r["seconds"]) if r["seconds"] is not None else "", "Predicted": predicted_seconds(r),
             "Cost": money(r["cost"], _currency(r)) if r["cost"] is not None else "", "Predicted cost": predicted_cost(r), "By": asked_by(r), "Run": r["run"],
         }

@@ -46,8 +46,9 @@ class Wanted:
 def wanted(one: Mapping[str, str], many: Mapping[str, Sequence[str]]) -> Wanted:
     """From the address: single values and those that may stand several times. What can't be read is named, not dropped."""
     numbers = [v for v in many.get("version", ()) if v.isdigit()]
-    bad = tuple(f"version={v}" for v in many.get("version", ()) if not v.isdigit())
     page = one.get("page", "")
+    bad = tuple(f"version={v}" for v in many.get("version", ()) if not v.isdigit())
+    bad += (f"page={page}",) if page and not (page.isdigit() and int(page) > 0) else ()
     return Wanted(
         one.get("from", ""),
         one.get("to", ""),

@@ -9,7 +9,8 @@ from typing import Any
 
 from cockpit.views.estate import KINDS, TURNS, Row
 from cockpit.views.promotion import asks, refusal
-from cockpit.words import ago, money, plural, role
+from cockpit.views.runs import not_made_good
+from cockpit.words import ago, money, plain, plural, role
 from esml_engine.refs import ENVIRONMENTS
 
 
@@ -90,17 +91,12 @@ def answers(
 def failed(runs: list[dict[str, Any]], now: dt.datetime, days: int = 7) -> list[Item]:
     """Runs of the last days that failed and that no later run of the same act made good."""
     since = (now - dt.timedelta(days=days)).isoformat()
-    good: set[tuple[str, str, str]] = set()
     out = []
-    for r in runs:  # newest first
-        key = (r["object"], r["env"], r["act"])
-        if r["state"] == "done":
-            good.add(key)
-        elif r["state"] == "failed" and key not in good and (r["ended"] or "") >= since:
-            good.add(key)
+    for r in not_made_good(runs):
+        if (r["ended"] or "") >= since:
             why = (r["error"] or {}).get("message", "no reason was recorded")
             text = f"**{r['act'].replace('_', ' ')}** of {r['object'].split('/')[-1]} in {r['env']} failed"
-            out.append(Item("failed", text, f"{ago(r['ended'], now)} · {why}", "Log", "run", {"run": r["run"]}))  # fmt: skip
+            out.append(Item("failed", text, f"{ago(r['ended'], now)} · {plain(why)}", "Log", "run", {"run": r["run"]}))  # fmt: skip
     return out
 
 

@@ -146,7 +146,8 @@ def _verdict(who: str, rule: str, project: str, have: frozenset[str], allowed: f
         return Verdict(True)
     mine = ", ".join(sorted(have)) or "no role"
     return Verdict(
-        False, f"{who} has {mine} on {project}; {rule.replace('_', ' ')} needs {' or '.join(sorted(allowed))}"
+        False,
+        f"{who} has {mine} on {project or 'the estate'}; {rule.replace('_', ' ')} needs {' or '.join(sorted(allowed))}",
     )
 
 

@@ -39,7 +39,10 @@ class Rollback(NoJobs):
         return Draft(
             will=tuple(will),
             inputs=({"champion": row["version"], "revision": row["revision"]},),
-            makes=(f"champion v{row['previous']}",),
+            makes=(
+                f"champion v{row['previous']}",
+                *((f"traffic of {call.env} on v{row['previous']}",) if len(will) > 1 else ()),
+            ),
             steps=("swap", "alias"),
             params={"revision": row["revision"], "to": row["previous"]},
         )

@@ -168,6 +168,33 @@ def test_operator(url: str, page: Any, root: Path) -> None:
     page.get_by_text("v1 · 100 % of traffic").nth(1).wait_for()
 
 
+def test_back_and_forward_need_one_press_a_page(url: str, page: Any) -> None:
+    """Through the navigation and from a chosen row; filters are there again."""
+    go(page, f"{url}/estate?lens=money", "Estate")
+    page.get_by_test_id("stSidebar").get_by_role("link", name="Lake", exact=True).click()
+    page.get_by_role("heading", name="Lake", exact=True).wait_for()
+    settle(page)
+    lake = page.url
+    page.go_back()
+    page.get_by_role("heading", name="Estate", exact=True).wait_for()
+    settle(page)
+    assert page.url == f"{url}/estate?lens=money"
+    page.go_forward()
+    page.get_by_role("heading", name="Lake", exact=True).wait_for()
+    settle(page)
+    assert page.url == lake
+    link = f"{url}/scored?{DIABETES}&env=prod&caller=web"
+    go(page, link, "Scored data")
+    page.get_by_test_id("stDataFrame").first.click(position={"x": 18, "y": 52})  # the first row's box
+    page.get_by_role("link", name=re.compile("Passport")).click()
+    page.get_by_role("heading", name=re.compile("^Row ")).wait_for()
+    settle(page)
+    page.go_back()
+    page.get_by_role("heading", name="Scored data", exact=True).wait_for()
+    settle(page)
+    assert page.url == link and "caller is web" in page.inner_text("body")
+
+
 def test_by_keyboard_alone(url: str, page: Any) -> None:
     """From the navigation to the lake of another model, and its plan opened, without a pointer."""
     go(page, f"{url}/work", "My work")

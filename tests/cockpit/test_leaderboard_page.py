@@ -73,7 +73,7 @@ def test_a_forecast_s_coverage_stands_beside_what_is_aimed_at() -> None:
     ]
     covered = intervals.by_version(found)
     rows = [_row("linear", 5.0, alias="champion", model_version=1), _row("theta", 6.0)]
-    assert view.best(rows, "rmse", ("dev",), covered)[0].coverage == "coverage 50 % · 80 % aimed"
+    assert view.best(rows, "rmse", ("dev",), covered=covered)[0].coverage == "coverage 50 % · 80 % aimed"
     assert [view.facts(r, None, {}, ("rmse",), "EUR", covered)["Intervals"] for r in rows] == [
         "coverage 50 % · 80 % aimed",
         "not measured",
