@@ -7,7 +7,9 @@ from streamlit.navigation.page import StreamlitPage
 
 from cockpit import opening, places
 from cockpit.carrying import settle, to
+from cockpit.reads import roles_anywhere
 from cockpit.work_reads import open_requests
+from esml_engine.door import access
 from esml_engine.errors import EsmlError
 
 SECTIONS: dict[str, dict[str, tuple[str, str]]] = {
@@ -30,6 +32,7 @@ SECTIONS: dict[str, dict[str, tuple[str, str]]] = {
     "Operate": {"runs": ("Runs", "play_circle"), "settings": ("Settings", "tune")},
 }
 """Section: page's file: (title, icon)."""
+_NEEDS = {"audit": "read_audit", "scored": "read_scored"}
 HIDDEN = {"run": ("Run", "list"), "row": ("Row", "badge")}
 """Pages that only links lead to."""
 
@@ -66,6 +69,17 @@ def _waiting() -> int:
         return 0  # the page itself says what failed
 
 
+def _theirs() -> set[str]:
+    """Pages that this person's roles open somewhere; a link to another still answers, with who can."""
+    every = {name for its in SECTIONS.values() for name in its}
+    try:
+        have = roles_anywhere(opening.estate())
+    except EsmlError:
+        return every  # the page itself says what failed
+    closed = {name for name, rule in _NEEDS.items() if not have & (access.RULES[rule] | {"admin"})}
+    return every - closed if have else {"work", "estate"}
+
+
 def links() -> None:
     """The navigation as links, with the number of requests that wait beside Approvals."""
     try:
@@ -75,8 +89,11 @@ def links() -> None:
         pass  # the page itself says what failed; its links still lead everywhere
     if on_phone():
         return
-    waiting = _waiting()
-    for section, its in SECTIONS.items():
+    waiting, theirs = _waiting(), _theirs()
+    for section, pages in SECTIONS.items():
+        its = {name: its for name, its in pages.items() if name in theirs}
+        if not its:
+            continue
         with st.container(gap="xxsmall"):
             if section:
                 st.caption(section)

@@ -63,6 +63,14 @@ def roles_on(estate: Estate) -> Callable[[str], frozenset[str]]:
     return lambda project: found.get((who, project), nobody) | found.get((who, "estate"), nobody)
 
 
+def roles_anywhere(estate: Estate) -> frozenset[str]:
+    """Every role that the actor has on some project or on the estate."""
+    who = estate.actor.rights
+    if who == local_admin():
+        return frozenset({"admin"})
+    return frozenset().union(*access.roles_of(estate.site.store, frozenset({who})).values())
+
+
 def crowned(estate: Estate, limit: int = 50) -> list[dict[str, Any]]:
     """Champions of the models that the actor may see, newest first."""
     h = t.champion_history

@@ -86,9 +86,15 @@ def what_if(a: Ask) -> None:
         for b in bad:
             st.warning(f"`{b}` in the address can't be read and was left out.", icon=":material/link_off:")
         _seed(asked if not bad else base)
+        st.session_state["_if_first"] = view.written(base)
     asked = _fields(a, names)
     written = view.written(asked)
-    st.session_state["_if"] = st.query_params["scenario"] = written
+    if text or written != st.session_state.get(
+        "_if_first"
+    ):  # what was not changed does not stand in the address
+        st.session_state["_if"] = st.query_params["scenario"] = written
+    else:
+        st.session_state["_if"] = ""
     try:
         then = judge(site, asked)
         now = judge(site, as_it_is(site, ModelRef.parse(asked.model), asked.act, a.first))

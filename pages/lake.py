@@ -13,6 +13,8 @@ from cockpit.carrying import to
 from cockpit.choosing import open_tabs, unread
 from cockpit.components import Choice, as_of, choose, page
 from cockpit.views import lake as view
+from cockpit.words import plain, plural, tidy
+from esml_engine.lake.deliveries import kept_out
 from esml_engine.refs import Purpose
 
 
@@ -43,8 +45,23 @@ def show() -> None:
         st.caption(f"{choice.ref} · {purpose} side in {choice.env} · {as_of()}")
     m = view.matrix(choice.estate.site, choice.ref, choice.env, purpose, dt.datetime.now(dt.UTC))
     _matrix(choice, m)
+    _refused(choice, purpose)
     _acts(choice, purpose, m)
     acts.made(choice, purpose)
+
+
+def _refused(choice: Choice, purpose: Purpose) -> None:
+    """IN files that could not be read, each with its reason and what ends it."""
+    site, root = choice.estate.site, choice.estate.site.root
+    found = [
+        (ds, file, why)
+        for ds in site.settings.model(choice.ref).datasets
+        for file, why in kept_out(site, choice.ref, choice.env, ds, purpose)
+    ]
+    if found:
+        lines = [f"- {ds}, {file.date}: **{plain(file.name)}** · {plain(tidy(why, root))}" for ds, file, why in found[:5]]  # fmt: skip
+        more = f"\n- and {plural(len(found) - 5, 'more')}" if len(found) > 5 else ""
+        st.warning("**Refused as unreadable.** Deliver it again, mended, under the same name.\n" + "\n".join(lines) + more, icon=":material/report:")  # fmt: skip
 
 
 def _acts(choice: Choice, purpose: Purpose, m: view.Matrix) -> None:

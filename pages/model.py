@@ -14,6 +14,7 @@ from cockpit.acting import act_card, follow
 from cockpit.carrying import to
 from cockpit.choosing import open_tabs
 from cockpit.components import Choice, as_of, choose, page
+from cockpit.overview import overview
 from cockpit.reads import runs_of
 from cockpit.views import model as view
 from esml_engine.runs.records import OPEN
@@ -64,8 +65,10 @@ def show() -> None:
             with st.container(border=True, height="stretch", gap="xxsmall"):
                 st.badge(name, icon=f":material/{cell.icon}:", color=cell.color)
                 st.caption(cell.note)
-    icon, line = view.blocked(status, sum(r["state"] in OPEN for r in runs))
-    (st.warning if icon == "block" else st.info)(line, icon=f":material/{icon}:")
+    row = next((r for r in overview(estate).rows if r.model == str(ref)), None)
+    waits = f"{row.attention}. Whose turn: **{row.turn or 'nobody named'}**." if row and row.needs else ""
+    icon, line = view.blocked(status, sum(r["state"] in OPEN for r in runs), waits)
+    (st.warning if icon in ("block", "priority_high") else st.info)(line, icon=f":material/{icon}:")
     if status["task"] != "analytics":
         _champions(view.champions(site, ref, estate.environments, now))
     _next(choice)

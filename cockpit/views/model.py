@@ -286,8 +286,8 @@ def _trained(site: Site, ref: ModelRef, env: str) -> bool:
     )
 
 
-def blocked(status: dict[str, Any], running: int) -> tuple[str, str]:
-    """(icon, sentence): what blocks the model, and whose turn it is."""
+def blocked(status: dict[str, Any], running: int, waits: str = "") -> tuple[str, str]:
+    """(icon, sentence): what blocks the model, and whose turn it is. `waits`: what else the estate's list names about it."""
     turn = role(status["turn"])
     whose = f" Whose turn: **{turn}**." if turn else ""
     if running:
@@ -296,6 +296,8 @@ def blocked(status: dict[str, Any], running: int) -> tuple[str, str]:
         return "block", f"**Blocked.** {status['blocked_by'][:1].upper()}{status['blocked_by'][1:]}.{whose}"
     since = f", since {ago(status['since'])}" if ago(status["since"]) not in ("", "just now") else ""
     if not status["next"]:
+        if waits:
+            return "priority_high", f"**Stage: {status['stage']}**{since}. {waits}"
         return "check_circle", f"**Stage: {status['stage']}**{since}. Nothing blocks it."
     return (
         "flag",
