@@ -1,4 +1,4 @@
-"""The port: what an environment's platform must do. Nothing imports an implementation but `open_platform` and `open_files`."""
+"""The port: what an environment's platform must do. Nothing imports an implementation but `open_platform`, `open_files` and `tracking_error`."""
 
 from __future__ import annotations
 
@@ -6,6 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
+
+from esml_engine.errors import EsmlError
 
 
 @dataclass(frozen=True)
@@ -240,3 +242,12 @@ def open_files(address: str, scratch: Path) -> Files:
     from esml_engine.platforms.azure.lake import job_files
 
     return job_files(address, scratch)
+
+
+def tracking_error(uri: str, error: Exception) -> EsmlError | None:
+    """The engine's error for what the MLflow service at `uri` answered; None where it is MLflow's own to say."""
+    if not uri.startswith("http"):
+        return None
+    from esml_engine.platforms.azure.tracking import translated
+
+    return translated(uri, error)

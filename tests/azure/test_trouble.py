@@ -10,13 +10,19 @@ from typing import Any
 import pytest
 
 from esml_engine.errors import ConflictError, EsmlError, PlatformError, SettingsError, UsageError
-from esml_engine.platforms.azure import names
+from esml_engine.platforms.azure import limits, names
 from esml_engine.platforms.azure.clouds import cloud_of
-from esml_engine.platforms.azure.errors import AzureBusyError, AzureDeniedError, AzureMissingError
+from esml_engine.platforms.azure.errors import (
+    AzureBusyError,
+    AzureDeniedError,
+    AzureFailedError,
+    AzureMissingError,
+)
 from esml_engine.platforms.azure.platform import AzurePlatform
 from esml_engine.platforms.base import DataAsset
 from esml_engine.runs.facts import JobSpec
 from esml_engine.settings.keys import EnvironmentSettings
+from esml_engine.training import tracking
 from tests.azure.cloud.stand_in import Cloud
 from tests.azure.kit import SHORT, new_file_system, platform_of, settings_of
 
@@ -273,3 +279,48 @@ def test_a_cloud_that_is_not_safe_is_refused(tmp_path: Path) -> None:
     with pytest.raises(SettingsError):
         cloud_of("no-such-cloud", tmp_path)
     assert cloud_of("AzureUSGovernment").root("a", "b") == "abfss://b@a.dfs.core.usgovcloudapi.net"
+
+
+# tracking
+
+
+def test_mlflows_repetitions_are_bounded_and_retry_after_is_not_slept(
+    azure: Cloud, dev: AzurePlatform, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    uri = dev.tracking_uri()
+    fault = azure.faults.add("MLflow.Any", times=99, status=429, headers={"Retry-After": "3600"})
+    at = time.monotonic()
+    with pytest.raises(AzureBusyError, match="429") as e:
+        tracking.experiment(uri, "p-m")
+    assert fault.seen == 3 and time.monotonic() - at < 60 and "retry" in e.value.hint
+    assert limits.told() == {k: SHORT[k] for k in limits.told()} and len(limits.told()) == 3, (
+        "a job is told them"
+    )
+    monkeypatch.setenv("ESML_AZURE_TRIES", "99")
+    monkeypatch.setenv("ESML_AZURE_LONGEST_WAIT", "20")
+    assert limits.mlflow()["MLFLOW_HTTP_REQUEST_MAX_RETRIES"] == "10", "MLflow refuses more"
+    assert limits.mlflow()["MLFLOW_HTTP_REQUEST_BACKOFF_FACTOR"] == "0", "2**9 times one would be too long"
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "kind", "says"),
+    [
+        (401, None, AzureDeniedError, "az login"),
+        (403, None, AzureDeniedError, "AzureML Data Scientist"),
+        (403, {"message": "no", "error_code": "PERMISSION_DENIED"}, AzureDeniedError, "AzureML Data Scientist"),
+        (404, None, AzureMissingError, "estate.toml"),
+        (500, None, AzureBusyError, "retry"),
+        (400, {"error": {"code": "UserError", "message": "a body of Azure's own"}}, AzureFailedError, "doctor"),
+    ],
+)  # fmt: skip
+def test_what_tracking_answers_is_an_error_with_role_and_command(
+    azure: Cloud, dev: AzurePlatform, status: int, body: Any, kind: type[EsmlError], says: str
+) -> None:
+    uri = dev.tracking_uri()
+    azure.faults.add("MLflow.Any", times=99, status=status, body=body)
+    with pytest.raises(kind) as e:
+        tracking.register(uri, "p-m", "", "x", {"esml.run": "r"})
+    assert says in e.value.hint and "mlw-esml-dev" in e.value.message, (e.value.message, e.value.hint)
+    if status == 403:
+        ws = azure.workspaces["dev"]
+        assert ws.principal in e.value.hint and ws.id in e.value.hint, "the command can be copied"
