@@ -34,6 +34,8 @@ class EndpointState:
     live: str = ""
     error: str = ""
     stuck: str = ""  # why it does not go on before somebody does something
+    stuck_at: int = -1  # the revision that `stuck` is about: a later one begins afresh
+    hint: str = ""  # what to do about `stuck`
 
 
 @dataclass(frozen=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -9,7 +10,8 @@ from typing import Any
 
 import pytest
 
-from esml_engine.errors import ConflictError, EsmlError, PlatformError, SettingsError, UsageError
+from esml_engine import work
+from esml_engine.errors import ConflictError, EsmlError, FailedError, PlatformError, SettingsError, UsageError
 from esml_engine.platforms.azure import limits, names
 from esml_engine.platforms.azure.clouds import cloud_of
 from esml_engine.platforms.azure.errors import (
@@ -19,8 +21,9 @@ from esml_engine.platforms.azure.errors import (
     AzureMissingError,
 )
 from esml_engine.platforms.azure.platform import AzurePlatform
-from esml_engine.platforms.base import DataAsset
+from esml_engine.platforms.base import DataAsset, EndpointState
 from esml_engine.runs.facts import JobSpec
+from esml_engine.serving.acts import _ready
 from esml_engine.settings.keys import EnvironmentSettings
 from esml_engine.training import tracking
 from tests.azure.cloud.stand_in import Cloud
@@ -171,6 +174,42 @@ def test_an_operation_that_fails_late_says_so(azure: Cloud, dev: AzurePlatform) 
         dev.apply_endpoint("late", config)
         time.sleep(0.1)
     assert not state.running
+
+
+def test_what_is_wanted_next_begins_afresh(azure: Cloud, dev: AzurePlatform) -> None:
+    fault = azure.faults.add("OnlineEndpoints_CreateOrUpdate", times=99, status=403)
+    dev.put_secret("endpoint-a", "k")
+    control = {"live": "", "slots": {}, "traffic": {}, "save": True, "key_sha256": []}
+
+    def state_with(revision: int) -> EndpointState:
+        dev.apply_endpoint(
+            "afresh",
+            {"server": {}, "control": {**control, "revision": revision}, "secret": "endpoint-a"},
+        )
+        time.sleep(0.1)
+        return dev.endpoint_state("afresh")
+
+    end = time.monotonic() + 90
+    while not (state := state_with(1)).stuck:
+        assert time.monotonic() < end, state
+    assert state.stuck_at == 1 and "AuthorizationFailed" in state.stuck
+    assert "az role assignment create" in state.hint and "AzureML Data Scientist" in state.hint
+    with pytest.raises(FailedError) as e:
+        _ready(state, 1, "blue")
+    assert e.value.hint == state.hint, "role and command reach who deploys"
+    assert not _ready(state, 2, "blue"), "what was seen of an earlier revision ends no later deployment"
+    dev.stop_endpoint("afresh")
+    assert not dev.endpoint_state("afresh").stuck
+    seen = fault.seen
+    while fault.seen == seen:
+        assert not state_with(2).stuck and time.monotonic() < end, "it is tried anew"
+    azure.faults.clear()
+    while not (state := state_with(3)).running:
+        assert time.monotonic() < end and not state.stuck, state
+    while dev.endpoint_state("afresh").running:
+        assert time.monotonic() < end, "and it ends, also where it was ended before"
+        dev.stop_endpoint("afresh")
+        time.sleep(0.1)
 
 
 def test_writing_only_if_absent_under_faults(azure: Cloud, dev: AzurePlatform) -> None:
@@ -324,3 +363,23 @@ def test_what_tracking_answers_is_an_error_with_role_and_command(
     if status == 403:
         ws = azure.workspaces["dev"]
         assert ws.principal in e.value.hint and ws.id in e.value.hint, "the command can be copied"
+
+
+def test_the_workers_log_does_not_take_each_request(
+    azure: Cloud, dev: AzurePlatform, caplog: pytest.LogCaptureFixture
+) -> None:
+    loggers = [logging.getLogger(n) for n in work._CHATTY]
+    before = [(one, one.level) for one in loggers]
+    try:
+        for one in loggers:
+            one.setLevel(logging.NOTSET)
+        with caplog.at_level(logging.INFO):
+            work.keep_quiet()
+            assert dev.workspace.about.location and dev.lake_root()
+            dev.write_file("log/one", b"1")
+            dev.workspace.client.online_endpoints.list()
+        said = [r for r in caplog.records if r.name.partition(".")[0] in ("azure", "urllib3", "msal")]
+        assert not [r for r in said if r.levelno < logging.WARNING], said[:3]
+    finally:
+        for one, level in before:
+            one.setLevel(level)
