@@ -231,6 +231,16 @@ def test_a_data_asset_that_cannot_be_announced_is_said_again(azure: Cloud, dev: 
     dev.announce(asset)
 
 
+def test_a_data_asset_that_points_elsewhere_is_not_told(azure: Cloud, dev: AzurePlatform) -> None:
+    dev.announce(DataAsset("M_ELSE_GOLD", 1, f"{dev.lake_root()}/x"))
+    dev.announce(DataAsset("M_ELSE_GOLD", 1, f"{dev.lake_root()}/x", {"rows": "2"}))
+    with pytest.raises(
+        ConflictError, match=r"M_ELSE_GOLD version 1 points to abfss://.*/x, not to .*/y"
+    ) as e:
+        dev.announce(DataAsset("M_ELSE_GOLD", 1, f"{dev.lake_root()}/y"))
+    assert "az ml data show" in e.value.hint
+
+
 @pytest.mark.parametrize(
     ("service", "part", "says"),
     [
