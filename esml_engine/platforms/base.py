@@ -45,6 +45,7 @@ class Capabilities:
     start_seconds: float = 90.0  # how long an endpoint may take to hold a new model ready
     endpoints_outlive: bool = False  # endpoints run on when the worker ends
     drain_seconds: float = 2.0  # how often answered requests are fetched
+    takes_workers: bool = False  # its jobs run in a worker's warm child processes: `use_jobs`
 
 
 @dataclass(frozen=True)
@@ -158,6 +159,10 @@ class Platform(Files, Protocol):
 
     def cancel(self, handle: str) -> None:
         """End a job now."""
+        ...
+
+    def use_jobs(self, jobs: Any) -> None:
+        """Run jobs in a worker's pool of warm children; asked only of a platform that `takes_workers`."""
         ...
 
     def wait(self, handle: str, seconds: float) -> None:

@@ -11,7 +11,16 @@ from typing import Any
 import pytest
 
 from esml_engine import work
-from esml_engine.errors import ConflictError, EsmlError, FailedError, PlatformError, SettingsError, UsageError
+from esml_engine.desk import StepDesk
+from esml_engine.errors import (
+    CancelledError,
+    ConflictError,
+    EsmlError,
+    FailedError,
+    PlatformError,
+    SettingsError,
+    UsageError,
+)
 from esml_engine.platforms.azure import limits, names
 from esml_engine.platforms.azure.clouds import cloud_of
 from esml_engine.platforms.azure.errors import (
@@ -22,7 +31,10 @@ from esml_engine.platforms.azure.errors import (
 )
 from esml_engine.platforms.azure.platform import AzurePlatform
 from esml_engine.platforms.base import DataAsset, EndpointState
-from esml_engine.runs.facts import JobSpec
+from esml_engine.platforms.local.platform import LocalPlatform
+from esml_engine.runs import records
+from esml_engine.runs.execution import JobFailedError, earlier, run_job
+from esml_engine.runs.facts import JobResult, JobSpec
 from esml_engine.serving.acts import _ready
 from esml_engine.settings.keys import EnvironmentSettings
 from esml_engine.training import tracking
@@ -393,3 +405,47 @@ def test_the_workers_log_does_not_take_each_request(
     finally:
         for one, level in before:
             one.setLevel(level)
+
+
+# what a job used, however it ends
+
+
+def test_a_failed_and_a_taken_up_job_are_metered_by_the_platforms_seconds(
+    azure: Cloud, dev: AzurePlatform, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(records, "cancelled", lambda store, run: False)
+    monkeypatch.setattr(records, "progress", lambda *_: None)
+    handle = spec_at(dev, "r-used")
+    spec = JobSpec.from_json((dev.read_file(handle) or b"").decode())
+    told: list[float] = []
+    with pytest.raises(JobFailedError):
+        run_job(None, dev, spec, base=0.0, share=1.0, used=told.append)  # type: ignore[arg-type]
+    seconds = dev.follow(handle).seconds
+    assert seconds is not None and told == [seconds]
+    dev.write_file(f"{spec.work}/result.json", JobResult(True, 12345.0).to_json().encode())
+    found = earlier(dev, "r-used", "s", 1, spec.retry)
+    assert found is not None and found.result is not None and found.result.node_seconds == seconds
+    desk = StepDesk.__new__(StepDesk)
+    desk.result, desk.used, desk.adopted = found.result, None, True
+    assert desk.seconds() == seconds, "not the 12345 s that the job itself counted"
+
+
+def test_a_cancelled_job_is_metered_by_the_platforms_seconds(
+    azure: Cloud, dev: AzurePlatform, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(records, "cancelled", lambda store, run: True)
+    spec = JobSpec(
+        "r-ended", "s", 1, "no.such.kind", "dev", "p1", "m1", {}, dev.work_folder("r-ended", "s", 1)
+    )
+    told: list[float] = []
+    with pytest.raises(CancelledError):
+        run_job(None, dev, spec, base=0.0, share=1.0, used=told.append)  # type: ignore[arg-type]
+    state = dev.follow(f"{spec.work}/spec.json")
+    assert state.state != "running" and told == [state.seconds or 0.0]
+
+
+def test_a_platform_that_takes_no_workers_says_so(azure: Cloud, dev: AzurePlatform, tmp_path: Path) -> None:
+    local = LocalPlatform(tmp_path, "dev")
+    assert local.capabilities.takes_workers and not dev.capabilities.takes_workers
+    with pytest.raises(UsageError, match="its own nodes"):
+        dev.use_jobs(object())
