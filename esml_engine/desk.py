@@ -46,6 +46,7 @@ class StepDesk:
         self.adopted = False  # an earlier attempt's result: its own seconds count
         self.began = time.monotonic()
         self.stopped = 0.0
+        self.used: float | None = None  # of its node, by the platform's word
 
     def commit(self, change: Callable[[sa.Connection], dict[str, Any]]) -> dict[str, Any]:
         """The change, the step's end and its cost: one transaction."""
@@ -69,12 +70,18 @@ class StepDesk:
         return answer
 
     def seconds(self) -> float:
-        """How long a node was used for this step: its job's own word where there is one."""
+        """How long a node was used for this step: the platform's word, else its job's own, else this process's."""
         if self.result and self.result.node_seconds is not None:
             return self.result.node_seconds
+        if self.used is not None:
+            return self.used
         if self.result and self.adopted:
             return self.result.seconds
         return (self.stopped or time.monotonic()) - self.began
+
+    def use(self, seconds: float) -> None:
+        """The platform's word of how long the step's node was used, however its job ended."""
+        self.used = seconds
 
     def stop(self) -> None:
         """The job is gone; what follows is no longer its time."""

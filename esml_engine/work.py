@@ -12,10 +12,27 @@ from pathlib import Path
 from esml_engine.door.site import Site
 from esml_engine.worker import Worker
 
+_CHATTY = (
+    "azure",
+    "azure.core.pipeline.policies.http_logging_policy",
+    "azure.ai.ml._telemetry",
+    "azure.identity",
+    "urllib3",
+    "msal",
+)
+"""Loggers that at INFO say each request with its headers: tens of megabytes a day."""
+
+
+def keep_quiet() -> None:
+    """Have the worker's log say what the clients of Azure warn of, and not what they ask."""
+    for name in _CHATTY:
+        logging.getLogger(name).setLevel(logging.WARNING)
+
 
 def main() -> int:
     """Hold the lease until told to end; 1 when another worker holds it."""
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
+    keep_quiet()
     parent = int(os.environ.get("ESML_PARENT", "0"))
     worker = Worker(Site(Path(sys.argv[1])), "up", warm=True)
     told = threading.Event()

@@ -46,8 +46,7 @@ from esml_engine.runs.facts import step_env
 from esml_engine.store import schema as t
 
 log = logging.getLogger("esml.worker")
-_BEAT = 0.1
-_SWEEP = 5.0
+_BEAT, _SWEEP = 0.1, 5.0
 _LISTED = ("layers", "refused", "steps")
 
 
@@ -117,8 +116,8 @@ class Worker:
     def platform(self, env: str) -> Any:
         """An environment's platform, with this worker's warm children."""
         platform = self.site.platform(env)
-        if self._jobs is not None and platform.kind == "local":
-            platform.use_jobs(self._jobs)  # type: ignore[attr-defined]
+        if self._jobs is not None and platform.capabilities.takes_workers:
+            platform.use_jobs(self._jobs)
         return platform
 
     # loops
@@ -309,6 +308,7 @@ class Worker:
                             base=n / count,
                             share=1 / count,
                             handle=before.handle if before else "",
+                            used=desk.use,
                         )
                     except LostError as e:
                         if self.stopping.is_set():  # ended with this worker: no failed attempt of the step's

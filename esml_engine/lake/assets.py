@@ -64,7 +64,9 @@ def announce_new(site: Site, ref: ModelRef, env: str, *, anew: bool = False) -> 
                 try:
                     site.platform(env).announce(asset_of(site, ref, v))
                 except EsmlError as e:
-                    log.warning("%s v%s of %s was not announced: %s", name, v.version, ref, e.message)
+                    log.warning(
+                        "%s v%s of %s was not announced: %s (%s)", name, v.version, ref, e.message, e.hint
+                    )
                     break
                 told[key] = v.version
                 count += 1

@@ -1,4 +1,4 @@
-"""The port: what an environment's platform must do. Nothing imports an implementation but `open_platform` and `open_files`."""
+"""The port: what an environment's platform must do. Nothing imports an implementation but `open_platform`, `open_files` and `tracking_error`."""
 
 from __future__ import annotations
 
@@ -6,6 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
+
+from esml_engine.errors import EsmlError
 
 
 @dataclass(frozen=True)
@@ -32,6 +34,8 @@ class EndpointState:
     live: str = ""
     error: str = ""
     stuck: str = ""  # why it does not go on before somebody does something
+    stuck_at: int = -1  # the revision that `stuck` is about: a later one begins afresh
+    hint: str = ""  # what to do about `stuck`
 
 
 @dataclass(frozen=True)
@@ -41,6 +45,7 @@ class Capabilities:
     start_seconds: float = 90.0  # how long an endpoint may take to hold a new model ready
     endpoints_outlive: bool = False  # endpoints run on when the worker ends
     drain_seconds: float = 2.0  # how often answered requests are fetched
+    takes_workers: bool = False  # its jobs run in a worker's warm child processes: `use_jobs`
 
 
 @dataclass(frozen=True)
@@ -156,6 +161,10 @@ class Platform(Files, Protocol):
         """End a job now."""
         ...
 
+    def use_jobs(self, jobs: Any) -> None:
+        """Run jobs in a worker's pool of warm children; asked only of a platform that `takes_workers`."""
+        ...
+
     def wait(self, handle: str, seconds: float) -> None:
         """Return when the job ended, after so many seconds, or when it is worth another look."""
         ...
@@ -240,3 +249,12 @@ def open_files(address: str, scratch: Path) -> Files:
     from esml_engine.platforms.azure.lake import job_files
 
     return job_files(address, scratch)
+
+
+def tracking_error(uri: str, error: Exception) -> EsmlError | None:
+    """The engine's error for what the MLflow service at `uri` answered; None where it is MLflow's own to say."""
+    if not uri.startswith("http"):
+        return None
+    from esml_engine.platforms.azure.tracking import translated
+
+    return translated(uri, error)

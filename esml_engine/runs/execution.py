@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
@@ -9,15 +10,25 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from esml_engine.errors import CancelledError, EsmlError, FailedError, LostError, StoreFullError, disk_full
+from esml_engine.errors import (
+    CancelledError,
+    EsmlError,
+    FailedError,
+    LostError,
+    PlatformError,
+    StoreFullError,
+    disk_full,
+)
 from esml_engine.faults import point
-from esml_engine.platforms.base import Platform
+from esml_engine.platforms.base import JobState, Platform
 from esml_engine.runs import records
 from esml_engine.runs.facts import JobResult, JobSpec
 from esml_engine.store.database import Store
 
 MAX_ATTEMPTS = 3
 _LOOK = 0.05
+_ENDING = 30.0  # seconds for which a cancelled job's end is waited for, to know how long its node was used
+log = logging.getLogger("esml.execution")
 
 
 class JobFailedError(FailedError):
@@ -50,9 +61,23 @@ def earlier(platform: Platform, run: str, step: str, attempt: int, retry: int) -
             continue
         left = platform.read_file(f"{spec.work}/result.json")
         found = JobResult.from_json(left.decode()) if left else None
-        if (found and found.ok) or (found is None and platform.follow(handle).state == "running"):
-            return Attempt(spec, found, handle)
+        if found and found.ok:
+            return Attempt(spec, replace(found, node_seconds=_used(platform, handle)), handle)
+        if found is None and platform.follow(handle).state == "running":
+            return Attempt(spec, None, handle)
     return None
+
+
+def _used(platform: Platform, handle: str, within: float = 0.0) -> float | None:
+    """How long an ended job's node was used, where the platform says so; one that is ending is waited for `within` seconds."""
+    end = time.monotonic() + within
+    try:
+        while (state := platform.follow(handle)).state == "running" and time.monotonic() < end:
+            platform.wait(handle, _LOOK)
+    except PlatformError as e:  # the run's own end matters more: its time is then what this process saw
+        log.warning("how long %s used its node can't be had: %s", handle, e.message)
+        return None
+    return state.seconds
 
 
 def run_job(
@@ -64,8 +89,12 @@ def run_job(
     share: float,
     handle: str = "",
     slow: Callable[[], None] = lambda: None,
+    used: Callable[[float], None] = lambda seconds: None,
 ) -> JobResult:
     """Submit a job (or take up the one behind `handle`), follow it with progress, honour cancel and the time limit.
+
+    Args:
+        used: told how long the node was used, where the platform says so, however the job ended.
 
     Raises:
         JobFailedError: the step failed. CancelledError: somebody asked to. LostError: no result was left.
@@ -81,6 +110,8 @@ def run_job(
     said: tuple[float, str] = (-1.0, "")
     while True:
         state = platform.follow(handle)
+        if state.seconds is not None:
+            used(state.seconds)
         if state.state == "done":
             result = JobResult.from_json(state.result)
             if not result.ok:
@@ -94,7 +125,7 @@ def run_job(
                 hint="see the run's log for what ended its process",
             )
         if records.cancelled(store, spec.run):
-            platform.cancel(handle)
+            _cancel(platform, handle, state, used)
             raise CancelledError(
                 f"{spec.step} was cancelled",
                 hint="what the run had finished stays; start it again when you want",
@@ -102,7 +133,7 @@ def run_job(
         if state.waits:
             began = time.monotonic()
         if spec.max_seconds and time.monotonic() - began > spec.max_seconds:
-            platform.cancel(handle)
+            _cancel(platform, handle, state, used)
             raise FailedError(
                 f"{spec.step} took more than {spec.max_seconds:g} s",
                 hint="raise worker.max_step_seconds in estate.toml, or make the step smaller",
@@ -121,6 +152,16 @@ def run_job(
                 )
         slow()
         platform.wait(handle, _LOOK)
+
+
+def _cancel(platform: Platform, handle: str, state: JobState, used: Callable[[float], None]) -> None:
+    """End a job, and tell what its node was used for: nothing where it only waited for one."""
+    platform.cancel(handle)
+    seconds = _used(platform, handle, _ENDING)
+    if seconds is None and state.waits:
+        seconds = 0.0
+    if seconds is not None:
+        used(seconds)
 
 
 def document(error: BaseException, folders: Sequence[Path] = ()) -> dict[str, Any]:

@@ -193,8 +193,8 @@ def _saves(site: Site, ref: ModelRef, env: str) -> bool:
 
 
 def _ready(state: Any, revision: int, slot: str) -> bool:
-    if state.stuck:
-        raise FailedError(state.stuck, hint="esml doctor --env checks what the endpoint needs")
+    if state.stuck and state.stuck_at >= revision:  # of an earlier one: this one is tried for itself
+        raise FailedError(state.stuck, hint=state.hint or "esml doctor --env checks what the endpoint needs")
     its = (state.slots or {}).get(slot, {})
     if state.running and state.revision >= revision and its.get("state") == "failed":
         raise FailedError(f"the model did not load: {its.get('error')}", hint="see the endpoint's log")

@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Any
 
 from esml_engine.errors import UsageError
-from esml_engine.platforms.base import Files
+from esml_engine.platforms.base import Files, tracking_error
 
 RUN_TAG, ATTEMPT_TAG, STEP_TAG = "esml.run", "esml.attempt", "esml.step"
 ARTIFACTS_TAG = "esml.artifacts"
@@ -112,11 +112,36 @@ def _place(new: Path, target: Path) -> None:
 
 
 def client(uri: str) -> Any:
-    """An `MlflowClient` for tracking and registry at one URI."""
+    """An `MlflowClient` for tracking and registry at one URI; a service's refusals come as the engine's errors."""
     with _loading:
         from mlflow import MlflowClient
 
-    return MlflowClient(tracking_uri=uri, registry_uri=uri)
+    made = MlflowClient(tracking_uri=uri, registry_uri=uri)
+    return _Asking(uri, made) if uri.startswith("http") else made
+
+
+class _Asking:
+    """The client of a service: each call's refusal with what to do, MLflow's own errors (what exists, what does not) as they are."""
+
+    def __init__(self, uri: str, made: Any) -> None:
+        self._uri, self._made = uri, made
+
+    def __getattr__(self, name: str) -> Any:
+        found = getattr(self._made, name)
+        if not callable(found):
+            return found
+        from mlflow.exceptions import MlflowException
+
+        def call(*args: Any, **kwargs: Any) -> Any:
+            try:
+                return found(*args, **kwargs)
+            except MlflowException as e:
+                made = tracking_error(self._uri, e)
+                if made is None:
+                    raise
+                raise made from e
+
+        return call
 
 
 def experiment(uri: str, name: str, artifact_root: str | Path | None = None) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -9,14 +10,34 @@ from typing import Any
 
 import pytest
 
-from esml_engine.errors import ConflictError, EsmlError, PlatformError, SettingsError, UsageError
-from esml_engine.platforms.azure import names
+from esml_engine import work
+from esml_engine.desk import StepDesk
+from esml_engine.errors import (
+    CancelledError,
+    ConflictError,
+    EsmlError,
+    FailedError,
+    PlatformError,
+    SettingsError,
+    UsageError,
+)
+from esml_engine.platforms.azure import limits, names
 from esml_engine.platforms.azure.clouds import cloud_of
-from esml_engine.platforms.azure.errors import AzureBusyError, AzureDeniedError, AzureMissingError
+from esml_engine.platforms.azure.errors import (
+    AzureBusyError,
+    AzureDeniedError,
+    AzureFailedError,
+    AzureMissingError,
+)
 from esml_engine.platforms.azure.platform import AzurePlatform
-from esml_engine.platforms.base import DataAsset
-from esml_engine.runs.facts import JobSpec
+from esml_engine.platforms.base import DataAsset, EndpointState
+from esml_engine.platforms.local.platform import LocalPlatform
+from esml_engine.runs import records
+from esml_engine.runs.execution import JobFailedError, earlier, run_job
+from esml_engine.runs.facts import JobResult, JobSpec
+from esml_engine.serving.acts import _ready
 from esml_engine.settings.keys import EnvironmentSettings
+from esml_engine.training import tracking
 from tests.azure.cloud.stand_in import Cloud
 from tests.azure.kit import SHORT, new_file_system, platform_of, settings_of
 
@@ -167,6 +188,42 @@ def test_an_operation_that_fails_late_says_so(azure: Cloud, dev: AzurePlatform) 
     assert not state.running
 
 
+def test_what_is_wanted_next_begins_afresh(azure: Cloud, dev: AzurePlatform) -> None:
+    fault = azure.faults.add("OnlineEndpoints_CreateOrUpdate", times=99, status=403)
+    dev.put_secret("endpoint-a", "k")
+    control = {"live": "", "slots": {}, "traffic": {}, "save": True, "key_sha256": []}
+
+    def state_with(revision: int) -> EndpointState:
+        dev.apply_endpoint(
+            "afresh",
+            {"server": {}, "control": {**control, "revision": revision}, "secret": "endpoint-a"},
+        )
+        time.sleep(0.1)
+        return dev.endpoint_state("afresh")
+
+    end = time.monotonic() + 90
+    while not (state := state_with(1)).stuck:
+        assert time.monotonic() < end, state
+    assert state.stuck_at == 1 and "AuthorizationFailed" in state.stuck
+    assert "az role assignment create" in state.hint and "AzureML Data Scientist" in state.hint
+    with pytest.raises(FailedError) as e:
+        _ready(state, 1, "blue")
+    assert e.value.hint == state.hint, "role and command reach who deploys"
+    assert not _ready(state, 2, "blue"), "what was seen of an earlier revision ends no later deployment"
+    dev.stop_endpoint("afresh")
+    assert not dev.endpoint_state("afresh").stuck
+    seen = fault.seen
+    while fault.seen == seen:
+        assert not state_with(2).stuck and time.monotonic() < end, "it is tried anew"
+    azure.faults.clear()
+    while not (state := state_with(3)).running:
+        assert time.monotonic() < end and not state.stuck, state
+    while dev.endpoint_state("afresh").running:
+        assert time.monotonic() < end, "and it ends, also where it was ended before"
+        dev.stop_endpoint("afresh")
+        time.sleep(0.1)
+
+
 def test_writing_only_if_absent_under_faults(azure: Cloud, dev: AzurePlatform) -> None:
     azure.faults.add("Storage.Any", times=1, status=503)
     assert dev.create_file("a/one", b"1")
@@ -184,6 +241,16 @@ def test_a_data_asset_that_cannot_be_announced_is_said_again(azure: Cloud, dev: 
         dev.announce(asset)
     azure.faults.clear()
     dev.announce(asset)
+
+
+def test_a_data_asset_that_points_elsewhere_is_not_told(azure: Cloud, dev: AzurePlatform) -> None:
+    dev.announce(DataAsset("M_ELSE_GOLD", 1, f"{dev.lake_root()}/x"))
+    dev.announce(DataAsset("M_ELSE_GOLD", 1, f"{dev.lake_root()}/x", {"rows": "2"}))
+    with pytest.raises(
+        ConflictError, match=r"M_ELSE_GOLD version 1 points to abfss://.*/x, not to .*/y"
+    ) as e:
+        dev.announce(DataAsset("M_ELSE_GOLD", 1, f"{dev.lake_root()}/y"))
+    assert "az ml data show" in e.value.hint
 
 
 @pytest.mark.parametrize(
@@ -273,3 +340,112 @@ def test_a_cloud_that_is_not_safe_is_refused(tmp_path: Path) -> None:
     with pytest.raises(SettingsError):
         cloud_of("no-such-cloud", tmp_path)
     assert cloud_of("AzureUSGovernment").root("a", "b") == "abfss://b@a.dfs.core.usgovcloudapi.net"
+
+
+# tracking
+
+
+def test_mlflows_repetitions_are_bounded_and_retry_after_is_not_slept(
+    azure: Cloud, dev: AzurePlatform, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    uri = dev.tracking_uri()
+    fault = azure.faults.add("MLflow.Any", times=99, status=429, headers={"Retry-After": "3600"})
+    at = time.monotonic()
+    with pytest.raises(AzureBusyError, match="429") as e:
+        tracking.experiment(uri, "p-m")
+    assert fault.seen == 3 and time.monotonic() - at < 60 and "retry" in e.value.hint
+    assert limits.told() == {k: SHORT[k] for k in limits.told()} and len(limits.told()) == 3, (
+        "a job is told them"
+    )
+    monkeypatch.setenv("ESML_AZURE_TRIES", "99")
+    monkeypatch.setenv("ESML_AZURE_LONGEST_WAIT", "20")
+    assert limits.mlflow()["MLFLOW_HTTP_REQUEST_MAX_RETRIES"] == "10", "MLflow refuses more"
+    assert limits.mlflow()["MLFLOW_HTTP_REQUEST_BACKOFF_FACTOR"] == "0", "2**9 times one would be too long"
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "kind", "says"),
+    [
+        (401, None, AzureDeniedError, "az login"),
+        (403, None, AzureDeniedError, "AzureML Data Scientist"),
+        (403, {"message": "no", "error_code": "PERMISSION_DENIED"}, AzureDeniedError, "AzureML Data Scientist"),
+        (404, None, AzureMissingError, "estate.toml"),
+        (500, None, AzureBusyError, "retry"),
+        (400, {"error": {"code": "UserError", "message": "a body of Azure's own"}}, AzureFailedError, "doctor"),
+    ],
+)  # fmt: skip
+def test_what_tracking_answers_is_an_error_with_role_and_command(
+    azure: Cloud, dev: AzurePlatform, status: int, body: Any, kind: type[EsmlError], says: str
+) -> None:
+    uri = dev.tracking_uri()
+    azure.faults.add("MLflow.Any", times=99, status=status, body=body)
+    with pytest.raises(kind) as e:
+        tracking.register(uri, "p-m", "", "x", {"esml.run": "r"})
+    assert says in e.value.hint and "mlw-esml-dev" in e.value.message, (e.value.message, e.value.hint)
+    if status == 403:
+        ws = azure.workspaces["dev"]
+        assert ws.principal in e.value.hint and ws.id in e.value.hint, "the command can be copied"
+
+
+def test_the_workers_log_does_not_take_each_request(
+    azure: Cloud, dev: AzurePlatform, caplog: pytest.LogCaptureFixture
+) -> None:
+    loggers = [logging.getLogger(n) for n in work._CHATTY]
+    before = [(one, one.level) for one in loggers]
+    try:
+        for one in loggers:
+            one.setLevel(logging.NOTSET)
+        with caplog.at_level(logging.INFO):
+            work.keep_quiet()
+            assert dev.workspace.about.location and dev.lake_root()
+            dev.write_file("log/one", b"1")
+            dev.workspace.client.online_endpoints.list()
+        said = [r for r in caplog.records if r.name.partition(".")[0] in ("azure", "urllib3", "msal")]
+        assert not [r for r in said if r.levelno < logging.WARNING], said[:3]
+    finally:
+        for one, level in before:
+            one.setLevel(level)
+
+
+# what a job used, however it ends
+
+
+def test_a_failed_and_a_taken_up_job_are_metered_by_the_platforms_seconds(
+    azure: Cloud, dev: AzurePlatform, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(records, "cancelled", lambda store, run: False)
+    monkeypatch.setattr(records, "progress", lambda *_: None)
+    handle = spec_at(dev, "r-used")
+    spec = JobSpec.from_json((dev.read_file(handle) or b"").decode())
+    told: list[float] = []
+    with pytest.raises(JobFailedError):
+        run_job(None, dev, spec, base=0.0, share=1.0, used=told.append)  # type: ignore[arg-type]
+    seconds = dev.follow(handle).seconds
+    assert seconds is not None and told == [seconds]
+    dev.write_file(f"{spec.work}/result.json", JobResult(True, 12345.0).to_json().encode())
+    found = earlier(dev, "r-used", "s", 1, spec.retry)
+    assert found is not None and found.result is not None and found.result.node_seconds == seconds
+    desk = StepDesk.__new__(StepDesk)
+    desk.result, desk.used, desk.adopted = found.result, None, True
+    assert desk.seconds() == seconds, "not the 12345 s that the job itself counted"
+
+
+def test_a_cancelled_job_is_metered_by_the_platforms_seconds(
+    azure: Cloud, dev: AzurePlatform, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(records, "cancelled", lambda store, run: True)
+    spec = JobSpec(
+        "r-ended", "s", 1, "no.such.kind", "dev", "p1", "m1", {}, dev.work_folder("r-ended", "s", 1)
+    )
+    told: list[float] = []
+    with pytest.raises(CancelledError):
+        run_job(None, dev, spec, base=0.0, share=1.0, used=told.append)  # type: ignore[arg-type]
+    state = dev.follow(f"{spec.work}/spec.json")
+    assert state.state != "running" and told == [state.seconds or 0.0]
+
+
+def test_a_platform_that_takes_no_workers_says_so(azure: Cloud, dev: AzurePlatform, tmp_path: Path) -> None:
+    local = LocalPlatform(tmp_path, "dev")
+    assert local.capabilities.takes_workers and not dev.capabilities.takes_workers
+    with pytest.raises(UsageError, match="its own nodes"):
+        dev.use_jobs(object())

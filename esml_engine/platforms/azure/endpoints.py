@@ -57,7 +57,8 @@ class Endpoints:
         self._threads: dict[str, threading.Thread] = {}
         self._done: dict[str, tuple[str, float]] = {}
         self._failed: dict[str, tuple[int, float, str]] = {}  # tries, when again, why
-        self._stuck: dict[str, str] = {}
+        self._stuck: dict[str, tuple[int, str, str]] = {}  # at which revision, why, what to do
+        self._aims: dict[str, str] = {}  # what was wanted last: trouble is about that alone
         self._slot_errors: dict[tuple[str, str], str] = {}
         self._seen: dict[str, tuple[float, EndpointState]] = {}
 
@@ -70,6 +71,7 @@ class Endpoints:
         mark = hashlib.sha256(json.dumps(config, sort_keys=True).encode()).hexdigest()
         with self._lock:
             self._wanted[name] = config
+            self._aim_at(name, mark)
             done, at = self._done.get(name, ("", 0.0))
             if done == mark and time.monotonic() - at < _LOOK_AGAIN:
                 if time.monotonic() - self._seen.get(name, (0.0, None))[0] > _RECENT / 3:
@@ -81,6 +83,19 @@ class Endpoints:
             if time.monotonic() < self._failed.get(name, (0, 0.0, ""))[1]:
                 return
             self._thread(name, lambda: self._guarded(name, mark, self._make_so, config))
+
+    def _aim_at(self, name: str, mark: str) -> None:
+        """Begin afresh where something else is wanted than before: the caller holds the lock."""
+        if self._aims.get(name) == mark:
+            return
+        self._aims[name] = mark
+        self._failed.pop(name, None)
+        self._stuck.pop(name, None)
+        self._done.pop(name, None)
+        for key in [k for k in self._slot_errors if k[0] == name]:
+            del self._slot_errors[key]
+        self._seen.pop(name, None)
+        (self.folder / name / "state.json").unlink(missing_ok=True)  # nobody is to believe it any longer
 
     def _thread(self, name: str, body: Callable[[], Any]) -> None:
         """One thread an endpoint at a time; the caller holds the lock."""
@@ -96,16 +111,22 @@ class Endpoints:
         except _StoppedError:
             return
         except EsmlError as e:
-            tries = self._failed.get(name, (0, 0.0, ""))[0] + 1
-            pause = min(_LONGEST_BACK_OFF, limits.poll() * 2**tries)
-            self._failed[name] = (tries, time.monotonic() + pause, e.message)
-            if tries >= _STUCK and not isinstance(e, AzureBusyError):
-                self._stuck[name] = e.message
             log.warning("endpoint %s: %s (%s)", name, e.message, e.hint)
+            with self._lock:
+                if self._aims.get(name) != mark:  # something else is wanted by now
+                    return
+                tries = self._failed.get(name, (0, 0.0, ""))[0] + 1
+                pause = min(_LONGEST_BACK_OFF, limits.poll() * 2**tries)
+                self._failed[name] = (tries, time.monotonic() + pause, e.message)
+                if tries >= _STUCK and not isinstance(e, AzureBusyError):
+                    at = int(given[0]["control"]["revision"]) if given else -1
+                    self._stuck[name] = (at, e.message, e.hint)
             return
-        self._failed.pop(name, None)
-        self._stuck.pop(name, None)
-        self._done[name] = (mark, time.monotonic())
+        with self._lock:
+            if self._aims.get(name) == mark:
+                self._failed.pop(name, None)
+                self._stuck.pop(name, None)
+                self._done[name] = (mark, time.monotonic())
         self._look(name)
 
     def _make_so(self, name: str, config: dict[str, Any]) -> None:
@@ -123,8 +144,9 @@ class Endpoints:
         endpoint = self._settled(legal, endpoint)
         self._key(legal, config)
         have = {d.name: d for d in self._deployments(legal)}
+        anew = (endpoint.tags or {}).get(online.REVISION) != str(control["revision"])
         for slot, wanted in control["slots"].items():
-            self._slot(name, legal, slot, wanted, config, have.get(slot))
+            self._slot(name, legal, slot, wanted, config, have.get(slot), anew)
         traffic = {k: int(v) for k, v in control["traffic"].items() if v}
         tags = {**(endpoint.tags or {}), online.REVISION: str(control["revision"])}
         live = {k: int(v) for k, v in (endpoint.traffic or {}).items() if v}
@@ -146,7 +168,14 @@ class Endpoints:
         self._remember(name, self._get(legal))
 
     def _slot(
-        self, name: str, legal: str, slot: str, wanted: dict[str, Any], config: dict[str, Any], have: Any
+        self,
+        name: str,
+        legal: str,
+        slot: str,
+        wanted: dict[str, Any],
+        config: dict[str, Any],
+        have: Any,
+        anew: bool,
     ) -> None:
         document = {
             "endpoint": name, "slot": slot, "folder": wanted["folder"], "sha256": wanted["sha256"], "model_version": wanted["model_version"],
@@ -157,8 +186,9 @@ class Endpoints:
         if have is not None and (have.tags or {}).get(online.DOCUMENT) == address:
             if have.provisioning_state in _AT_WORK:
                 have = self._deployment_settled(legal, slot)
-            if have is not None and have.provisioning_state in ("Succeeded", "Failed"):
-                return  # a failed one stays as it is until its deploy run withdraws it
+            ended = have is not None and have.provisioning_state
+            if ended == "Succeeded" or (ended == "Failed" and not anew):
+                return  # a failed one stays as it is until its deploy run withdraws it, or another revision is wanted
         self.files.create_file(address, text)
         self._slot_errors.pop((name, slot), None)
         client = self.workspace.client
@@ -278,7 +308,8 @@ class Endpoints:
             )
         except AzureBusyError as e:
             found = EndpointState(False, error=e.message)
-        found = replace(found, stuck=self._stuck.get(name, ""))
+        at, why, what = self._stuck.get(name, (-1, "", ""))
+        found = replace(found, stuck=why, stuck_at=at, hint=what)
         self._seen[name] = (time.monotonic(), found)
         path = self.folder / name / "state.json"
         _put(path, json.dumps({**asdict(found), "at": time.time()}))
@@ -330,6 +361,7 @@ class Endpoints:
         """Want the endpoint gone, with its deployments; returns at once."""
         with self._lock:
             self._wanted.pop(name, None)
+            self._aim_at(name, _GONE)
             thread = self._threads.get(name)
             if self._done.get(name, ("", 0.0))[0] == _GONE or (thread is not None and thread.is_alive()):
                 return

@@ -73,8 +73,6 @@ def translated(error: BaseException, what: str, grant: str = "", admit: str = ""
         return AzureFailedError(f"{what}: {_first(error)}", hint="retry; report it with the id if it stays")
     if type(error).__module__.startswith("azure.ai.ml"):  # refused by the client itself
         return AzureFailedError(f"{what}: {_first(error)}", hint="correct the settings of the environment")
-    if type(error).__module__.startswith("mlflow"):
-        return AzureFailedError(f"{what}: {_first(error)}", hint="retry; esml doctor checks the workspace")
     return None
 
 

@@ -83,3 +83,10 @@ def identity_of(cloud: Cloud) -> Identity:
         if cloud not in _of_cloud:
             _of_cloud[cloud] = Identity(cloud)
         return _of_cloud[cloud]
+
+
+def who_is_known() -> str:
+    """The object id that any token of this process says; a place holder while there is none."""
+    with _making:
+        every = list(_of_cloud.values())
+    return next((w for w in (one.who() for one in every) if not w.startswith("<")), "<object id>")

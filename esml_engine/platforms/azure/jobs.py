@@ -194,7 +194,8 @@ class Jobs:
 
 def told(workspace: Workspace) -> dict[str, str]:
     """What a job or a deployment is told by environment variables; never a secret."""
-    return {} if workspace.cloud.name == "AzureCloud" else {VARIABLE: workspace.cloud.text()}
+    cloud = {} if workspace.cloud.name == "AzureCloud" else {VARIABLE: workspace.cloud.text()}
+    return {**limits.told(), **cloud}
 
 
 def _seconds(details: dict[str, Any]) -> float | None:

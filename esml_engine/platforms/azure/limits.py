@@ -49,6 +49,31 @@ def cache_bytes() -> float:
     return _number("ESML_AZURE_CACHE_GB", 50.0) * 1e9
 
 
+_TOLD = ("ESML_AZURE_TRIES", "ESML_AZURE_LONGEST_WAIT", "ESML_AZURE_TIMEOUT")
+_MLFLOW_TRIES, _MLFLOW_FACTOR = 10, 120  # MLflow refuses more
+
+
+def told() -> dict[str, str]:
+    """The limits that were set for this process, for jobs and deployments: on their machines they hold as well."""
+    return {name: os.environ[name] for name in _TOLD if os.environ.get(name)}
+
+
+def mlflow() -> dict[str, str]:
+    """The same limits in MLflow's own variables: by itself it would repeat for minutes, and sleep as long as Retry-After asks.
+
+    Its waits are the factor times 2, 4, 8, ...: the factor is such that the last one is within the longest.
+    """
+    count = min(max(0, tries()), _MLFLOW_TRIES)
+    factor = min(int(longest() // 2 ** max(0, count - 1)), _MLFLOW_FACTOR)
+    return {
+        "MLFLOW_HTTP_REQUEST_MAX_RETRIES": str(count),
+        "MLFLOW_HTTP_REQUEST_BACKOFF_FACTOR": str(max(0, factor)),
+        "MLFLOW_HTTP_REQUEST_BACKOFF_JITTER": str(max(0.0, min(1.0, longest()))),
+        "MLFLOW_HTTP_REQUEST_TIMEOUT": str(max(1, int(timeout()))),
+        "MLFLOW_HTTP_RESPECT_RETRY_AFTER_HEADER": "false",
+    }
+
+
 def policy() -> Any:
     """Azure's retry policy with Retry-After capped: the clients would sleep it in full, however long."""
     policies = need("azure.core.pipeline.policies")

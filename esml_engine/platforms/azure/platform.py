@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from esml_engine.errors import ConflictError, UsageError
 from esml_engine.platforms.azure import limits, names, tidying
 from esml_engine.platforms.azure.clouds import cloud_of
 from esml_engine.platforms.azure.doctor import checks
@@ -69,7 +70,10 @@ class AzurePlatform(AzureFiles):
 
     def announce(self, asset: DataAsset) -> None:
         entities = need("azure.ai.ml.entities")
-        exists = need("azure.core.exceptions").ResourceExistsError
+        refused = (
+            need("azure.core.exceptions").ResourceExistsError,
+            need("azure.ai.ml.exceptions").AssetPathException,
+        )
         tags = {k: names.tag(v) for k, v in asset.tags.items()}
         data = entities.Data(
             name=asset.name, version=str(asset.version), type="uri_folder", path=asset.address, tags=tags
@@ -77,8 +81,17 @@ class AzurePlatform(AzureFiles):
         with self.workspace.asking(f"data asset {asset.name}"):
             try:
                 self.workspace.client.data.create_or_update(data)
-            except exists:  # it is there already: an asset's version never changes
-                return
+            except refused:  # it is there already: an asset's version never changes
+                there = str(self.workspace.client.data.get(asset.name, str(asset.version)).path or "")
+                if there.rstrip("/") != asset.address.rstrip("/"):
+                    s = self.settings
+                    where = f"--workspace-name {s.workspace} --resource-group {s.resource_group}"
+                    raise ConflictError(
+                        f"data asset {asset.name} version {asset.version} points to {there}, not to {asset.address}",
+                        hint="an asset's address can't be changed, and another estate (or an earlier one) has this name in the workspace: "
+                        "give the environment a workspace of its own, or the model another name; "
+                        f"az ml data show --name {asset.name} --version {asset.version} {where} shows whose it is",
+                    ) from None
 
     # jobs
     def work_folder(self, run: str, step: str, attempt: int) -> str:
@@ -93,6 +106,9 @@ class AzurePlatform(AzureFiles):
 
     def cancel(self, handle: str) -> None:
         self.jobs.cancel(handle)
+
+    def use_jobs(self, jobs: Any) -> None:
+        raise UsageError("jobs on Azure run on its own nodes", hint="see the capability takes_workers")
 
     def wait(self, handle: str, seconds: float) -> None:
         self.jobs.wait(handle, seconds)

@@ -3,10 +3,19 @@
 from __future__ import annotations
 
 import os
+import re
 import threading
+from typing import Any
 
-from esml_engine.errors import PlatformError
-from esml_engine.platforms.azure.identity import Identity
+from esml_engine.errors import EsmlError, PlatformError
+from esml_engine.platforms.azure import limits
+from esml_engine.platforms.azure.errors import (
+    AzureBusyError,
+    AzureDeniedError,
+    AzureFailedError,
+    AzureMissingError,
+)
+from esml_engine.platforms.azure.identity import Identity, who_is_known
 
 _EVERY = 60.0
 _kept: set[int] = set()
@@ -14,7 +23,8 @@ _starting = threading.Lock()
 
 
 def ready(identity: Identity) -> None:
-    """Have MLflow's requests of this process carry a token that is good for at least five minutes."""
+    """Have MLflow's requests of this process carry a token that is good for at least five minutes, and be bounded as ours are."""
+    os.environ.update(limits.mlflow())
     os.environ["MLFLOW_TRACKING_TOKEN"] = identity.bearer(identity.cloud.audience)
 
 
@@ -35,3 +45,74 @@ def _refresh(identity: Identity) -> None:
             ready(identity)
         except PlatformError:  # the token that is there lasts five minutes more: asked again in one
             continue
+
+
+_DENIED = {"UNAUTHENTICATED", "CUSTOMER_UNAUTHORIZED", "PERMISSION_DENIED"}
+_BUSY = {"TEMPORARILY_UNAVAILABLE", "REQUEST_LIMIT_EXCEEDED", "RESOURCE_EXHAUSTED"}
+_STATUS = re.compile(r"error code (\d{3}) !=|too many (\d{3}) error|(\d{3}) (?:Client|Server) Error")
+_OF_CODE = {
+    "InvalidAuthenticationToken": 401, "AuthenticationFailed": 401, "InvalidToken": 401, "Unauthorized": 401,
+    "AuthorizationFailed": 403, "Forbidden": 403, "PublicNetworkAccessDisabled": 403, "IpAuthorizationFailure": 403, "AuthorizationFailure": 403,
+    "ResourceNotFound": 404, "NotFound": 404, "WorkspaceNotFound": 404, "TooManyRequests": 429, "ServiceUnavailable": 503, "ServiceError": 500, "InternalServerError": 500,
+}  # fmt: skip
+
+
+def translated(uri: str, error: Any) -> EsmlError | None:
+    """What MLflow's client raised where the service itself (not MLflow behind it) refused or failed; else None.
+
+    Args:
+        uri: the tracking address; it ends in the workspace's ARM path.
+        error: an `MlflowException`. Its client keeps the status in words only, or in the body that Azure sent.
+    """
+    workspace = uri.partition("/mlflow/v1.0")[2] or "<workspace>"
+    said = getattr(error, "json", None)
+    body = said if isinstance(said, dict) else {}
+    inner = body.get("error") if isinstance(body.get("error"), dict) else {}
+    code, known = str((inner or {}).get("code") or ""), str(getattr(error, "error_code", "") or "")
+    status = _status(error, code, body)
+    words = str((inner or {}).get("message") or getattr(error, "message", "") or error)
+    first = (words.splitlines() or [known])[0]
+    unanswered = "failed with exception" in first or "timeout exception" in first
+    if unanswered:  # behind two long addresses
+        first = f"the service answered {status}" if status else first.rpartition("Caused by ")[2] or first
+    first = first[:300]
+    message = f"tracking in workspace {workspace.rpartition('/')[2]}: {f'{code}: ' if code and code not in first else ''}{first}"
+    if status == 401 or known in ("UNAUTHENTICATED", "CUSTOMER_UNAUTHORIZED"):
+        return AzureDeniedError(
+            message,
+            hint="az login, or give this machine a managed identity; esml doctor says which credential is found",
+        )
+    if status == 403 or known in _DENIED:
+        return AzureDeniedError(
+            message,
+            hint=f'az role assignment create --assignee {who_is_known()} --role "AzureML Data Scientist" --scope {workspace}',
+        )
+    if status in (408, 429) or status >= 500 or known in _BUSY:
+        return AzureBusyError(message, hint="Azure asks to come back later: retry")
+    if status == 404 and known != "RESOURCE_DOES_NOT_EXIST":
+        return AzureMissingError(
+            message, hint="correct workspace and region of the environment in estate.toml"
+        )
+    if (
+        known == "INTERNAL_ERROR"
+    ):  # MLflow's word for whatever it does not know: no answer, a body of Azure's own
+        if unanswered:
+            return AzureBusyError(
+                message,
+                hint="look at the network (proxy, private endpoint, DNS), then retry; esml doctor --env names the part",
+            )
+        return AzureFailedError(
+            message, hint="retry; the row tracking of esml doctor --env checks the address"
+        )
+    return None
+
+
+def _status(error: Any, code: str, body: dict[str, Any]) -> int:
+    """The HTTP status, as far as anything says it; 0 where nothing does."""
+    for value in (body.get("statusCode"), body.get("status"), body.get("error_code")):
+        if str(value or "").isdigit():
+            return int(str(value))
+    if code in _OF_CODE:
+        return _OF_CODE[code]
+    found = _STATUS.search(str(error))
+    return int(next(g for g in found.groups() if g)) if found else 0

@@ -51,10 +51,13 @@ class Workspace:
             }  # fmt: skip
             identity = identity_of(self.cloud)
             try:
-                return ml.MLClient(identity, s.subscription, s.resource_group, s.workspace, **given, **how)
+                made = ml.MLClient(identity, s.subscription, s.resource_group, s.workspace, **given, **how)
             except AttributeError:  # the client knows this name already
                 del given["cloud_metadata"]
-                return ml.MLClient(identity, s.subscription, s.resource_group, s.workspace, **given, **how)
+                made = ml.MLClient(identity, s.subscription, s.resource_group, s.workspace, **given, **how)
+            # set to INFO by making a client: its begin and end of each call, 404s as errors; what fails is raised anyway
+            logging.getLogger("azure.ai.ml._telemetry").setLevel(logging.CRITICAL)
+            return made
 
     @cached_property
     def rest(self) -> Rest:

@@ -22,7 +22,7 @@ class LocalPlatform(LocalFiles):
     """One environment on this machine. Lake under `lake/<env>`, tracking under `tracking/<env>`."""
 
     kind = "local"
-    capabilities = Capabilities()
+    capabilities = Capabilities(takes_workers=True)
 
     def __init__(self, root: Path, env: str) -> None:
         super().__init__(root / "lake" / env)
