@@ -121,7 +121,7 @@ def judge(site: Site, asked: Asked) -> Judged:
     scaled = size * asked.rows / usual.rows if usual.rows and asked.rows else size
     price = price_of(dict(settings.prices()), platform_prices(site, asked.env), asked.node)
     answer = what_if(
-        history, Scenario(asked.node, asked.nodes, price, scaled, limit), currency, measured_on=usual.node, usual_size=size
+        history, Scenario(asked.node, asked.nodes, price, scaled, limit, seconds), currency, measured_on=usual.node, usual_size=size
     )  # fmt: skip
     if asked.nodes > policy.max_nodes:
         return Judged(asked, answer, False, f"refused: {asked.nodes} nodes, {policy.max_nodes} allowed ({origin['max_nodes']})")  # fmt: skip

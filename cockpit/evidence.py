@@ -13,7 +13,7 @@ import sqlalchemy as sa
 from cockpit.words import moment
 from esml_engine.clock import now as now_text
 from esml_engine.costs.prediction import HISTORY, Past, money, predict_seconds
-from esml_engine.costs.records import month_end, price_of
+from esml_engine.costs.records import month_end, price_of, search_of
 from esml_engine.door.site import Site
 from esml_engine.errors import EsmlError
 from esml_engine.lake.promises import Promise
@@ -303,9 +303,10 @@ def predictions(
         said, times = {}, {}
         for act in acts.get(name, ()) if acts is not None else ("refine", "train"):
             history = past.get((name, act), [])[-HISTORY:]
-            bound = 5 * step if act == "refine" else settings.profile(ref, env).seconds + OVERHEAD_SECONDS
+            search = 0.0 if act == "refine" else float(settings.profile(ref, env).seconds)
+            bound = 5 * step if act == "refine" else search + OVERHEAD_SECONDS
             size = rows.get(name, 0.0) if act == "train" else 0.0
-            found = predict_seconds(history, size or (history[-1].size if history else 0.0), bound)
+            found = predict_seconds(history, size or (history[-1].size if history else 0.0), bound, search)
             said[act] = money(found, 1, price, currency)
             times[act] = {"p50": found.p50, "p90": found.p90, "basis": found.basis}
         out[name] = {
@@ -321,16 +322,16 @@ def _past(
 ) -> dict[Place, list[Past]]:
     r = t.runs
     size = r.c.predicted["size"].as_float()
-    q = sa.select(r.c.object, r.c.act, r.c.run, size, r.c.seconds).where(
+    q = sa.select(r.c.object, r.c.act, r.c.run, size, r.c.seconds, search_of(r.c.plan)).where(
         r.c.env == env, r.c.act.in_(("refine", "train")), r.c.state == "done", r.c.seconds.is_not(None)
     )
     out: dict[Place, list[Past]] = defaultdict(list)
     with site.store.read() as c:
         found = c.execute((q if every else q.where(r.c.object.in_(names))).order_by(r.c.created)).all()
-        for object_, act, run, its, seconds in found:
+        for object_, act, run, its, seconds, search in found:
             if acts is not None and act not in acts.get(object_, ()):
                 continue
-            out[(object_, act)].append(Past(run, float(its or 0), float(seconds)))
+            out[(object_, act)].append(Past(run, float(its or 0), float(seconds), float(search or 0)))
     return out
 
 

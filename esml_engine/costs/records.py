@@ -137,7 +137,7 @@ def history(store: Store, object_: str, env: str, act: str) -> list[Past]:
     """
     r = t.runs
     q = (
-        sa.select(r.c.run, r.c.created, r.c.predicted, r.c.seconds)
+        sa.select(r.c.run, r.c.created, r.c.predicted, r.c.seconds, search_of(r.c.plan))
         .where(
             r.c.object == object_,
             r.c.env == env,
@@ -149,12 +149,25 @@ def history(store: Store, object_: str, env: str, act: str) -> list[Past]:
         .limit(HISTORY)
     )
     found = [
-        (x["created"], Past(x["run"], float((x["predicted"] or {}).get("size", 0)), float(x["seconds"])))
+        (
+            x["created"],
+            Past(
+                x["run"],
+                float((x["predicted"] or {}).get("size", 0)),
+                float(x["seconds"]),
+                float(x["search"] or 0),
+            ),
+        )
         for x in store.rows(q)
     ]
     if act in _IN_PIPELINES:
         found += _parts(store, object_, env, act)
     return [past for _, past in sorted(found, key=lambda x: x[0])][-HISTORY:]
+
+
+def search_of(plan: Any) -> Any:
+    """The column `search`: the seconds that a run's training was allowed, out of its plan; NULL where it trained nothing."""
+    return plan["params"]["train_seconds"].as_float().label("search")
 
 
 _IN_PIPELINES = frozenset({"refine", "split", "train", "promote"})
@@ -170,18 +183,24 @@ def _parts(store: Store, object_: str, env: str, act: str) -> list[tuple[str, Pa
         .limit(HISTORY)
     )
     q = (
-        sa.select(r.c.run, r.c.env, r.c.created, s.c.step, s.c.state, s.c.seconds)
+        sa.select(r.c.run, r.c.env, r.c.created, s.c.step, s.c.state, s.c.seconds, search_of(r.c.plan))
         .join_from(r, s, s.c.run == r.c.run)
         .where(r.c.run.in_(newest))
     )
     took: dict[tuple[str, str], float | None] = {}
+    search: dict[str, float] = {}
     for x in store.rows(q):
         if step_env(x["step"], x["env"]) != env or x["step"].rpartition("@")[2].split("/")[0] != act:
             continue
         key, before = (x["run"], x["created"]), took.get((x["run"], x["created"]), 0.0)
         well = x["state"] == "done" and x["seconds"] is not None and before is not None
         took[key] = before + float(x["seconds"]) if well and before is not None else None
-    return [(at, Past(run, 0.0, seconds)) for (run, at), seconds in took.items() if seconds is not None]
+        search[x["run"]] = float(x["search"] or 0) if act == "train" else 0.0
+    return [
+        (at, Past(run, 0.0, seconds, search[run]))
+        for (run, at), seconds in took.items()
+        if seconds is not None
+    ]
 
 
 def spent(

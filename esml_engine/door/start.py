@@ -67,8 +67,12 @@ def make_plan(site: Site, act: Act, actor: Actor, call: Call) -> Plan:
         in_force = policy.model_dump(mode="json")
         node = policy.nodes[0] if policy.nodes else ""
         price = costs.price_of(dict(settings.prices()), site.platform(call.env).prices([node]), node)
+        search = float(draft.params.get("train_seconds", 0))
         seconds = predict_seconds(
-            costs.history(site.store, call.object, call.env, call.act), draft.size, draft.bound_seconds
+            costs.history(site.store, call.object, call.env, call.act),
+            draft.size,
+            draft.bound_seconds,
+            search,
         )
         predicted = {
             "seconds": {"p50": seconds.p50, "p90": seconds.p90, "basis": seconds.basis},
@@ -83,7 +87,7 @@ def make_plan(site: Site, act: Act, actor: Actor, call: Call) -> Plan:
             origin,
             predicted,
             spent_month=month,
-            train_seconds=float(draft.params.get("train_seconds", 0)),
+            train_seconds=search,
         )
         budget = settings.project(ref.project).budget.month
         all_envs = costs.spent(site.store, project=ref.project, since=costs.month_start())

@@ -93,13 +93,14 @@ def predicted(site: Site, ref: ModelRef, env: str) -> dict[str, dict[str, Any]]:
     have = all_latest(site.store, ref, env)
     rows = float(have["gold_train"].rows) if "gold_train" in have else 0.0
     out = {}
-    for act, bound, size in (
-        ("refine", 5 * step, 0.0),
-        ("train", settings.profile(ref, env).seconds + OVERHEAD_SECONDS, rows),
+    search = float(settings.profile(ref, env).seconds)
+    for act, bound, size, allowed in (
+        ("refine", 5 * step, 0.0, 0.0),
+        ("train", search + OVERHEAD_SECONDS, rows, search),
     ):
         history = costs.history(site.store, str(ref), env, act)
         out[act] = money(
-            predict_seconds(history, size or (history[-1].size if history else 0.0), bound),
+            predict_seconds(history, size or (history[-1].size if history else 0.0), bound, allowed),
             1,
             price,
             currency,
