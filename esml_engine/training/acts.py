@@ -49,9 +49,9 @@ def profile_of(site: Site, ref: ModelRef, env: str, asked: dict[str, Any]) -> Tr
     if profile.mode == "auto":
         own = step_file(site.root, ref, "train") is not None
         profile = profile.model_copy(update={"mode": "custom" if own else "automl"})
-    if asked.get("budget"):
-        if float(asked["budget"]) <= 0:
-            raise UsageError("a budget is a number of seconds above 0")
+    if asked.get("budget") is not None:
+        if not float(asked["budget"]) > 0:
+            raise UsageError("a budget is a number of seconds above 0", hint="--budget 60, or none")
         profile = profile.model_copy(update={"seconds": float(asked["budget"])})
     Profile.parse(profile.model_dump(exclude={"mode"}), settings.model(ref).task)
     return profile

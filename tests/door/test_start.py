@@ -11,7 +11,7 @@ import sqlalchemy as sa
 from esml_engine.clock import now
 from esml_engine.door import audit
 from esml_engine.door.facts import Actor
-from esml_engine.errors import PolicyError, StalePlanError
+from esml_engine.errors import PolicyError, StalePlanError, UsageError
 from esml_engine.estate import Estate, open_estate
 from esml_engine.runs import records
 from esml_engine.store import schema as t
@@ -112,6 +112,9 @@ def test_a_longer_training_than_any_before_is_held_against_the_policy(empty: Est
     assert model.plan_train(budget=60.0).policy["verdict"] == "ok"
     with pytest.raises(PolicyError, match="max_cost_run"):
         model.train(budget=500.0)
+    for none in (0, -1, float("nan")):
+        with pytest.raises(UsageError, match="above 0"):
+            model.train(budget=none)
 
 
 def test_a_queued_run_can_be_cancelled_and_retried(empty: Estate, numbers) -> None:
