@@ -13,7 +13,8 @@ import sqlalchemy as sa
 from cockpit.words import moment
 from esml_engine.clock import now as now_text
 from esml_engine.costs.prediction import HISTORY, Past, money, predict_seconds
-from esml_engine.costs.records import month_end, price_of, search_of
+from esml_engine.costs.pricing import priced
+from esml_engine.costs.records import month_end, search_of
 from esml_engine.door.site import Site
 from esml_engine.errors import EsmlError
 from esml_engine.lake.promises import Promise
@@ -268,13 +269,6 @@ def _chunks(names: Sequence[str]) -> Iterator[list[str]]:
         yield list(names[n : n + _AT_ONCE])
 
 
-def node_price(site: Site, ref: ModelRef, env: str) -> tuple[str, float]:
-    """The node type that the next run takes, and its price an hour: the platform's where it can be reached, else the estate's list."""
-    policy, _ = site.settings.policy(ref, env)
-    node = policy.nodes[0] if policy.nodes else ""
-    return node, price_of(dict(site.settings.prices()), platform_prices(site, env), node)
-
-
 def platform_prices(site: Site, env: str) -> dict[str, float]:
     """What the platform knows of prices; nothing where it can't be reached: the estate's list counts then."""
     try:
@@ -293,13 +287,13 @@ def predictions(
     settings, names = site.settings, [str(r) for r in refs]
     every = len(names) == len(site.files.models)
     past, rows = _past(site, names, env, every, acts), _gold_rows(site, names, env, every)
-    listed, prices = dict(settings.prices()), platform_prices(site, env)
+    prices = platform_prices(site, env)
     currency, step = settings.estate.currency, settings.estate.worker.max_step_seconds
     limits = _limits(site, env)
     out = {}
     for ref, name in zip(refs, names, strict=True):
         max_cost_run, node = limits(ref)
-        price = price_of(listed, prices, node)
+        at = priced(settings, node, lambda _: prices)
         said, times = {}, {}
         for act in acts.get(name, ()) if acts is not None else ("refine", "train"):
             history = past.get((name, act), [])[-HISTORY:]
@@ -307,7 +301,7 @@ def predictions(
             bound = 5 * step if act == "refine" else search + OVERHEAD_SECONDS
             size = rows.get(name, 0.0) if act == "train" else 0.0
             found = predict_seconds(history, size or (history[-1].size if history else 0.0), bound, search)
-            said[act] = money(found, 1, price, currency)
+            said[act] = money(found, 1, at.counted, currency)
             times[act] = {"p50": found.p50, "p90": found.p90, "basis": found.basis}
         out[name] = {
             "predicted": said,

@@ -77,7 +77,7 @@ def meter_left(c: sa.Connection, last_seen: float) -> None:
             env=x["env"],
             act=x["act"],
             node=x["node"],
-            price=float((x["predicted"] or {}).get("price", 0.0)),
+            price=float((x["predicted"] or {}).get("price") or 0.0),
             seconds=max(0.0, seconds),
             size=0.0,
             keep=True,

@@ -184,7 +184,7 @@ class Train:
         value["data"], value["rnd"] = data, gold is not None and gold.rnd
         value["champion_version"] = (desk.spec.params["champion"] or {}).get("version")
         at = now()
-        price = float((runs.get(desk.site.store, desk.run)["predicted"] or {}).get("price", 0.0))
+        price = float((runs.get(desk.site.store, desk.run)["predicted"] or {}).get("price") or 0.0)
         rows = [
             {
                 "estimator": value["estimator"],

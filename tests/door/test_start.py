@@ -93,6 +93,25 @@ def test_the_second_prediction_rests_on_the_first_run(empty: Estate, numbers) ->
     assert 0 < plan.predicted["cost"]["p50"] <= plan.predicted["cost"]["p90"]
 
 
+def test_what_runs_on_a_node_without_a_price_is_refused(empty: Estate, numbers) -> None:
+    deliver(empty, numbers)
+    empty.set("p1/m1", "policy.nodes", '["local.huge"]')
+    empty.set("p1/m1", "policy.over", "ask")
+    model = open_estate(empty.site.root).model("p1/m1")
+    said = model.plan_refine().policy
+    assert (
+        said["verdict"] == "refuse" and said["reason"] == 'local.huge has no price: set prices."local.huge"'
+    )
+    with pytest.raises(PolicyError, match="huge has no price"):
+        model.refine()
+    told = model.cost()["predicted"]["refine"]
+    assert told["p90"] == 0 and "has no price" in told["basis"]
+    for price in ("2.5", "0"):  # a price of nothing is a price
+        empty.set("estate", "prices.local.huge", price)
+        plan = open_estate(empty.site.root).model("p1/m1").plan_refine()
+        assert plan.policy["verdict"] == "ok" and plan.predicted["price"] == float(price)
+
+
 def test_a_longer_training_than_any_before_is_held_against_the_policy(empty: Estate, numbers) -> None:
     deliver(empty, numbers)
     model = empty.model("p1/m1")
