@@ -108,7 +108,7 @@ def meter_endpoint(
     """Add the time that an endpoint ran to the rows of its hours, one row each.
 
     A row remembers until when it was counted (`at`), so an interval told again, or one that overlaps, adds only what
-    is new: nothing is counted twice, whoever was killed.
+    is new: nothing is counted twice, whoever was killed. What is new costs the price of now, what was metered stays.
     """
     m, run = t.meter, f"{ENDPOINT}:{endpoint}"
     start = since.astimezone(dt.UTC)
@@ -118,13 +118,12 @@ def meter_endpoint(
         key = (m.c.run == run, m.c.step == hour.isoformat()[:13], m.c.attempt == 1)
         found = c.execute(m.select().where(*key)).mappings().first()
         counted = dt.datetime.fromisoformat(found["at"]) if found else hour
-        seconds = (float(found["seconds"]) if found else 0.0) + max(
-            0.0, (end - max(start, counted)).total_seconds()
-        )
+        new = max(0.0, (end - max(start, counted)).total_seconds())
+        seconds, cost = (float(found["seconds"]), float(found["cost"])) if found else (0.0, 0.0)
         at = max(counted, min(end, hour + dt.timedelta(hours=1, microseconds=-1)))  # within its month
         row = {
             "run": run, "step": hour.isoformat()[:13], "attempt": 1, "object": object_, "project": object_.split("/")[0], "env": env, "act": ENDPOINT,
-            "node": node, "nodes": 1, "seconds": seconds, "price": price, "cost": seconds / 3600 * price, "size": 0.0, "at": at.isoformat(timespec="microseconds"),
+            "node": node, "nodes": 1, "seconds": seconds + new, "price": price, "cost": cost + new / 3600 * price, "size": 0.0, "at": at.isoformat(timespec="microseconds"),
         }  # fmt: skip
         upsert(c, m, row)
         start = end
