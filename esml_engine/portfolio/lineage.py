@@ -168,7 +168,7 @@ def of_request(
         file = next((i for i in run.inputs if "file" in i), {})
         return graph.document(input={"file": file.get("file"), "line": row + 2, "sha256": file.get("sha256")})
     graph.edge(graph.table("to_score", int(number)), row_id, run.run)
-    return graph.document(input=_input(site, ref, env, scored, int(number)))
+    return graph.document(input=_input(site, ref, env, scored, int(number), values=values))
 
 
 def _row(site: Site, ref: ModelRef, env: str, request_id: str, row: int) -> dict[str, Any] | None:
@@ -188,8 +188,13 @@ def _row(site: Site, ref: ModelRef, env: str, request_id: str, row: int) -> dict
     return dict(cut[row][2]) if 0 <= row < len(cut) else None
 
 
-def _input(site: Site, ref: ModelRef, env: str, scored: dict[str, Any], to_score: int) -> dict[str, Any]:
-    """IN file and line by the model's key; where the key was dropped, the table's version and why."""
+def _input(
+    site: Site, ref: ModelRef, env: str, scored: dict[str, Any], to_score: int, *, values: bool
+) -> dict[str, Any]:
+    """IN file and line by the model's key; where the key was dropped, the table's version and why.
+
+    Without `values` the key's column is named, its value is not.
+    """
     key = site.settings.model(ref).key
     if not key or scored.get(key) is None:
         return {
@@ -213,7 +218,7 @@ def _input(site: Site, ref: ModelRef, env: str, scored: dict[str, Any], to_score
         return {
             "table": "to_score",
             "version": to_score,
-            "why": f"no IN row carries {key} = {scored[key]}",
+            "why": f"no IN row carries {key} = {scored[key]}" if values else f"no IN row carries its {key}",
             "file": None,
             "line": None,
         }
@@ -222,7 +227,7 @@ def _input(site: Site, ref: ModelRef, env: str, scored: dict[str, Any], to_score
         "file": first["file"],
         "line": first["line"],
         "dataset": first["dataset"],
-        "key": {key: scored[key]},
+        "key": {key: scored[key]} if values else None,
         "all": all_found,
     }
 
