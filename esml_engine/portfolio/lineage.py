@@ -13,6 +13,7 @@ from esml_engine.refs import ModelRef, TableName
 from esml_engine.scored.facts import ScoredFilter
 from esml_engine.scored.query import query
 from esml_engine.scored.reads import source
+from esml_engine.serving.client import CHUNK_ROWS
 from esml_engine.training import records as models
 
 
@@ -172,14 +173,17 @@ def of_request(
 
 
 def _row(site: Site, ref: ModelRef, env: str, request_id: str, row: int) -> dict[str, Any] | None:
-    """Row `row` of a call; one that was cut into requests `<id>-0`, `<id>-1`, … counts over all of them."""
+    """Row `row` of a call; one that was cut into requests `<id>`, `<id>-1`, … counts over all of them."""
     src = source(site, ref, env)
     quoted = request_id.replace("'", "''")
     own = query(src, ScoredFilter(where=(f"request_id = '{quoted}'", f"row = {row}"), limit=1))["rows"]
     if own:
         return dict(own[0])
+    first = query(src, ScoredFilter(where=(f"request_id = '{quoted}'",), limit=None))["rows"]
+    if first and len(first) != CHUNK_ROWS:
+        return None  # the whole call is that one request
     parts = query(src, ScoredFilter(where=(f"request_id contains '{quoted}-'",), limit=None))["rows"]
-    cut = [
+    cut = [(0, int(r["row"]), r) for r in first] + [
         (int(tail), int(r["row"]), r)
         for r in parts
         if (tail := r["request_id"].removeprefix(f"{request_id}-")).isdigit()

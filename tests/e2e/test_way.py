@@ -126,7 +126,7 @@ def test_the_whole_way_through_the_command_line(tmp_path: Path, numbers) -> None
         "--request-id",
         "r1",
         "--parallel",
-        "2",
+        "3",
     )
     assert same["predictions"] == online["predictions"]
     found = esml(root, "scored", "p1/m1", "--caller", "web")
@@ -157,7 +157,7 @@ def test_the_whole_way_through_the_command_line(tmp_path: Path, numbers) -> None
         root, "--as", "reader@x", "lineage", "p1/m1", "--request-id", batch["request_id"], "--row", "4"
     )
     assert hidden["input"] == {**back["input"], "key": None}, "a reader sees where, not what"
-    asked = esml(root, "lineage", "p1/m1", "--request-id", "r1-0", "--row", "0")
+    asked = esml(root, "lineage", "p1/m1", "--request-id", "r1", "--row", "0")
     assert asked["input"]["request"]["x"] == 3
     keys(
         esml(root, "status")[0],
