@@ -197,7 +197,7 @@ def _input(
 ) -> dict[str, Any]:
     """IN file and line by the model's key; where the key was dropped, the table's version and why.
 
-    Without `values` the key's column is named, its value is not.
+    Without `values` the key is left out.
     """
     key = site.settings.model(ref).key
     if not key or scored.get(key) is None:

@@ -230,3 +230,13 @@ def test_a_datasets_expectation_is_silvers_unless_it_says_bronze(empty: Estate, 
     )
     with pytest.raises(SettingsError, match=r"expect.0.on: .*datasets.<name>.expect"):
         open_estate(empty.site.root)
+
+
+def test_a_table_set_as_a_whole_is_the_origin_of_each_value_in_it(empty: Estate) -> None:
+    empty.set("p1/m1", "split", "{ train = 0.5, validate = 0.25, test = 0.25 }")
+    empty.set("p1/m1", "split.seed", "7")
+    rows = {r.key: r for r in open_estate(empty.site.root).site.settings.rows("p1/m1")}
+    for key, value in (("train", 0.5), ("validate", 0.25), ("test", 0.25), ("seed", 7)):
+        assert (rows[f"split.{key}"].value, rows[f"split.{key}"].origin) == (value, "override"), key
+        assert rows[f"split.{key}"].by and rows[f"split.{key}"].at
+    assert rows["split.by"].origin == "built-in" and rows["label"].origin == "model.toml"
