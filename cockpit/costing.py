@@ -11,7 +11,7 @@ import sqlalchemy as sa
 from cockpit.evidence import platform_prices
 from esml_engine.costs import records as costs
 from esml_engine.costs.prediction import Past
-from esml_engine.costs.records import price_of
+from esml_engine.costs.pricing import priced
 from esml_engine.costs.whatif import Answer, Scenario, what_if
 from esml_engine.door.policy import verdict
 from esml_engine.door.site import Site
@@ -119,14 +119,14 @@ def judge(site: Site, asked: Asked) -> Judged:
     history = _history(site, ref, asked)
     size = float(usual.rows) if asked.act == "train" else history[-1].size if history else 0.0
     scaled = size * asked.rows / usual.rows if usual.rows and asked.rows else size
-    price = price_of(dict(settings.prices()), platform_prices(site, asked.env), asked.node)
+    node = priced(settings, asked.node, lambda _: platform_prices(site, asked.env))
     answer = what_if(
-        history, Scenario(asked.node, asked.nodes, price, scaled, limit), currency, measured_on=usual.node, usual_size=size
+        history, Scenario(asked.node, asked.nodes, node.counted, scaled, limit, seconds), currency, measured_on=usual.node, usual_size=size
     )  # fmt: skip
     if asked.nodes > policy.max_nodes:
         return Judged(asked, answer, False, f"refused: {asked.nodes} nodes, {policy.max_nodes} allowed ({origin['max_nodes']})")  # fmt: skip
     said = verdict(
-        policy, origin, {"cost": answer.cost, "node": asked.node}, train_seconds=seconds,
+        policy, origin, {"cost": answer.cost, "node": asked.node, "price": node.price}, train_seconds=seconds,
         spent_month=costs.spent(site.store, project=ref.project, env=asked.env, since=costs.month_start()),
     )  # fmt: skip
     if said["verdict"] == "ok":

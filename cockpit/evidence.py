@@ -13,7 +13,8 @@ import sqlalchemy as sa
 from cockpit.words import moment
 from esml_engine.clock import now as now_text
 from esml_engine.costs.prediction import HISTORY, Past, money, predict_seconds
-from esml_engine.costs.records import month_end, price_of
+from esml_engine.costs.pricing import priced
+from esml_engine.costs.records import month_end, search_of
 from esml_engine.door.site import Site
 from esml_engine.errors import EsmlError
 from esml_engine.lake.promises import Promise
@@ -268,13 +269,6 @@ def _chunks(names: Sequence[str]) -> Iterator[list[str]]:
         yield list(names[n : n + _AT_ONCE])
 
 
-def node_price(site: Site, ref: ModelRef, env: str) -> tuple[str, float]:
-    """The node type that the next run takes, and its price an hour: the platform's where it can be reached, else the estate's list."""
-    policy, _ = site.settings.policy(ref, env)
-    node = policy.nodes[0] if policy.nodes else ""
-    return node, price_of(dict(site.settings.prices()), platform_prices(site, env), node)
-
-
 def platform_prices(site: Site, env: str) -> dict[str, float]:
     """What the platform knows of prices; nothing where it can't be reached: the estate's list counts then."""
     try:
@@ -293,20 +287,21 @@ def predictions(
     settings, names = site.settings, [str(r) for r in refs]
     every = len(names) == len(site.files.models)
     past, rows = _past(site, names, env, every, acts), _gold_rows(site, names, env, every)
-    listed, prices = dict(settings.prices()), platform_prices(site, env)
+    prices = platform_prices(site, env)
     currency, step = settings.estate.currency, settings.estate.worker.max_step_seconds
     limits = _limits(site, env)
     out = {}
     for ref, name in zip(refs, names, strict=True):
         max_cost_run, node = limits(ref)
-        price = price_of(listed, prices, node)
+        at = priced(settings, node, lambda _: prices)
         said, times = {}, {}
         for act in acts.get(name, ()) if acts is not None else ("refine", "train"):
             history = past.get((name, act), [])[-HISTORY:]
-            bound = 5 * step if act == "refine" else settings.profile(ref, env).seconds + OVERHEAD_SECONDS
+            search = 0.0 if act == "refine" else float(settings.profile(ref, env).seconds)
+            bound = 5 * step if act == "refine" else search + OVERHEAD_SECONDS
             size = rows.get(name, 0.0) if act == "train" else 0.0
-            found = predict_seconds(history, size or (history[-1].size if history else 0.0), bound)
-            said[act] = money(found, 1, price, currency)
+            found = predict_seconds(history, size or (history[-1].size if history else 0.0), bound, search)
+            said[act] = money(found, 1, at.counted, currency)
             times[act] = {"p50": found.p50, "p90": found.p90, "basis": found.basis}
         out[name] = {
             "predicted": said,
@@ -321,16 +316,16 @@ def _past(
 ) -> dict[Place, list[Past]]:
     r = t.runs
     size = r.c.predicted["size"].as_float()
-    q = sa.select(r.c.object, r.c.act, r.c.run, size, r.c.seconds).where(
+    q = sa.select(r.c.object, r.c.act, r.c.run, size, r.c.seconds, search_of(r.c.plan)).where(
         r.c.env == env, r.c.act.in_(("refine", "train")), r.c.state == "done", r.c.seconds.is_not(None)
     )
     out: dict[Place, list[Past]] = defaultdict(list)
     with site.store.read() as c:
         found = c.execute((q if every else q.where(r.c.object.in_(names))).order_by(r.c.created)).all()
-        for object_, act, run, its, seconds in found:
+        for object_, act, run, its, seconds, search in found:
             if acts is not None and act not in acts.get(object_, ()):
                 continue
-            out[(object_, act)].append(Past(run, float(its or 0), float(seconds)))
+            out[(object_, act)].append(Past(run, float(its or 0), float(seconds), float(search or 0)))
     return out
 
 

@@ -90,7 +90,7 @@ class StepDesk:
     def meter(self, c: sa.Connection, attempt: int) -> None:
         """Record what this step used, under an attempt's key."""
         predicted = self.row["predicted"] or {}
-        price = float(predicted.get("price", 0.0))
+        price = float(predicted.get("price") or 0.0)
         if price or self.row["node"]:
             costs.meter(
                 c,

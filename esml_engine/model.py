@@ -83,7 +83,9 @@ class Model:
 
     def train(self, profile: str = "", budget: float | None = None, **how: Any) -> Any:
         """Train with the environment's profile."""
-        params: dict[str, Any] = {k: v for k, v in (("profile", profile), ("budget", budget)) if v}
+        params: dict[str, Any] = {"profile": profile} if profile else {}
+        if budget is not None:
+            params["budget"] = budget
         return self._do("train", params, how)
 
     def register(self, run: str, **how: Any) -> Any:

@@ -2,6 +2,7 @@
 
 One run: scaled by size. Several: Theil-Sen line of seconds over size (median of pairwise slopes; Sen 1968),
 with the 50 % and 90 % quantiles of its residuals. None: the limit that the run can't pass, marked as such.
+A training under another time limit than the history's is scaled by it: the search takes what it is given.
 """
 
 from __future__ import annotations
@@ -16,11 +17,12 @@ HISTORY = 30
 
 @dataclass(frozen=True)
 class Past:
-    """One ended run of the same act on the same object. `size` 0: not recorded."""
+    """One ended run of the same act on the same object. `size` 0: not recorded; `search`: seconds that its training was allowed."""
 
     run: str
     size: float
     seconds: float
+    search: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -33,12 +35,45 @@ class Seconds:
     runs: tuple[str, ...] = ()
 
 
-def predict_seconds(history: list[Past], size: float, bound: float) -> Seconds:
-    """Predict the seconds of a run of this size (same unit as the history's); never above `bound` when one is given."""
+_ALL_OF_IT = 0.8  # of its limit: a training that took less was ended by its trials
+_STARTING = 0.1  # of a run's time, at least: what does not depend on the limit
+
+
+def predict_seconds(history: list[Past], size: float, bound: float, search: float = 0.0) -> Seconds:
+    """Predict the seconds of a run of this size (same unit as the history's); never above `bound` when one is given.
+
+    Args:
+        search: seconds that its training is allowed; 0: it trains nothing.
+    """
     if bound == 0:
         return Seconds(0.0, 0.0, "spends nothing")
     if not history:
         return Seconds(bound, bound, "upper bound: no run yet")
+    found = _by_size(history, size)
+    other = [h for h in history if search > 0 and h.search > 0 and h.search != search]
+    if other:
+        longest = search > max(h.search for h in history)
+        usual = _by_size([replace(h, seconds=_limited(h, search)) for h in history], size)
+        most = _by_size([replace(h, seconds=_limited(h, search, whole=longest)) for h in history], size)
+        basis = f"{found.basis}{' and' if 'scaled' in found.basis else ', scaled'} to {search:g} s"
+        found = replace(found, p50=usual.p50, p90=max(usual.p90, most.p90), basis=basis)
+    return replace(found, p50=min(found.p50, bound), p90=min(found.p90, bound))
+
+
+def _limited(h: Past, search: float, *, whole: bool = False) -> float:
+    """What a run would have taken with `search` seconds for its training.
+
+    A longer limit counts for those that used theirs up, with `whole` for all; a shorter one leaves what starting costs.
+    """
+    if not search or not h.search or h.search == search:
+        return h.seconds
+    if search > h.search:
+        used_up = whole or h.seconds >= _ALL_OF_IT * h.search
+        return h.seconds * search / h.search if used_up else h.seconds
+    return min(h.seconds, max(h.seconds - h.search, _STARTING * h.seconds) + search)
+
+
+def _by_size(history: list[Past], size: float) -> Seconds:
     history = [h if h.size > 0 else replace(h, size=size) for h in history]  # unknown: as of the asked size
     names = tuple(h.run for h in history)
     if len(history) == 1:
@@ -47,7 +82,7 @@ def predict_seconds(history: list[Past], size: float, bound: float) -> Seconds:
         p50 = h.seconds * max(
             scale, 0.2
         )  # a tenth of the rows does not take a tenth of the time: starting costs
-        return Seconds(min(p50, bound), min(p50 * 1.5, bound), "1 run, scaled by size", names)
+        return Seconds(p50, p50 * 1.5, "1 run, scaled by size", names)
     slopes = [
         (b.seconds - a.seconds) / (b.size - a.size) for a, b in combinations(history, 2) if b.size != a.size
     ]
@@ -57,7 +92,7 @@ def predict_seconds(history: list[Past], size: float, bound: float) -> Seconds:
     high = rest[min(len(rest) - 1, int(0.9 * len(rest)))]
     p50 = max(slope * size + middle, 0.5 * min(h.seconds for h in history))  # starting costs: never near 0
     p90 = max(slope * size + high, p50 * 1.1)
-    return Seconds(min(p50, bound), min(p90, bound), f"{len(history)} runs", names)
+    return Seconds(p50, p90, f"{len(history)} runs", names)
 
 
 def money(seconds: Seconds, nodes: int, price_hour: float, currency: str) -> dict[str, Any]:

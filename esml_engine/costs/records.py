@@ -77,7 +77,7 @@ def meter_left(c: sa.Connection, last_seen: float) -> None:
             env=x["env"],
             act=x["act"],
             node=x["node"],
-            price=float((x["predicted"] or {}).get("price", 0.0)),
+            price=float((x["predicted"] or {}).get("price") or 0.0),
             seconds=max(0.0, seconds),
             size=0.0,
             keep=True,
@@ -108,7 +108,7 @@ def meter_endpoint(
     """Add the time that an endpoint ran to the rows of its hours, one row each.
 
     A row remembers until when it was counted (`at`), so an interval told again, or one that overlaps, adds only what
-    is new: nothing is counted twice, whoever was killed.
+    is new: nothing is counted twice, whoever was killed. What is new costs the price of now, what was metered stays.
     """
     m, run = t.meter, f"{ENDPOINT}:{endpoint}"
     start = since.astimezone(dt.UTC)
@@ -118,13 +118,12 @@ def meter_endpoint(
         key = (m.c.run == run, m.c.step == hour.isoformat()[:13], m.c.attempt == 1)
         found = c.execute(m.select().where(*key)).mappings().first()
         counted = dt.datetime.fromisoformat(found["at"]) if found else hour
-        seconds = (float(found["seconds"]) if found else 0.0) + max(
-            0.0, (end - max(start, counted)).total_seconds()
-        )
+        new = max(0.0, (end - max(start, counted)).total_seconds())
+        seconds, cost = (float(found["seconds"]), float(found["cost"])) if found else (0.0, 0.0)
         at = max(counted, min(end, hour + dt.timedelta(hours=1, microseconds=-1)))  # within its month
         row = {
             "run": run, "step": hour.isoformat()[:13], "attempt": 1, "object": object_, "project": object_.split("/")[0], "env": env, "act": ENDPOINT,
-            "node": node, "nodes": 1, "seconds": seconds, "price": price, "cost": seconds / 3600 * price, "size": 0.0, "at": at.isoformat(timespec="microseconds"),
+            "node": node, "nodes": 1, "seconds": seconds + new, "price": price, "cost": cost + new / 3600 * price, "size": 0.0, "at": at.isoformat(timespec="microseconds"),
         }  # fmt: skip
         upsert(c, m, row)
         start = end
@@ -137,7 +136,7 @@ def history(store: Store, object_: str, env: str, act: str) -> list[Past]:
     """
     r = t.runs
     q = (
-        sa.select(r.c.run, r.c.created, r.c.predicted, r.c.seconds)
+        sa.select(r.c.run, r.c.created, r.c.predicted, r.c.seconds, search_of(r.c.plan))
         .where(
             r.c.object == object_,
             r.c.env == env,
@@ -149,12 +148,25 @@ def history(store: Store, object_: str, env: str, act: str) -> list[Past]:
         .limit(HISTORY)
     )
     found = [
-        (x["created"], Past(x["run"], float((x["predicted"] or {}).get("size", 0)), float(x["seconds"])))
+        (
+            x["created"],
+            Past(
+                x["run"],
+                float((x["predicted"] or {}).get("size", 0)),
+                float(x["seconds"]),
+                float(x["search"] or 0),
+            ),
+        )
         for x in store.rows(q)
     ]
     if act in _IN_PIPELINES:
         found += _parts(store, object_, env, act)
     return [past for _, past in sorted(found, key=lambda x: x[0])][-HISTORY:]
+
+
+def search_of(plan: Any) -> Any:
+    """The column `search`: the seconds that a run's training was allowed, out of its plan; NULL where it trained nothing."""
+    return plan["params"]["train_seconds"].as_float().label("search")
 
 
 _IN_PIPELINES = frozenset({"refine", "split", "train", "promote"})
@@ -170,18 +182,24 @@ def _parts(store: Store, object_: str, env: str, act: str) -> list[tuple[str, Pa
         .limit(HISTORY)
     )
     q = (
-        sa.select(r.c.run, r.c.env, r.c.created, s.c.step, s.c.state, s.c.seconds)
+        sa.select(r.c.run, r.c.env, r.c.created, s.c.step, s.c.state, s.c.seconds, search_of(r.c.plan))
         .join_from(r, s, s.c.run == r.c.run)
         .where(r.c.run.in_(newest))
     )
     took: dict[tuple[str, str], float | None] = {}
+    search: dict[str, float] = {}
     for x in store.rows(q):
         if step_env(x["step"], x["env"]) != env or x["step"].rpartition("@")[2].split("/")[0] != act:
             continue
         key, before = (x["run"], x["created"]), took.get((x["run"], x["created"]), 0.0)
         well = x["state"] == "done" and x["seconds"] is not None and before is not None
         took[key] = before + float(x["seconds"]) if well and before is not None else None
-    return [(at, Past(run, 0.0, seconds)) for (run, at), seconds in took.items() if seconds is not None]
+        search[x["run"]] = float(x["search"] or 0) if act == "train" else 0.0
+    return [
+        (at, Past(run, 0.0, seconds, search[run]))
+        for (run, at), seconds in took.items()
+        if seconds is not None
+    ]
 
 
 def spent(

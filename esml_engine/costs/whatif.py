@@ -17,6 +17,7 @@ class Scenario:
     price: float  # per node hour
     size: float
     limit: float  # seconds
+    search: float = 0.0  # seconds that a training is allowed
 
 
 @dataclass(frozen=True)
@@ -38,7 +39,7 @@ def what_if(
         measured_on: the node type that they ran on.
         usual_size: the size that the next run would have as things are.
     """
-    found = predict_seconds(history, asked.size, asked.limit)
+    found = predict_seconds(history, asked.size, asked.limit, asked.search)
     basis = [
         f"time: {found.basis}" + (f", {found.runs[0]} … {found.runs[-1]}" if len(found.runs) > 1 else "")
     ]
@@ -59,4 +60,5 @@ def what_if(
 
 def _flat(history: list[Past], asked: Scenario, found: Seconds, usual_size: float) -> bool:
     """Whether the history says the same time for the usual size: too few or too similar runs, mostly."""
-    return len(history) > 1 and predict_seconds(history, usual_size, asked.limit).p50 == found.p50
+    usual = predict_seconds(history, usual_size, asked.limit, asked.search)
+    return len(history) > 1 and usual.p50 == found.p50

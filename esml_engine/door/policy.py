@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from esml_engine.costs.pricing import no_price
 from esml_engine.settings import PolicySettings
 
 MONEY = ("max_cost_run", "max_cost_month", "budget.month")
@@ -44,9 +45,12 @@ def verdict(
     node = predicted.get("node", "")
     broken = ""
     key = ""
+    over = policy.over
     if "node" in predicted and node not in policy.nodes:
         allowed = ", ".join(policy.nodes) or "none, since nodes = []"
         key, broken = "nodes", f"node type {node or 'of any kind'} is not among those allowed: {allowed}"
+    elif "price" in predicted and predicted["price"] is None:
+        key, broken, over = "nodes", no_price(node), "refuse"  # no amount that anybody could allow
     elif train_seconds > policy.max_train_seconds:
         key, broken = (
             "max_train_seconds",
@@ -67,5 +71,5 @@ def verdict(
         for k in ("nodes", "max_nodes", "max_cost_run", "max_cost_month", "max_train_seconds", "over")
     }
     if broken:
-        return {"verdict": policy.over, "origin": origin[key], "key": key, "reason": broken, "limits": limits}
+        return {"verdict": over, "origin": origin[key], "key": key, "reason": broken, "limits": limits}
     return {"verdict": "ok", "origin": origin["max_cost_run"], "key": None, "reason": None, "limits": limits}

@@ -12,6 +12,7 @@ import sqlalchemy as sa
 from esml_engine.clock import new_id, now
 from esml_engine.costs import records as costs
 from esml_engine.costs.prediction import money, predict_seconds
+from esml_engine.costs.pricing import next_node
 from esml_engine.door import access, audit, requests
 from esml_engine.door.facts import Act, Actor, Call, Plan, draft_json, fingerprint
 from esml_engine.door.policy import MONEY, verdict, within_budget
@@ -65,17 +66,20 @@ def make_plan(site: Site, act: Act, actor: Actor, call: Call) -> Plan:
         ref = ModelRef.parse(call.object)
         policy, origin = settings.policy(ref, call.env)
         in_force = policy.model_dump(mode="json")
-        node = policy.nodes[0] if policy.nodes else ""
-        price = costs.price_of(dict(settings.prices()), site.platform(call.env).prices([node]), node)
+        node = next_node(settings, policy, site.platform(call.env).prices)
+        search = float(draft.params.get("train_seconds", 0))
         seconds = predict_seconds(
-            costs.history(site.store, call.object, call.env, call.act), draft.size, draft.bound_seconds
+            costs.history(site.store, call.object, call.env, call.act),
+            draft.size,
+            draft.bound_seconds,
+            search,
         )
         predicted = {
             "seconds": {"p50": seconds.p50, "p90": seconds.p90, "basis": seconds.basis},
-            "cost": money(seconds, 1, price, currency),
+            "cost": money(seconds, 1, node.counted, currency),
             "size": draft.size,
-            "node": node,
-            "price": price,
+            "node": node.name,
+            "price": node.price,
         }
         month = costs.spent(site.store, project=ref.project, env=call.env, since=costs.month_start())
         judged = verdict(
@@ -83,7 +87,7 @@ def make_plan(site: Site, act: Act, actor: Actor, call: Call) -> Plan:
             origin,
             predicted,
             spent_month=month,
-            train_seconds=float(draft.params.get("train_seconds", 0)),
+            train_seconds=search,
         )
         budget = settings.project(ref.project).budget.month
         all_envs = costs.spent(site.store, project=ref.project, since=costs.month_start())

@@ -13,6 +13,7 @@ from esml_engine.refs import ModelRef, TableName
 from esml_engine.scored.facts import ScoredFilter
 from esml_engine.scored.query import query
 from esml_engine.scored.reads import source
+from esml_engine.serving.client import CHUNK_ROWS
 from esml_engine.training import records as models
 
 
@@ -168,18 +169,21 @@ def of_request(
         file = next((i for i in run.inputs if "file" in i), {})
         return graph.document(input={"file": file.get("file"), "line": row + 2, "sha256": file.get("sha256")})
     graph.edge(graph.table("to_score", int(number)), row_id, run.run)
-    return graph.document(input=_input(site, ref, env, scored, int(number)))
+    return graph.document(input=_input(site, ref, env, scored, int(number), values=values))
 
 
 def _row(site: Site, ref: ModelRef, env: str, request_id: str, row: int) -> dict[str, Any] | None:
-    """Row `row` of a call; one that was cut into requests `<id>-0`, `<id>-1`, … counts over all of them."""
+    """Row `row` of a call; one that was cut into requests `<id>`, `<id>-1`, … counts over all of them."""
     src = source(site, ref, env)
     quoted = request_id.replace("'", "''")
     own = query(src, ScoredFilter(where=(f"request_id = '{quoted}'", f"row = {row}"), limit=1))["rows"]
     if own:
         return dict(own[0])
+    first = query(src, ScoredFilter(where=(f"request_id = '{quoted}'",), limit=None))["rows"]
+    if first and len(first) != CHUNK_ROWS:
+        return None  # the whole call is that one request
     parts = query(src, ScoredFilter(where=(f"request_id contains '{quoted}-'",), limit=None))["rows"]
-    cut = [
+    cut = [(0, int(r["row"]), r) for r in first] + [
         (int(tail), int(r["row"]), r)
         for r in parts
         if (tail := r["request_id"].removeprefix(f"{request_id}-")).isdigit()
@@ -188,8 +192,13 @@ def _row(site: Site, ref: ModelRef, env: str, request_id: str, row: int) -> dict
     return dict(cut[row][2]) if 0 <= row < len(cut) else None
 
 
-def _input(site: Site, ref: ModelRef, env: str, scored: dict[str, Any], to_score: int) -> dict[str, Any]:
-    """IN file and line by the model's key; where the key was dropped, the table's version and why."""
+def _input(
+    site: Site, ref: ModelRef, env: str, scored: dict[str, Any], to_score: int, *, values: bool
+) -> dict[str, Any]:
+    """IN file and line by the model's key; where the key was dropped, the table's version and why.
+
+    Without `values` the key is left out.
+    """
     key = site.settings.model(ref).key
     if not key or scored.get(key) is None:
         return {
@@ -213,7 +222,7 @@ def _input(site: Site, ref: ModelRef, env: str, scored: dict[str, Any], to_score
         return {
             "table": "to_score",
             "version": to_score,
-            "why": f"no IN row carries {key} = {scored[key]}",
+            "why": f"no IN row carries {key} = {scored[key]}" if values else f"no IN row carries its {key}",
             "file": None,
             "line": None,
         }
@@ -222,7 +231,7 @@ def _input(site: Site, ref: ModelRef, env: str, scored: dict[str, Any], to_score
         "file": first["file"],
         "line": first["line"],
         "dataset": first["dataset"],
-        "key": {key: scored[key]},
+        "key": {key: scored[key]} if values else None,
         "all": all_found,
     }
 

@@ -6,6 +6,7 @@ from typing import Any
 
 from esml_engine.costs import records as costs
 from esml_engine.costs.prediction import money, predict_seconds
+from esml_engine.costs.pricing import next_node
 from esml_engine.door.policy import verdict
 from esml_engine.door.site import Site
 from esml_engine.lake.catalogue import Version, all_latest
@@ -86,20 +87,21 @@ def predicted(site: Site, ref: ModelRef, env: str) -> dict[str, dict[str, Any]]:
     """p50 and p90 of the next refine, train, of scoring 1000 rows in batch, and of an endpoint's month."""
     settings = site.settings
     policy, _ = settings.policy(ref, env)
-    node = policy.nodes[0] if policy.nodes else ""
-    price = costs.price_of(dict(settings.prices()), site.platform(env).prices([node]), node)
+    node = next_node(settings, policy, site.platform(env).prices)
+    price = node.counted
     currency = settings.estate.currency
     step = settings.estate.worker.max_step_seconds
     have = all_latest(site.store, ref, env)
     rows = float(have["gold_train"].rows) if "gold_train" in have else 0.0
     out = {}
-    for act, bound, size in (
-        ("refine", 5 * step, 0.0),
-        ("train", settings.profile(ref, env).seconds + OVERHEAD_SECONDS, rows),
+    search = float(settings.profile(ref, env).seconds)
+    for act, bound, size, allowed in (
+        ("refine", 5 * step, 0.0, 0.0),
+        ("train", search + OVERHEAD_SECONDS, rows, search),
     ):
         history = costs.history(site.store, str(ref), env, act)
         out[act] = money(
-            predict_seconds(history, size or (history[-1].size if history else 0.0), bound),
+            predict_seconds(history, size or (history[-1].size if history else 0.0), bound, allowed),
             1,
             price,
             currency,
@@ -113,8 +115,10 @@ def predicted(site: Site, ref: ModelRef, env: str) -> dict[str, dict[str, Any]]:
         "p50": month,
         "p90": month,
         "currency": currency,
-        "basis": f"1 node {node} × {_HOURS:g} h",
+        "basis": f"1 node {node.name} × {_HOURS:g} h",
     }
+    if node.unpriced:
+        out = {k: {**v, "basis": node.unpriced} for k, v in out.items()}
     return out
 
 

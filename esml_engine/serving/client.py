@@ -12,7 +12,7 @@ import time
 import uuid
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
@@ -47,7 +47,8 @@ class Scored:
     """Answers in the order of the rows.
 
     Args:
-        request_id: of the whole call; requests that it was cut into are `<request_id>-<n>`.
+        request_id: of the whole call.
+        request_ids: that its rows stand under: itself and, for a call of more rows than one request takes, `<request_id>-<n>`.
         model_versions: that answered, ascending; more than one when traffic shifted or is split.
         stale: a forecast filled timestamps between its history and the first one asked, or between two.
     """
@@ -59,6 +60,7 @@ class Scored:
     low: list[Any] | None = None
     high: list[Any] | None = None
     stale: bool = False
+    request_ids: tuple[str, ...] = ()
 
 
 def score(
@@ -79,10 +81,10 @@ def score(
     Args:
         url: ends in `/score`.
         rows: dictionaries by column name, or columns by name.
-        request_id: the same id and rows (and `parallel`) give the same answer; made up when None.
+        request_id: the same id and rows (and `chunk_rows`) give the same answer; made up when None.
         parallel: how many requests are under way at once.
         headers: sent besides, such as a platform's that aim at a slot without traffic (then nothing is logged).
-        chunk_rows: rows of one request at most.
+        chunk_rows: rows of one request; how rows are cut depends on nothing else, so that a repeated call is the same requests.
 
     Raises:
         UsageError: rows are not shaped as the model's signature, or too many.
@@ -100,29 +102,30 @@ def score(
     name = request_id or uuid.uuid4().hex
     if not data:
         return Scored(name, [], ())
-    size = max(1, min(chunk_rows, -(-len(data) // max(parallel, 1))))
+    size = max(1, chunk_rows)
     parts = [data[start : start + size] for start in range(0, len(data), size)]
-    ids = [name] if len(parts) == 1 else [f"{name}-{n}" for n in range(len(parts))]
+    ids = [name, *(f"{name}-{n}" for n in range(1, len(parts)))]
     sent = {"authorization": f"Bearer {key}", "x-caller-id": caller, "content-type": "application/json"}
+    whole = {"rows": len(data)} if len(parts) > 1 else {}  # a call of other rows differs in its first request
     bodies = [
-        json.dumps({"input_data": {"columns": names, "data": part}}, default=_plain).encode()
+        json.dumps({"input_data": {"columns": names, "data": part}, **whole}, default=_plain).encode()
         for part in parts
     ]
     limits = httpx.Limits(max_connections=max(parallel, 1), max_keepalive_connections=max(parallel, 1))
     with httpx.Client(timeout=timeout, headers={**sent, **headers}, limits=limits) as client:
-        if len(parts) == 1:
-            answers = [_ask(client, url, ids[0], bodies[0], attempts)]
-        else:
+        answers = [_ask(client, url, ids[0], bodies[0], attempts)]  # refused: nothing of the rest is kept
+        if len(parts) > 1:
             with ThreadPoolExecutor(max(parallel, 1), thread_name_prefix="score") as pool:
                 jobs = [
-                    pool.submit(_ask, client, url, i, b, attempts) for i, b in zip(ids, bodies, strict=True)
+                    pool.submit(_ask, client, url, i, b, attempts)
+                    for i, b in zip(ids[1:], bodies[1:], strict=True)
                 ]
                 try:
-                    answers = [job.result() for job in jobs]
+                    answers += [job.result() for job in jobs]
                 except EsmlError:
                     pool.shutdown(wait=False, cancel_futures=True)
                     raise
-    return _joined(name, answers)
+    return replace(_joined(name, answers), request_ids=tuple(ids))
 
 
 def _ask(client: httpx.Client, url: str, request_id: str, body: bytes, attempts: int) -> dict[str, Any]:

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from typing import Any
 
 from esml_engine.costs import records as costs
+from esml_engine.costs.pricing import next_node
 from esml_engine.door.site import Site
 from esml_engine.errors import EsmlError
 from esml_engine.refs import ModelRef
@@ -125,8 +126,8 @@ class Keeper:
         """The node that an endpoint is predicted on, and its price an hour."""
         settings = self.site.settings
         policy, _ = settings.policy(ModelRef.parse(row["object"]), row["env"])
-        node = policy.nodes[0] if policy.nodes else ""
-        return node, costs.price_of(dict(settings.prices()), self.platform(row["env"]).prices([node]), node)
+        node = next_node(settings, policy, self.platform(row["env"]).prices)
+        return node.name, node.counted
 
     def drain(self, rows: list[dict[str, Any]]) -> None:
         """Every ledger; one endpoint's trouble does not stop the others."""

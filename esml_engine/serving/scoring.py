@@ -69,6 +69,8 @@ class Score(AtOnce):
         version = said.model_versions[-1] if said.model_versions else live_version(row)
         given = (("low", said.low), ("high", said.high), ("stale", said.stale or None))
         extra = {k: v for k, v in given if v is not None}
+        if len(said.request_ids) > 1:
+            extra["request_ids"] = list(said.request_ids)
         return desk.commit(lambda c: {
             "request_id": said.request_id, "rows": len(said.predictions), "model_version": version, "predictions": said.predictions, **extra,
             "_audit": {"request_id": said.request_id, "rows": len(said.predictions), "caller": p["caller"]},

@@ -63,6 +63,19 @@ class Effective:
         }
 
 
+def _last_on(overrides: list[Override], key: str) -> Override | None:
+    """The override that has the last word on a leaf: its own, or one of a table that it is in."""
+    return next((o for o in reversed(overrides) if f"{key}.".startswith(f"{o.key}.")), None)
+
+
+def _said(o: Override, key: str) -> Any:
+    """What an override says of a leaf; None: nothing."""
+    inside = key[len(o.key) + 1 :]
+    if not inside:
+        return o.value
+    return dig(o.value, inside) if isinstance(o.value, dict) else None
+
+
 class Settings:
     """All effective settings of an estate: files with overrides laid over them."""
 
@@ -151,17 +164,17 @@ class Settings:
         raw = self.files.raw(scope)
         kind = kind_of(scope)
         typed = self._typed(scope).model_dump(by_alias=True, mode="json")
-        live = {o.key: o for o in self._live(scope)}
-        dead = {o.key: o for o in self.overrides if o.scope == scope and o.key not in live}
+        live = self._live(scope)
+        dead = [o for o in self.overrides if o.scope == scope and o.key not in {x.key for x in live}]
         out = []
         for key, value in flatten(typed):
-            over = live.get(key)
-            gone = dead.get(key)
-            shown = {"value": gone.value, "by": gone.by, "at": gone.at} if gone else None
-            if over:
+            over, gone = _last_on(live, key), _last_on(dead, key)
+            old = _said(gone, key) if gone else None
+            shown = {"value": old, "by": gone.by, "at": gone.at} if gone and old is not None else None
+            if over and _said(over, key) is not None:
                 out.append(Effective(key, value, "override", over.by, over.at))
-            else:
-                origin = f"{kind}.toml" if dig(raw, key) is not None else "built-in"
+            else:  # a table that was set takes the place of the file's whole table
+                origin = f"{kind}.toml" if not over and dig(raw, key) is not None else "built-in"
                 out.append(Effective(key, value, origin, superseded=shown))
         if kind == "model":
             ref = ModelRef.parse(scope)

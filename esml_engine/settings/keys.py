@@ -7,7 +7,7 @@ import re
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 Env = Literal["dev", "test", "prod"]
 Task = Literal["regression", "classification", "forecasting", "analytics"]
@@ -87,7 +87,7 @@ class ServingSettings(_Strict):
 
 
 class Expectation(_Strict):
-    """A condition on a layer."""
+    """A condition on gold."""
 
     on: Literal["bronze", "silver", "gold"] = "gold"
     check: Literal["not_null", "unique", "in_range", "in_set", "regex", "row_count", "fresh", "custom"]
@@ -98,6 +98,26 @@ class Expectation(_Strict):
     values: list[Any] = Field(default_factory=list)
     pattern: str = ""
     within: str = ""
+
+    @field_validator("on")
+    @classmethod
+    def _where(cls, on: str) -> str:
+        if on != "gold":
+            raise ValueError(f"[[expect]] is gold's; one on {on} stands under [[datasets.<name>.expect]]")
+        return on
+
+
+class DatasetExpectation(Expectation):
+    """A condition on a dataset's bronze or silver."""
+
+    on: Literal["bronze", "silver", "gold"] = "silver"
+
+    @field_validator("on")
+    @classmethod
+    def _where(cls, on: str) -> str:
+        if on == "gold":
+            raise ValueError("a dataset's expectation is on bronze or silver; gold's stand under [[expect]]")
+        return on
 
 
 class DatasetSettings(_Strict):
@@ -111,7 +131,7 @@ class DatasetSettings(_Strict):
     arrives: str = ""
     drift: Literal["evolve", "warn", "fail"] = "warn"
     rows: bool = False
-    expect: list[Expectation] = Field(default_factory=list)
+    expect: list[DatasetExpectation] = Field(default_factory=list)
 
 
 class SplitSettings(_Strict):

@@ -49,9 +49,9 @@ def profile_of(site: Site, ref: ModelRef, env: str, asked: dict[str, Any]) -> Tr
     if profile.mode == "auto":
         own = step_file(site.root, ref, "train") is not None
         profile = profile.model_copy(update={"mode": "custom" if own else "automl"})
-    if asked.get("budget"):
-        if float(asked["budget"]) <= 0:
-            raise UsageError("a budget is a number of seconds above 0")
+    if asked.get("budget") is not None:
+        if not float(asked["budget"]) > 0:
+            raise UsageError("a budget is a number of seconds above 0", hint="--budget 60, or none")
         profile = profile.model_copy(update={"seconds": float(asked["budget"])})
     Profile.parse(profile.model_dump(exclude={"mode"}), settings.model(ref).task)
     return profile
@@ -184,7 +184,7 @@ class Train:
         value["data"], value["rnd"] = data, gold is not None and gold.rnd
         value["champion_version"] = (desk.spec.params["champion"] or {}).get("version")
         at = now()
-        price = float((runs.get(desk.site.store, desk.run)["predicted"] or {}).get("price", 0.0))
+        price = float((runs.get(desk.site.store, desk.run)["predicted"] or {}).get("price") or 0.0)
         rows = [
             {
                 "estimator": value["estimator"],

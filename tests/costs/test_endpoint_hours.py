@@ -21,7 +21,7 @@ START = dt.datetime(2026, 10, 31, 22, 30, tzinfo=dt.UTC)
 names = (f"p1-m1-dev-{n}" for n in itertools.count())
 
 
-def tell(estate: Estate, name: str, since: dt.datetime, until_: dt.datetime) -> None:
+def tell(estate: Estate, name: str, since: dt.datetime, until_: dt.datetime, price: float = 0.1) -> None:
     with estate.site.store.write() as c:
         costs.meter_endpoint(
             c,
@@ -29,7 +29,7 @@ def tell(estate: Estate, name: str, since: dt.datetime, until_: dt.datetime) -> 
             object_="p1/m1",
             env="dev",
             node="local.small",
-            price=0.1,
+            price=price,
             since=since,
             until=until_,
         )
@@ -57,6 +57,18 @@ def test_each_second_is_counted_once(empty: Estate, steps: list[int], data: st.D
     assert len(found) == len({r["step"] for r in found}) <= sum(steps) // 3600 + 2
     assert all(r["seconds"] <= 3600.001 and r["at"][:13] == r["step"] for r in found)
     assert sum(r["cost"] for r in found) == pytest.approx(sum(steps) / 3600 * 0.1, rel=1e-4)
+
+
+def test_a_new_price_counts_for_what_is_new(empty: Estate) -> None:
+    hour = START.replace(minute=0)
+    ten = dt.timedelta(minutes=10)
+    tell(empty, "priced", hour, hour + 3 * ten)
+    tell(empty, "priced", hour, hour + 3 * ten, price=6.0)  # told again: nothing new
+    (row,) = rows(empty, "priced")
+    assert row["cost"] == pytest.approx(0.05)
+    tell(empty, "priced", hour + 3 * ten, hour + 4 * ten, price=6.0)
+    (row,) = rows(empty, "priced")
+    assert row["cost"] == pytest.approx(0.05 + 1.0) and row["seconds"] == pytest.approx(2400)
 
 
 def test_spent_is_runs_and_endpoints(empty: Estate, numbers: Any) -> None:

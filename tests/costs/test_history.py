@@ -58,3 +58,34 @@ def test_a_size_that_is_not_known_counts_as_the_one_asked_about() -> None:
         [Past("a", 100.0, 10.0), Past("b", 200.0, 20.0), Past("c", 0.0, 15.0)], 150.0, 900.0
     )
     assert known.p50 == pytest.approx(15.0) and both.p50 == pytest.approx(15.0) and both.basis == "3 runs"
+
+
+def test_a_training_with_another_time_limit_is_scaled() -> None:
+    used_up = [Past("a", 100.0, 65.0, 60.0), Past("b", 100.0, 65.0, 60.0)]
+    same, more = (predict_seconds(used_up, 100.0, s + 300.0, s) for s in (60.0, 500.0))
+    assert (same.p50, same.basis) == (65.0, "2 runs")
+    assert more.p50 == pytest.approx(65 * 500 / 60) and more.p90 >= more.p50
+    assert more.basis == "2 runs, scaled to 500 s"
+    one, six = (predict_seconds(used_up, 100.0, s + 300.0, s) for s in (1.0, 6.0))
+    assert 5.0 < one.p50 < six.p50 < same.p50, "starting costs stay"
+    by_trials = [Past("a", 100.0, 12.0, 60.0)]
+    far = predict_seconds(by_trials, 100.0, 800.0, 500.0)
+    assert far.p50 == 12.0 and far.p90 == pytest.approx(1.5 * 12 * 500 / 60), (
+        "longer than any: at least scaled"
+    )
+    assert far.basis == "1 run, scaled by size and to 500 s"
+    known = predict_seconds([*by_trials, Past("b", 100.0, 13.0, 600.0)], 100.0, 800.0, 500.0)
+    assert known.p90 < 20, "a longer limit has not been used up already"
+    assert predict_seconds(used_up, 100.0, 310.0, 10_000.0).p90 == 310.0
+
+
+def test_the_time_limit_comes_from_the_runs_and_pipelines_plans(estate: Estate) -> None:
+    limited = {"params": {"train_seconds": 60.0}}
+    run(estate, "r1", "train", {}, seconds=50.0, predicted={"size": 300}, plan=limited)
+    steps: dict[str, tuple[str, float | None]] = {"refine/gold": ("done", 2.0), "train/train": ("done", 20.0)}
+    run(estate, "r22", "pipeline", steps, plan=limited)
+    store = estate.site.store
+    assert history(store, MODEL, "dev", "train") == [
+        Past("r1", 300.0, 50.0, 60.0), Past("r22", 0.0, 20.0, 60.0),
+    ]  # fmt: skip
+    assert history(store, MODEL, "dev", "refine") == [Past("r22", 0.0, 2.0)]

@@ -8,9 +8,10 @@ import threading
 import pytest
 import sqlalchemy as sa
 
+from esml_engine.clock import now
 from esml_engine.door import audit
 from esml_engine.door.facts import Actor
-from esml_engine.errors import PolicyError, StalePlanError
+from esml_engine.errors import PolicyError, StalePlanError, UsageError
 from esml_engine.estate import Estate, open_estate
 from esml_engine.runs import records
 from esml_engine.store import schema as t
@@ -90,6 +91,49 @@ def test_the_second_prediction_rests_on_the_first_run(empty: Estate, numbers) ->
     plan = empty.model("p1/m1").plan_refine()
     assert plan.predicted["cost"]["runs"] == [first["run"]]
     assert 0 < plan.predicted["cost"]["p50"] <= plan.predicted["cost"]["p90"]
+
+
+def test_what_runs_on_a_node_without_a_price_is_refused(empty: Estate, numbers) -> None:
+    deliver(empty, numbers)
+    empty.set("p1/m1", "policy.nodes", '["local.huge"]')
+    empty.set("p1/m1", "policy.over", "ask")
+    model = open_estate(empty.site.root).model("p1/m1")
+    said = model.plan_refine().policy
+    assert (
+        said["verdict"] == "refuse" and said["reason"] == 'local.huge has no price: set prices."local.huge"'
+    )
+    with pytest.raises(PolicyError, match="huge has no price"):
+        model.refine()
+    told = model.cost()["predicted"]["refine"]
+    assert told["p90"] == 0 and "has no price" in told["basis"]
+    for price in ("2.5", "0"):  # a price of nothing is a price
+        empty.set("estate", "prices.local.huge", price)
+        plan = open_estate(empty.site.root).model("p1/m1").plan_refine()
+        assert plan.policy["verdict"] == "ok" and plan.predicted["price"] == float(price)
+
+
+def test_a_longer_training_than_any_before_is_held_against_the_policy(empty: Estate, numbers) -> None:
+    deliver(empty, numbers)
+    model = empty.model("p1/m1")
+    model.refine()
+    model.split()
+    asked = {"plan": {"params": {"train_seconds": 60.0}}, "predicted": {"size": 30}, "seconds": 12.0}
+    row = {
+        "run": "r-past", "act": "train", "object": "p1/m1", "env": "dev", "state": "done", "actor": "a", "params": {}, "plan_hash": "h", "created": now(), **asked,
+    }  # fmt: skip
+    with empty.site.store.write() as c:
+        c.execute(t.runs.insert().values(**row))
+    near, far = model.plan_train(budget=60.0), model.plan_train(budget=500.0)
+    assert far.predicted["cost"]["p90"] > 5 * near.predicted["cost"]["p90"]
+    assert "to 500 s" in far.predicted["cost"]["basis"]
+    empty.set("p1/m1", "policy.max_cost_run", str(2 * near.predicted["cost"]["p90"]))
+    model = open_estate(empty.site.root).model("p1/m1")
+    assert model.plan_train(budget=60.0).policy["verdict"] == "ok"
+    with pytest.raises(PolicyError, match="max_cost_run"):
+        model.train(budget=500.0)
+    for none in (0, -1, float("nan")):
+        with pytest.raises(UsageError, match="above 0"):
+            model.train(budget=none)
 
 
 def test_a_queued_run_can_be_cancelled_and_retried(empty: Estate, numbers) -> None:

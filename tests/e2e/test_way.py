@@ -126,7 +126,7 @@ def test_the_whole_way_through_the_command_line(tmp_path: Path, numbers) -> None
         "--request-id",
         "r1",
         "--parallel",
-        "2",
+        "3",
     )
     assert same["predictions"] == online["predictions"]
     found = esml(root, "scored", "p1/m1", "--caller", "web")
@@ -151,7 +151,13 @@ def test_the_whole_way_through_the_command_line(tmp_path: Path, numbers) -> None
     back = esml(root, "lineage", "p1/m1", "--request-id", batch["request_id"], "--row", "4")
     assert back["input"]["line"] == 6 and "new" in back["input"]["file"]
     assert any(n["kind"] == "file" and "/train/" in n["name"] for n in back["nodes"])
-    asked = esml(root, "lineage", "p1/m1", "--request-id", "r1-0", "--row", "0")
+    assert back["input"]["key"]
+    esml(root, "member", "add", "p1", "reader@x", "--role", "reader")
+    hidden = esml(
+        root, "--as", "reader@x", "lineage", "p1/m1", "--request-id", batch["request_id"], "--row", "4"
+    )
+    assert hidden["input"] == {**back["input"], "key": None}, "a reader sees where, not what"
+    asked = esml(root, "lineage", "p1/m1", "--request-id", "r1", "--row", "0")
     assert asked["input"]["request"]["x"] == 3
     keys(
         esml(root, "status")[0],

@@ -94,7 +94,26 @@ def test_a_parallel_caller_outlives_a_killed_endpoint(served: Served) -> None:
     logged = rows_of(served)
     assert len(logged) == 3000
     assert len({(r["request_id"], r["row"]) for r in logged}) == 3000
-    assert {r["request_id"] for r in logged} == {f"big-{n}" for n in range(150)}
+    assert {r["request_id"] for r in logged} == {"big", *(f"big-{n}" for n in range(1, 150))}
+
+
+def test_a_repeated_call_is_the_same_requests_however_many_go_side_by_side(served: Served) -> None:
+    from esml_engine.errors import ConflictError
+
+    url = f"{served.url}/score"
+    rows = {"age": list(range(50)), "bmi": [20.0] * 50, "sex": ["f"] * 50}
+    first = score(url, KEY, rows, "web", "p1", 4, chunk_rows=20)
+    again = score(url, KEY, rows, "web", "p1", 1, chunk_rows=20)
+    assert first == again and first.predictions == [age + 1 for age in range(50)]
+    assert first.request_ids == ("p1", "p1-1", "p1-2") and len(rows_of(served)) == 50
+    for n in (10, 20, 40, 45):  # fewer, though they begin alike
+        with pytest.raises(ConflictError):
+            score(url, KEY, {k: v[:n] for k, v in rows.items()}, "web", "p1", 2, chunk_rows=20)
+    more = {"age": list(range(70)), "bmi": [20.0] * 70, "sex": ["f"] * 70}
+    with pytest.raises(ConflictError):
+        score(url, KEY, more, "web", "p1", 2, chunk_rows=20)
+    assert len(rows_of(served)) == 50
+    assert score(url, KEY, {k: v[:3] for k, v in rows.items()}, "web", "p2", 4).request_ids == ("p2",)
 
 
 def test_the_client_gives_up_with_the_reason(served: Served) -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from esml_engine.errors import NotFoundError, SettingsError, UsageError
+from esml_engine.errors import EsmlError, NotFoundError, SettingsError, UsageError
 from esml_engine.estate import Estate, init_estate, open_estate
 from esml_engine.refs import ModelRef
 from esml_engine.settings import dig
@@ -209,3 +209,34 @@ def test_members_of_an_unknown_project(empty: Estate, name: str) -> None:
         empty.members(name)
     assert e.value.exit_code == 2 and "p1" in e.value.hint
     assert empty.members("p1") == [] and empty.members("estate") == []
+
+
+def test_a_datasets_expectation_is_silvers_unless_it_says_bronze(empty: Estate, numbers) -> None:
+    model = "projects/p1/m1/model.toml"
+    check = '[[datasets.d1.expect]]\ncheck = "row_count"\nmax = 5\n\n[split]'
+    edit(empty.site.root, model, "[split]", check)
+    mine = open_estate(empty.site.root).model("p1/m1")
+    mine.ingest("d1", [numbers("a.csv", 0, 30)], "2026-01-01")
+    with pytest.raises(EsmlError, match="30 rows, expected at most 5"):
+        mine.refine()
+    edit(empty.site.root, model, "max = 5", 'max = 5\non = "gold"')
+    with pytest.raises(SettingsError, match=r"datasets.d1.expect.0.on: .* under \[\[expect\]\]"):
+        open_estate(empty.site.root)
+    edit(
+        empty.site.root,
+        model,
+        'max = 5\non = "gold"',
+        'max = 50\non = "bronze"\n[[expect]]\ncheck = "row_count"\non = "silver"',
+    )
+    with pytest.raises(SettingsError, match=r"expect.0.on: .*datasets.<name>.expect"):
+        open_estate(empty.site.root)
+
+
+def test_a_table_set_as_a_whole_is_the_origin_of_each_value_in_it(empty: Estate) -> None:
+    empty.set("p1/m1", "split", "{ train = 0.5, validate = 0.25, test = 0.25 }")
+    empty.set("p1/m1", "split.seed", "7")
+    rows = {r.key: r for r in open_estate(empty.site.root).site.settings.rows("p1/m1")}
+    for key, value in (("train", 0.5), ("validate", 0.25), ("test", 0.25), ("seed", 7)):
+        assert (rows[f"split.{key}"].value, rows[f"split.{key}"].origin) == (value, "override"), key
+        assert rows[f"split.{key}"].by and rows[f"split.{key}"].at
+    assert rows["split.by"].origin == "built-in" and rows["label"].origin == "model.toml"
