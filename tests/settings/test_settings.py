@@ -231,7 +231,7 @@ def test_a_gate_takes_finite_numbers_and_metrics_that_there_are(
     assert not empty.site.settings.overrides
     path = empty.site.root / "projects/p1/m1/model.toml"
     table, _, leaf = key.rpartition(".")
-    rest = re.sub(r"^\[gates\][^\[]*", "", path.read_text(), flags=re.MULTILINE)
+    rest = re.sub(r"^\[gates\].*?(?=^\[|\Z)", "", path.read_text(), flags=re.MULTILINE | re.DOTALL)
     path.write_text(f"{rest}\n[{table}]\n{leaf} = {value}\n")
     with pytest.raises(SettingsError) as e:
         open_estate(empty.site.root)
