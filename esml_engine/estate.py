@@ -278,7 +278,14 @@ class Estate:
         return {k: row[k] for k in (*keys, *more)}
 
     def runs(self, run: str = "", **filters: Any) -> list[dict[str, Any]]:
-        """Runs, newest first."""
+        """Runs, newest first.
+
+        Raises:
+            UsageError: no run can be in the `state` that is asked for. NotFoundError: no such run.
+        """
+        states, wanted = (*runs.OPEN, *runs.ENDED), filters.get("state", "")
+        if wanted and wanted not in states:
+            raise UsageError(f"no state {wanted!r}", hint=f"one of: {', '.join(states)}")
         if run:
             runs.get(self.site.store, run)
         objects = None if self.actor.rights == local_admin() else [str(r) for r in self.visible()]
