@@ -178,7 +178,11 @@ class Estate:
         return self.hand.follow(run)
 
     def approve(self, request: str, reason: str = "", **how: Any) -> Any:
-        """Approve somebody else's request; waits until what it released has ended."""
+        """Approve somebody else's request; waits until what it released has ended.
+
+        Raises:
+            RefusedError: the facts changed, before the approval or after it, and the promotion did not go up.
+        """
         return self._decide("approve", request, reason, how)
 
     def refuse(self, request: str, reason: str = "", **how: Any) -> Any:
@@ -203,7 +207,16 @@ class Estate:
         if answer["state"] == "approved" and row["run"] and not how.get("detach"):
             done = self.hand.follow(row["run"])
             answer["released"] = {k: v for k, v in done.items() if k not in INTERNAL}
-        return {**self._request(requests.get(self.site.store, request)), **answer}
+        said = {**answer, **self._request(requests.get(self.site.store, request))}
+        ended = said.get("released", {})
+        if ended.get("state") in requests.AGAINST:
+            raise RefusedError(
+                f"request {request} was approved, but what it released ended {ended['state']}: {ended.get('reason', 'see its gates')}",
+                hint="the requester may ask again",
+                **said,
+                gates=ended.get("gates", []),
+            )
+        return said
 
     def _on_run(self, act: str, run: str) -> Call:
         row = runs.get(self.site.store, run)
@@ -265,7 +278,14 @@ class Estate:
         return {k: row[k] for k in (*keys, *more)}
 
     def runs(self, run: str = "", **filters: Any) -> list[dict[str, Any]]:
-        """Runs, newest first."""
+        """Runs, newest first.
+
+        Raises:
+            UsageError: no run can be in the `state` that is asked for. NotFoundError: no such run.
+        """
+        states, wanted = (*runs.OPEN, *runs.ENDED), filters.get("state", "")
+        if wanted and wanted not in states:
+            raise UsageError(f"no state {wanted!r}", hint=f"one of: {', '.join(states)}")
         if run:
             runs.get(self.site.store, run)
         objects = None if self.actor.rights == local_admin() else [str(r) for r in self.visible()]

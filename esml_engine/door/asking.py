@@ -60,7 +60,15 @@ class AskException(AtOnce):
             makes=("a request that somebody else decides",),
             params={"detail": detail},
             nothing_to_do=f"request {waits['request']} asks for exactly this already" if waits else "",
-            answer={"request": waits["request"], "state": requests.WAITING} if waits else {},
+            answer={
+                "run": None,
+                "request": waits["request"],
+                "amount": amount,
+                "until": detail["until"],
+                "state": requests.WAITING,
+            }
+            if waits
+            else {},
         )
 
     def record(self, call: Call, draft: Draft, result: JobResult | None, desk: Desk) -> dict[str, Any]:

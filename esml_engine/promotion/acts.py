@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 from esml_engine.door.facts import Call, Desk, Draft
@@ -14,6 +15,7 @@ from esml_engine.promotion.comparing import KEPT, compare_job, compared, measure
 from esml_engine.promotion.facts import Case
 from esml_engine.promotion.promoting import copied, copy_job, crown, decide, standing_answer
 from esml_engine.refs import ModelRef
+from esml_engine.runs import records as runs
 from esml_engine.runs.facts import JobResult, JobSpec
 from esml_engine.training.acts import write_aliases
 
@@ -80,7 +82,8 @@ class Promote:
             nothing = f"v{case.champion.version} is the champion of {call.env} already"
             answer = standing_answer(site, ref, call.env)
         makes = (f"v{case.challenger.version} of {ref} in {call.env}", "an evidence pack")
-        return _draft(case, site, call, self.steps, will, makes, nothing, answer)
+        draft = _draft(case, site, call, self.steps, will, makes, nothing, answer)
+        return draft if nothing else replace(draft, joins=_under_way(site, call, draft))
 
     def jobs(self, call: Call, draft: Draft, desk: Desk) -> JobSpec | None:
         """Comparing and copying are jobs; deciding is not."""
@@ -103,6 +106,15 @@ class Promote:
             return crown(call, desk)
         point("promote:alias")
         return write_aliases(call, desk)
+
+
+def _under_way(site: Site, call: Call, draft: Draft) -> str:
+    """The open run that promotes this very version on these very facts, whether it was asked for by its number or not."""
+    for state in runs.OPEN:
+        for row in runs.listing(site.store, objects=[call.object], env=call.env, act=call.act, state=state):
+            if runs.get(site.store, row["run"])["plan"]["params"] == draft.params:
+                return str(row["run"])
+    return ""
 
 
 def _draft(

@@ -120,6 +120,10 @@ def outdated(site: Site, row: dict[str, Any]) -> str:
         ("gold_test", old.test, new.test), ("gates", old.thresholds, new.thresholds), ("policy", old.policy, new.policy),
         ("model", old.challenger.sha256, new.challenger.sha256),
     ):  # fmt: skip
+        if a != b and name == "champion":
+            then, now = (c.champion.version if c.champion else None for c in (old, new))
+            again = ", crowned anew" if then == now else ""
+            return f"the champion of {old.target} changed since the comparison: {_champion(then)} then, {_champion(now)}{again} now"
         if a != b and isinstance(a, dict) and isinstance(b, dict):
             keys = sorted(k for k in {*a, *b} if a.get(k) != b.get(k))
             told = "; ".join(f"{k} was {_short(a.get(k))}, is {_short(b.get(k))}" for k in keys)
@@ -131,6 +135,10 @@ def outdated(site: Site, row: dict[str, Any]) -> str:
     return "what the comparison rested on changed since"
 
 
+def _champion(version: int | None) -> str:
+    return "none" if version is None else f"v{version}"
+
+
 def _short(value: Any) -> str:
-    text = str(value)
+    text = "none" if value is None else str(value)
     return text if len(text) <= 120 else f"{text[:117]}…"

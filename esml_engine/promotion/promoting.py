@@ -22,16 +22,17 @@ BY_GATES = "gates"
 
 
 def standing_answer(site: Site, ref: ModelRef, env: str) -> dict[str, Any]:
-    """What the promotion of the present champion answered."""
+    """What the promotion of the present champion answered; a rollback to it since then decided on no gates."""
     row = models.champion(site.store, ref, env)
-    line = models.history(site.store, ref, env)
-    run = line[0]["run"] if line else ""
+    line = [h for h in models.history(site.store, ref, env) if row and h["version"] == row["version"]]
+    packs = {h["run"]: records.evidence(site.store, records.evidence_id(h["run"], env)) for h in line}
+    run = next((h["run"] for h in line if packs[h["run"]]), "")
     asked = records.request_of(site.store, run, env) if run else None
-    found = records.evidence(site.store, records.evidence_id(run, env)) if run else None
+    found = packs.get(run)
     said = found["document"]["sections"] if found else None
     return {
         "request": asked["request"] if asked else None, "state": PROMOTED,
-        "decided_by": said["decision"]["decided_by"] if said else "", "gates": said["gates"]["gates"] if said else [],
+        "decided_by": said["decision"]["decided_by"] if said else BY_GATES, "gates": said["gates"]["gates"] if said else [],
         "champion": row["version"] if row else None, "evidence": found["evidence"] if found else None,
     }  # fmt: skip
 

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import datetime as dt
+import difflib
 import re
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, field_validator, model_validator
 
 Env = Literal["dev", "test", "prod"]
 Task = Literal["regression", "classification", "forecasting", "analytics"]
@@ -16,10 +17,31 @@ Task = Literal["regression", "classification", "forecasting", "analytics"]
 ESTIMATORS = ("lightgbm", "xgboost", "extra_trees", "linear", "perpetual")
 # what a training profile that names no metric is judged by
 PRIMARY_METRIC: dict[str, str] = {"regression": "rmse", "classification": "auc", "forecasting": "mase"}
+# what each task's models are measured by
+TASK_METRICS: dict[str, tuple[str, ...]] = {
+    "regression": ("rmse", "nrmse", "mae", "mape", "r2", "spearman"),
+    "classification": ("auc", "accuracy", "precision", "recall", "f1", "log_loss", "mcc"),
+    "forecasting": ("mae", "rmse", "mase", "smape"),
+}
+
+
+def _metric_key(name: str) -> str:
+    """A metric that some task has; whether it is this model's task, the gate itself says."""
+    known = sorted({m for metrics in TASK_METRICS.values() for m in metrics})
+    if name not in known:
+        near = difflib.get_close_matches(name.lower(), known, 1, 0.0)[0]
+        raise ValueError(
+            f"no task has a metric {name!r}, did you mean {near!r}? There are {', '.join(known)}"
+        )
+    return name
+
+
+MetricKey = Annotated[str, AfterValidator(_metric_key)]
 
 
 class _Strict(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, defer_build=True)
+    # no answer and no hash can hold what is not a finite number
+    model_config = ConfigDict(extra="forbid", frozen=True, defer_build=True, allow_inf_nan=False)
 
 
 _AZURE_NEEDS = ("subscription", "resource_group", "workspace", "storage_account", "file_system", "key_vault", "region", "compute")  # fmt: skip
@@ -168,11 +190,11 @@ class TrainSettings(_Strict):
 class GateSettings(_Strict):
     """When a challenger takes the champion's place."""
 
-    min_gain: dict[str, float] = Field(default_factory=dict)
-    floor: dict[str, float] = Field(default_factory=dict)
-    ceiling: dict[str, float] = Field(default_factory=dict)
-    interval: list[str] = Field(default_factory=list)
-    weights: dict[str, float] = Field(default_factory=dict)
+    min_gain: dict[MetricKey, float] = Field(default_factory=dict)
+    floor: dict[MetricKey, float] = Field(default_factory=dict)
+    ceiling: dict[MetricKey, float] = Field(default_factory=dict)
+    interval: list[MetricKey] = Field(default_factory=list)
+    weights: dict[MetricKey, float] = Field(default_factory=dict)
     max_cost_1000_rows: float = 0.5
 
 

@@ -83,7 +83,7 @@ def _checked(raw: Mapping[str, Any], kind: type[BaseModel], where: str, prefix: 
             hint = f"did you mean {prefix + near!r}?" if near else f"remove it from {where}"
             raise SettingsError(f"{where}: unknown key {key!r}", hint=hint) from e
         message = first["msg"].removeprefix("Value error, ")
-        if _OF_KEY in first["loc"]:
+        if _OF_KEY in first["loc"] and first["type"] == "literal_error":
             wanted = str(first.get("ctx", {}).get("expected", "")).replace("'", "")
             message = f"there is no environment {named[-1]!r}" + (f", only {wanted}" if wanted else "")
         raise SettingsError(f"{where}: {key or 'file'}: {message}", hint=f"correct {key!r} in {where}") from e

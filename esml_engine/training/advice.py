@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from decimal import ROUND_CEILING, Context, Decimal
 from typing import Any
 
 from esml_engine.training.facts import DIRECTION, RANGE
+
+ROUNDING = 1e-12
+"""A relative difference below this is none, in what people read."""
 
 
 def gain(metric: str, mine: float, theirs: float) -> float:
@@ -31,6 +35,26 @@ def reachable(metric: str, value: float) -> bool:
     return low <= value <= high
 
 
+def same(a: float, b: float) -> bool:
+    """Whether two values differ by rounding alone."""
+    return math.isclose(a, b, rel_tol=ROUNDING, abs_tol=1e-15)
+
+
+def at(metric: str, need: float, mine: float) -> str:
+    """The value that would do, and how far from there the model's own is, in words."""
+    if same(need, mine):
+        return f"any {metric} better than {mine:.6g}"
+    return f"{metric} of {need:.6g} ({need - mine:+.6g})"
+
+
+def with_room(measured: float) -> float:
+    """A limit that holds for the next timing too: twice the measured, rounded up to two digits."""
+    room = 2 * measured
+    if not math.isfinite(room):
+        return measured
+    return float(Context(prec=2, rounding=ROUND_CEILING).create_decimal(Decimal(room)))
+
+
 def beyond(metric: str, value: float) -> str:
     """What a value that no model can have would have to be, in words."""
     low, high = RANGE[metric]
@@ -43,5 +67,5 @@ def change(setting: str, value: float, metric: str, need: float, mine: float) ->
     setting = f"gates.{setting}"  # as `esml set` takes it
     if not reachable(metric, need):
         return {"setting": setting, "value": value, "text": f"{setting} set to {value!r}"}
-    text = f"{metric} of {need:.6g} ({need - mine:+.6g}), or {setting} set to {value!r}"
+    text = f"{at(metric, need, mine)}, or {setting} set to {value!r}"
     return {"setting": setting, "value": value, "metric": metric, "challenger": need, "text": text}

@@ -9,6 +9,7 @@ from typing import Any
 
 from esml_engine.errors import SettingsError
 from esml_engine.settings import PRIMARY_METRIC as PRIMARY_METRIC  # for the room's other files
+from esml_engine.settings import TASK_METRICS as TASK_METRICS
 
 # +1: higher is better, -1: lower is better; every metric key of the product
 DIRECTION: dict[str, int] = {
@@ -37,12 +38,6 @@ RANGE: dict[str, tuple[float, float]] = {
     "r2": (-math.inf, 1.0),
     "spearman": (-1.0, 1.0),
     "mcc": (-1.0, 1.0),
-}
-
-TASK_METRICS: dict[str, tuple[str, ...]] = {
-    "regression": ("rmse", "nrmse", "mae", "mape", "r2", "spearman"),
-    "classification": ("auc", "accuracy", "precision", "recall", "f1", "log_loss", "mcc"),
-    "forecasting": ("mae", "rmse", "mase", "smape"),
 }
 
 RESAMPLES = 10_000

@@ -90,12 +90,14 @@ def min_gain(metric: str, limit: Any, evidence: Evidence) -> Gate:
         return Gate(name, False, theirs, mine, reason="the difference is not finite")
     band = evidence.intervals.get(metric)
     if gain >= least:
-        return Gate(name, True, theirs, mine, gain, band, gain - least, _gain_text(metric, gain, least))
+        return Gate(
+            name, True, theirs, mine, gain, band, gain - least, _gain_text(metric, gain, least, theirs)
+        )
     need = advice.reach(
         theirs + DIRECTION[metric] * least, metric, lambda v: advice.gain(metric, v, theirs) >= least
     )
     change = advice.change(f"min_gain.{metric}", gain, metric, need, mine)
-    reason = _gain_text(metric, gain, least)
+    reason = _gain_text(metric, gain, least, theirs)
     if not advice.reachable(metric, need):
         reason += f"; no {metric} can: beside the champion's {theirs:.6g} it would have to be {advice.beyond(metric, need)}"
     return Gate(name, False, theirs, mine, gain, band, gain - least, reason, change)
@@ -191,7 +193,8 @@ def weights(table: Any, evidence: Evidence) -> Gate:
     score = total(mine_all)
     if not math.isfinite(score):
         return Gate("weights", False, reason="the weighted sum of relative gains is not finite")
-    reason = f"the weighted sum of relative gains is {score:+.6g}, must be above 0"
+    shown = 0.0 if -advice.ROUNDING < score <= 0 else score
+    reason = f"the weighted sum of relative gains is {shown:+.6g}, must be above 0"
     if score > 0:
         return Gate("weights", True, difference=score, margin=score, reason=reason)
 
@@ -205,7 +208,7 @@ def weights(table: Any, evidence: Evidence) -> Gate:
         start = mine + DIRECTION[name] * abs(theirs) * -score / weight
         need = advice.reach(start, name, partial(would, name))
         if advice.reachable(name, need):
-            text = f"{name} of {need:.6g} ({need - mine:+.6g}), all else equal"
+            text = f"{advice.at(name, need, mine)}, all else equal"
             change = {"metric": name, "challenger": need, "text": text}
             return Gate("weights", False, difference=score, margin=score, reason=reason, would_pass_if=change)
     none = (
@@ -240,7 +243,7 @@ def baseline(evidence: Evidence) -> Gate:
     if gain > 0:
         return Gate("baseline", True, None, mine, gain, None, gain, reason)
     need = advice.reach(trivial, metric, lambda v: advice.gain(metric, v, trivial) > 0)
-    change = {"metric": metric, "challenger": need, "text": f"{metric} of {need:.6g} ({need - mine:+.6g})"}
+    change = {"metric": metric, "challenger": need, "text": advice.at(metric, need, mine)}
     if not advice.reachable(metric, need):
         return Gate("baseline", False, None, mine, gain, None, gain, f"{reason}: no {metric} is better")
     return Gate("baseline", False, None, mine, gain, None, gain, reason, change)
@@ -308,8 +311,9 @@ def cost(limit: Any, evidence: Evidence) -> Gate:
     if price is None:
         return Gate("cost", False, reason="the cost of scoring 1,000 rows could not be predicted")
     passed = price <= most
-    text = f"max_cost_1000_rows of {price!r}"
-    change = None if passed else {"setting": "gates.max_cost_1000_rows", "value": price, "text": text}
+    room = advice.with_room(price)
+    text = f"gates.max_cost_1000_rows set to {room!r}: twice what was measured, for the cost is a timing and the next one differs"
+    change = None if passed else {"setting": "gates.max_cost_1000_rows", "value": room, "text": text}
     return Gate(
         "cost",
         passed,
@@ -362,9 +366,10 @@ def _undefined(name: str, who: str, metric: str, champion: Value, challenger: Va
     return Gate(name, False, champion, challenger, reason=f"the {who}'s {metric} is missing or undefined")
 
 
-def _gain_text(metric: str, gain: float, least: float) -> str:
+def _gain_text(metric: str, gain: float, least: float, theirs: float) -> str:
     word = "better" if gain >= 0 else "worse"
-    return f"{metric} is {word} by {abs(gain):.6g}, the least allowed gain is {least:+.6g}"
+    much = "rounding alone" if gain and advice.same(theirs + gain, theirs) else f"{abs(gain):.6g}"
+    return f"{metric} is {word} by {much}, the least allowed gain is {least:+.6g}"
 
 
 def _widens(given: str, wanted: str) -> bool:

@@ -44,6 +44,8 @@ def test_asked_twice_it_is_one_request(held: Estate) -> None:
     first = mine(held).ask_exception(2.0, "why", days=2)
     again = mine(held).ask_exception(2.0, "why", days=2)
     assert again["request"] == first["request"] and len(held.requests()) == 1
+    assert first.keys() <= again.keys()
+    assert all(again[k] == first[k] for k in ("run", "amount", "until", "state"))
 
 
 def test_it_starts_under_its_plan_alone(held: Estate) -> None:

@@ -103,6 +103,21 @@ def test_a_model_tampered_with_after_the_comparison_is_not_copied(three: Estate)
     assert three.site.store.first(t.requests.select())["state"] == "stale"
 
 
+def test_an_approval_whose_promotion_did_not_go_up_is_a_refusal_with_the_fresh_state(three: Estate) -> None:
+    from esml_engine.errors import RefusedError
+    from tests.promotion.conftest import as_
+
+    setting(three, "[policy.test]\napprovals = 1\n")
+    with three.hand.holding(warm=True):
+        asked = promote(as_(three, "scientist@p1"), "dev", "test")
+        tampered(three)
+        with pytest.raises(RefusedError, match="ended stale") as e:
+            as_(three, "approver@p1").approve(asked["request"], "looked at it")
+    assert e.value.exit_code == 3 and e.value.details["state"] == "stale"
+    assert e.value.details["released"]["state"] == "stale" and e.value.details["decisions"]
+    assert models.champion(three.site.store, REF, "test") is None
+
+
 def test_a_target_without_gold_test_refuses_unless_its_policy_takes_the_source(three: Estate) -> None:
     for name in ("gold_train", "gold_validate", "gold_test"):
         shutil.rmtree(table_uri(three.site, REF, "prod", name))

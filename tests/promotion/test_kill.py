@@ -92,6 +92,17 @@ def test_a_waiting_promotion_survives_its_worker_and_an_approved_one_too(three: 
     assert done["decided_by"] == "approver@p1"
 
 
+def test_asking_again_after_a_kill_inside_an_approved_promotion_asks_nobody_twice(three: Estate) -> None:
+    setting(three, "[policy.test]\napprovals = 1\n")
+    asked = promote(as_(three, "scientist@p1"), "dev", "test")
+    said = decide(as_(three, "approver@p1"), "approve", asked, follow=False)
+    follow = f"import sys\nfrom esml_engine.estate import open_estate\nopen_estate(sys.argv[1]).hand.follow('{said['run']}')\n"
+    killed(three, follow, "promote:registered")
+    again = promote(as_(three, "scientist@p1"), "dev", "test", version=1)
+    assert (again["state"], again["champion"]) == ("promoted", 1)
+    assert [r["state"] for r in three.requests("")] == ["approved"]
+
+
 def test_a_worker_killed_just_after_its_run_began_to_wait_leaves_it_waiting(three: Estate) -> None:
     """The queue hands the run out again, since its worker never said that it was done with it."""
     from tests.promotion.conftest import bent

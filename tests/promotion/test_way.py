@@ -12,7 +12,8 @@ from esml_engine.door.facts import Call
 from esml_engine.errors import NotAllowedError, RefusedError, UsageError
 from esml_engine.estate import Estate, init_estate, open_estate
 from esml_engine.handing import RunFailedError
-from esml_engine.promotion import evidence, reads
+from esml_engine.promotion import evidence, reads, records
+from esml_engine.promotion.comparing import outdated
 from esml_engine.promotion.records import evidence_id
 from esml_engine.refs import ModelRef
 from esml_engine.runs import records as runs
@@ -115,7 +116,10 @@ def _same_answers(three: Estate) -> None:
 def test_a_second_champion_a_rollback_and_a_promotion_of_an_earlier_version(three: Estate) -> None:
     three.set(MODEL, "gates.min_gain", "{ rmse = -1000.0 }")
     with three.hand.holding(warm=True):
+        before = do(three, "compare", "test", source="dev")["comparison"]
         promote(three, "dev", "test")
+        was = outdated(three.site, records.comparison(three.site.store, before))
+        assert was == "the champion of test changed since the comparison: none then, v1 now"
         three.model(MODEL).ingest("d1", [bent(three.site.root / "more.csv", 240, 400)], "2026-01-02")
         three.model(MODEL).refine()
         three.model(MODEL).split()
@@ -126,6 +130,9 @@ def test_a_second_champion_a_rollback_and_a_promotion_of_an_earlier_version(thre
         assert compared["interval"] is not None and compared["champion"] is not None
         back = three.hand.do(Call("rollback", MODEL, "test"))
         assert back["champion"] == 1
+        stands = promote(three, "dev", "test", version=1)
+        assert (stands["state"], stands["champion"], stands["decided_by"]) == ("promoted", 1, "gates")
+        assert stands["gates"] and all(g["passed"] for g in stands["gates"]) and stands["evidence"]
         done = promote(three, "dev", "test", version=2)
         assert (done["state"], done["champion"]) == ("promoted", 2)
     line = reads.timeline(three.site, REF, "test")

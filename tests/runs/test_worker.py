@@ -284,3 +284,10 @@ def test_a_run_cancelled_after_its_job_was_killed_leaves_nothing_open_in_mlflow(
     with empty.hand.holding():
         assert ended(empty, run) == ["cancelled"]
     assert [client.get_run(i).info.status for i in (mine, other)] == ["KILLED", "RUNNING"]
+
+
+def test_runs_in_a_state_that_there_is_not_name_the_states(empty: Estate) -> None:
+    said = esml(empty.site.root, "runs", "--state", "nonsense", check=2)["error"]
+    assert "nonsense" in said["message"]
+    assert all(s in said["hint"] for s in (*records.OPEN, *records.ENDED))
+    assert esml(empty.site.root, "runs", "--state", "failed") == []

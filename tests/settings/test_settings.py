@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -240,3 +241,29 @@ def test_a_table_set_as_a_whole_is_the_origin_of_each_value_in_it(empty: Estate)
         assert (rows[f"split.{key}"].value, rows[f"split.{key}"].origin) == (value, "override"), key
         assert rows[f"split.{key}"].by and rows[f"split.{key}"].at
     assert rows["split.by"].origin == "built-in" and rows["label"].origin == "model.toml"
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "said"),
+    [
+        ("gates.min_gain.rmse", "inf", "finite"),
+        ("gates.max_cost_1000_rows", "nan", "finite"),
+        ("gates.floor.nonsense", "1", "did you mean"),
+        ("gates.floor.r3", "0.5", "'r2'"),
+        ("gates.interval", '["auk"]', "'auc'"),
+    ],
+)
+def test_a_gate_takes_finite_numbers_and_metrics_that_there_are(
+    empty: Estate, key: str, value: str, said: str
+) -> None:
+    with pytest.raises(SettingsError) as e:
+        empty.set("p1/m1", key, value)
+    assert key in e.value.message and said in e.value.message
+    assert not empty.site.settings.overrides
+    path = empty.site.root / "projects/p1/m1/model.toml"
+    table, _, leaf = key.rpartition(".")
+    rest = re.sub(r"^\[gates\].*?(?=^\[|\Z)", "", path.read_text(), flags=re.MULTILINE | re.DOTALL)
+    path.write_text(f"{rest}\n[{table}]\n{leaf} = {value}\n")
+    with pytest.raises(SettingsError) as e:
+        open_estate(empty.site.root)
+    assert "p1/m1/model.toml" in e.value.message and key in e.value.message and said in e.value.message

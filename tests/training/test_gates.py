@@ -130,6 +130,30 @@ def test_a_wrong_threshold_refuses(thresholds: dict[str, Any]) -> None:
     assert judge(GOOD, thresholds).verdict == "refuse"
 
 
+@pytest.mark.parametrize("price", [2.15e-06, 0.0123, 1.0, 99.9])
+def test_the_advice_on_cost_has_room_for_the_next_timing(price: float) -> None:
+    got = gate(replace(GOOD, cost_1000_rows=price), {"max_cost_1000_rows": 1e-9}, "cost")
+    change = got.would_pass_if
+    assert change is not None and "timing" in change["text"] and change["setting"] in change["text"]
+    most = change["value"]
+    assert 2 * price <= most <= 2.2 * price and float(f"{most:.1e}") == most
+    for measured in (price, 1.9 * price, most):
+        assert gate(replace(GOOD, cost_1000_rows=measured), {"max_cost_1000_rows": most}, "cost").passed
+
+
+def test_a_difference_of_rounding_is_not_shown_as_one() -> None:
+    from math import nextafter
+
+    same = replace(GOOD, challenger={**(GOOD.challenger or {}), "rmse": 0.929699})
+    trivial = gate(replace(same, baseline={"rmse": 0.929699}), {}, "baseline")
+    assert not trivial.passed and trivial.would_pass_if is not None
+    assert trivial.would_pass_if["text"] == "any rmse better than 0.929699"
+    near = replace(same, champion={**(GOOD.champion or {}), "rmse": nextafter(0.929699, 0)})
+    gain = gate(near, {"min_gain": {"rmse": 0.0}}, "min_gain:rmse")
+    assert not gain.passed and "e-1" not in gain.reason and "rounding alone" in gain.reason
+    assert gain.would_pass_if is not None and "(-" not in gain.would_pass_if["text"]
+
+
 def test_without_a_champion_floors_and_baseline_take_its_place() -> None:
     first = replace(GOOD, has_champion=False, champion=None, champion_task=None, champion_signature=None)
     assert judge(first, ALL).verdict == "promote"
