@@ -22,7 +22,7 @@ from esml_engine.errors import (
     SettingsError,
     UsageError,
 )
-from esml_engine.platforms.azure import doctor, limits, names
+from esml_engine.platforms.azure import doctor, limits, names, online
 from esml_engine.platforms.azure.clouds import cloud_of
 from esml_engine.platforms.azure.errors import (
     AzureBusyError,
@@ -489,3 +489,9 @@ def test_what_an_endpoint_refuses_comes_with_what_to_do(status: int) -> None:
     assert error.message == "refused" and error.hint
     said = {"error": {"message": "refused", "hint": "its own"}}
     assert client._refusal(httpx.Response(status, json=said), "r").hint == "its own"
+
+
+def test_an_endpoint_carries_what_the_bill_is_grouped_by(azure: Cloud, dev: AzurePlatform) -> None:
+    made = online.endpoint(dev.workspace, "dev", "legal", "p1-m_1-dev")
+    wanted = {"esml-endpoint": "p1-m_1-dev", "esml-env": "dev", "esml-project": "p1", "esml-model": "m_1"}
+    assert made.tags == wanted
