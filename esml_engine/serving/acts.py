@@ -136,6 +136,7 @@ class Deploy:
                 hint="deploy it again if it is wanted",
             )
         name, platform = row["endpoint"], site.platform(env)
+        asked = False
         if row["live"] != slot:
             try:
                 desk.want_endpoint(name)
@@ -147,6 +148,7 @@ class Deploy:
                 model = models.get_version(site.store, ref, env, version)
                 example = model["detail"]["example"]
                 key = platform.get_secret(records.secret_name(ref, env)) or ""
+                asked = True
                 client.score(
                     platform.endpoint_url(name, row["port"]),
                     key,
@@ -156,8 +158,9 @@ class Deploy:
                 )
             except FailedError as e:
                 self._withdraw(site, row, slot)
+                was = "failed its smoke test on" if asked else "did not come up on"
                 raise FailedError(
-                    f"v{version} failed its smoke test on {name}: {e.message}",
+                    f"v{version} {was} {name}: {e.message}",
                     hint="traffic is unchanged; " + (e.hint or "see the endpoint's log"),
                 ) from e
         point("deploy:shift")

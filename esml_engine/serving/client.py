@@ -42,6 +42,17 @@ _REFUSALS: dict[int, type[EsmlError]] = {
 }
 
 
+_HINTS = {
+    401: "a key that was changed a moment ago may take a minute to be in force: try again",
+    403: "esml keys shows the endpoint's key; a network rule in front of it may refuse this machine",
+    404: "esml deploy makes the endpoint; a moment ago it may have been taken away",
+    408: "it took too long: send fewer rows at once, or try again",
+    424: "the model's container refused or failed: see the endpoint's log",
+    429: "the endpoint takes no more at present: try again later, send less at once, or deploy it with more instances",
+}
+"""What to do about an answer that does not say it itself."""
+
+
 @dataclass(frozen=True)
 class Scored:
     """Answers in the order of the rows.
@@ -167,8 +178,7 @@ def _refusal(reply: httpx.Response, request_id: str) -> EsmlError:
     except (ValueError, KeyError, TypeError):
         message, hint = f"the endpoint answered {reply.status_code}", ""
     status = _status(reply)
-    if status == 401 and not hint:
-        hint = "a key that was changed a moment ago may take a minute to be in force: try again"
+    hint = hint or _HINTS.get(status) or ("see the endpoint's log, then try again" if status >= 500 else "")
     return _REFUSALS.get(status, FailedError)(message, hint=hint, request_id=request_id, status=status)
 
 

@@ -77,6 +77,7 @@ ARCHIVED = (
 NEXT = "in the specification of containers (read only); the client makes versions from it, the example leaves it out"
 VIEW = "in the specification of the list; the client sends it, the example leaves it out"
 SPEC = "in the specification; the client sends it and the service shows it, the example leaves it out"
+CLUSTER = "in the specification; the example's cluster has none"
 SECRET = "in the specification of secrets; the example has none"
 
 # operation -> path in the document (`?name` a query, `!status` a status) -> reason
@@ -103,8 +104,9 @@ KNOWN: dict[str, dict[str, str]] = {
     "Datastores_*": {
         "*.filesystem": "the example is of a blob datastore; a Data Lake Gen2 one names its file system"
     },
-    "Compute_Get": {".identity": "in the specification; the example's cluster has none"},
+    "Compute_Get": {".identity": "in the specification; the example's cluster has none", ".tags": CLUSTER},
     "Compute_CreateOrUpdate": {
+        ".tags": CLUSTER,
         ".identity": "in the specification; the example's cluster has none",
         ".properties.disableLocalAuth": SPEC,
         ".properties.properties.*": "the example changes a cluster; the client sends what a new one needs, keys as in the answer",

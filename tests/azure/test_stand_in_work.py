@@ -53,7 +53,7 @@ def submit(ml: Any, text: str, **more: Any) -> Any:
 
     more = {"name": f"j-{uuid.uuid4().hex[:12]}", **more}
     return ml.jobs.create_or_update(
-        command(command=text, environment="azureml:esml-cockpit:1", compute="cpu-cluster", **more)
+        command(command=text, environment="azureml:esml-cockpit:1", **{"compute": "cpu-cluster", **more})
     )
 
 
@@ -238,12 +238,20 @@ def test_a_deployment_that_crashes_fails_late(azure: Cloud, ml: Any, endpoint: A
 
 
 def test_costs(azure: Cloud, ml: Any) -> None:
+    from azure.ai.ml.entities import AmlCompute
     from azure.mgmt.costmanagement import CostManagementClient
 
     ws = azure.workspaces["dev"]
     project = f"p-{uuid.uuid4().hex[:8]}"
-    job = submit(ml, "sleep 0.3", tags={"esml-project": project})
-    end_of(ml, job.name)
+    cluster = AmlCompute(
+        name=project, size="Standard_DS3_v2", max_instances=1, tags={"esml-project": project}
+    )
+    ml.compute.begin_create_or_update(cluster).result()
+    assert ml.compute.get(project).tags == {"esml-project": project}
+    end_of(ml, submit(ml, "sleep 0.3", compute=project).name)
+    before = len(azure.spend)
+    end_of(ml, submit(ml, "sleep 0.3", tags={"esml-project": project}).name)
+    assert len(azure.spend) == before + 1 and azure.spend[-1].tags == {}, "a job's tags do not reach the bill"
     azure.spend.append(
         Spend(ws.subscription, ws.resource_group, datetime.now(UTC).date(), 2.5, {"esml-project": project})
     )

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 
 from esml_engine import work
@@ -21,7 +22,7 @@ from esml_engine.errors import (
     SettingsError,
     UsageError,
 )
-from esml_engine.platforms.azure import limits, names
+from esml_engine.platforms.azure import doctor, limits, names, online
 from esml_engine.platforms.azure.clouds import cloud_of
 from esml_engine.platforms.azure.errors import (
     AzureBusyError,
@@ -35,6 +36,7 @@ from esml_engine.platforms.local.platform import LocalPlatform
 from esml_engine.runs import records
 from esml_engine.runs.execution import JobFailedError, earlier, run_job
 from esml_engine.runs.facts import JobResult, JobSpec
+from esml_engine.serving import client
 from esml_engine.serving.acts import _ready
 from esml_engine.settings.keys import EnvironmentSettings
 from esml_engine.training import tracking
@@ -449,3 +451,47 @@ def test_a_platform_that_takes_no_workers_says_so(azure: Cloud, dev: AzurePlatfo
     assert local.capabilities.takes_workers and not dev.capabilities.takes_workers
     with pytest.raises(UsageError, match="its own nodes"):
         dev.use_jobs(object())
+
+
+@pytest.mark.parametrize(
+    ("operation", "status", "part", "says"),
+    [
+        ("MLflow.Any", 403, "tracking", 'az role assignment create --assignee'),
+        ("Workspaces_Get", 404, "workspace", "correct workspace, resource_group or subscription in estate.toml"),
+        ("Compute_Get", 404, "compute", "correct compute in estate.toml"),
+        ("Storage.Any", 404, "storage", "correct storage_account or file_system in estate.toml"),
+        ("Storage.Any", 403, "tables", "Storage Blob Data Contributor"),
+        ("Storage.Any", 503, "tables", "retry"),
+    ],
+)  # fmt: skip
+def test_doctors_hint_is_about_what_the_service_answered(
+    azure: Cloud, dev: AzurePlatform, operation: str, status: int, part: str, says: str
+) -> None:
+    assert azure.faults.add(operation, times=999, status=status)
+    try:
+        look = {"tracking": doctor._tracking, "workspace": doctor._workspace, "compute": doctor._compute, "storage": doctor._storage, "tables": doctor._tables}[part]  # fmt: skip
+        with pytest.raises(EsmlError) as e:
+            look(dev)
+    finally:
+        azure.faults.clear()
+    assert says in e.value.hint, (e.value.message, e.value.hint)
+    if status in (404, 503):
+        assert "role assignment" not in e.value.hint, "no role helps"
+
+
+def test_doctor_says_that_no_image_was_looked_up(azure: Cloud, dev: AzurePlatform) -> None:
+    assert "not looked up" in doctor._image(dev)
+
+
+@pytest.mark.parametrize("status", [401, 403, 404, 424, 429, 503])
+def test_what_an_endpoint_refuses_comes_with_what_to_do(status: int) -> None:
+    error = client._refusal(httpx.Response(status, json={"error": {"message": "refused"}}), "r")
+    assert error.message == "refused" and error.hint
+    said = {"error": {"message": "refused", "hint": "its own"}}
+    assert client._refusal(httpx.Response(status, json=said), "r").hint == "its own"
+
+
+def test_an_endpoint_carries_what_the_bill_is_grouped_by(azure: Cloud, dev: AzurePlatform) -> None:
+    made = online.endpoint(dev.workspace, "dev", "legal", "p1-m_1-dev")
+    wanted = {"esml-endpoint": "p1-m_1-dev", "esml-env": "dev", "esml-project": "p1", "esml-model": "m_1"}
+    assert made.tags == wanted

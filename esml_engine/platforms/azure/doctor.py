@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import re
 import secrets
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from esml_engine.errors import EsmlError
+from esml_engine.platforms.azure.errors import missing
 from esml_engine.platforms.azure.extra import MissingExtraError
 
 if TYPE_CHECKING:
@@ -60,7 +62,8 @@ def _workspace(p: AzurePlatform) -> str:
 
 
 def _image(p: AzurePlatform) -> str:
-    return f"jobs run in {p.workspace.image()}"
+    name = p.workspace.image()
+    return f"jobs run in {name}: the name was made, not looked up; the first job shows whether the registry has it and the nodes may pull it"
 
 
 def _storage(p: AzurePlatform) -> str:
@@ -86,11 +89,25 @@ def _tables(p: AzurePlatform) -> str:
     except TableNotFoundError:
         return "Delta reaches the lake"
     except OSError as e:
-        raise EsmlError(
-            f"Delta can't reach {p.lake_root()}: {str(e).splitlines()[0][:200]}",
-            hint=f"{p.grant()}; where its network rules refuse this machine: {p.admit()}",
-        ) from e
+        words = " ".join(_COLOUR.sub("", str(e)).split())
+        raise EsmlError(f"Delta can't reach {p.lake_root()}: {words[:300]}", hint=_about(p, words)) from e
     return "Delta reaches the lake"
+
+
+_COLOUR = re.compile(r"\x1b\[[0-9;]*m|\u21b3")
+_REFUSED = re.compile(
+    r"\b40[13]\b|forbidden|unauthori[sz]ed|privileges|authorizationfailure|authenticat", re.IGNORECASE
+)
+_ABSENT = re.compile(r"\b404\b|not ?found", re.IGNORECASE)
+
+
+def _about(p: AzurePlatform, words: str) -> str:
+    """What to do about what Delta's own client says, which keeps the status in words alone."""
+    if _REFUSED.search(words):
+        return f"{p.grant()}; where its network rules refuse this machine: {p.admit()}"
+    if _ABSENT.search(words):
+        return missing("storage_account or file_system")
+    return "the storage account does not answer as it should at present: retry; if it stays, look at the network (proxy, private endpoint, DNS)"
 
 
 def _vault(p: AzurePlatform) -> str:
@@ -101,7 +118,7 @@ def _vault(p: AzurePlatform) -> str:
 
 def _compute(p: AzurePlatform) -> str:
     s = p.settings
-    with p.workspace.asking(f"compute {s.compute}"):
+    with p.workspace.asking(f"compute {s.compute}", "compute"):
         found = p.workspace.client.compute.get(s.compute)
     if found.provisioning_state not in (None, "Succeeded"):
         raise EsmlError(
@@ -117,11 +134,8 @@ def _compute(p: AzurePlatform) -> str:
 
 
 def _tracking(p: AzurePlatform) -> str:
-    from esml_engine.platforms.azure.identity import identity_of
-    from esml_engine.platforms.azure.rest import Rest
-
     url = f"{p.tracking_uri()}/api/2.0/mlflow/experiments/search"
-    Rest(identity_of(p.cloud), p.cloud.audience).send("tracking", "GET", url, {"max_results": "1"})
+    p.workspace.rest.send("tracking", "GET", url, {"max_results": "1"})
     return "MLflow answers"
 
 

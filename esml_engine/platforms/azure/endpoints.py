@@ -148,7 +148,11 @@ class Endpoints:
         for slot, wanted in control["slots"].items():
             self._slot(name, legal, slot, wanted, config, have.get(slot), anew)
         traffic = {k: int(v) for k, v in control["traffic"].items() if v}
-        tags = {**(endpoint.tags or {}), online.REVISION: str(control["revision"])}
+        tags = {
+            **(endpoint.tags or {}),
+            **online.tags_of(self.env, name),
+            online.REVISION: str(control["revision"]),
+        }
         live = {k: int(v) for k, v in (endpoint.traffic or {}).items() if v}
         ready = {d.name for d in self._deployments(legal) if d.provisioning_state == "Succeeded"}
         if set(traffic) <= ready and (

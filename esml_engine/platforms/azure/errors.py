@@ -35,26 +35,31 @@ class AzureFailedError(PlatformError):
 
 
 @contextmanager
-def asking(what: str, grant: Callable[[], str] = str, admit: Callable[[], str] = str) -> Iterator[None]:
+def asking(
+    what: str, grant: Callable[[], str] = str, admit: Callable[[], str] = str, keys: str = ""
+) -> Iterator[None]:
     """Turn what the clients raise into the engine's errors.
 
     Args:
         what: the thing asked for.
         grant: says the command that gives the right to it.
         admit: says the command that lets this machine through its network rules.
+        keys: the settings of the environment that name it.
     """
     try:
         yield
     except EsmlError:
         raise
     except Exception as e:
-        made = translated(e, what, grant(), admit())
+        made = translated(e, what, grant(), admit(), keys)
         if made is None:
             raise
         raise made from e
 
 
-def translated(error: BaseException, what: str, grant: str = "", admit: str = "") -> EsmlError | None:
+def translated(
+    error: BaseException, what: str, grant: str = "", admit: str = "", keys: str = ""
+) -> EsmlError | None:
     """The engine's error, or None where the error is not one of Azure's clients."""
     ax = need("azure.core.exceptions")
     if isinstance(error, ax.ClientAuthenticationError):
@@ -63,7 +68,7 @@ def translated(error: BaseException, what: str, grant: str = "", admit: str = ""
             hint="az login, or give this machine a managed identity; esml doctor says which credential is found",
         )
     if isinstance(error, ax.HttpResponseError):
-        return _of_status(error, what, grant, admit)
+        return _of_status(error, what, grant, admit, keys)
     if isinstance(error, ax.ServiceRequestError | ax.ServiceResponseError | TimeoutError | ConnectionError):
         return AzureBusyError(
             f"{what}: Azure does not answer ({_first(error)})",
@@ -76,7 +81,7 @@ def translated(error: BaseException, what: str, grant: str = "", admit: str = ""
     return None
 
 
-def _of_status(error: Any, what: str, grant: str, admit: str) -> EsmlError:
+def _of_status(error: Any, what: str, grant: str, admit: str, keys: str) -> EsmlError:
     status = int(error.status_code or 0)
     code = _code(error)
     words = _first(error)
@@ -93,7 +98,7 @@ def _of_status(error: Any, what: str, grant: str, admit: str) -> EsmlError:
             hint = grant or "esml doctor names the missing role and the command"
         return AzureDeniedError(said, hint=hint)
     if status == 404:
-        return AzureMissingError(said, hint="correct the environment in estate.toml, or make the resource")
+        return AzureMissingError(said, hint=missing(keys))
     if status in (409, 412):
         return ConflictError(said, hint="somebody else changed it meanwhile: look again, then retry")
     if status in (408, 429) or status >= 500:
@@ -101,6 +106,11 @@ def _of_status(error: Any, what: str, grant: str, admit: str) -> EsmlError:
         wait = f" in {after} s" if after else ""
         return AzureBusyError(said, hint=f"Azure asks to come back later: retry{wait}")
     return AzureFailedError(said, hint="see the message; esml doctor --env checks each part")
+
+
+def missing(keys: str = "") -> str:
+    """What to do about something that is not there, with the settings that name it."""
+    return f"correct {keys or 'the environment'} in estate.toml, or make the resource"
 
 
 _NETWORK = {

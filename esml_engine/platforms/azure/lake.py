@@ -74,7 +74,12 @@ class AzureFiles:
     def asking(self, what: str) -> Any:
         """Storage's errors in the engine's words, with the right that may be missing."""
         need("azure.core")
-        return asking(f"{what} in {self.file_system}@{self.account}", self.grant, self.admit)
+        return asking(
+            f"{what} in {self.file_system}@{self.account}",
+            self.grant,
+            self.admit,
+            "storage_account or file_system",
+        )
 
     def _name(self, name: str) -> str:
         """A name below the file system."""

@@ -178,7 +178,7 @@ class Bills:
                 grouping=[models.QueryGrouping(type="TagKey", name="esml-project")],
             ),
         )
-        with asking("the bills of the month", self.grant):
+        with asking("the bills of the month", self.grant, keys="resource_group or subscription"):
             said = client.query.usage(self.scope, asked)
         names = [str(c.name) for c in said.columns or []]
         rows = [dict(zip(names, r, strict=False)) for r in said.rows or []]

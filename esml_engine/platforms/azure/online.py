@@ -28,7 +28,7 @@ def endpoint(
 ) -> Any:
     """An endpoint with its traffic; its identity is the setting's, else one of its own."""
     entities = need("azure.ai.ml.entities")
-    made = entities.ManagedOnlineEndpoint(name=legal, auth_mode="key", tags=tags or _tags(env, name))
+    made = entities.ManagedOnlineEndpoint(name=legal, auth_mode="key", tags=tags or tags_of(env, name))
     made.traffic = traffic or {}
     identity = workspace.settings.identity
     if identity:
@@ -56,12 +56,16 @@ def deployment(
         request_settings=entities.OnlineRequestSettings(
             request_timeout_ms=60_000, max_concurrent_requests_per_instance=100, max_queue_wait_ms=30_000
         ),
-        tags={DOCUMENT: address, VERSION: str(document["model_version"]), **_tags(env, name)},
+        tags={DOCUMENT: address, VERSION: str(document["model_version"]), **tags_of(env, name)},
     )
 
 
-def _tags(env: str, name: str) -> dict[str, str]:
-    return {"esml-endpoint": name, "esml-env": env, "esml-project": name.split("-")[0]}
+def tags_of(env: str, name: str) -> dict[str, str]:
+    """What the bill is grouped by: the project and the model of an endpoint called `project-model-env`."""
+    project, _, rest = name.partition("-")
+    model = rest.removesuffix(f"-{env}") if rest.endswith(f"-{env}") else ""
+    tags = {"esml-endpoint": name, "esml-env": env, "esml-project": project}
+    return {**tags, "esml-model": model} if model else tags
 
 
 def _identity(of: Any) -> dict[str, str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from esml_engine.platforms.azure import limits
@@ -11,9 +12,16 @@ from esml_engine.platforms.azure.identity import Identity
 
 
 class Rest:
-    """HTTPS with the same retries as the clients; a token goes along where an identity is given."""
+    """HTTPS with the same retries as the clients; a token goes along where an identity is given.
 
-    def __init__(self, identity: Identity | None = None, audience: str = "") -> None:
+    Args:
+        errors: makes the context that gives errors their words, so that a refusal names the role and its command.
+    """
+
+    def __init__(
+        self, identity: Identity | None = None, audience: str = "", errors: Callable[[str], Any] = asking
+    ) -> None:
+        self._errors = errors
         policies = need("azure.core.pipeline.policies")
         chain = [policies.UserAgentPolicy("esml-cockpit"), limits.policy()]
         if identity is not None:
@@ -29,7 +37,7 @@ class Rest:
             PlatformError: in the engine's words.
         """
         request = need("azure.core.rest").HttpRequest(method, url, params=params, json=body)
-        with asking(what):
+        with self._errors(what):
             answer = self._client.send_request(request, read_timeout=limits.timeout())
             answer.raise_for_status()
             return answer

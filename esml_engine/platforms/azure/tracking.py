@@ -14,6 +14,7 @@ from esml_engine.platforms.azure.errors import (
     AzureDeniedError,
     AzureFailedError,
     AzureMissingError,
+    missing,
 )
 from esml_engine.platforms.azure.identity import Identity, who_is_known
 
@@ -90,9 +91,7 @@ def translated(uri: str, error: Any) -> EsmlError | None:
     if status in (408, 429) or status >= 500 or known in _BUSY:
         return AzureBusyError(message, hint="Azure asks to come back later: retry")
     if status == 404 and known != "RESOURCE_DOES_NOT_EXIST":
-        return AzureMissingError(
-            message, hint="correct workspace and region of the environment in estate.toml"
-        )
+        return AzureMissingError(message, hint=missing("region or workspace"))
     if (
         known == "INTERNAL_ERROR"
     ):  # MLflow's word for whatever it does not know: no answer, a body of Azure's own

@@ -52,14 +52,14 @@ class Vault:
         """Keep a secret."""
         legal = names.secret(name)
         need("azure.core")
-        with asking(f"secret {legal} in vault {self.name}", self.grant, self.admit):
+        with asking(f"secret {legal} in vault {self.name}", self.grant, self.admit, "key_vault"):
             self.client().set_secret(legal, value, tags={"esml-name": name})
         self._known[legal] = (time.monotonic(), value)
 
     def names(self) -> list[str]:
         """What the engine keeps here, by its own names."""
         need("azure.core")
-        with asking(f"names in vault {self.name}", self.grant, self.admit):
+        with asking(f"names in vault {self.name}", self.grant, self.admit, "key_vault"):
             found = [(p.tags or {}).get("esml-name") for p in self.client().list_properties_of_secrets()]
         return sorted(n for n in found if n)
 
@@ -75,7 +75,7 @@ class Vault:
 
     def _ask(self, legal: str) -> str | None:
         missing = need("azure.core.exceptions").ResourceNotFoundError
-        with asking(f"secret {legal} in vault {self.name}", self.grant, self.admit):
+        with asking(f"secret {legal} in vault {self.name}", self.grant, self.admit, "key_vault"):
             try:
                 return self.client().get_secret(legal).value or ""
             except missing as e:

@@ -62,7 +62,7 @@ class Workspace:
     @cached_property
     def rest(self) -> Rest:
         """Requests in this process's name."""
-        return Rest(identity_of(self.cloud), self.cloud.audience)
+        return Rest(identity_of(self.cloud), self.cloud.audience, self.asking)
 
     def url(self, below: str) -> str:
         """The ARM address of something of the workspace."""
@@ -78,10 +78,10 @@ class Workspace:
         s = self.settings
         return f"az ml workspace update --name {s.workspace} --resource-group {s.resource_group} --public-network-access Enabled"
 
-    def asking(self, what: str) -> Any:
-        """Errors in the engine's words."""
+    def asking(self, what: str, keys: str = "workspace, resource_group or subscription") -> Any:
+        """Errors in the engine's words; `keys`: the settings that name the thing."""
         need("azure.core")
-        return asking(f"{what} in workspace {self.settings.workspace}", self.grant, self.admit)
+        return asking(f"{what} in workspace {self.settings.workspace}", self.grant, self.admit, keys)
 
     @cached_property
     def about(self) -> Any:
@@ -98,7 +98,7 @@ class Workspace:
     @cached_property
     def sku(self) -> str:
         """The node type of the environment's compute."""
-        with self.asking(f"compute {self.settings.compute}"):
+        with self.asking(f"compute {self.settings.compute}", "compute"):
             return str(self.client.compute.get(self.settings.compute).size or "")
 
     def image(self, name: str = IMAGE) -> str:

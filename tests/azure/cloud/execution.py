@@ -84,13 +84,19 @@ def execute(cloud: Cloud, run: Run, shown: dict[str, Any], fail_late: bool) -> N
         charge(
             cloud,
             run.ws,
-            shown.get("tags") or {},
+            _billed_tags(cloud, run.ws, shown),
             run.begun,
             run.ended,
             int(shown["resources"].get("instanceCount") or 1),
         )
         shown["status"] = end
         run.done.set()
+
+
+def _billed_tags(cloud: Cloud, ws: Workspace, shown: dict[str, Any]) -> dict[str, str]:
+    """A node is billed by its cluster's tags; a job's own do not reach the bill (docs/azure.md)."""
+    cluster = cloud.resources.get(arm(ws, str(shown.get("computeId") or ""), "computes"))
+    return dict((cluster or {}).get("tags") or {})
 
 
 def _on_node(cloud: Cloud, run: Run, shown: dict[str, Any]) -> tuple[str, int]:

@@ -60,7 +60,14 @@ def furnish(cloud: Cloud, ws: Workspace) -> None:
     )
 
 
-def put_compute(cloud: Cloud, ws: Workspace, call: Call, name: str, said: dict[str, Any]) -> dict[str, Any]:
+def put_compute(
+    cloud: Cloud,
+    ws: Workspace,
+    call: Call,
+    name: str,
+    said: dict[str, Any],
+    tags: dict[str, str] | None = None,
+) -> dict[str, Any]:
     """An AmlCompute cluster with the service's defaults."""
     inner = {
         "vmPriority": "Dedicated", "osType": "Linux", "isolatedNetwork": False, "remoteLoginPortPublicAccess": "Disabled",
@@ -71,8 +78,15 @@ def put_compute(cloud: Cloud, ws: Workspace, call: Call, name: str, said: dict[s
     properties = {
         "description": None, "createdOn": now(), "modifiedOn": now(), "computeType": "AmlCompute", "provisioningState": "Succeeded", "properties": inner,
     }  # fmt: skip
+    more: dict[str, Any] = {"tags": tags} if tags else {}
     made, _ = cloud.resources.put(
-        f"{ws.id}/computes/{name}", "computes", call, properties, location=ws.region, identity=identity_of(ws)
+        f"{ws.id}/computes/{name}",
+        "computes",
+        call,
+        properties,
+        location=ws.region,
+        identity=identity_of(ws),
+        **more,
     )
     made.pop("systemData")  # the published example has none
     return made
@@ -175,7 +189,12 @@ def make_compute(cloud: Cloud, call: Call) -> Answer:
     if said.get("computeType") != "AmlCompute":
         raise Refusal(400, "UserError", f"the stand-in makes AmlCompute only, not {said.get('computeType')}")
     made = put_compute(
-        cloud, w, call, call["name"], {k: x for k, x in said.get("properties", {}).items() if x is not None}
+        cloud,
+        w,
+        call,
+        call["name"],
+        {k: x for k, x in said.get("properties", {}).items() if x is not None},
+        call.json.get("tags"),
     )
     id = str(uuid.uuid4())
     cloud.operations[id] = {"status": "Succeeded", "percentComplete": 100.0}
