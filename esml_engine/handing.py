@@ -5,11 +5,12 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any
 
 from esml_engine import bindings
 from esml_engine.door import access, requests
-from esml_engine.door.facts import Act, Actor, Call, Plan
+from esml_engine.door.facts import Act, Actor, AtOnce, Call, Plan
 from esml_engine.door.site import Site
 from esml_engine.door.start import AtOnceDesk, local_admin, make_plan, start
 from esml_engine.errors import (
@@ -95,7 +96,8 @@ class Hand:
             call,
             plan_hash=expected,
             key=key,
-            at_once=lambda p: self._now(act, call, p),
+            at_once=lambda p: self._now(act, call, p, key),
+            again=lambda answer: self._again(act, call, answer),
         )
         if started.answer is not None:
             if act.durable and not up:
@@ -188,10 +190,17 @@ class Hand:
         worker = Worker(self.site, "command", warm=warm)
         return worker if worker.start() else None
 
-    def _now(self, act: Act, call: Call, plan: Plan) -> dict[str, Any]:
-        if call.act == "score":
-            return self._score(act, call, plan)
-        return act.record(call, plan.draft, None, AtOnceDesk(self.site, self.actor, call))
+    def _again(self, act: Act, call: Call, answer: dict[str, Any]) -> dict[str, Any]:
+        assert isinstance(act, AtOnce)
+        return act.again(call, answer, AtOnceDesk(self.site, self.actor, call))
+
+    def _now(self, act: Act, call: Call, plan: Plan, key: str = "") -> dict[str, Any]:
+        if call.act == "score":  # the endpoint answers an id once: a key is one where the call names none
+            named = {**call.params, "request_id": call.params.get("request_id") or key or None}
+            return self._score(act, replace(call, params=named), plan)
+        unkept = act.unkept if isinstance(act, AtOnce) else ()
+        desk = AtOnceDesk(self.site, self.actor, call, key=key, unkept=unkept)
+        return act.record(call, plan.draft, None, desk)
 
     def _score(self, act: Act, call: Call, plan: Plan) -> dict[str, Any]:
         """An online call needs its endpoint up; without a worker this process keeps it for the call's own duration."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import logging
 import os
 import signal
@@ -97,4 +98,24 @@ def _child(command: list[str], path: Path, *, demo: bool) -> subprocess.Popen[by
     if demo:
         env["ESML_DEMO"] = "1"
     with path.open("ab") as out:
-        return subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=out, stderr=out, env=env)
+        return subprocess.Popen(
+            command,
+            stdin=subprocess.DEVNULL,
+            stdout=out,
+            stderr=out,
+            env=env,
+            preexec_fn=_ends_with_parent if sys.platform.startswith("linux") else None,
+        )
+
+
+_LIBC = ctypes.CDLL(None, use_errno=True) if sys.platform.startswith("linux") else None
+_PR_SET_PDEATHSIG = 1
+
+
+def _ends_with_parent() -> None:
+    """In the child, before its program begins: the kernel tells it to end when its parent is gone, however that ended.
+
+    `ESML_PARENT` does so too, everywhere, but only when the program is under way.
+    """
+    if _LIBC is not None:
+        _LIBC.prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)

@@ -129,15 +129,21 @@ def _files(site, ref: ModelRef, env: str) -> list[str]:
                 )
                 if path is None:
                     continue
-                with (Path(site.platform(env).lake_root()) / path.path).open(
-                    newline="", encoding="utf-8"
-                ) as text:
-                    counted = sum(1 for row in csv.reader(text) if row) - 1
+                its = site.settings.model(ref).datasets[dataset]
+                counted = _records(Path(site.platform(env).lake_root()) / path.path, its)
                 if not counted == f.rows_in == f.rows_bronze + f.rows_quarantine:
                     found.append(
                         f"{path.shown}: {counted} rows in the file, {f.rows_in} read, {f.rows_bronze} + {f.rows_quarantine} kept"
                     )
     return found
+
+
+def _records(path: Path, its) -> int:
+    """Rows of a delivered file; a byte that is no text is one all the same (its row is in quarantine)."""
+    if its.format == "parquet":
+        return pq.read_metadata(path).num_rows
+    with path.open(newline="", encoding=its.encoding, errors="replace") as text:
+        return sum(1 for row in csv.reader(text, delimiter=its.delimiter) if row) - 1
 
 
 def _scored(site, ref: ModelRef, env: str) -> list[str]:

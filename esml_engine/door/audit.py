@@ -44,6 +44,13 @@ def append(
     return int(n)
 
 
+def answered(store: Store, key: str) -> dict[str, Any] | None:
+    """The event of the act at once that an idempotency key named."""
+    a = t.audit
+    of_key = a.c.detail["once"]["key"].as_string() == key
+    return store.first(a.select().where(a.c.result == "done", of_key).order_by(a.c.n).limit(1))
+
+
 def _digest(row: dict[str, Any]) -> str:
     body = {
         k: row[k]

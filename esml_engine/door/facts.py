@@ -194,3 +194,9 @@ class AtOnce(NoJobs):
     """Acts that happen in the asking process."""
 
     durable = False
+    unkept: tuple[str, ...] = ()
+    """Parts of the answer that are not kept for a repeated idempotency key: secrets, and what is data."""
+
+    def again(self, call: Call, answer: dict[str, Any], desk: Desk) -> dict[str, Any]:
+        """What a repeated idempotency key is answered, from what was kept of the first answer; changes nothing."""
+        return answer

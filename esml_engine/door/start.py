@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import getpass
+import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, NoReturn
@@ -43,7 +44,7 @@ class Started:
 
     run: str | None
     joined: bool
-    plan: Plan
+    plan: Plan | None  # None: a key's answer was given again
     answer: dict[str, Any] | None = None
 
 
@@ -147,10 +148,12 @@ def start(
     plan_hash: str = "",
     key: str = "",
     at_once: Callable[[Plan], dict[str, Any]],
+    again: Callable[[dict[str, Any]], dict[str, Any]] = lambda answer: answer,
 ) -> Started:
     """Start an act: everything is checked again, the audit event and the run are one transaction.
 
-    `at_once` executes an act that is not durable, here; its answer comes back in `Started.answer`.
+    `at_once` executes an act that is not durable, here; its answer comes back in `Started.answer`. `again` makes the
+    answer to its repeated key, from what was kept of the first.
 
     Raises:
         NotAllowedError, PolicyError, StalePlanError: each leaves an audit event.
@@ -160,6 +163,14 @@ def start(
         if not may.allowed:  # before planning: a plan would show what the actor may not see
             raise NotAllowedError(may.reason, hint="ask an owner of the project, or an admin of the estate")
         known = _of_key(site, call, key) if key else None
+        before = audit.answered(site.store, key) if key and not act.durable else None
+        if before is not None:
+            _same_act(call, before, key)
+            answer = again(dict(before["detail"]["once"]["answer"]))
+            with site.store.write() as c:
+                audit.append(c, actor, call.act, call.object, call.env, "joined", detail={"of": before["n"]})
+            audit.anchor(site.store, site.state)
+            return Started(None, True, None, answer)
         plan = make_plan(site, act, actor, call)
         if known is not None:
             with site.store.write() as c:
@@ -217,11 +228,15 @@ def _of_key(site: Site, call: Call, key: str) -> str | None:
     found = records.by_key(site.store, key)
     if found is None:
         return None
+    _same_act(call, found, key)
+    return str(found["run"])
+
+
+def _same_act(call: Call, found: Any, key: str) -> None:
     if (found["act"], found["object"], found["env"] or "") != (call.act, call.object, call.env or ""):
         raise UsageError(
             f"key {key} names a run of another act already", hint="take a key of its own for each act"
         )
-    return str(found["run"])
 
 
 def _intent(site: Site, actor: Actor, call: Call, plan: Plan, key: str) -> Started:
@@ -301,13 +316,21 @@ class AtOnceDesk:
         """Direct acts don't wait."""
         raise EsmlError(f"{self.call.act} happens at once and can't wait for an approval")
 
-    def __init__(self, site: Site, actor: Actor, call: Call) -> None:
+    def __init__(
+        self, site: Site, actor: Actor, call: Call, *, key: str = "", unkept: Sequence[str] = ()
+    ) -> None:
         self.site, self.actor, self.call = site, actor, call
+        self.key, self.unkept = key, unkept
 
     def commit(self, change: Callable[[sa.Connection], dict[str, Any]]) -> dict[str, Any]:
         """The change and its audit event."""
         with self.site.store.write() as c:
             answer = change(c)
+            detail = answer.pop("_audit", None)
+            if self.key:  # what a repeated key is answered
+                kept = {k: v for k, v in answer.items() if k not in self.unkept}
+                once = {"key": self.key, "answer": json.loads(json.dumps(kept, default=str))}
+                detail = {**(detail or {}), "once": once}
             audit.append(
                 c,
                 self.actor,
@@ -315,7 +338,7 @@ class AtOnceDesk:
                 self.call.object,
                 self.call.env,
                 "done",
-                detail=answer.pop("_audit", None),
+                detail=detail,
             )
         audit.anchor(self.site.store, self.site.state)
         return answer

@@ -255,6 +255,11 @@ class Keys(AtOnce):
     """The endpoint's address and key. `params`: rotate."""
 
     name = "keys"
+    unkept = ("key",)
+
+    def again(self, call: Call, answer: dict[str, Any], desk: Desk) -> dict[str, Any]:
+        """The key that is in force; none is made."""
+        return {**answer, "key": desk.site.platform(call.env).get_secret(records.secret_name(ModelRef.parse(call.object), call.env))}  # fmt: skip
 
     def plan(self, call: Call, site: Site) -> Draft:
         """Show, or make a new one."""

@@ -180,3 +180,15 @@ def test_inference_files_come_without_the_label(empty: Estate, numbers: Numbers,
     model.ingest("d1", [csv_file("j.csv", "id,x", ["502,1"])], "2026-01-03", "inference")
     model.refine(purpose="inference")
     assert len(model.to_score.read()) == 3
+
+
+def test_bytes_that_are_no_text_are_counted_like_any_row(empty: Estate, tmp_path: Path) -> None:
+    some, none = tmp_path / "a.csv", tmp_path / "b.csv"
+    some.write_bytes(b"id,x,y\n1,2,3\n2,\xff\xfe,4\n3,4,5\n")
+    none.write_bytes(bytes(range(256)) * 20)
+    model = empty.model("p1/m1")
+    model.ingest("d1", [some], "2026-01-01")
+    model.ingest("d1", [none], "2026-01-02")
+    done = model.refine()
+    assert (done["layers"][0]["rows"], done["layers"][0]["quarantined"]) == (2, 1)
+    assert "not text" in done["refused"][0]["reason"] and violations(empty.site.root) == []

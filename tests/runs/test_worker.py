@@ -212,6 +212,27 @@ def test_settings_that_break_while_a_worker_is_up(two: Estate) -> None:
     assert violations(root) == []
 
 
+def test_a_killed_up_leaves_nothing(two: Estate) -> None:
+    """Though its children are still starting and follow nobody yet."""
+    up = subprocess.Popen(
+        [sys.executable, "-m", "esml_engine.cli", "--estate", str(two.site.root), "up", "--port", str(free_port())],
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )  # fmt: skip
+    table = ProcessTable(two.site.state)
+
+    def children() -> set[int]:
+        return {r["pid"] for r in table.live() if r["kind"] in ("worker", "cockpit")}
+
+    try:
+        until(lambda: len(children()) == 2, "worker and cockpit")
+    finally:
+        up.kill()
+        up.wait()
+    until(lambda: not children(), "their end")
+
+
 def test_a_second_up_is_refused_with_what_to_do(two: Estate) -> None:
     root = two.site.root
     first = subprocess.Popen(
