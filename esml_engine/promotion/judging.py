@@ -49,6 +49,8 @@ def evidence_of(
         champion_task=case.champion.task if case.champion else None,
         challenger_signature=case.challenger.signature,
         champion_signature=case.champion.signature if case.champion else None,
+        challenger_classes=mine.get("classes"),
+        champion_classes=theirs.get("classes"),
         expectations=expectations,
         rnd=rnd,
         intervals={k: (float(v[0]), float(v[1])) for k, v in intervals.items()},

@@ -17,8 +17,9 @@ from esml_engine.promotion.overlap import trained_on
 from esml_engine.runs.context import JobContext
 from esml_engine.runs.facts import TableOut
 from esml_engine.training import storage, tracking
-from esml_engine.training.answers import Answers, answers_of, baseline_of, metrics_of
+from esml_engine.training.answers import Answers, agreed, answers_of, baseline_of, metrics_of
 from esml_engine.training.bootstrap import differences, intervals_of
+from esml_engine.training.classes import classes_of
 from esml_engine.training.facts import RESAMPLES
 from esml_engine.training.model import Predictor
 
@@ -50,6 +51,7 @@ def compare(job: JobContext) -> tuple[dict[str, Any], list[TableOut]]:
         if p.get(who):
             job.progress(0.15 + 0.3 * n, f"asks the {who}, v{p[who]['version']}", now=True)
             said[who] = _ask(job, p[who], test, history)
+    said = _measured(said, _classes_behind(job))
     mine, theirs = said["challenger"], said.get("champion", (None, None))
     value: dict[str, Any] = {
         "rows": test.num_rows,
@@ -57,7 +59,7 @@ def compare(job: JobContext) -> tuple[dict[str, Any], list[TableOut]]:
         "challenger": mine[0],
         "champion": theirs[0],
     }
-    value |= _baseline(job, test)
+    value |= _baseline(job, test, mine[1])
     job.progress(0.75, "resamples the difference", now=True)
     value |= _difference(p, mine[1], theirs[1], value)
     job.progress(1.0, "compared", now=True)
@@ -84,11 +86,12 @@ def _history(job: JobContext) -> pa.Table | None:
 def _ask(
     job: JobContext, one: Mapping[str, Any], test: pa.Table, history: pa.Table | None
 ) -> tuple[dict[str, Any], Answers | None]:
-    """One model's answers and metrics, or why there are none."""
+    """One model's answers, or why there are none; `_measured` adds its metrics."""
     out: dict[str, Any] = {
         "metrics": None,
         "intervals": None,
         "signature": None,
+        "classes": None,
         "seconds": None,
         "rows": 0,
         "error": "",
@@ -98,13 +101,11 @@ def _ask(
     try:
         model = storage.load((job.model(one) or one)["folder"], one["sha256"])
         _as_registered(model, one, p)
-        out["signature"] = model.signature
+        out["signature"], out["classes"] = model.signature, list(model.classes.names)
         at = time.monotonic()
         horizon = (p.get("forecast") or {}).get("horizon") if p["task"] == "forecasting" else None
         answers = answers_of(model, test, history, horizon)
         out |= {"seconds": time.monotonic() - at, "rows": answers.rows}
-        out["metrics"] = metrics_of(answers)
-        out["intervals"] = intervals_of(answers, out["metrics"])
     except EsmlError as e:
         out["error"], answers = e.message, None
     except MemoryError:
@@ -112,6 +113,42 @@ def _ask(
     except Exception as e:  # noqa: BLE001 - whatever a model does while scoring is a refusal with its reason
         out["error"], answers = f"{type(e).__name__}: {e}", None
     return out, answers
+
+
+def _classes_behind(job: JobContext) -> tuple[str, ...]:
+    """The classes of gold_train, which the baseline knows; none where there are no classes or no such rows."""
+    if job.params["task"] != "classification" or "gold_train" not in job.spec.inputs:
+        return ()
+    label = job.params["label"]
+    try:
+        return classes_of([files.arrow(job.input("gold_train"), [label])], label).names
+    except (EsmlError, KeyError, ValueError, TypeError):
+        return ()  # then there is no baseline either, and it says why
+
+
+def _measured(
+    said: Mapping[str, tuple[dict[str, Any], Answers | None]], more: tuple[str, ...]
+) -> dict[str, tuple[dict[str, Any], Answers | None]]:
+    """Each model's metrics, all of them among the same classes: what any of them or the baseline knows."""
+    there = {who: answers for who, (_, answers) in said.items() if answers is not None}
+    first = next(iter(there.values()), None)
+    if first is not None and all(_same_rows(first, a) for a in there.values()):
+        there = dict(zip(there, agreed(*there.values(), more=more), strict=True))
+    made: dict[str, tuple[dict[str, Any], Answers | None]] = {}
+    for who, (out, _) in said.items():
+        answers = there.get(who)
+        try:
+            if answers is not None:
+                metrics = metrics_of(answers)
+                out |= {"metrics": metrics, "intervals": intervals_of(answers, metrics)}
+        except EsmlError as e:
+            out, answers = {**out, "error": e.message}, None
+        except MemoryError:
+            raise
+        except Exception as e:  # noqa: BLE001 - as in `_ask`: answers that can't be measured are a refusal with its reason
+            out, answers = {**out, "error": f"{type(e).__name__}: {e}"}, None
+        made[who] = (out, answers)
+    return made
 
 
 def _as_registered(model: Predictor, one: Mapping[str, Any], p: Mapping[str, Any]) -> None:
@@ -126,7 +163,7 @@ def _as_registered(model: Predictor, one: Mapping[str, Any], p: Mapping[str, Any
         raise UsageError("its signature is not the registered one")
 
 
-def _baseline(job: JobContext, test: pa.Table) -> dict[str, Any]:
+def _baseline(job: JobContext, test: pa.Table, beside: Answers | None) -> dict[str, Any]:
     """The trivial baseline, fitted on gold_train of the environment that the test rows come from."""
     p = job.params
     try:
@@ -137,7 +174,9 @@ def _baseline(job: JobContext, test: pa.Table) -> dict[str, Any]:
         train = files.arrow(job.input("gold_train"), wanted)
         before = _history(job)
         return {
-            "baseline": baseline_of(p["task"], p["label"], test, train, before, p.get("forecast")),
+            "baseline": baseline_of(
+                p["task"], p["label"], test, train, before, p.get("forecast"), beside=beside
+            ),
             "baseline_error": "",
         }
     except EsmlError as e:

@@ -289,6 +289,7 @@ def verdict_of(site: Site, ref: ModelRef, env: str, value: dict[str, Any]) -> Ve
     evidence = Evidence(
         task=settings.task, challenger=value["metrics"], baseline=value["baseline"], has_champion=old is not None, champion=value.get("champion_metrics"), champion_task=old["task"] if old else None,
         challenger_signature=value.get("signature"), champion_signature=old["detail"]["signature"] if old else None,
+        challenger_classes=value.get("classes"), champion_classes=old["detail"].get("classes") if old else None,
         expectations=all(q["passed"] or q["level"] == "warn" for q in quality), rnd=bool(value.get("rnd")), primary=site.settings.profile(ref, env).metric,
     )  # fmt: skip
     wanted = settings.gates.model_dump()

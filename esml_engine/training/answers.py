@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from esml_engine.errors import EsmlError, NotYetError
-from esml_engine.training.baselines import baseline_metrics
+from esml_engine.training.baselines import baseline_metrics, most_frequent
 from esml_engine.training.class_model import EnsembleClassifier, EstimatorClassifier
 from esml_engine.training.classes import Classes, classes_of, places_of
 from esml_engine.training.metrics import Metrics, classification_metrics, regression_metrics
@@ -88,6 +88,29 @@ def answers_of(
     raise NotYetError(f"answers for task '{model.task}' are not built yet")
 
 
+def agreed(*given: Answers, more: Sequence[str] = ()) -> tuple[Answers, ...]:
+    """Answers of classifiers to the same rows, told among the same classes: all that one of them, or `more`, knows.
+
+    Measures of two classes are others than those of many: without this, a model that knows two is measured otherwise
+    than one that knows three. Answers that know the same already, and those of other tasks, stay as they are.
+    """
+    first = given[0]
+    names = tuple(dict.fromkeys([n for a in given for n in a.classes] + [*more]))
+    if first.task != "classification" or all(len(a.classes) == len(names) for a in given):
+        return given
+    place = {n: i for i, n in enumerate(names)}
+    truth = np.full(first.rows, -1, dtype=np.int64)
+    told = []
+    for a in given:
+        here = np.array([*(place[n] for n in a.classes), -1], dtype=np.int64)
+        truth = np.where(truth < 0, here[a.truth], truth)
+        assert a.probability is not None
+        wide = np.zeros((a.rows, len(names)))
+        wide[:, here[:-1]] = a.probability
+        told.append(replace(a, prediction=here[a.prediction], probability=wide, classes=names))
+    return tuple(replace(a, truth=truth) for a in told)
+
+
 def metrics_of(answers: Answers) -> Metrics:
     """All metrics of the task; undefined ones are None.
 
@@ -111,8 +134,12 @@ def of_champion(
     test: pa.Table,
     train: pa.Table | None = None,
     horizon: int | None = None,
-) -> tuple[Metrics | None, str]:
+    *,
+    beside: Answers,
+) -> tuple[Metrics | None, str, Answers]:
     """The champion's metrics on the same test rows (and windows and history), and why there are none though one stands.
+
+    Third, the answers that it is measured beside, told among the same classes.
 
     Args:
         champion: `{"folder", "sha256"}` of a stored model; None: none stands.
@@ -121,15 +148,16 @@ def of_champion(
     from esml_engine.training import storage
 
     if champion is None:
-        return None, ""
+        return None, "", beside
     try:
         model = storage.load(champion["folder"], champion["sha256"])
         if model.task != task:
-            return None, f"the champion's task is {model.task}, this model's {task}"
-        return metrics_of(answers_of(model, test, train, horizon)), ""
+            return None, f"the champion's task is {model.task}, this model's {task}", beside
+        told, its = agreed(beside, answers_of(model, test, train, horizon))
+        return metrics_of(its), "", told
     except EsmlError as e:
         # the new model is not lost by it: the gates refuse where a champion stands without metrics
-        return None, e.message
+        return None, e.message, beside
 
 
 def baseline_of(
@@ -139,12 +167,15 @@ def baseline_of(
     train: pa.Table,
     before: pa.Table | None = None,
     forecast: Mapping[str, Any] | None = None,
+    *,
+    beside: Answers | None = None,
 ) -> Metrics:
     """Metrics of the trivial answer on `test`, made from the labels of `train` alone.
 
     Args:
         before: for forecasting the rows that lie before the test rows (training and validation), whose season is
             repeated; `forecast` is then the model's `[forecast]` table.
+        beside: a model's answers to the same rows: classes are those of both.
 
     Raises:
         UsageError: label or time column can't be used. NotYetError: another task.
@@ -160,4 +191,8 @@ def baseline_of(
     classes = classes_of([train], label) if task == "classification" else Classes()
     _, y_train = known_rows(train.select([label]), label, classes)
     _, y_test = known_rows(test.select([label]), label, classes)
+    if task == "classification":
+        answer, probability = most_frequent(y_train, len(y_test), len(classes))
+        trivial = Answers(task, y_test, answer, probability, classes.names)
+        return metrics_of(trivial if beside is None else agreed(beside, trivial)[1])
     return baseline_metrics(task, y_train, y_test)

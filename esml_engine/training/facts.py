@@ -175,6 +175,7 @@ class Evidence:
     `has_champion` says whether one stands; its metrics missing all the same means doubt, hence refusal.
     `expectations`: whether the data's expectations passed (None: unknown). `rnd`: trained in R&D mode.
     `intervals`: for a metric the paired bootstrap interval of the difference, positive = better.
+    `challenger_classes`, `champion_classes`: what a classifier tells apart.
     """
 
     task: str
@@ -185,6 +186,8 @@ class Evidence:
     champion_task: str | None = None
     challenger_signature: Sequence[Mapping[str, str]] | None = None
     champion_signature: Sequence[Mapping[str, str]] | None = None
+    challenger_classes: Sequence[str | int] | None = None
+    champion_classes: Sequence[str | int] | None = None
     expectations: bool | None = None
     rnd: bool | None = None
     intervals: Mapping[str, tuple[float, float]] = field(default_factory=dict)

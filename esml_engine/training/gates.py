@@ -270,7 +270,7 @@ def rnd(evidence: Evidence) -> Gate:
 
 
 def signature(evidence: Evidence) -> Gate:
-    """Who calls the champion today can call the challenger unchanged: same task, no new column, no other type."""
+    """Who calls the champion today can call the challenger unchanged: same task, no new column, no other type, no class less."""
     mine = evidence.challenger_signature
     if mine is None:
         return Gate("signature", False, reason="the challenger's signature is missing")
@@ -300,6 +300,12 @@ def signature(evidence: Evidence) -> Gate:
                 False,
                 reason=f"column '{name}' is {known[name]} for the champion, {kind} for the challenger",
             )
+    lost = [c for c in evidence.champion_classes or () if c not in (evidence.challenger_classes or ())]
+    if lost:
+        said = ", ".join(str(c) for c in lost[:5])
+        return Gate(
+            "signature", False, reason=f"the challenger does not know the champion's class {said} any more"
+        )
     return Gate("signature", True, reason="compatible with the champion's")
 
 

@@ -15,7 +15,7 @@ from esml_engine.lake import files
 from esml_engine.runs.context import JobContext
 from esml_engine.runs.facts import TableOut
 from esml_engine.training import storage, tracking
-from esml_engine.training.answers import Answers, answers_of, metrics_of, of_champion
+from esml_engine.training.answers import Answers, agreed, answers_of, metrics_of, of_champion
 from esml_engine.training.baselines import baseline_metrics
 from esml_engine.training.bootstrap import intervals_of
 from esml_engine.training.classes import Classes, classes_of
@@ -135,21 +135,25 @@ def _train(
         seed=profile.seed,
         seconds=max(0.5, 0.015 * profile.seconds),
     )
-    champion_metrics, champion_error = of_champion(job.model(p.get("champion")), task, test, known)
+    champion_metrics, champion_error, told = of_champion(
+        job.model(p.get("champion")), task, test, known, beside=answers
+    )
     if champion_error:
         job.log(f"warning: the champion could not be scored: {champion_error}")
-    metrics = metrics_of(answers)
+    metrics = metrics_of(told)
     return {
         "task": task,
         "label": label,
         "metrics": metrics,
-        "intervals": intervals_of(answers, metrics),
-        "baseline": baseline_metrics(task, y_train, y_test),
+        "intervals": intervals_of(told, metrics),
+        "baseline": baseline_metrics(task, y_train, y_test, len(told.classes)),
         "estimator": fitted.estimator,
         "champion_metrics": champion_metrics,
         "champion_error": champion_error,
         "trials": [asdict(t) for t in fitted.trials],
-        "families": [_family(k, answers_of(m, test, known)) for k, m in fitted.families.items()],
+        "families": [
+            _family(k, agreed(told, answers_of(m, test, known))[1]) for k, m in fitted.families.items()
+        ],
         "failures": list(fitted.failures),
         "search_seconds": fitted.seconds,
         "importance": [asdict(i) for i in importance],

@@ -129,6 +129,7 @@ def test_it_waits_for_prod_and_the_same_run_goes_on(delivered: Estate) -> None:
     assert run["run"] == said["run"] and run["state"] == "waiting"
     states = {s["name"]: s["state"] for s in run["steps"]}
     assert states["prod@promote/compare"] == "done" and states["prod@promote/decide"] == "waiting"
+    assert said["stage"] == "test" and said["steps"] == [s for s, state in states.items() if state == "done"]
     assert states["prod@promote/copy"] == "queued"
     assert champions(delivered) == {"dev": 1, "test": 1, "prod": None}
     metered = t.meter.select().where(t.meter.c.run == said["run"])

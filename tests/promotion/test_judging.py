@@ -154,3 +154,26 @@ def test_what_needs_no_rows_is_judged_at_once() -> None:
     assert {g.gate for g in without_rows(replace(CASE, test=None), expectations=True, rnd=False)} == {"rows"}
     no = replace(CASE, challenger=replace(NEW, signature=None))
     assert {g.gate for g in without_rows(no, expectations=False, rnd=False)} == {"expectations", "signature"}
+
+
+def test_both_models_and_what_the_baseline_knows_are_measured_among_the_same_classes() -> None:
+    import numpy as np
+
+    from esml_engine.promotion.steps import _measured
+    from esml_engine.training.answers import Answers
+
+    place = np.arange(40) % 2
+    said = np.where(np.arange(40) % 5 == 0, 1 - place, place)
+    sure = np.where(said[:, None] == np.arange(2), 0.8, 0.2)
+    two = Answers("classification", place, said, sure, ("b", "c"))
+    wide = np.column_stack([np.zeros(40), sure])
+    three = Answers("classification", place + 1, said + 1, wide, ("a", "b", "c"))
+    got = _measured({"challenger": ({"error": ""}, two), "champion": ({"error": ""}, three)}, ("d",))
+    (mine, its), (theirs, _) = got["challenger"], got["champion"]
+    assert mine["error"] == theirs["error"] == ""
+    assert mine["metrics"] == pytest.approx(theirs["metrics"], rel=1e-12)
+    assert its is not None and set(its.classes) == {"a", "b", "c", "d"}
+    # answers that are not of the same rows stay apart, and the comparison says so
+    other = replace(three, truth=(place + 1)[::-1].copy())
+    apart = _measured({"challenger": ({}, two), "champion": ({}, other)}, ())
+    assert apart["challenger"][1] is two and apart["champion"][1] is other

@@ -18,7 +18,7 @@ from sklearn import metrics as sk
 
 from esml_engine.errors import UsageError
 from esml_engine.training import storage
-from esml_engine.training.answers import Answers, answers_of, metrics_of
+from esml_engine.training.answers import Answers, agreed, answers_of, metrics_of
 from esml_engine.training.baselines import baseline_metrics
 from esml_engine.training.class_model import EnsembleClassifier
 from esml_engine.training.classes import Classes, classes_of, places_of
@@ -420,3 +420,31 @@ def test_flaml_searches_classes(cancer: tuple[Tables, Search], tmp_path: Path) -
     single = loaded.predict_all({k: [v] for k, v in loaded.example.items()})
     whole = loaded.predict_proba(tables["train"].slice(0, 1))
     np.testing.assert_allclose([p[0] for p in single["probability"].values()], whole[0], rtol=1e-5, atol=1e-6)
+
+
+def test_models_of_other_classes_are_measured_alike() -> None:
+    """No row is of the class that one of them knows besides: both are the model of two, and measured as it is."""
+    rng = np.random.default_rng(3)
+    place = rng.integers(0, 2, 80)
+    said = np.where(rng.random(80) < 0.8, place, 1 - place)
+    sure = np.where(said[:, None] == np.arange(2), 0.7, 0.3)
+    two = Answers("classification", place, said, sure, ("b", "c"))
+    three = Answers(
+        "classification", place + 1, said + 1, np.column_stack([np.zeros(80), sure]), ("a", "b", "c")
+    )
+    apart = metrics_of(two), metrics_of(three)
+    assert apart[0]["precision"] != apart[1]["precision"]
+    for pair in ((two, three), (three, two)):
+        first, second = agreed(*pair)
+        assert metrics_of(first) == pytest.approx(metrics_of(second), rel=1e-12)
+        assert set(first.classes) == {"a", "b", "c"}
+    assert agreed(two, two) == (two, two)
+    assert metrics_of(agreed(two, more=("a",))[0]) == pytest.approx(apart[1], rel=1e-12)
+    # a class that only one of them knows is no unknown one to the pair
+    strange = replace(two, truth=np.where(np.arange(80) < 9, -1, place))
+    known = replace(three, truth=np.where(np.arange(80) < 9, 0, place + 1))
+    first, second = agreed(strange, known)
+    assert (first.truth == second.truth).all() and (first.truth >= 0).all()
+    assert metrics_of(first) == pytest.approx(metrics_of(second), rel=1e-12)
+    trivial = baseline_metrics("classification", place, place, 3)
+    assert trivial["precision"] is not None and trivial["recall"] == trivial["accuracy"]

@@ -130,6 +130,12 @@ def test_a_wrong_threshold_refuses(thresholds: dict[str, Any]) -> None:
     assert judge(GOOD, thresholds).verdict == "refuse"
 
 
+@pytest.mark.parametrize("mine,passes", [(["a", "b"], True), (["a", "b", "c"], True), (["a", "c"], False), (None, False)])  # fmt: skip
+def test_a_challenger_knows_every_class_of_the_champion(mine: list[str] | None, passes: bool) -> None:
+    got = gate(replace(GOOD, challenger_classes=mine, champion_classes=["a", "b"]), {}, "signature")
+    assert got.passed is passes and (passes or "class" in got.reason)
+
+
 @pytest.mark.parametrize("price", [2.15e-06, 0.0123, 1.0, 99.9])
 def test_the_advice_on_cost_has_room_for_the_next_timing(price: float) -> None:
     got = gate(replace(GOOD, cost_1000_rows=price), {"max_cost_1000_rows": 1e-9}, "cost")

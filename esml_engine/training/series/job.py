@@ -97,8 +97,13 @@ def train_series(
     model.predict_columns({k: [v] for k, v in model.example.items()})
     answers = answers_of_series(model, tables["gold_test"], before)
     naive = naive_answers(whole, at, layout.horizon)
-    champion_metrics, champion_error = of_champion(
-        job.model(p.get("champion")), "forecasting", tables["gold_test"], before, layout.horizon
+    champion_metrics, champion_error, _ = of_champion(
+        job.model(p.get("champion")),
+        "forecasting",
+        tables["gold_test"],
+        before,
+        layout.horizon,
+        beside=answers,
     )
     if champion_error:
         job.log(f"warning: the champion could not be scored: {champion_error}")
