@@ -11,7 +11,7 @@ import sqlalchemy as sa
 from cockpit.evidence import platform_prices
 from esml_engine.costs import records as costs
 from esml_engine.costs.prediction import Past
-from esml_engine.costs.pricing import priced
+from esml_engine.costs.pricing import next_node, priced
 from esml_engine.costs.whatif import Answer, Scenario, what_if
 from esml_engine.door.policy import verdict
 from esml_engine.door.site import Site
@@ -63,6 +63,12 @@ def judged_runs(
         q = q.where(r.c.object.in_(objects))
     found = site.store.rows(q.order_by(r.c.ended.desc()).limit(most))
     return [x for x in found if (x["predicted"] or {}).get("cost", {}).get("p90")]
+
+
+def hour_price(site: Site, model: str, env: str) -> float:
+    """What an hour of the node that a model's runs and endpoint take costs in an environment."""
+    policy, _ = site.settings.policy(ModelRef.parse(model), env)
+    return next_node(site.settings, policy, lambda _: platform_prices(site, env)).counted
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ from cockpit.words import moment
 from esml_engine.clock import now as now_text
 from esml_engine.costs.prediction import HISTORY, Past, money, predict_seconds
 from esml_engine.costs.pricing import priced
-from esml_engine.costs.records import month_end, search_of
+from esml_engine.costs.records import month_end, parts, search_of
 from esml_engine.door.site import Site
 from esml_engine.errors import EsmlError
 from esml_engine.lake.promises import Promise
@@ -316,17 +316,19 @@ def _past(
 ) -> dict[Place, list[Past]]:
     r = t.runs
     size = r.c.predicted["size"].as_float()
-    q = sa.select(r.c.object, r.c.act, r.c.run, size, r.c.seconds, search_of(r.c.plan)).where(
+    q = sa.select(r.c.object, r.c.act, r.c.run, size, r.c.seconds, search_of(r.c.plan), r.c.created).where(
         r.c.env == env, r.c.act.in_(("refine", "train")), r.c.state == "done", r.c.seconds.is_not(None)
     )
-    out: dict[Place, list[Past]] = defaultdict(list)
+    out: dict[Place, list[tuple[str, Past]]] = defaultdict(list)
     with site.store.read() as c:
         found = c.execute((q if every else q.where(r.c.object.in_(names))).order_by(r.c.created)).all()
-        for object_, act, run, its, seconds, search in found:
+        for object_, act, run, its, seconds, search, at in found:
             if acts is not None and act not in acts.get(object_, ()):
                 continue
-            out[(object_, act)].append(Past(run, float(its or 0), float(seconds), float(search or 0)))
-    return out
+            out[(object_, act)].append((at, Past(run, float(its or 0), float(seconds), float(search or 0))))
+    for place, its_parts in parts(site.store, env, ("refine", "train"), None if every else names).items():
+        out[place] = sorted([*out[place], *its_parts], key=lambda x: x[0])
+    return {place: [past for _, past in its] for place, its in out.items()}
 
 
 def _gold_rows(site: Site, names: list[str], env: str, every: bool) -> dict[str, float]:

@@ -11,8 +11,8 @@ import streamlit as st
 from cockpit import charts, opening, spending
 from cockpit.choosing import open_tabs, scope, segment
 from cockpit.components import as_of, away, nothing_yet, page
-from cockpit.costing import spent_by
-from cockpit.evidence import node_price, predictions
+from cockpit.costing import hour_price, spent_by
+from cockpit.evidence import predictions
 from cockpit.overview import overview
 from cockpit.views import costs as view
 from cockpit.views.lenses import IDLE_DAYS
@@ -60,7 +60,7 @@ def show() -> None:
         first,
     )
     serving = {k: v for k, v in seen.facts.serving.items() if k[0] in {str(r) for r in refs} and env in ("", k[1])}  # fmt: skip
-    prices = {k: node_price(site, ModelRef.parse(k[0]), k[1])[1] for k in serving}
+    prices = {k: hour_price(site, *k) for k in serving}
     idle = view.endpoints(serving, seen.facts.served, prices, now, IDLE_DAYS)
     cards = view.figures(sum(by_day.values()), sum(before.values()), budget, month, month_end(month), p, by_day, runs, idle, seen.currency)  # fmt: skip
     if not by_day and not before:

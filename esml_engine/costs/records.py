@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import calendar
 import datetime as dt
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import sqlalchemy as sa
@@ -159,8 +160,7 @@ def history(store: Store, object_: str, env: str, act: str) -> list[Past]:
         )
         for x in store.rows(q)
     ]
-    if act in _IN_PIPELINES:
-        found += _parts(store, object_, env, act)
+    found += parts(store, env, (act,), [object_]).get((object_, act), [])
     return [past for _, past in sorted(found, key=lambda x: x[0])][-HISTORY:]
 
 
@@ -172,34 +172,39 @@ def search_of(plan: Any) -> Any:
 _IN_PIPELINES = frozenset({"refine", "split", "train", "promote"})
 
 
-def _parts(store: Store, object_: str, env: str, act: str) -> list[tuple[str, Past]]:
-    """What pipelines took for an act in an environment, where all its steps ended well."""
-    r, s = t.runs, t.run_steps
-    newest = (
-        sa.select(r.c.run)
-        .where(r.c.object == object_, r.c.act == "pipeline")
-        .order_by(r.c.created.desc())
-        .limit(HISTORY)
-    )
+def parts(
+    store: Store, env: str, acts: Iterable[str], objects: Sequence[str] | None = None
+) -> dict[tuple[str, str], list[tuple[str, Past]]]:
+    """What pipelines took for acts in an environment, where all steps of the act ended well: (when, what) by (object, act).
+
+    Args:
+        objects: models that are asked about; None: all.
+    """
+    r, s, wanted = t.runs, t.run_steps, _IN_PIPELINES & set(acts)
+    if not wanted:
+        return {}
     q = (
-        sa.select(r.c.run, r.c.env, r.c.created, s.c.step, s.c.state, s.c.seconds, search_of(r.c.plan))
+        sa.select(r.c.object, r.c.run, r.c.env, r.c.created, s.c.step, s.c.state, s.c.seconds, search_of(r.c.plan))
         .join_from(r, s, s.c.run == r.c.run)
-        .where(r.c.run.in_(newest))
-    )
-    took: dict[tuple[str, str], float | None] = {}
+        .where(r.c.act == "pipeline", *(() if objects is None else (r.c.object.in_(objects),)))
+    )  # fmt: skip
+    took: dict[tuple[str, str, str, str], float | None] = {}
     search: dict[str, float] = {}
     for x in store.rows(q):
-        if step_env(x["step"], x["env"]) != env or x["step"].rpartition("@")[2].split("/")[0] != act:
+        act = x["step"].rpartition("@")[2].split("/")[0]
+        if act not in wanted or step_env(x["step"], x["env"]) != env:
             continue
-        key, before = (x["run"], x["created"]), took.get((x["run"], x["created"]), 0.0)
+        key = (x["object"], act, x["created"], x["run"])
+        before = took.get(key, 0.0)
         well = x["state"] == "done" and x["seconds"] is not None and before is not None
         took[key] = before + float(x["seconds"]) if well and before is not None else None
-        search[x["run"]] = float(x["search"] or 0) if act == "train" else 0.0
-    return [
-        (at, Past(run, 0.0, seconds, search[run]))
-        for (run, at), seconds in took.items()
-        if seconds is not None
-    ]
+        search[x["run"]] = float(x["search"] or 0)
+    out: dict[tuple[str, str], list[tuple[str, Past]]] = {}
+    for (object_, act, at, run), seconds in took.items():
+        if seconds is not None:
+            past = Past(run, 0.0, seconds, search[run] if act == "train" else 0.0)
+            out.setdefault((object_, act), []).append((at, past))
+    return out
 
 
 def spent(
