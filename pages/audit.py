@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+from typing import Any
 
 import pandas as pd
 import streamlit as st
@@ -32,7 +33,7 @@ def show() -> None:
     if bad:
         st.warning(f"**{bad}** is no date: write YYYY-MM-DD.", icon=":material/event_busy:")
         return
-    filters = {"actor": wanted["actor"], "act": wanted["act"].replace(" ", "_"), "object_": wanted["object"], "result": wanted["result"], "since": wanted["from"], "until": wanted["to"]}  # fmt: skip
+    filters: dict[str, Any] = {"actor": wanted["actor"], "act": wanted["act"].replace(" ", "_"), "object_": wanted["object"], "result": wanted["result"], "since": wanted["from"], "until": wanted["to"]}  # fmt: skip
     events = estate.audit(**filters, limit=_MOST)
     with side, st.container(horizontal=True, horizontal_alignment="right"):
         st.download_button(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Callable
+from typing import Any
 
 import pandas as pd
 import streamlit as st
@@ -44,9 +45,9 @@ def show() -> None:
         nothing_yet("No project yet.", "Costs begin with the first run of its first model.")
         return
     project, model = (where.split("/")[0] if where != "estate" else ""), (where if "/" in where else "")
-    mine = {"project": project, "model": model, "env": env, "projects": list(seen.projects)}
-    between = {"since": p.first.isoformat(), "until": p.end.isoformat()}
-    earlier = {"since": p.before[0].isoformat(), "until": p.before[1].isoformat()}
+    mine: dict[str, Any] = {"project": project, "model": model, "env": env, "projects": list(seen.projects)}
+    between: dict[str, Any] = {"since": p.first.isoformat(), "until": p.end.isoformat()}
+    earlier: dict[str, Any] = {"since": p.before[0].isoformat(), "until": p.before[1].isoformat()}
     by_day = spent_by(site, "day", **between, **mine)
     before = spent_by(site, "day", **earlier, **mine)
     month = sum(spent_by(site, "day", since=month_start(), **mine).values())

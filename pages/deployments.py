@@ -65,7 +65,7 @@ def _card(choice: Choice, c: view.Card) -> None:
     with st.container(border=True, gap="small"):
         with st.container(horizontal=True, vertical_alignment="center"):
             st.markdown(f"**{c.env}** · {c.title}", width="content")
-            st.badge(c.state, icon=f":material/{c.icon}:", color=c.color)  # type: ignore[arg-type]
+            st.badge(c.state, icon=f":material/{c.icon}:", color=c.color)
         with st.grid(4, min_column_width=150):
             for name, value, note in c.figures:
                 st.metric(name, value, note or None, delta_color="off", delta_arrow="off")

@@ -60,7 +60,7 @@ def show() -> None:
     )
     with head:
         st.caption(f"{source} → {choice.env} · v{version} · " + (f"evidence of {when(found[0]['at'])} · " if found else "") + as_of())  # fmt: skip
-    if stands:
+    if champion is not None and stands:
         st.success(
             f"**v{version} is the champion of {choice.env}** since {when(champion['at'])}."
             + (" This is the evidence that it went up on." if found else ""),
@@ -102,7 +102,8 @@ def _version(choice: Choice, source: str) -> int | None:
     def said(n: int) -> str:
         return f"v{n} · champion of {source}" if champion and champion["version"] == n else f"v{n}"
 
-    return pick("Version", numbers, "version", said, default=usual, width=280)
+    chosen: int = pick("Version", numbers, "version", said, default=usual, width=280)
+    return chosen
 
 
 show()
