@@ -197,13 +197,17 @@ def just_decided(estate: Estate) -> None:
             )
 
 
-def refusals(estate: Estate, name: str, env: str) -> dict[int, str]:
-    """Versions whose newest decided request into an environment was refused: by whom and why."""
-    newest: dict[int, dict[str, Any]] = {}
+def refusals(estate: Estate, name: str) -> dict[str, dict[int, str]]:
+    """By environment, versions whose newest decided request into it was refused: by whom and why."""
+    newest: dict[tuple[str, int], dict[str, Any]] = {}
     for r in estate.requests("decided"):  # newest first
-        if (r["object"], r["env"], r["kind"]) == (name, env, "promotion"):
-            newest.setdefault(r["detail"].get("challenger"), r)
-    return {v: view.refusal(r, when) for v, r in newest.items() if r["state"] == "refused"}
+        if (r["object"], r["kind"]) == (name, "promotion"):
+            newest.setdefault((r["env"], r["detail"].get("challenger")), r)
+    out: dict[str, dict[int, str]] = {env: {} for env in estate.environments}
+    for (env, version), r in newest.items():
+        if r["state"] == "refused":
+            out.setdefault(env, {})[version] = view.refusal(r, when)
+    return out
 
 
 def decide(estate: Estate, request: dict[str, Any], *, told: bool = False) -> None:

@@ -67,7 +67,7 @@ def show() -> None:
 
 def _overview(choice: Choice, rows: list[dict[str, Any]], main: str) -> None:
     way = choice.estate.environments
-    refused = {env: refusals(choice.estate, str(choice.ref), env) for env in way}
+    refused = refusals(choice.estate, str(choice.ref))
     up = way[min(way.index(choice.env) + 1, len(way) - 1)]
     versions = training.versions(choice.estate.site.store, choice.ref)
     covered = intervals.by_version(versions)

@@ -66,7 +66,7 @@ def show() -> None:
             + (" This is the evidence that it went up on." if found else ""),
             icon=":material/lock:",
         )
-    elif refused := refusals(choice.estate, str(choice.ref), choice.env).get(version):
+    elif refused := refusals(choice.estate, str(choice.ref))[choice.env].get(version):
         st.error(f"**A request for v{version} was refused by** {refused}. Ask again when that has changed.", icon=":material/block:")  # fmt: skip
     if not stands and found and not found[0]["current"]:
         st.warning(

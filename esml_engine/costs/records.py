@@ -239,9 +239,3 @@ def month_end(spent_so_far: float) -> float:
     days = calendar.monthrange(t_.year, t_.month)[1]
     gone = max(1.0, t_.day - 1 + t_.hour / 24)
     return round(spent_so_far / gone * days, 6)
-
-
-def price_of(prices: dict[str, Any], platform: dict[str, float], node: str) -> float:
-    """Price per hour of a node type: the platform's, else the estate's list; an unknown type costs nothing but says so."""
-    value = platform.get(node, prices.get(node, 0.0))
-    return float(value)

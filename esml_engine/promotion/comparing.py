@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from esml_engine.costs import records as costs
+from esml_engine.costs.pricing import priced
 from esml_engine.door.facts import Call, Desk
 from esml_engine.door.site import Site
 from esml_engine.errors import NotFoundError
@@ -84,10 +84,8 @@ def measured_document(
         case = case_of(site, ref, call.params["source"], call.env, version or call.params.get("version"))
     look = looked_up(site, ref)
     passed, rnd = expectations_of(case.challenger, look), rnd_of(case.challenger, look)
-    nodes = case.policy["nodes"]
-    prices, platform = dict(site.settings.prices()), site.platform(case.target).prices(nodes[:1])
-    known = bool(nodes) and (nodes[0] in prices or nodes[0] in platform)
-    price = costs.price_of(prices, platform, nodes[0]) if known else None
+    node = next(iter(case.policy["nodes"]), "")
+    price = priced(site.settings, node, site.platform(case.target).prices).price
     verdict = judged(case, value, expectations=passed, rnd=rnd, price=price)
     return document(case, value, verdict, expectations=passed, rnd=rnd, price=price, seconds=seconds)
 

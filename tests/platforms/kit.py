@@ -8,8 +8,6 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import psutil
-
 from esml_engine.lake.files import new_name, schema_text, write_arrow
 from esml_engine.platforms.base import Platform
 from esml_engine.platforms.local.platform import LocalPlatform
@@ -58,13 +56,6 @@ def until(ready: Callable[[], Any], what: str, seconds: float = 120) -> Any:
         assert time.monotonic() < end, f"{what} did not happen"
         time.sleep(0.05)
     return found
-
-
-def living(pid: int) -> bool:
-    try:
-        return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
-    except psutil.NoSuchProcess:
-        return False
 
 
 def job(platform: Platform, tmp_path: Path, code: str, run: str = "r-1") -> tuple[str, JobSpec]:

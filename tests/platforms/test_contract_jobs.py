@@ -12,7 +12,8 @@ import pytest
 
 from esml_engine.platforms.base import Platform
 from esml_engine.runs.facts import JobResult
-from tests.platforms.kit import WAITS, again, end_of, job, living, until
+from tests.platforms.kit import WAITS, again, end_of, job, until
+from tests.working import living
 
 # jobs
 

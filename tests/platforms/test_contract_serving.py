@@ -19,7 +19,8 @@ import pytest
 
 from esml_engine.errors import PlatformError, UsageError
 from esml_engine.platforms.base import Platform
-from tests.platforms.kit import free_port, living, until
+from tests.platforms.kit import free_port, until
+from tests.working import living
 
 # secrets
 
