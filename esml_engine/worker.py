@@ -48,6 +48,7 @@ from esml_engine.store import schema as t
 log = logging.getLogger("esml.worker")
 _BEAT, _SWEEP = 0.1, 5.0
 _LISTED = ("layers", "refused", "steps")
+_one = threading.Lock()  # one worker in a process: DBOS is one object there, the lease names the process
 
 
 class _StoppedError(Exception):
@@ -71,10 +72,20 @@ class Worker:
 
     # life
     def start(self) -> bool:
-        """Take the lease and begin; False when a living worker has it."""
-        store = self.site.store
-        if not leases.acquire(store, self._name(), self.kind, costs.meter_left):
+        """Take the lease and begin; False when a living worker has it, or another thread of this process."""
+        if not _one.acquire(blocking=False):
             return False
+        try:
+            if leases.acquire(self.site.store, self._name(), self.kind, costs.meter_left):
+                self._begin()
+                return True
+        except BaseException:
+            _one.release()
+            raise
+        _one.release()
+        return False
+
+    def _begin(self) -> None:
         table = ProcessTable(self.site.state)
         table.end(("job", "endpoint"))  # a dead holder's children, by pid and start time
         if self.kind == "up":
@@ -95,7 +106,6 @@ class Worker:
             thread = threading.Thread(target=target, name=f"esml-{target.__name__}", daemon=True)
             thread.start()
             self._threads.append(thread)
-        return True
 
     def _name(self) -> str:
         return f"{socket.gethostname()}:{os.getpid()}"
@@ -103,15 +113,18 @@ class Worker:
     def stop(self) -> None:
         """End children and give the lease back."""
         self.stopping.set()
-        for thread in self._threads:
-            thread.join(10)
-        if self._durable:
-            self._durable.close()
-        if self._jobs is not None:
-            self._jobs.close()
-        self.site.close_platforms()
-        with outlives("giving the lease back"):  # else the next worker sees that this process is gone
-            leases.release(self.site.store, self._name())
+        try:
+            for thread in self._threads:
+                thread.join(10)
+            if self._durable:
+                self._durable.close()
+            if self._jobs is not None:
+                self._jobs.close()
+            self.site.close_platforms()
+            with outlives("giving the lease back"):  # else the next worker sees that this process is gone
+                leases.release(self.site.store, self._name())
+        finally:
+            _one.release()
 
     def platform(self, env: str) -> Any:
         """An environment's platform, with this worker's warm children."""

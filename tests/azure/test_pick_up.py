@@ -34,7 +34,7 @@ def test_a_killed_workers_job_is_taken_up(
     steps = [
         j["properties"]["tags"]["esml-step"]
         for j in jobs
-        if j["properties"]["tags"]["esml-run"] == said["run"]
+        if j["properties"]["tags"].get("esml-run") == said["run"]  # the stand-in is shared with other tests
     ]
     assert sorted(steps) == ["bronze:d1", "gold", "silver:d1"], "one job a step"
     versions = open_estate(root).model(NAME).table("d1/bronze").versions()

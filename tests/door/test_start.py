@@ -44,6 +44,7 @@ def test_the_same_act_asked_for_twice_at_once_is_one_run(empty: Estate, numbers)
         x.join(120)
     ran = [r for r in empty.runs() if r["act"] == "refine"]
     assert len(ran) == 1 and ran[0]["state"] == "done"
+    assert len(answers) == 3, "each of them was answered"
     assert {a.get("run") for a in answers} <= {ran[0]["run"], None}
     assert [v["version"] for v in empty.model("p1/m1").gold.versions()] == [1]
 
