@@ -33,6 +33,7 @@ SECTIONS: dict[str, dict[str, tuple[str, str]]] = {
 }
 """Section: page's file: (title, icon)."""
 _NEEDS = {"audit": "read_audit", "scored": "read_scored"}
+_PHONE = "_phone"
 HIDDEN = {"run": ("Run", "list"), "row": ("Row", "badge")}
 """Pages that only links lead to."""
 
@@ -44,7 +45,9 @@ def home() -> None:
 
 def on_phone() -> bool:
     """Whether a phone asks. There Streamlit's own navigation is used: it closes the sidebar, which lies over the page."""
-    return "Mobi" in (st.context.headers.get("User-Agent") or "")
+    if _PHONE not in st.session_state:  # a session keeps its browser
+        st.session_state[_PHONE] = "Mobi" in (st.context.headers.get("User-Agent") or "")
+    return bool(st.session_state[_PHONE])
 
 
 def chosen_page() -> StreamlitPage:

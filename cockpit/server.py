@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import importlib
 import logging
 import os
 import secrets
@@ -23,6 +24,7 @@ from esml_engine.errors import EsmlError, NotAllowedError, NotFoundError
 
 log = logging.getLogger("esml.cockpit")
 _CHUNK = 1 << 20
+_warming: asyncio.Task[None] | None = None  # what is loaded behind the start; none where nothing was started
 _MEDIA = {"csv": "text/csv; charset=utf-8", "parquet": "application/vnd.apache.parquet"}
 
 
@@ -46,7 +48,9 @@ def _answers() -> str:
 
 
 async def healthz(_: Request) -> Response:
-    """200 when the store answers."""
+    """200 when the store answers and the first page can be drawn."""
+    if _warming is not None:
+        await asyncio.wait({_warming})
     why = await run_in_threadpool(_answers)
     if not why:
         return JSONResponse({"status": "ok"})
@@ -54,6 +58,13 @@ async def healthz(_: Request) -> Response:
     from cockpit.words import tidy
 
     return JSONResponse({"status": "unavailable", "reason": tidy(why, root())}, 503)
+
+
+def _warm() -> None:
+    """Open the store (its first use migrates it) and import what the first page is made of."""
+    _answers()
+    for name in ("cockpit.navigation", "cockpit.overview", "cockpit.deciding", "streamlit.elements.arrow"):
+        importlib.import_module(name)
 
 
 def _metrics() -> str:
@@ -200,12 +211,14 @@ def told(request: Request, error: Exception) -> Response:
 
 @contextlib.asynccontextmanager
 async def _lifespan(_: Any) -> AsyncIterator[dict[str, Any]]:
-    """Open the store before the first page asks (its first use migrates it), without holding up the start."""
-    warm = asyncio.create_task(run_in_threadpool(_answers))
+    """Open the store and load what pages need before the first one asks, without holding up the start."""
+    global _warming
+    _warming = asyncio.create_task(run_in_threadpool(_warm))
     try:
         yield {}
     finally:
-        warm.cancel()
+        _warming.cancel()
+        _warming = None
 
 
 def make_app() -> Any:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import http.client
 import logging
 import os
 import signal
@@ -21,6 +22,7 @@ from esml_engine.processes import ProcessTable
 from esml_engine.runs import leases
 
 log = logging.getLogger("esml.up")
+_FIRST = 10.0  # seconds that the worker lets the cockpit start alone
 
 
 def up(site: Site, port: int, *, demo: bool = False) -> None:
@@ -48,9 +50,10 @@ def up(site: Site, port: int, *, demo: bool = False) -> None:
     for s in (signal.SIGINT, signal.SIGTERM):
         signal.signal(s, lambda *_: stopping.set())
     wanted = {
-        "worker": [sys.executable, "-m", "esml_engine.work", str(site.root)],
         "cockpit": [sys.executable, "-m", "cockpit.server", str(site.root), str(port)],
+        "worker": [sys.executable, "-m", "esml_engine.work", str(site.root)],
     }
+    begun = time.monotonic()
     children: dict[str, subprocess.Popen[bytes]] = {}
     again: dict[str, float] = {}
     logs = site.state / "logs"
@@ -68,6 +71,8 @@ def up(site: Site, port: int, *, demo: bool = False) -> None:
                         f"{name} ended with {child.returncode}; starting it again (log: {logs / name}.log)\n"
                     )
                 if time.monotonic() < again.get(name, 0.0):
+                    continue
+                if name == "worker" and name not in again and not _first(port, begun):
                     continue
                 again[name] = time.monotonic() + 1.0
                 children[name] = _child(command, logs / f"{name}.log", demo=demo and name == "worker")
@@ -87,6 +92,21 @@ def up(site: Site, port: int, *, demo: bool = False) -> None:
         table.end(("job", "endpoint"))
         table.remove(os.getpid())
         alone.release()
+
+
+def _first(port: int, begun: float) -> bool:
+    """Whether the cockpit can draw its first page, or had its time to: until then it has the cores, as somebody waits for it."""
+    if time.monotonic() - begun > _FIRST:
+        return True
+    asked = http.client.HTTPConnection("127.0.0.1", port, timeout=0.2)
+    try:
+        asked.request("GET", "/healthz")
+        asked.getresponse()
+    except (OSError, http.client.HTTPException):
+        return False
+    finally:
+        asked.close()
+    return True
 
 
 def _up_already(who: str) -> ConflictError:
