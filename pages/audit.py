@@ -41,11 +41,11 @@ def show() -> None:
             disabled=not events, help="Every event that matches, as CSV, with the hash of each.",
         )  # fmt: skip
         verify = st.button(
-            "Verify the chain", icon=":material/verified:", type="primary", disabled=not whole, help="Recomputes every event's hash, and holds the newest against the anchor outside the database." if whole else "The chain is one for the whole estate: an administrator, or somebody with a role on the estate that reads audit, verifies it.",
+            "Verify the chain", icon=":material/verified:", type="primary", help="Recomputes the hash of every event of the estate, and holds the newest against the anchor outside the database.",
         )  # fmt: skip
     if verify:
         st.session_state["_chain"] = {**estate.audit(verify=True), "at": dt.datetime.now(dt.UTC)}
-    _chain(whole)
+    _chain()
     sight = "" if whole else " · of your projects only"
     more = f", the newest {_MOST}: narrow the filters or export" if len(events) == _MOST else ""
     st.caption(f"{plural(len(events), 'event')} shown{more}, newest first · {view.summary(events)}{sight} · {as_of()}")  # fmt: skip
@@ -55,9 +55,9 @@ def show() -> None:
     st.dataframe(pd.DataFrame(view.table(events, when)), hide_index=True, placeholder="", height=540, row_height=34, column_config=view.COLUMNS)  # fmt: skip
 
 
-def _chain(whole: bool) -> None:
+def _chain() -> None:
     said = st.session_state.get("_chain")
-    if said is None or not whole:
+    if said is None:
         return
     if said["ok"]:
         st.success(f"**The chain holds.** {said['events']:,} events, each with the hash of the one before; verified {when(said['at'])}.", icon=":material/verified:")  # fmt: skip

@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from esml_engine.cli.face import Env, How, ModelArg, app, changes, model_, open_, say
+from esml_engine.errors import FailedError
 
 Scope = Annotated[str, typer.Argument(metavar="[PROJECT|MODEL]")]
 
@@ -58,13 +59,18 @@ def audit(
     result: Annotated[str, typer.Option(help="done, refused, failed, …")] = "",
     limit: Annotated[int, typer.Option()] = 1000,
 ) -> None:
-    """Who did what; --verify walks the chain."""
+    """Who did what; --verify walks the chain, and fails when it is not whole."""
     when = {"since": since, "until": until}
-    say(
-        open_().audit(
-            verify=verify, actor=actor, act=act, object_=object_, result=result, limit=limit, **when
-        )
+    found = open_().audit(
+        verify=verify, actor=actor, act=act, object_=object_, result=result, limit=limit, **when
     )
+    if verify and not found["ok"]:
+        raise FailedError(
+            f"the audit chain is broken at event {found['first_bad']}: {found['reason']}",
+            hint="keep the database and audit-head.json as they are, and compare them with a backup",
+            **found,
+        )
+    say(found)
 
 
 @app.command("exception")

@@ -96,7 +96,7 @@ def evidence(
 
 @app.command()
 def verify(file: Annotated[str, typer.Argument(metavar="F.html|F.json")]) -> None:
-    """Check the hashes of an evidence pack; needs no estate."""
+    """Check the hashes of an evidence pack; needs no estate. Hold its sha256 against the one in the audit log."""
     from esml_engine.promotion import evidence
 
     checked = evidence.verify(Path(file))

@@ -49,7 +49,7 @@ RULES: dict[str, frozenset[str]] = {
     "undeploy": frozenset({_DS}),
     "undeploy_prod": frozenset({_DS, _AP}),
     "rollback": frozenset({_DS, _AP}),
-    "rollback_prod": frozenset({_AP}),
+    "rollback_prod": frozenset({_DS, _AP}),
     "keys": frozenset({_DS}),
     "keys_prod": frozenset({_DS, _AP}),
     "save_view": frozenset({_AN, _DS}),

@@ -14,9 +14,10 @@ import pyarrow as pa
 
 from esml_engine.errors import SettingsError
 from esml_engine.lake.sql import first_row, ident, literal
+from esml_engine.settings.values import COLUMN_TYPES
 
 INFERRED_SHARE = 0.95
-TYPES = ("int64", "float64", "bool", "date", "timestamp", "string")
+TYPES = COLUMN_TYPES
 
 _DUCK = {
     "int64": "BIGINT",

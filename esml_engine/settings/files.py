@@ -13,7 +13,7 @@ from esml_engine import refs
 from esml_engine.errors import NotFoundError
 from esml_engine.refs import ModelRef, check_name
 from esml_engine.remembered import Remembered
-from esml_engine.settings import keys, validation
+from esml_engine.settings import keys, validation, values
 from esml_engine.settings.keys import EstateSettings, ModelSettings, ProjectSettings
 from esml_engine.settings.validation import KINDS, kind_of, load
 
@@ -82,6 +82,7 @@ def _load_model(path: Path) -> dict[str, Any]:
 def _rules() -> str:
     """What decides whether a settings file is valid: this code, and the validator."""
     code = b"".join(
-        Path(f).read_bytes() for f in (__file__, keys.__file__, validation.__file__, refs.__file__)
+        Path(f).read_bytes()
+        for f in (__file__, keys.__file__, values.__file__, validation.__file__, refs.__file__)
     )
     return f"{hashlib.sha256(code).hexdigest()} {pydantic.VERSION}"

@@ -10,6 +10,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, field_validator, model_validator
 
+from esml_engine.settings.values import Arrives, ColumnType, Delimiter, Encoding, Pattern
+
 Env = Literal["dev", "test", "prod"]
 Task = Literal["regression", "classification", "forecasting", "analytics"]
 
@@ -118,8 +120,23 @@ class Expectation(_Strict):
     min: float | None = None
     max: float | None = None
     values: list[Any] = Field(default_factory=list)
-    pattern: str = ""
+    pattern: Pattern = ""
     within: str = ""
+
+    @model_validator(mode="after")
+    def _whole(self) -> Expectation:
+        """A check says what it needs."""
+        if self.check not in ("row_count", "custom") and not self.column:
+            raise ValueError(f"{self.check} needs a column")
+        if self.check in ("in_range", "row_count") and self.min is None and self.max is None:
+            raise ValueError(f"{self.check} needs min or max")
+        if self.min is not None and self.max is not None and self.min > self.max:
+            raise ValueError(f"min {self.min:g} lies above max {self.max:g}")
+        if self.check == "in_set" and not self.values:
+            raise ValueError("in_set needs values")
+        if self.check == "regex" and not self.pattern:
+            raise ValueError("regex needs a pattern")
+        return self
 
     @field_validator("on")
     @classmethod
@@ -146,11 +163,11 @@ class DatasetSettings(_Strict):
     """One input of a model."""
 
     format: Literal["csv", "parquet"] = "csv"
-    delimiter: str = ","
-    encoding: str = "utf-8"
+    delimiter: Delimiter = ","
+    encoding: Encoding = "utf-8"
     null: str = ""
-    types: dict[str, str] = Field(default_factory=dict)
-    arrives: str = ""
+    types: dict[str, ColumnType] = Field(default_factory=dict)
+    arrives: Arrives = ""
     drift: Literal["evolve", "warn", "fail"] = "warn"
     rows: bool = False
     expect: list[DatasetExpectation] = Field(default_factory=list)
@@ -171,6 +188,8 @@ class SplitSettings(_Strict):
     def _sum(self) -> SplitSettings:
         if abs(self.train + self.validate_ + self.test - 1) > 1e-9:
             raise ValueError("train, validate and test must add up to 1")
+        if self.by == "group" and not self.group:
+            raise ValueError('by = "group" needs group, the column whose equal values stay together')
         return self
 
 

@@ -74,9 +74,9 @@ def _number(v: Any) -> float | None:
     return v if math.isfinite(v) else None
 
 
-def _whole(v: Any) -> float | None:
+def _whole(v: Any) -> float:
     value = _number(v)
-    if value is not None and value != math.floor(value):
+    if value is None or value != math.floor(value):  # no whole number is beyond what a float holds
         raise ValueError
     return value
 

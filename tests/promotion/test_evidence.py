@@ -182,5 +182,11 @@ def test_the_printed_recipe_verifies_without_the_product(tmp_path: Path, suffix:
         ).stdout
 
     assert "False" not in run() and f"whole True {PACK['sha256']}" in run()
+    whole = path.read_text(encoding="utf-8")
+    mark = "&quot;evidence&quot;: " if suffix == "html" else '"evidence": '
+    path.write_text(whole.replace(mark, mark + mark.join(["1, ", ""]), 1), encoding="utf-8")
+    with pytest.raises(subprocess.CalledProcessError):
+        run()
+    path.write_text(whole, encoding="utf-8")
     path.write_text(path.read_text(encoding="utf-8").replace("contoso", "fabrikam"), encoding="utf-8")
     assert "engine False" in run() and "whole False" in run()

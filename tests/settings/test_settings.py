@@ -233,6 +233,49 @@ def test_a_datasets_expectation_is_silvers_unless_it_says_bronze(empty: Estate, 
         open_estate(empty.site.root)
 
 
+@pytest.mark.parametrize(
+    ("key", "value", "said"),
+    [
+        ("datasets.d1.types", '{ x = "int65" }', "no column type 'int65', did you mean 'int64'"),
+        ("datasets.d1.encoding", "utf-9", "'utf-9' is unknown"),
+        ("datasets.d1.encoding", "hex", "'hex' is unknown"),
+        ("datasets.d1.delimiter", '""', "not one ASCII character"),
+        ("datasets.d1.arrives", "dialy 25:00", "'dialy 25:00' is no promise"),
+        ("datasets.d1.arrives", "daily 25:00", "'daily 25:00' is no promise"),
+        ("expect", '[{ check = "in_range", column = "x", min = 3, max = 1 }]', "min 3 lies above max 1"),
+        ("expect", '[{ check = "in_range", column = "x" }]', "needs min or max"),
+        ("expect", '[{ check = "in_set", column = "x" }]', "needs values"),
+        ("expect", '[{ check = "not_null" }]', "not_null needs a column"),
+        ("expect", '[{ check = "regex", column = "x", pattern = "((" }]', "is no regular expression"),
+        ("split.by", "group", "needs group"),
+    ],
+)
+def test_values_that_no_run_could_use_are_refused_when_they_are_set(
+    empty: Estate, key: str, value: str, said: str
+) -> None:
+    with pytest.raises(SettingsError) as e:
+        empty.set("p1/m1", key, value)
+    assert said in e.value.message and key.split(".")[-1] in e.value.message
+    assert open_estate(empty.site.root).site.settings.models(), "what was there is still valid"
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("datasets.d1.types", '{ x = "int64", y = "DECIMAL(9,2)" }'),
+        ("datasets.d1.encoding", "latin-1"),
+        ("datasets.d1.delimiter", ";"),
+        ("datasets.d1.arrives", "daily 06:00"),
+        ("datasets.d1.arrives", "monthly 1 06:00"),
+        ("expect", r"""[{ check = "regex", column = "x", pattern = '\p{L}+(?i)x' }]"""),
+        ("split", '{ by = "group", group = "x" }'),
+    ],
+)
+def test_values_that_runs_can_use_are_taken(empty: Estate, key: str, value: str) -> None:
+    empty.set("p1/m1", key, value)
+    assert any(r.origin == "override" for r in empty.site.settings.rows("p1/m1") if r.key.startswith(key))
+
+
 def test_a_table_set_as_a_whole_is_the_origin_of_each_value_in_it(empty: Estate) -> None:
     empty.set("p1/m1", "split", "{ train = 0.5, validate = 0.25, test = 0.25 }")
     empty.set("p1/m1", "split.seed", "7")
