@@ -126,6 +126,8 @@ def score(
 ) -> None:
     """Online through the endpoint, or --batch."""
     m = model_(model, env)
+    if batch and parallel > 1:
+        raise UsageError("--parallel is of calls to the endpoint", hint="a batch is one job: leave it out")
     if batch:
         say(m.score_batch(file or None, caller or "batch", request_id, **how))
     elif not file:

@@ -44,11 +44,14 @@ def append(
     return int(n)
 
 
-def answered(store: Store, key: str) -> dict[str, Any] | None:
+def answered(c: sa.Connection, key: str) -> dict[str, Any] | None:
     """The event of the act at once that an idempotency key named."""
     a = t.audit
     of_key = a.c.detail["once"]["key"].as_string() == key
-    return store.first(a.select().where(a.c.result == "done", of_key).order_by(a.c.n).limit(1))
+    row = (
+        c.execute(a.select().where(a.c.result == "done", of_key).order_by(a.c.n).limit(1)).mappings().first()
+    )
+    return dict(row) if row else None
 
 
 def _digest(row: dict[str, Any]) -> str:

@@ -163,14 +163,11 @@ def start(
         if not may.allowed:  # before planning: a plan would show what the actor may not see
             raise NotAllowedError(may.reason, hint="ask an owner of the project, or an admin of the estate")
         known = _of_key(site, call, key) if key else None
-        before = audit.answered(site.store, key) if key and not act.durable else None
-        if before is not None:
-            _same_act(call, before, key)
-            answer = again(dict(before["detail"]["once"]["answer"]))
-            with site.store.write() as c:
-                audit.append(c, actor, call.act, call.object, call.env, "joined", detail={"of": before["n"]})
-            audit.anchor(site.store, site.state)
-            return Started(None, True, None, answer)
+        if key and not act.durable:
+            with site.store.read() as c:
+                before = audit.answered(c, key)
+            if before is not None:
+                return _answered(site, actor, call, key, before, again)
         plan = make_plan(site, act, actor, call)
         if known is not None:
             with site.store.write() as c:
@@ -207,6 +204,8 @@ def start(
     if not act.durable:
         try:
             return Started(None, False, plan, at_once(plan))
+        except _AnsweredError as e:
+            return _answered(site, actor, call, key, e.event, again)
         except EsmlError as e:
             _audit_alone(site, actor, call, e)
             raise
@@ -217,6 +216,35 @@ def start(
             _audit_alone(site, actor, call, full)
             raise full from e
     return _intent(site, actor, call, plan, key)
+
+
+class _AnsweredError(Exception):
+    """An act at once met its own key: the same was done between the look and the commit."""
+
+    def __init__(self, event: dict[str, Any]) -> None:
+        super().__init__(event["n"])
+        self.event = event
+
+
+def _answered(
+    site: Site,
+    actor: Actor,
+    call: Call,
+    key: str,
+    before: dict[str, Any],
+    again: Callable[[dict[str, Any]], dict[str, Any]],
+) -> Started:
+    """The answer of the act at once that this key named before, with an audit event of its own.
+
+    Raises:
+        UsageError: the key named another act.
+    """
+    _same_act(call, before, key)
+    answer = again(dict(before["detail"]["once"]["answer"]))
+    with site.store.write() as c:
+        audit.append(c, actor, call.act, call.object, call.env, "joined", detail={"of": before["n"]})
+    audit.anchor(site.store, site.state)
+    return Started(None, True, None, answer)
 
 
 def _of_key(site: Site, call: Call, key: str) -> str | None:
@@ -323,8 +351,11 @@ class AtOnceDesk:
         self.key, self.unkept = key, unkept
 
     def commit(self, change: Callable[[sa.Connection], dict[str, Any]]) -> dict[str, Any]:
-        """The change and its audit event."""
+        """The change and its audit event, once a key."""
         with self.site.store.write() as c:
+            before = audit.answered(c, self.key) if self.key else None
+            if before is not None:
+                raise _AnsweredError(before)
             answer = change(c)
             detail = answer.pop("_audit", None)
             if self.key:  # what a repeated key is answered

@@ -59,6 +59,23 @@ def test_an_idempotency_key_names_one_run_also_after_its_end(empty: Estate, numb
     assert empty.model("p1/m1").refine()["run"] != first["run"]
 
 
+def test_an_idempotency_key_lets_one_of_many_direct_acts_at_once_happen(empty: Estate) -> None:
+    answers: list[dict] = []
+
+    def ask(k: int) -> None:
+        estate = open_estate(empty.site.root)
+        answers.append(estate.set("p1/m1", "split.seed", str(k), key="k-set"))
+
+    threads = [threading.Thread(target=ask, args=(k,)) for k in range(6)]
+    for x in threads:
+        x.start()
+    for x in threads:
+        x.join(60)
+    events = [e["result"] for e in empty.audit(act="set")]
+    assert sorted(events) == ["done", *["joined"] * 5]
+    assert len(answers) == 6 and len({a["value"] for a in answers}) == 1
+
+
 def test_a_plan_whose_facts_changed_is_refused_and_audited(empty: Estate, numbers) -> None:
     deliver(empty, numbers)
     plan = empty.model("p1/m1").plan_refine()
