@@ -13,7 +13,6 @@ import pyarrow as pa
 
 from esml_engine.errors import EsmlError, FailedError, UsageError
 from esml_engine.lake import files
-from esml_engine.promotion.overlap import trained_on
 from esml_engine.runs.context import JobContext
 from esml_engine.runs.facts import TableOut
 from esml_engine.training import storage, tracking
@@ -22,6 +21,7 @@ from esml_engine.training.bootstrap import differences, intervals_of
 from esml_engine.training.classes import classes_of
 from esml_engine.training.facts import RESAMPLES
 from esml_engine.training.model import Predictor
+from esml_engine.training.overlap import trained_on
 
 _HISTORY = ("gold_train", "gold_validate")
 

@@ -14,7 +14,7 @@ from esml_engine.lake.catalogue import all_latest, latest, table_in
 from esml_engine.lake.specs import archive, code_hash, job_spec, step_file
 from esml_engine.refs import ModelRef
 from esml_engine.runs import records as runs
-from esml_engine.runs.facts import JobResult, JobSpec
+from esml_engine.runs.facts import JobResult, JobSpec, TableIn
 from esml_engine.settings import ModelSettings, TrainSettings
 from esml_engine.store import schema as t
 from esml_engine.training import records
@@ -151,9 +151,10 @@ class Train:
         inputs = {n: table_in(site, ref, env, n, wanted[n]) for n in _SIDES}
         now_champion = records.champion(site.store, ref, env)
         old = records.get_version(site.store, ref, env, now_champion["version"]) if now_champion else None
+        behind, missing = _behind(site, ref, env, old, inputs)
         params = {
             "task": settings.task, "label": settings.label, "key": settings.key, "ignore": [], "forecast": settings.forecast.model_dump(), "profile": {k: v for k, v in profile.items() if k != "mode"}, "gates": settings.gates.model_dump(),
-            "champion": {"folder": site.outside(old["folder"]), "sha256": old["sha256"], "version": old["version"]} if old else None,
+            "champion": {"folder": site.outside(old["folder"]), "sha256": old["sha256"], "version": old["version"], "missing": missing} if old else None,
             "experiment": f"{ref.project}-{ref.model}", "mode": profile.get("mode", "automl"),
             "code": (archive(desk, env, step_file(site.root, ref, "train")) or {}).get("path") if profile.get("mode") == "custom" else None,
             "tags": {"esml.project": ref.project, "esml.model": ref.model, "esml.env": env, "esml.actor": desk.actor.rights},
@@ -162,7 +163,9 @@ class Train:
         from esml_engine.training import tracking
 
         tracking.load_ahead()  # registering needs it when the job is done
-        spec = job_spec(desk, ref, env, "training.train", inputs=inputs, outputs={}, params=params)
+        spec = job_spec(
+            desk, ref, env, "training.train", inputs={**inputs, **behind}, outputs={}, params=params
+        )
         return JobSpec(**{**spec.__dict__, "max_seconds": float(profile["seconds"]) + OVERHEAD_SECONDS})
 
     def record(self, call: Call, draft: Draft, result: JobResult | None, desk: Desk) -> dict[str, Any]:
@@ -206,6 +209,27 @@ class Train:
             }  # fmt: skip
 
         return desk.commit(change)
+
+
+def _behind(
+    site: Site, ref: ModelRef, env: str, champion: dict[str, Any] | None, ours: dict[str, TableIn]
+) -> tuple[dict[str, TableIn], str]:
+    """What the champion was trained on, as `champion/<table>`, where that is not what this run trains on; and the name of one that is gone."""
+    if champion is None:
+        return {}, ""
+    there = (champion["detail"] or {}).get("trained_in") or champion["env"]
+    known = {i["table"]: int(i["version"]) for i in champion["inputs"] if "table" in i}
+    found: dict[str, TableIn] = {}
+    for name in _SIDES[:2]:
+        if name not in known:
+            return {}, name
+        if there == env and known[name] == ours[name].version:
+            continue
+        try:
+            found[f"champion/{name}"] = table_in(site, ref, there, name, known[name])
+        except NotFoundError:
+            return {}, f"{name} v{known[name]}"
+    return found, ""
 
 
 def trained_value(site: Site, run: str) -> dict[str, Any]:
@@ -285,9 +309,10 @@ def verdict_of(site: Site, ref: ModelRef, env: str, value: dict[str, Any]) -> Ve
     settings = site.settings.model(ref)
     now_champion = records.champion(site.store, ref, env)
     old = records.get_version(site.store, ref, env, now_champion["version"]) if now_champion else None
+    fair = value.get("fair") or value  # on the rows that the champion did not learn from
     quality = [q for v in all_latest(site.store, ref, env).values() if v.name == "gold" for q in v.quality]
     evidence = Evidence(
-        task=settings.task, challenger=value["metrics"], baseline=value["baseline"], has_champion=old is not None, champion=value.get("champion_metrics"), champion_task=old["task"] if old else None,
+        task=settings.task, challenger=fair["metrics"], baseline=fair["baseline"], has_champion=old is not None, champion=value.get("champion_metrics"), champion_task=old["task"] if old else None,
         challenger_signature=value.get("signature"), champion_signature=old["detail"]["signature"] if old else None,
         challenger_classes=value.get("classes"), champion_classes=old["detail"].get("classes") if old else None,
         expectations=all(q["passed"] or q["level"] == "warn" for q in quality), rnd=bool(value.get("rnd")), primary=site.settings.profile(ref, env).metric,
@@ -299,10 +324,20 @@ def verdict_of(site: Site, ref: ModelRef, env: str, value: dict[str, Any]) -> Ve
     said = judge(evidence, thresholds)
     beside, stands = value.get("champion_version"), old["version"] if old else None
     if beside == stands:
-        return said
+        return _with_rows(said, value) if old is not None else said
     measured = f"beside v{beside}" if beside else "with no champion beside it"
     reason = f"the champion is {f'v{stands}' if stands else 'none'} by now, this run was measured {measured}: train again"
     return Verdict("refuse", (*said.gates, Gate("champion", False, reason=reason)))
+
+
+def _with_rows(said: Verdict, value: dict[str, Any]) -> Verdict:
+    """The verdict with the gate `rows`, where the champion had learned from some of them or could not be asked."""
+    if value.get("champion_error"):
+        return Verdict("refuse", (*said.gates, Gate("rows", False, reason=value["champion_error"])))
+    if fair := value.get("fair"):
+        reason = f"both judged on {fair['rows']} rows of gold_test: the champion was trained on {fair['left_out']} others, after another split"
+        return Verdict(said.verdict, (*said.gates, Gate("rows", True, reason=reason)))
+    return said
 
 
 def write_aliases(call: Call, desk: Desk) -> dict[str, Any]:

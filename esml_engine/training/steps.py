@@ -15,8 +15,9 @@ from esml_engine.lake import files
 from esml_engine.runs.context import JobContext
 from esml_engine.runs.facts import TableOut
 from esml_engine.training import storage, tracking
-from esml_engine.training.answers import Answers, agreed, answers_of, metrics_of, of_champion
+from esml_engine.training.answers import Answers, agreed, answers_of, metrics_of
 from esml_engine.training.baselines import baseline_metrics
+from esml_engine.training.beside import beside_champion
 from esml_engine.training.bootstrap import intervals_of
 from esml_engine.training.classes import Classes, classes_of
 from esml_engine.training.custom import TrainContext, train_custom
@@ -48,7 +49,8 @@ def train(job: JobContext) -> tuple[dict[str, Any], list[TableOut]]:
     """Train on gold_train, choose on gold_validate, score on gold_test, log to MLflow, leave the model's folder.
 
     Inputs: `gold_train`, `gold_validate`, `gold_test`. Parameters: `task`, `label`, `key`, `ignore`, `profile`
-    (see `facts.Profile`), `champion` (`{"folder", "sha256", "version"}` or None; scored on the same test rows),
+    (see `facts.Profile`), `champion` (`{"folder", "sha256", "version", "missing"}` or None; scored on the same test rows;
+    inputs `champion/<table>` are what it was trained on, where that is not what this job trains on),
     `forecast` (the `[forecast]` table, for that task), `experiment`, `tags`, `mode` (`automl` or `custom`), `code` (path of train.py for custom), `leakage` (`warn`,
     the default, or `stop`), `artifacts` (artifact root of the experiment), `cache` (folder of migrated empty
     tracking databases), `params` (what a custom step sees as `ctx.params`).
@@ -135,11 +137,10 @@ def _train(
         seed=profile.seed,
         seconds=max(0.5, 0.015 * profile.seconds),
     )
-    champion_metrics, champion_error, told = of_champion(
-        job.model(p.get("champion")), task, test, known, beside=answers
-    )
-    if champion_error:
-        job.log(f"warning: the champion could not be scored: {champion_error}")
+    beside = beside_champion(job, task, model, test, known, answers)
+    if beside.error:
+        job.log(f"warning: the champion could not be scored: {beside.error}")
+    told = beside.answers
     metrics = metrics_of(told)
     return {
         "task": task,
@@ -148,8 +149,9 @@ def _train(
         "intervals": intervals_of(told, metrics),
         "baseline": baseline_metrics(task, y_train, y_test, len(told.classes)),
         "estimator": fitted.estimator,
-        "champion_metrics": champion_metrics,
-        "champion_error": champion_error,
+        "champion_metrics": beside.champion,
+        "champion_error": beside.error,
+        "fair": beside.fair,
         "trials": [asdict(t) for t in fitted.trials],
         "families": [
             _family(k, agreed(told, answers_of(m, test, known))[1]) for k, m in fitted.families.items()

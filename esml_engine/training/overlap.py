@@ -7,6 +7,9 @@ from pathlib import Path
 from typing import Any
 
 import duckdb
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
 
 from esml_engine.errors import UsageError
 from esml_engine.lake.files import relation
@@ -14,6 +17,7 @@ from esml_engine.lake.sql import connection, ident, literal, scalar
 from esml_engine.runs.facts import TableIn
 
 EXAMPLES = 5
+_ROW = "__esml_row"
 _NUMBERS = ("INT", "FLOAT", "DOUBLE", "DECIMAL", "HUGEINT")
 
 
@@ -34,30 +38,56 @@ def trained_on(work: Path, test: TableIn, tables: Sequence[TableIn], key: Sequen
         relation(con, test).create_view("test_rows")
         if not test.files or not scalar(con, "SELECT count(*) FROM test_rows"):
             return found
-        parts = []
-        for n, table in enumerate(tables):
-            if not table.files:
-                continue
-            relation(con, table).create_view(f"trained_{n}")
-            names, by = _columns(con, f"trained_{n}", key)
-            if by == "row":
-                found["by"] = by
-            mine, theirs = _texts(con, f"trained_{n}", names)
-            parts.append((mine, theirs, f"trained_{n}", names))
-        if not parts:
+        seen, names, by = _seen(con, tables, key)
+        if by == "row":
+            found["by"] = by
+        if not seen:
             return found
-        seen = " OR ".join(
-            f"{mine} IN (SELECT {theirs} FROM {view} WHERE {theirs} IS NOT NULL)"
-            for mine, theirs, view, _ in parts
-        )
         con.execute(f"CREATE TEMP TABLE seen AS SELECT * FROM test_rows WHERE {seen}")
         found["rows"] = scalar(con, "SELECT count(*) FROM seen")
-        shown = ", ".join(ident(c) for c in parts[0][3][:4])
+        shown = ", ".join(ident(c) for c in names[:4])
         rows = con.execute(f"SELECT {shown} FROM seen LIMIT {EXAMPLES}").fetchall()
-        found["examples"] = [
-            ", ".join(f"{c} {v}" for c, v in zip(parts[0][3], row, strict=False)) for row in rows
-        ]
+        found["examples"] = [", ".join(f"{c} {v}" for c, v in zip(names, row, strict=False)) for row in rows]
     return found
+
+
+def learned_rows(
+    work: Path, test: pa.Table, tables: Sequence[TableIn], key: Sequence[str]
+) -> NDArray[np.bool_]:
+    """Which rows of `test` stand in any of `tables`, as a mask (n,); arguments and errors as of `trained_on`."""
+    mask = np.zeros(test.num_rows, dtype=bool)
+    if not test.num_rows:
+        return mask
+    with connection(work) as con:
+        con.register("handed", test.append_column(_ROW, pa.array(range(test.num_rows), pa.int64())))
+        con.execute("CREATE VIEW test_rows AS SELECT * FROM handed")
+        seen, _, _ = _seen(con, tables, key)
+        if seen:
+            mask[[r[0] for r in con.execute(f"SELECT {_ROW} FROM test_rows WHERE {seen}").fetchall()]] = True
+    return mask
+
+
+def _seen(
+    con: duckdb.DuckDBPyConnection, tables: Sequence[TableIn], key: Sequence[str]
+) -> tuple[str, list[str], str]:
+    """The SQL condition for a row of the view `test_rows` that stands in any of `tables`, the columns of a row's identity, and `key` or `row`.
+
+    The condition is empty where none of the tables has a file.
+    """
+    parts: list[str] = []
+    names: list[str] = []
+    found = "key" if key else "row"
+    for n, table in enumerate(tables):
+        if not table.files:
+            continue
+        relation(con, table).create_view(f"trained_{n}")
+        columns, by = _columns(con, f"trained_{n}", key)
+        if by == "row":
+            found = by
+        names = names or columns
+        mine, theirs = _texts(con, f"trained_{n}", columns)
+        parts.append(f"{mine} IN (SELECT {theirs} FROM trained_{n} WHERE {theirs} IS NOT NULL)")
+    return " OR ".join(parts), names, found
 
 
 def _types(con: duckdb.DuckDBPyConnection, view: str) -> dict[str, str]:

@@ -9,8 +9,8 @@ import pytest
 
 from esml_engine.errors import UsageError
 from esml_engine.lake.files import schema_text, write_arrow
-from esml_engine.promotion.overlap import trained_on
 from esml_engine.runs.facts import TableIn
+from esml_engine.training.overlap import trained_on
 
 
 def table(folder: Path, name: str, columns: dict) -> TableIn:
