@@ -23,6 +23,7 @@ from esml_engine.training.series.data import Layout, filled, series_of
 from esml_engine.training.series.frames import Frame
 from esml_engine.training.series.frequency import following, grid, resolve, season_of, seasons_of
 from esml_engine.training.series.judging import naive_answers, walked, whole_of
+from esml_engine.training.series.lags import Shape, fit_lags
 from esml_engine.training.series.search import fit_member
 
 LAYOUT = Layout("day", "y", 3, "D")
@@ -312,3 +313,16 @@ def test_of_many_windows_sixty_are_judged_from_the_first_to_the_last() -> None:
     assert len(blocks) == 60 and (blocks[0], blocks[-1]) == (0, 200)
     assert said.rows == 59 * 3 + 1, "the last window has one row"
     np.testing.assert_array_equal(said.truth, 10 + 3 * said.block + said.more["step"] - 1)
+
+
+@pytest.mark.parametrize(("days", "waves"), [(300, 0), (400, 2)])
+def test_a_yearly_wave_is_read_only_after_a_year(days: int, waves: int) -> None:
+    times = np.datetime64("2024-01-01", "us") + np.arange(days) * np.timedelta64(1, "D")
+    at, noise = np.arange(days), np.random.default_rng(0).normal(0, 3, days)
+    y = 100 + 0.3 * at + 10 * np.sin(2 * np.pi * at / 7) + noise
+    frame, end = Frame(times, y, np.zeros((days, 0))), days - 28
+    member = fit_lags("linear", {"base": "last", "log": False}, frame, end, (7,), 1)
+    assert member.shape.waves == waves and Shape.from_json(member.shape.to_json()) == member.shape
+    error = np.abs(member.forecast(frame, np.array([end]), 28)[0] - y[end:]).mean()
+    naive = np.abs(np.resize(y[end - 7 : end], 28) - y[end:]).mean()
+    assert error < naive

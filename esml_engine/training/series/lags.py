@@ -24,6 +24,7 @@ _FEWEST_ROWS = 12
 _MOST_ROWS = 100_000
 _ALPHAS = np.logspace(-3, 4, 15)
 _ROUNDS = 250
+_YEARLY = np.timedelta64(365, "D")  # in less a yearly wave is fitted to what may be a trend
 
 
 @dataclass(frozen=True)
@@ -31,13 +32,15 @@ class Shape:
     """How a row of features is made.
 
     `lags`: steps back, ascending; `base`: the lag that the target is a change against; `window`: length of the rolling
-    mean; `floor`: with it, values are max(value, floor) before their logarithm is taken (None: no logarithm).
+    mean; `floor`: with it, values are max(value, floor) before their logarithm is taken (None: no logarithm); `waves`:
+    how many rounds a year are read, none where the history is too short to tell a year from a trend.
     """
 
     lags: tuple[int, ...]
     base: int
     window: int
     floor: float | None = None
+    waves: int = 2
 
     @property
     def reach(self) -> int:
@@ -46,16 +49,22 @@ class Shape:
 
     def to_json(self) -> dict[str, Any]:
         """Plain data."""
-        return {"lags": list(self.lags), "base": self.base, "window": self.window, "floor": self.floor}
+        return {
+            "lags": list(self.lags),
+            "base": self.base,
+            "window": self.window,
+            "floor": self.floor,
+            "waves": self.waves,
+        }
 
     @classmethod
     def from_json(cls, raw: dict[str, Any]) -> Shape:
         """Inverse of `to_json`."""
-        return cls(tuple(raw["lags"]), raw["base"], raw["window"], raw["floor"])
+        return cls(tuple(raw["lags"]), raw["base"], raw["window"], raw["floor"], raw.get("waves", 2))
 
 
-def shape_for(y: Floats, seasons: tuple[int, ...], base: str, log: bool) -> Shape:
-    """Lags for a history (n,) with these seasons, none longer than a third of it; `base` is `last` or `season`."""
+def shape_for(y: Floats, times: Times, seasons: tuple[int, ...], base: str, log: bool) -> Shape:
+    """Lags for a history (n,) at these times (n,) with these seasons, none longer than a third of it; `base` is `last` or `season`."""
     season = seasons[0]
     wanted = set(range(1, min(max(season + 1, 6), _MOST_NEAR) + 1))
     for s in seasons:
@@ -65,11 +74,12 @@ def shape_for(y: Floats, seasons: tuple[int, ...], base: str, log: bool) -> Shap
     lags = tuple(sorted(k for k in wanted if k <= most))
     window = season if 1 < season <= most else min(4, most)
     floor = float(y.min()) / 2 if log else None
-    return Shape(lags, season if base == "season" and season <= most else 1, window, floor)
+    waves = 2 if times[-1] - times[0] >= _YEARLY else 0
+    return Shape(lags, season if base == "season" and season <= most else 1, window, floor, waves)
 
 
-def calendar(times: Times) -> Floats:
-    """(n, 12): sine and cosine of one and two rounds a year and of one a day; Monday to Saturday as 0 or 1."""
+def calendar(times: Times, waves: int) -> Floats:
+    """(n, 8 + 2 waves): sine and cosine of 1 to `waves` rounds a year and of one a day; Monday to Saturday as 0 or 1."""
     day = times.astype("datetime64[D]")
     year = times.astype("datetime64[Y]")
     length = (
@@ -77,11 +87,10 @@ def calendar(times: Times) -> Floats:
     )
     part_of_year = (times - year.astype("datetime64[us]")).astype("int64") / (length * 86_400e6)
     part_of_day = (times - day.astype("datetime64[us]")).astype("int64") / 86_400e6
-    waves = [
-        f(2 * np.pi * k * part) for part, k in ((part_of_year, 1), (part_of_year, 2), (part_of_day, 1)) for f in (np.sin, np.cos)
-    ]  # fmt: skip
+    rounds = [k * part_of_year for k in range(1, waves + 1)] + [part_of_day]
+    turns = [f(2 * np.pi * part) for part in rounds for f in (np.sin, np.cos)]
     weekday = (day.astype("int64") + 3) % 7  # 1970-01-01 was a Thursday
-    return np.column_stack([*waves, *[(weekday == d).astype(np.float64) for d in range(6)]])
+    return np.column_stack([*turns, *[(weekday == d).astype(np.float64) for d in range(6)]])
 
 
 def _features(shape: Shape, past: Floats, moment: Floats, x: Floats, x_base: Floats) -> tuple[Floats, Floats]:
@@ -105,7 +114,9 @@ def training_rows(shape: Shape, frame: Frame, end: int) -> tuple[Floats, Floats]
         raise FailedError(f"{end} values are too few for {reach} values of past a row")
     at = np.arange(end - min(rows, _MOST_ROWS), end)
     past = np.lib.stride_tricks.sliding_window_view(y, reach)[at - reach]
-    x, base = _features(shape, past, calendar(frame.times[at]), frame.x[at], frame.x[at - shape.base])
+    x, base = _features(
+        shape, past, calendar(frame.times[at], shape.waves), frame.x[at], frame.x[at - shape.base]
+    )
     return x, y[at] - base
 
 
@@ -138,7 +149,7 @@ class LagMember:
         y = _inner(shape, frame.y[: int(origins.max())])
         known = np.empty((len(origins), reach + steps))
         known[:, :reach] = np.stack([y[o - reach : o] for o in origins])
-        moments = calendar(frame.times)
+        moments = calendar(frame.times, shape.waves)
         for step in range(steps):
             at = origins + step
             past = known[:, step : step + reach]
@@ -178,7 +189,7 @@ def fit_lags(
 ) -> LagMember:
     """Fit on y[:end]. `params`: `base` (last or season), `log`, and LightGBM's own."""
     own = {k: v for k, v in params.items() if k not in ("base", "log")}
-    shape = shape_for(frame.y[:end], seasons, params["base"], params["log"])
+    shape = shape_for(frame.y[:end], frame.times[:end], seasons, params["base"], params["log"])
     x, target = training_rows(shape, frame, end)
     part = _fit_linear(x, target) if kind == "linear" else _fit_lightgbm(x, target, own, seed)
     return LagMember(kind, params, shape, part)
