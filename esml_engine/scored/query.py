@@ -28,7 +28,6 @@ _BY = {
     "model_version": ("model_version",) * 2,
 }
 _OF_REQUEST = {"request_id", "scored_at", "scored_date", "caller_id", "model_version"}
-_UNSAFE = r"^[=+\-@\t\r]"
 _EMPTY: list[tuple[str, str]] = [
     ("request_id", "VARCHAR"),
     ("row", "BIGINT"),
@@ -47,6 +46,8 @@ _ARROW_NAMES = {
     "DATE": "date32[day]",
     "TIMESTAMP WITH TIME ZONE": "timestamp[us, tz=UTC]",
 }
+BY_TIME = ("", "scored_at:desc", "scored_at:asc", "scored_at")
+"""Orders in which a later row never lies in an earlier day's partition."""
 MEMORY = "2GB"
 """What all questions of a process may take together; larger sorts go to disk."""
 _connection: Any = None
@@ -81,20 +82,20 @@ def query(source: ScoredSource, wanted: ScoredFilter) -> dict[str, Any]:
         raise UsageError(f"counts can't be grouped by {by!r}", hint="by is day, caller or model_version")
     if wanted.offset < 0 or (wanted.limit or 0) < 0:
         raise UsageError("limit and offset can't be negative")
-    with _opened(source, wanted) as (con, table):
-        counts = _counts(con, table, by)
-        total = sum(c["rows"] for c in counts)
+    with opened(source, wanted) as (con, table):
+        found = counts(con, table, by)
+        total = sum(c["rows"] for c in found)
         rows: list[dict[str, Any]] = []
         if total and not wanted.count_only and wanted.limit != 0:
-            rows = _page(con, table, source, wanted, counts if by == "day" else None)
+            rows = _page(con, table, source, wanted, found if by == "day" else None)
         return {
             "total": total,
-            "calls": sum(c["calls"] for c in counts),
+            "calls": sum(c["calls"] for c in found),
             "columns": [
                 {"name": n, "type": _ARROW_NAMES.get(t, t.lower())} for n, t in table.columns.items()
             ],
             "rows": rows,
-            f"by_{by}": counts,
+            f"by_{by}": found,
         }
 
 
@@ -105,7 +106,7 @@ def histogram(source: ScoredSource, wanted: ScoredFilter, column: str, bins: int
         numbers and times: `{"column", "nulls", "bins": [{"low", "high", "rows"}]}`, equal widths; else the `bins`
         most frequent values: `{"column", "nulls", "values": [{"value", "rows"}], "others"}`.
     """
-    with _opened(source, wanted) as (con, table):
+    with opened(source, wanted) as (con, table):
         name = quoted(checked(column, table.columns))
         kind = table.columns[column]
         rows, filled = table.one(con, f"SELECT count(*), count({name}) FROM {table.sql} WHERE {table.where}")
@@ -126,38 +127,14 @@ def profile(source: ScoredSource, wanted: ScoredFilter) -> list[dict[str, Any]]:
     """What each column holds over the rows that the filter leaves; as `lake.preview.profile`, in the contract's order."""
     from esml_engine.lake.preview import summarized
 
-    with _opened(source, wanted) as (con, table):
+    with opened(source, wanted) as (con, table):
         names = ", ".join(quoted(n) for n in table.columns)
         rows = con.sql(f"SELECT {names} FROM {table.sql} WHERE {table.where}", params=list(table.values))
         return summarized(con, rows)
 
 
-def export(source: ScoredSource, wanted: ScoredFilter, path: str | Path) -> int:
-    """Write every row that the filter leaves (its limit and offset do not apply) to `path`, .csv or .parquet.
-
-    The rows stream through DuckDB, which sorts on disk beyond its memory limit. In CSV, text that a spreadsheet would
-    take for a formula gets a leading apostrophe, headers included.
-
-    Returns:
-        the number of rows written.
-    """
-    target = Path(path)
-    if target.suffix not in (".csv", ".parquet"):
-        raise UsageError(f"{target.name} can't be written", hint="the name ends in .csv or .parquet")
-    with _opened(source, wanted) as (con, table):
-        if target.suffix == ".csv":
-            names = ", ".join(_csv_column(n, t) for n, t in table.columns.items())
-            options = "FORMAT csv, HEADER"
-        else:
-            names = ", ".join(quoted(n) for n in table.columns)
-            options = "FORMAT parquet, COMPRESSION zstd, COMPRESSION_LEVEL 1"
-        literal = "'" + str(target).replace("'", "''") + "'"
-        sql = f"SELECT {names} FROM {table.sql} WHERE {table.where} ORDER BY {table.order}"
-        return int(table.one(con, f"COPY ({sql}) TO {literal} ({options})")[0])
-
-
 @dataclass(frozen=True)
-class _Table:
+class Rows:
     """The scored table as DuckDB sees it: a FROM item, its columns in the contract's order, the filter."""
 
     sql: str
@@ -176,8 +153,8 @@ class _Table:
 
 
 @contextmanager
-def _opened(source: ScoredSource, wanted: ScoredFilter) -> Iterator[tuple[Any, _Table]]:
-    """A cursor and the filtered table, for one question."""
+def opened(source: ScoredSource, wanted: ScoredFilter) -> Iterator[tuple[Any, Rows]]:
+    """A cursor and the rows that the filter leaves, for one question."""
     if not source.files and (source.fresh is None or not source.fresh.num_rows):
         # nothing was ever scored: no feature is known yet, and no condition on one can be judged or met
         wanted = replace(wanted, where=(), order_by="")
@@ -185,15 +162,15 @@ def _opened(source: ScoredSource, wanted: ScoredFilter) -> Iterator[tuple[Any, _
 
     con = connection()
     try:
-        sql, columns = _view(con, source, wanted)
-        yield con, _filtered(sql, columns, wanted)
+        sql, columns = view(con, source, wanted)
+        yield con, filtered(sql, columns, wanted)
     except (duckdb.Error, OSError) as error:
         raise FailedError(f"the scored rows could not be read: {error}", hint="try again") from error
     finally:
         con.close()
 
 
-def _view(con: Any, source: ScoredSource, wanted: ScoredFilter) -> tuple[str, dict[str, str]]:
+def view(con: Any, source: ScoredSource, wanted: ScoredFilter) -> tuple[str, dict[str, str]]:
     """The days that the filter may touch, as a FROM item, and its columns' types in the contract's order."""
     first, last = _days(wanted)
     files = [path for path, day in source.files if (not first or day >= first) and (not last or day <= last)]
@@ -232,9 +209,10 @@ def _schema(path: str) -> Any:
     return pq.read_schema(path).remove_metadata()
 
 
-def _filtered(sql: str, columns: dict[str, str], wanted: ScoredFilter) -> _Table:
+def filtered(sql: str, columns: dict[str, str], wanted: ScoredFilter) -> Rows:
+    """The rows of a FROM item that the filter leaves."""
     where, values, of_request = _conditions(wanted, columns)
-    return _Table(sql, columns, where, tuple(values), _order(wanted, columns), of_request)
+    return Rows(sql, columns, where, tuple(values), _order(wanted, columns), of_request)
 
 
 def _ordered(names: Mapping[str, str]) -> list[str]:
@@ -286,7 +264,8 @@ def _midnight(day: dt.date) -> dt.datetime:
     return dt.datetime(day.year, day.month, day.day, tzinfo=dt.UTC)
 
 
-def _counts(con: Any, table: _Table, by: str) -> list[dict[str, Any]]:
+def counts(con: Any, table: Rows, by: str) -> list[dict[str, Any]]:
+    """`[{"day", "rows", "calls"}]`, or by `caller` or `model_version`, in their order."""
     column, key = _BY[by]
     # every request has one row 0: counting those is quicker than counting distinct ids
     calls = 'count(*) FILTER ("row" = 0)' if table.of_request else "count(DISTINCT request_id)"
@@ -304,18 +283,18 @@ def _order(wanted: ScoredFilter, columns: Mapping[str, str]) -> str:
 
 
 def _page(
-    con: Any, table: _Table, source: ScoredSource, wanted: ScoredFilter, days: list[dict[str, Any]] | None
+    con: Any, table: Rows, source: ScoredSource, wanted: ScoredFilter, days: list[dict[str, Any]] | None
 ) -> list[dict[str, Any]]:
     offset, limit = wanted.offset, wanted.limit
-    if days is not None and wanted.order_by in ("", "scored_at:desc", "scored_at:asc", "scored_at"):
+    if days is not None and wanted.order_by in BY_TIME:
         narrow = _narrowed(wanted, days)
         if narrow is None:
             return []
         wanted, offset = narrow
-        sql, columns = _view(con, source, wanted)
+        sql, columns = view(con, source, wanted)
         if columns != table.columns:  # these days lack a column that other days have
             sql, columns = table.sql, table.columns
-        table = _filtered(sql, columns, wanted)
+        table = filtered(sql, columns, wanted)
     names = ", ".join(quoted(n) for n in table.columns)
     sql = f"SELECT {names} FROM {table.sql} WHERE {table.where} ORDER BY {table.order}"
     if limit is not None:
@@ -346,7 +325,7 @@ def _narrowed(wanted: ScoredFilter, days: list[dict[str, Any]]) -> tuple[ScoredF
     return replace(wanted, since=since, until=until), wanted.offset - skipped
 
 
-def _bins(con: Any, table: _Table, value: str, bins: int) -> list[dict[str, Any]]:
+def _bins(con: Any, table: Rows, value: str, bins: int) -> list[dict[str, Any]]:
     rows = f"FROM {table.sql} WHERE {table.where} AND isfinite({value})"
     low, high = table.one(con, f"SELECT min({value}), max({value}) {rows}")
     if low is None:
@@ -358,14 +337,6 @@ def _bins(con: Any, table: _Table, value: str, bins: int) -> list[dict[str, Any]
     return [
         {"low": low + n * width, "high": low + (n + 1) * width, "rows": found.get(n, 0)} for n in range(used)
     ]
-
-
-def _csv_column(name: str, kind: str) -> str:
-    safe = "'" + name if name[:1] in "=+-@\t\r" else name
-    if kind != "VARCHAR":
-        return f"{quoted(name)} AS {quoted(safe)}"
-    q = quoted(name)
-    return f"CASE WHEN regexp_matches({q}, '{_UNSAFE}') THEN '''' || {q} ELSE {q} END AS {quoted(safe)}"
 
 
 def plain(value: Any) -> Any:

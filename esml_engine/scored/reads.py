@@ -16,6 +16,7 @@ from esml_engine.lake.files import schema_of
 from esml_engine.refs import ModelRef
 from esml_engine.scored import query as q
 from esml_engine.scored.commits import drained_seq, ledger_path
+from esml_engine.scored.export import export
 from esml_engine.scored.facts import ScoredFilter, ScoredSource
 from esml_engine.scored.ledger_reader import LedgerReader
 from esml_engine.store import schema as t
@@ -88,6 +89,6 @@ def scored(site: Site, ref: ModelRef, env: str, wanted: ScoredFilter, out: str =
         path = Path(out)
         if not path.parent.is_dir() or not os.access(path.parent, os.W_OK) or path.is_dir():
             raise UsageError(f"{out} can't be written", hint="name a file in a folder that exists")
-        q.export(src, wanted, path)
+        export(src, wanted, path)
         return {**q.query(src, wanted), "file": out}
     return q.query(src, wanted)

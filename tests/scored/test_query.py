@@ -18,9 +18,10 @@ from hypothesis import strategies as st
 
 from esml_engine.errors import FailedError, UsageError
 from esml_engine.scored.drain import write_days
+from esml_engine.scored.export import export
 from esml_engine.scored.facts import ScoredFilter, ScoredSource, Shape
 from esml_engine.scored.frames import Request, assembled
-from esml_engine.scored.query import export, histogram, query
+from esml_engine.scored.query import histogram, query
 
 DAY = 86_400_000_000
 START = 20_000 * DAY  # 2024-10-04
@@ -253,6 +254,37 @@ def test_exports_hold_every_row_and_no_formula(source: ScoredSource, tmp_path: P
     assert back.schema.field("scored_at").type == pa.timestamp("us", tz="UTC")
     with pytest.raises(UsageError):
         export(source, ScoredFilter(), tmp_path / "out.xlsx")
+
+
+@pytest.mark.parametrize("order", ["", "scored_at:asc", "age"])
+@pytest.mark.parametrize("kind", ["csv", "parquet"])
+@pytest.mark.parametrize(
+    "since",
+    [None, dt.date(2024, 10, 5), dt.datetime(2024, 10, 4, 23, 59, 59, 999_999, tzinfo=dt.UTC)],
+    ids=str,
+)
+def test_an_export_in_parts_is_the_export_at_once(
+    source: ScoredSource, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str, order: str, since: Any
+) -> None:
+    wanted = ScoredFilter(order_by=order, since=since)
+    whole, parts = tmp_path / f"whole.{kind}", tmp_path / f"parts.{kind}"
+    written = export(source, wanted, whole)
+    monkeypatch.setattr("esml_engine.scored.export._SLICE", 1)
+    assert export(source, wanted, parts) == written
+    if kind == "csv":
+        assert parts.read_bytes() == whole.read_bytes()
+    else:
+        assert pq.read_table(parts).equals(pq.read_table(whole))
+    assert sorted(f.name for f in tmp_path.iterdir() if f.is_file()) == sorted([whole.name, parts.name])
+
+
+def test_an_export_that_fails_leaves_what_was_there(source: ScoredSource, tmp_path: Path) -> None:
+    target = tmp_path / "out.csv"
+    target.write_text("kept", encoding="utf-8")
+    Path(source.files[0][0]).unlink()
+    with pytest.raises(FailedError):
+        export(source, ScoredFilter(), target)
+    assert target.read_text() == "kept" and [f.name for f in tmp_path.iterdir() if f.is_file()] == ["out.csv"]
 
 
 def test_another_engines_file_may_hold_the_partitions_column(tmp_path: Path) -> None:
