@@ -2,24 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import streamlit as st
 
 from cockpit import carrying
+from cockpit.addressing import unread
 from cockpit.components import gone, no_sight, nothing_yet, pick
 from esml_engine.estate import Estate
 
 ALL = ""
-
-
-def unread(key: str, options: Iterable[str]) -> None:
-    """Say which values under `key` the address names that there are not; widgets drop them in silence."""
-    known = list(options)
-    for asked in st.query_params.get_all(key):
-        if asked not in known:
-            st.warning(f"`{key}={asked}` in the address can't be read and was left out; {key} is one of {', '.join(known)}.", icon=":material/link_off:")  # fmt: skip
 
 
 def open_tabs(names: Sequence[str], key: str = "tab") -> list[tuple[Any, str]]:

@@ -13,6 +13,7 @@ import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
 from cockpit import carrying, opening
+from cockpit.addressing import unread
 from cockpit.carrying import Link, to
 from cockpit.reaching import unreached
 from cockpit.reads import who_can
@@ -200,9 +201,8 @@ def pick(
 ) -> _T:
     """A selector whose value stands in the address under `key`; the default leaves it."""
     widget = f"one:{key}"
+    unread(key, map(str, options))
     asked = st.query_params.get(key)
-    if asked is not None and asked not in map(str, options):
-        st.warning(f"`{key}={asked}` in the address can't be read and was left out.", icon=":material/link_off:")  # fmt: skip
     now = next((o for o in options if str(o) == asked), default)
     st.session_state[widget] = now
 

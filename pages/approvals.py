@@ -8,9 +8,11 @@ import pandas as pd
 import streamlit as st
 
 from cockpit import opening
-from cockpit.choosing import segment, unread
+from cockpit.acting import released
+from cockpit.addressing import unread
+from cockpit.choosing import segment
 from cockpit.components import as_of, away, gone, no_sight, nothing_yet, page, when
-from cockpit.deciding import cards, just_decided
+from cockpit.deciding import cards, just_decided, let_go
 from cockpit.views import promotion as view
 from cockpit.views import work
 from cockpit.words import plural
@@ -32,6 +34,7 @@ def show() -> None:
     if no_sight(estate):
         return
     just_decided(estate)
+    released(estate, let_go(estate.requests("approved"), estate.actor.rights), key="released")
     away(estate)
     if not requests:
         nothing_yet("No request yet.", "A promotion whose policy asks for people, or a run over its policy, makes one.")  # fmt: skip

@@ -9,8 +9,9 @@ import streamlit as st
 
 from cockpit import laking as acts
 from cockpit import opening
+from cockpit.addressing import unread
 from cockpit.carrying import to
-from cockpit.choosing import open_tabs, unread
+from cockpit.choosing import open_tabs
 from cockpit.components import Choice, as_of, choose, page
 from cockpit.views import lake as view
 from cockpit.words import plain, plural, tidy

@@ -7,8 +7,8 @@ import streamlit as st
 
 from cockpit import opening
 from cockpit.acting import act_on_run, progress_of
+from cockpit.addressing import unread
 from cockpit.carrying import to
-from cockpit.choosing import unread
 from cockpit.components import as_of, away, no_sight, nothing_yet, page, ways_on, when
 from cockpit.reads import worker_alive
 from cockpit.views import runs as view

@@ -104,7 +104,11 @@ def roles(members: list[dict[str, Any]]) -> list[dict[str, str]]:
 
 def environment(env: str, settings: Any) -> str:
     """Where an environment lives, in a line; no secret is among its settings."""
-    raw = settings.model_dump(mode="json")
-    said = [f"{k.replace('_', ' ')} {v}" for k, v in raw.items() if v and k != "platform"]
+    raw = settings.model_dump(mode="json")  # the other keys are about Azure
+    said = [
+        f"{k.replace('_', ' ')} {v}"
+        for k, v in raw.items()
+        if v and k != "platform" and raw["platform"] != "local"
+    ]
     place = {e: n for n, e in enumerate(ENVIRONMENTS)}.get(env, 0)
     return f"platform {raw['platform']}" + (f" · {' · '.join(said)}" if said else "") + f" · place {place + 1} on the way"  # fmt: skip
