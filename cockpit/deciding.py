@@ -90,8 +90,8 @@ def comparison(
                     st.markdown(said)
             for name, text in grounds or ():
                 st.caption(f"**{name}**: {text}")
-    sides = st.grid(2, min_column_width=430)  # a narrow page: below each other, so that no column is cut off
-    with sides.cell():
+    sides = st.grid(5, min_column_width=180)  # a narrow page: below each other, so that no column is cut off
+    with sides.cell(column_span=3):
         frame = pd.DataFrame(
             [
                 {
@@ -102,7 +102,7 @@ def comparison(
             ]
         )  # fmt: skip
         st.table(frame, border="horizontal", hide_index=True)
-    with sides.cell():
+    with sides.cell(column_span=2):
         bars = view.bars(document.get("distribution"))
         if bars:
             main = metric(document["distribution"]["metric"])

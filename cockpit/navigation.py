@@ -43,10 +43,20 @@ LATER = {"catalogue": "The catalogue", "lineage": "Lineage", "drift": "Drift"}
 
 
 def home() -> None:
-    """`/` has no address of its own: on to what is mine today. So has no page that there is not: say so."""
-    name = lost_page(st.context.url, str(st.get_option("server.baseUrlPath") or ""))
-    if not name:
+    """`/` has no address of its own: on to what is mine today."""
+    if _lost():  # under a path of several parts, which can't be registered
+        no_page()
+    else:
         st.switch_page(**to("work"))
+
+
+def _lost() -> str:
+    return lost_page(st.context.url, str(st.get_option("server.baseUrlPath") or ""))
+
+
+def no_page() -> None:
+    """The address names no page: say so, never show another instead."""
+    name = _lost()
     st.title("No such page")
     later = LATER.get(name.lower())
     st.warning(
@@ -89,6 +99,9 @@ def chosen_page() -> StreamlitPage:
         st.Page(places.page(name), title=title, icon=f":material/{icon}:", visibility="hidden")
         for name, (title, icon) in HIDDEN.items()
     ]
+    lost = _lost()
+    if lost and "/" not in lost:  # registered, or Streamlit lays a dialog of its own over My work
+        seen[""].append(st.Page(no_page, title="No such page", url_path=lost, visibility="hidden"))
     return st.navigation(seen, position="sidebar" if on_phone() else "hidden", expanded=True)
 
 
