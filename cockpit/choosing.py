@@ -9,7 +9,7 @@ import streamlit as st
 
 from cockpit import carrying
 from cockpit.addressing import unread
-from cockpit.components import gone, no_sight, nothing_yet, pick
+from cockpit.components import gone, lit, no_sight, nothing_yet, pick
 from esml_engine.estate import Estate
 
 ALL = ""
@@ -27,7 +27,7 @@ def segment(label: str, options: Mapping[str, str], key: str, default: str) -> s
     widget = f"seg:{key}"
     unread(key, options)
     asked = st.query_params.get(key)
-    st.session_state[widget] = asked if asked in options else default
+    now = st.session_state[widget] = asked if asked in options else default
 
     def changed() -> None:
         value = st.session_state[widget]
@@ -38,9 +38,24 @@ def segment(label: str, options: Mapping[str, str], key: str, default: str) -> s
 
     return str(
         st.segmented_control(
-            label, list(options), required=True, key=widget, label_visibility="collapsed", format_func=lambda v: options.get(v, v), on_change=changed
+            label, list(options), required=True, key=widget, label_visibility="collapsed", format_func=lambda v: lit(options.get(v, v), v == now), on_change=changed
         )
     )  # fmt: skip
+
+
+def at_most_one(label: str, options: Sequence[str], key: str) -> str | None:
+    """One of a few as chips, or none of them; the address has it under `key`, an unknown value is said."""
+    widget = f"chip:{key}"
+    unread(key, options)
+    asked = st.query_params.get(key)
+    now = st.session_state[widget] = asked if asked in options else None
+
+    def changed() -> None:
+        value = st.session_state[widget]
+        st.query_params.update({key: value or []})
+
+    chosen = st.pills(label, options, key=widget, label_visibility="collapsed", format_func=lambda v: lit(v, v == now), on_change=changed)  # fmt: skip
+    return str(chosen) if chosen else None
 
 
 def choose_project(estate: Estate, title: str) -> str | None:

@@ -172,7 +172,7 @@ def chips(label: str, options: dict[str, str], key: str) -> list[str]:
     if not options:
         return []
     widget = f"chips:{key}"
-    st.session_state[widget] = [v for v in st.query_params.get_all(key) if v in options]
+    now = st.session_state[widget] = [v for v in st.query_params.get_all(key) if v in options]
 
     def changed() -> None:
         st.query_params[key] = st.session_state[widget]
@@ -184,10 +184,16 @@ def chips(label: str, options: dict[str, str], key: str) -> list[str]:
             selection_mode="multi",
             key=widget,
             label_visibility="collapsed",
-            format_func=lambda v: options.get(v, v),
+            format_func=lambda v: lit(options[v], v in now) if v in options else str(v),
             on_change=changed,
         )
     )
+
+
+def lit(text: str, chosen: bool) -> str:
+    """The text of a segment or chip. The theme's primary colour is the ground of white text on buttons and, dark, can't be bright
+    enough for text as well: the chosen one takes the theme's blue for text, which is."""
+    return f":blue[{text}]" if chosen else text
 
 
 def pick(
@@ -290,6 +296,7 @@ def choose(estate: Estate, title: str) -> Choice | None:
             required=True,
             key="pick:env",
             label_visibility="collapsed",
+            format_func=lambda e: lit(e, e == env),
             on_change=_pick,
             args=("env",),
         )

@@ -81,10 +81,17 @@ def prices(settings: Settings) -> tuple[list[dict[str, str]], str]:
 
 
 def values(rows: list[dict[str, Any]]) -> list[dict[str, str]]:
-    """Every effective setting of a scope but its policies: value, origin, superseded."""
+    """Every effective setting of a scope but its policies: value, origin, superseded. Where in Azure: only of environments there."""
+    local = tuple(
+        r["key"].removesuffix("platform")
+        for r in rows
+        if r["key"].startswith("environments.") and r["key"].endswith(".platform") and r["value"] == "local"
+    )
     out = []
     for r in rows:
         if r["key"].startswith("policy.") or r["key"] == "policy":
+            continue
+        if r["key"].startswith(local) and not r["key"].endswith(".platform"):
             continue
         gone = r["superseded"]
         out.append(
