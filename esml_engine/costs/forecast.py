@@ -11,10 +11,11 @@ def month_end(runs: float, endpoints: float, hourly: float, at: dt.datetime | No
 
         month end = runs / days gone * days of the month  +  endpoints  +  hourly * hours left
 
-    Runs come now and then, so their spending is drawn on as a straight line (the run rate of a budget's "estimate to
-    complete"); in the first day of a month one day counts as gone. An endpoint costs its node for every hour that it is
-    up, at the price that `costs.records.meter_endpoint` meters: what is up is taken to stay up until the month's end,
-    and what was taken down costs no more than it did.
+    The FinOps Framework (capability *Forecasting*, finops.org) has a forecast combine past spending with what is known of
+    the future. Runs come now and then: theirs is the past, trend-based, drawn on as a straight line; in the first day of a
+    month one day counts as gone. An endpoint costs its node for every hour that it is up, at the price that
+    `costs.records.meter_endpoint` meters: what is up is taken to stay up until the month's end, and what was taken down
+    costs no more than it did.
 
     Args:
         runs: metered for runs since the first of the month.
