@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import streamlit as st
@@ -21,6 +21,8 @@ from esml_engine.estate import Estate
 from esml_engine.runs import records
 
 _SAID = "_said"
+RECENT = 300.0
+"""For how many seconds after its end a run that was let go on is shown."""
 
 
 def plan_card(
@@ -260,26 +262,56 @@ def run_line(row: dict[str, Any]) -> str:
 
 
 def follow(
-    choice: Choice, acts: tuple[str, ...], *, key: str, purpose: str = "", recent: float = 0.0
+    choice: Choice,
+    acts: tuple[str, ...],
+    *,
+    key: str,
+    purpose: str = "",
+    recent: float = 0.0,
+    also: Sequence[str] = (),
 ) -> dict[str, Any] | None:
     """The runs of these acts on this model that are open, and the newest, live; returns the newest's row.
 
-    When one ends the whole page is drawn again, with what it made. `recent`: a run that went well is shown for so many
-    seconds after its end; 0: always.
+    `recent`: a run that went well is shown for so many seconds after its end; 0: always. `also`: runs that are followed
+    as well, whichever act and environment they are of.
     """
     found = runs_now(choice.estate, choice.ref, choice.env, acts, purpose)
+    last = found[0] if found else None
+    if last and len(found) == 1 and recent and _over(last, recent):
+        found = []
+    have = {r["run"] for r in found}
+    follow_runs(
+        choice.estate, [*found, *_followed(choice.estate, [r for r in also if r not in have])], key=key
+    )
+    return last
+
+
+def released(estate: Estate, runs: Sequence[str], *, key: str) -> None:
+    """Runs that a decision let go on, live, until some minutes after their end."""
+    follow_runs(estate, _followed(estate, runs), key=key)
+
+
+def _followed(estate: Estate, runs: Sequence[str]) -> list[dict[str, Any]]:
+    """Rows of these runs that are open, or ended a moment ago."""
+    rows = [row for run in dict.fromkeys(runs) for row in records.listing(estate.site.store, run=run)]
+    return [r for r in rows if r["state"] in records.OPEN or seconds_since(r["ended"]) <= RECENT]
+
+
+def _over(row: dict[str, Any], recent: float) -> bool:
+    return bool(row["state"] == "done" and seconds_since(row["ended"]) > recent)
+
+
+def follow_runs(estate: Estate, found: Sequence[dict[str, Any]], *, key: str) -> None:
+    """These runs, live; when one ends the whole page is drawn again, with what it made."""
     if not found:
-        return None
-    last = found[0]
-    if len(found) == 1 and recent and last["state"] == "done" and seconds_since(last["ended"]) > recent:
-        return last
+        return
     states = {r["run"]: r["state"] for r in found}
 
     def draw() -> None:
-        rows = [choice.estate.runs(run)[0] for run in states]
+        rows = [estate.runs(run)[0] for run in states]
         for n, row in enumerate(rows):
             with st.container(border=True):
-                progress_of(choice.estate, row, key=f"{key}:{n}" if n else key)
+                progress_of(estate, row, key=f"{key}:{n}" if n else key)
         moved = [r for r in rows if r["state"] != states[r["run"]]]
         if any(states[r["run"]] in records.OPEN and r["state"] in (*records.ENDED, "waiting") for r in moved):
             st.rerun()
@@ -288,4 +320,3 @@ def follow(
     # one that waits for a person takes longer than a job
     every = None if not live else 3.0 if set(live) == {"waiting"} else 0.7
     st.fragment(draw, run_every=every)()
-    return last

@@ -2,24 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import streamlit as st
 
 from cockpit import carrying
-from cockpit.components import gone, no_sight, nothing_yet, pick
+from cockpit.addressing import unread
+from cockpit.components import gone, lit, no_sight, nothing_yet, pick
 from esml_engine.estate import Estate
 
 ALL = ""
-
-
-def unread(key: str, options: Iterable[str]) -> None:
-    """Say which values under `key` the address names that there are not; widgets drop them in silence."""
-    known = list(options)
-    for asked in st.query_params.get_all(key):
-        if asked not in known:
-            st.warning(f"`{key}={asked}` in the address can't be read and was left out; {key} is one of {', '.join(known)}.", icon=":material/link_off:")  # fmt: skip
 
 
 def open_tabs(names: Sequence[str], key: str = "tab") -> list[tuple[Any, str]]:
@@ -34,7 +27,7 @@ def segment(label: str, options: Mapping[str, str], key: str, default: str) -> s
     widget = f"seg:{key}"
     unread(key, options)
     asked = st.query_params.get(key)
-    st.session_state[widget] = asked if asked in options else default
+    now = st.session_state[widget] = asked if asked in options else default
 
     def changed() -> None:
         value = st.session_state[widget]
@@ -45,9 +38,24 @@ def segment(label: str, options: Mapping[str, str], key: str, default: str) -> s
 
     return str(
         st.segmented_control(
-            label, list(options), required=True, key=widget, label_visibility="collapsed", format_func=lambda v: options.get(v, v), on_change=changed
+            label, list(options), required=True, key=widget, label_visibility="collapsed", format_func=lambda v: lit(options.get(v, v), v == now), on_change=changed
         )
     )  # fmt: skip
+
+
+def at_most_one(label: str, options: Sequence[str], key: str) -> str | None:
+    """One of a few as chips, or none of them; the address has it under `key`, an unknown value is said."""
+    widget = f"chip:{key}"
+    unread(key, options)
+    asked = st.query_params.get(key)
+    now = st.session_state[widget] = asked if asked in options else None
+
+    def changed() -> None:
+        value = st.session_state[widget]
+        st.query_params.update({key: value or []})
+
+    chosen = st.pills(label, options, key=widget, label_visibility="collapsed", format_func=lambda v: lit(v, v == now), on_change=changed)  # fmt: skip
+    return str(chosen) if chosen else None
 
 
 def choose_project(estate: Estate, title: str) -> str | None:

@@ -13,6 +13,7 @@ import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
 from cockpit import carrying, opening
+from cockpit.addressing import unread
 from cockpit.carrying import Link, to
 from cockpit.reaching import unreached
 from cockpit.reads import who_can
@@ -171,7 +172,7 @@ def chips(label: str, options: dict[str, str], key: str) -> list[str]:
     if not options:
         return []
     widget = f"chips:{key}"
-    st.session_state[widget] = [v for v in st.query_params.get_all(key) if v in options]
+    now = st.session_state[widget] = [v for v in st.query_params.get_all(key) if v in options]
 
     def changed() -> None:
         st.query_params[key] = st.session_state[widget]
@@ -183,10 +184,16 @@ def chips(label: str, options: dict[str, str], key: str) -> list[str]:
             selection_mode="multi",
             key=widget,
             label_visibility="collapsed",
-            format_func=lambda v: options.get(v, v),
+            format_func=lambda v: lit(options[v], v in now) if v in options else str(v),
             on_change=changed,
         )
     )
+
+
+def lit(text: str, chosen: bool) -> str:
+    """The text of a segment or chip. The theme's primary colour is the ground of white text on buttons and, dark, can't be bright
+    enough for text as well: the chosen one takes the theme's blue for text, which is."""
+    return f":blue[{text}]" if chosen else text
 
 
 def pick(
@@ -200,9 +207,8 @@ def pick(
 ) -> _T:
     """A selector whose value stands in the address under `key`; the default leaves it."""
     widget = f"one:{key}"
+    unread(key, map(str, options))
     asked = st.query_params.get(key)
-    if asked is not None and asked not in map(str, options):
-        st.warning(f"`{key}={asked}` in the address can't be read and was left out.", icon=":material/link_off:")  # fmt: skip
     now = next((o for o in options if str(o) == asked), default)
     st.session_state[widget] = now
 
@@ -290,6 +296,7 @@ def choose(estate: Estate, title: str) -> Choice | None:
             required=True,
             key="pick:env",
             label_visibility="collapsed",
+            format_func=lambda e: lit(e, e == env),
             on_change=_pick,
             args=("env",),
         )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+from collections.abc import Sequence
 from typing import Any
 
 import pandas as pd
@@ -51,11 +52,18 @@ def document_of(estate: Estate, request: dict[str, Any]) -> dict[str, Any]:
 
 
 def comparison(
-    document: dict[str, Any], rows: dict[int, dict[str, Any]], grounds: list[tuple[str, str]] | None = None
+    document: dict[str, Any],
+    rows: dict[int, dict[str, Any]],
+    grounds: list[tuple[str, str]] | None = None,
+    *,
+    stands: bool = False,
 ) -> None:
-    """Champion left, challenger right, the verdict with what would change it and its `grounds`; gates and the difference below."""
+    """Champion left, challenger right, the verdict with what would change it and its `grounds`; gates and the difference below.
+
+    `stands`: the challenger of then is the champion by now.
+    """
     d = view.decision(document, rows, dt.datetime.now(dt.UTC))
-    with st.grid(3, min_column_width=240):
+    with st.grid(3, min_column_width=180):
         with st.container(border=True, height="stretch"):
             st.badge("champion", icon=":material/lock:", color="gray")
             if d.champion is None:
@@ -70,9 +78,10 @@ def comparison(
             if d.verdict == "promote":
                 st.badge(f"passed · {d.count} of {d.count} gates", icon=":material/check:", color="green")
                 if not grounds:
-                    st.subheader("It may go up")
+                    st.subheader(f"It is the champion of {document['to']}" if stands else "It may go up")
                     st.caption(
-                        "Every gate passed on the same rows. Policy decides whether people must approve."
+                        "Every gate passed on the same rows. "
+                        + ("It went up since." if stands else "Policy decides whether people must approve.")
                     )
             else:
                 st.badge(f"refused · {d.failed} of {d.count} gates", icon=":material/block:", color="red")
@@ -81,19 +90,19 @@ def comparison(
                     st.markdown(said)
             for name, text in grounds or ():
                 st.caption(f"**{name}**: {text}")
-    left, right = st.columns([3, 2])
-    with left:
+    sides = st.grid(5, min_column_width=180)  # a narrow page: below each other, so that no column is cut off
+    with sides.cell(column_span=3):
         frame = pd.DataFrame(
             [
                 {
                     "Gate": g.gate, "Verdict": ":green-badge[:material/check: passed]" if g.passed else ":red-badge[:material/block: refused]",
-                    "Champion": g.champion, "Challenger": g.challenger, "Difference": g.difference, "Margin": g.margin,
+                    "Margin": g.margin, "Difference": g.difference, "Champion": g.champion, "Challenger": g.challenger,
                 }
                 for g in d.gates
             ]
         )  # fmt: skip
         st.table(frame, border="horizontal", hide_index=True)
-    with right:
+    with sides.cell(column_span=2):
         bars = view.bars(document.get("distribution"))
         if bars:
             main = metric(document["distribution"]["metric"])
@@ -181,7 +190,7 @@ def _open(request: str) -> None:
 
 
 def just_decided(estate: Estate) -> None:
-    """What this person decided a moment ago, and the run that goes on because of it."""
+    """What this person decided a moment ago."""
     said = st.session_state.pop(_DONE, None)
     if said is None:
         return
@@ -195,6 +204,16 @@ def just_decided(estate: Estate) -> None:
             st.page_link(
                 **to("run", run=request["run"]), label=f"Run {request['run']}", icon=":material/list:"
             )
+
+
+def let_go(requests: Sequence[dict[str, Any]], who: str = "") -> list[str]:
+    """Runs behind the newest approved requests; `who`: only of those that this person approved."""
+    runs = [
+        r["run"]
+        for r in requests
+        if r["run"] and r["state"] == "approved" and (not who or any(d["by"] == who for d in r["decisions"]))
+    ]
+    return runs[:5]
 
 
 def refusals(estate: Estate, name: str) -> dict[str, dict[int, str]]:

@@ -12,9 +12,10 @@ import sqlalchemy as sa
 
 from cockpit.words import moment
 from esml_engine.clock import now as now_text
+from esml_engine.costs.forecast import month_end
 from esml_engine.costs.prediction import HISTORY, Past, money, predict_seconds
 from esml_engine.costs.pricing import priced
-from esml_engine.costs.records import month_end, parts, search_of
+from esml_engine.costs.records import ENDPOINT, parts, search_of
 from esml_engine.door.site import Site
 from esml_engine.errors import EsmlError
 from esml_engine.lake.promises import Promise
@@ -22,6 +23,7 @@ from esml_engine.refs import ModelRef
 from esml_engine.runs import records
 from esml_engine.scored.commits import ledger_path
 from esml_engine.serving import tally
+from esml_engine.serving.hours import hourly, up_now
 from esml_engine.store import schema as t
 from esml_engine.training.acts import OVERHEAD_SECONDS
 
@@ -369,17 +371,21 @@ def _limits(site: Site, env: str) -> Any:
 
 
 def budgets(site: Site, projects: list[str], month: str) -> dict[str, dict[str, Any]]:
-    """Spent since `month`, budget and forecast of each project; one query."""
+    """Spent since `month`, budget and forecast of each project; two queries, and one for the worker where anything is deployed."""
     m, settings = t.meter, site.settings
-    q = sa.select(m.c.project, sa.func.sum(m.c.cost).label("cost")).where(m.c.at >= month)
+    serving = sa.func.sum(sa.case((m.c.act == ENDPOINT, m.c.cost), else_=0.0))
+    q = sa.select(m.c.project, sa.func.sum(m.c.cost), serving).where(m.c.at >= month)
     if len(projects) != len(site.files.projects):
         q = q.where(m.c.project.in_(projects))
-    spent = {x["project"]: float(x["cost"]) for x in site.store.rows(q.group_by(m.c.project))}
+    with site.store.read() as c:
+        spent = {p: (float(cost), float(its)) for p, cost, its in c.execute(q.group_by(m.c.project))}
+    up, nothing = up_now(site), (0.0, 0.0)
     return {
         p: {
-            "spent": spent.get(p, 0.0),
+            "spent": cost,
             "budget": settings.project(p).budget.month,
-            "month_end": month_end(spent.get(p, 0.0)),
+            "month_end": month_end(cost - its, its, hourly(up, project=p)),
         }
         for p in projects
+        for cost, its in (spent.get(p, nothing),)
     }

@@ -10,7 +10,7 @@ import streamlit as st
 from cockpit.views import scored as view
 from esml_engine.scored.where import written
 
-_KEYS = ("from", "to", "caller", "version", "where", "sort", "page", "view")
+_KEYS = ("from", "to", "caller", "version", "where", "cols", "sort", "page", "view")
 
 
 def go(w: view.Wanted, named: str = "") -> None:
@@ -28,7 +28,7 @@ def filters(w: view.Wanted, said: dict[str, Any], everything: dict[str, Any], ve
         with st.popover("Add filter", icon=":material/add:"):
             _add(w, said, everything, versions)
         if view.chips(w):
-            st.button("Reset", type="tertiary", on_click=go, args=(view.Wanted(sort=w.sort),))
+            st.button("Reset", type="tertiary", on_click=go, args=(view.Wanted(sort=w.sort, cols=w.cols),))
 
 
 def _add(w: view.Wanted, said: dict[str, Any], everything: dict[str, Any], versions: list[int]) -> None:  # fmt: skip
@@ -60,4 +60,23 @@ def _add(w: view.Wanted, said: dict[str, Any], everything: dict[str, Any], versi
             page=1,
         )
     )
+    st.rerun()
+
+
+def columns(w: view.Wanted, said: dict[str, Any]) -> None:
+    """Which columns the table shows; in a form, as a popover closes when what is in it draws the page again."""
+    every = view.choosable(said)
+    shown = [c for c in every if c in w.cols] or every
+    label = "Columns" if len(shown) == len(every) else f"Columns: {len(shown)} of {len(every)}"
+    with st.popover(label, icon=":material/view_column:"), st.form("columns:form", border=False):
+        chosen = st.multiselect(
+            "Shown columns",
+            every,
+            default=shown,
+            key=f"cols:{','.join(w.cols)}",
+            help="Time, caller, model, prediction, request and row always stand there. The address keeps the choice. An export has every column whatever is shown here.",
+        )
+        if not st.form_submit_button("Show these", type="primary"):
+            return
+    go(dataclasses.replace(w, cols=() if len(chosen) in (0, len(every)) else tuple(chosen)), st.query_params.get("view", ""))  # fmt: skip
     st.rerun()

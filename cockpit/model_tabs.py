@@ -122,7 +122,7 @@ def cost(choice: Choice, _: list[dict[str, Any]]) -> None:
     with st.grid(4, min_column_width=170):
         for name, amount, note in (
             ("Spent by this model", said["spent"], f"metered, {said['period']}"),
-            ("Month end, forecast", said["month_end"], "straight line"),
+            ("Month end, forecast", said["month_end"], "runs as so far, endpoints to the end"),
             ("Budget of the project", said["budget"], "a month"),
             ("Most a run may cost", limits["max_cost_run"], f"over: {limits['over']}"),
         ):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from urllib.parse import unquote, urlsplit
+
 import streamlit as st
 from streamlit.navigation.page import StreamlitPage
 
@@ -36,11 +38,47 @@ _NEEDS = {"audit": "read_audit", "scored": "read_scored"}
 _PHONE = "_phone"
 HIDDEN = {"run": ("Run", "list"), "row": ("Row", "badge")}
 """Pages that only links lead to."""
+LATER = {"catalogue": "The catalogue", "lineage": "Lineage", "drift": "Drift"}
+"""Pages that are not built yet, by the address that they will have."""
 
 
 def home() -> None:
     """`/` has no address of its own: on to what is mine today."""
-    st.switch_page(**to("work"))
+    if _lost():  # under a path of several parts, which can't be registered
+        no_page()
+    else:
+        st.switch_page(**to("work"))
+
+
+def _lost() -> str:
+    return lost_page(st.context.url, str(st.get_option("server.baseUrlPath") or ""))
+
+
+def no_page() -> None:
+    """The address names no page: say so, never show another instead."""
+    name = _lost()
+    st.title("No such page")
+    later = LATER.get(name.lower())
+    st.warning(
+        f"**{later} comes later.** This version has no page `/{name}` yet."
+        if later
+        else f"**There is no page `/{name}`.** The address is mistyped, or from another version.",
+        icon=":material/link_off:",
+    )
+    for page, (title, icon) in ({**SECTIONS[""], **SECTIONS["Govern"]}).items():
+        if page in _theirs() and page in ("work", "estate", "project"):
+            st.page_link(**to(page), label=title, icon=f":material/{icon}:")
+    if later:
+        page, label, icon = "dataset", "Until then: versions, contents and quarantine on Dataset", "table"
+        st.page_link(**to(page), label=label, icon=f":material/{icon}:")
+
+
+def lost_page(url: str | None, base: str = "") -> str:
+    """The path that an address names beside every page's; '' for the cockpit's own beginning. `base`: where the cockpit is served."""
+    path = unquote(urlsplit(url or "").path).strip("/")
+    inside = path.removeprefix(base.strip("/")).strip("/")
+    known = {name for its in (*SECTIONS.values(), HIDDEN) for name in its}
+    return "" if inside in ("", "home", *known) else inside.replace("`", "")[:60]
 
 
 def on_phone() -> bool:
@@ -61,6 +99,9 @@ def chosen_page() -> StreamlitPage:
         st.Page(places.page(name), title=title, icon=f":material/{icon}:", visibility="hidden")
         for name, (title, icon) in HIDDEN.items()
     ]
+    lost = _lost()
+    if lost and "/" not in lost:  # registered, or Streamlit lays a dialog of its own over My work
+        seen[""].append(st.Page(no_page, title="No such page", url_path=lost, visibility="hidden"))
     return st.navigation(seen, position="sidebar" if on_phone() else "hidden", expanded=True)
 
 

@@ -7,7 +7,7 @@ from typing import Any
 import streamlit as st
 
 from cockpit.at_once import at_once
-from cockpit.components import locked
+from cockpit.components import lit, locked
 from esml_engine.estate import Estate
 
 _RISKS = ("low", "medium", "high")
@@ -38,7 +38,17 @@ def new_project(estate: Estate) -> None:
         team = st.text_input("Team", key="np:team", placeholder="care-analytics")
         owner = st.text_input("Owner", key="np:owner", placeholder="anna@company")
         contact = st.text_input("Contact", key="np:contact", placeholder="care@company")
-    risk = st.segmented_control("Risk", _RISKS, default="medium", required=True, key="np:risk") or "medium"
+    risk = (
+        st.segmented_control(
+            "Risk",
+            _RISKS,
+            default="medium",
+            required=True,
+            key="np:risk",
+            format_func=lambda r: lit(r, r == st.session_state.get("np:risk", "medium")),
+        )
+        or "medium"
+    )
     at_once(
         estate,
         lambda **how: estate.new_project(

@@ -22,7 +22,10 @@ _SAID = "_view_said"
 def saved_views(choice: Choice, w: view.Wanted) -> None:
     """Open a named view, keep the present filters under a name, forget one."""
     found = choice.model.views()
-    now = next((v["name"] for v in found if view.of_view(v["filters"]) == dataclasses.replace(w, page=1)), "")
+    now = next(
+        (v["name"] for v in found if view.of_view(v["filters"]) == dataclasses.replace(w, page=1, cols=())),
+        "",
+    )
     may = choice.estate.may("save_view", choice.ref.project)
     said = st.session_state.pop(_SAID, None)
     if isinstance(said, EsmlError):  # beside the popover, which is closed by now
@@ -30,7 +33,7 @@ def saved_views(choice: Choice, w: view.Wanted) -> None:
     with st.popover(f"View: {now}" if now else "Saved views", icon=":material/bookmark:"):
         for v in found:
             with st.container(horizontal=True, vertical_alignment="center"):
-                st.button(v["name"], key=f"view:{v['name']}", icon=":material/bookmark:", type="tertiary", on_click=go, args=(view.of_view(v["filters"]), v["name"]))  # fmt: skip
+                st.button(v["name"], key=f"view:{v['name']}", icon=":material/bookmark:", type="tertiary", on_click=go, args=(dataclasses.replace(view.of_view(v["filters"]), cols=w.cols), v["name"]))  # fmt: skip
                 st.caption(f"{v['by']} · {when(v['at'])}")
                 st.button("Forget", key=f"drop:{v['name']}", icon=":material/delete:", type="tertiary", on_click=_drop, args=(choice, v["name"]), disabled=not may.allowed)  # fmt: skip
         if not found:
@@ -70,7 +73,8 @@ def of_address(choice: Choice, w: view.Wanted) -> view.Wanted | None:
     if found is None:
         gone("View", name)
         return None
-    return view.of_view(found["filters"]) if w == view.Wanted() else w
+    bare = dataclasses.replace(w, cols=()) == view.Wanted()
+    return dataclasses.replace(view.of_view(found["filters"]), cols=w.cols) if bare else w
 
 
 def by_day(w: view.Wanted, rows: list[dict[str, Any]]) -> None:

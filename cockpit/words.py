@@ -45,6 +45,10 @@ def plural(n: int, one: str, many: str = "") -> str:
     return f"{n:,} {one if n == 1 else many or one + 's'}"
 
 
+MONTH_END = "Runs go on as so far this month (straight line); endpoints: what they cost so far, and every hour to the month's end of those that are up."
+"""What the month-end forecast is made of."""
+
+
 def money(amount: float | None, currency: str = "EUR") -> str:
     """An amount with as many digits as it needs: `€ 8,412`, `€ 4.10`, `€ 0.0004`."""
     if amount is None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import calendar
 import datetime as dt
 from typing import Any
 
@@ -10,10 +9,12 @@ import sqlalchemy as sa
 
 from cockpit.views.work import Money
 from esml_engine.clock import now as now_text
-from esml_engine.costs.records import month_end, month_start
+from esml_engine.costs.forecast import month_end
+from esml_engine.costs.records import ENDPOINT, month_start
 from esml_engine.door import access
 from esml_engine.door.facts import Call
 from esml_engine.estate import Estate
+from esml_engine.serving.hours import hourly, up_now
 from esml_engine.store import schema as t
 
 
@@ -28,16 +29,20 @@ def forecast(estate: Estate, projects: list[str], since: dt.datetime, currency: 
     start = month_start()
     if since.isoformat() < start or not projects:
         return None
-    m = t.meter
-    q = sa.select(sa.func.coalesce(sa.func.sum(m.c.cost), 0.0)).where(m.c.at >= start)
+    m, hour = t.meter, since.astimezone(dt.UTC).isoformat()[:13]
+    serves = m.c.act == ENDPOINT
+    its = sa.func.coalesce(sa.func.sum(sa.case((serves, m.c.cost), else_=0.0)), 0.0)
+    q = sa.select(sa.func.coalesce(sa.func.sum(m.c.cost), 0.0), its).where(m.c.at >= start)
+    up = sa.select(sa.func.coalesce(sa.func.sum(m.c.price), 0.0)).where(serves, m.c.step == hour)
     if len(projects) != len(estate.site.files.projects):
-        q = q.where(m.c.project.in_(projects))
+        q, up = q.where(m.c.project.in_(projects)), up.where(m.c.project.in_(projects))
     with estate.site.store.read() as c:
-        now = float(c.execute(q).scalar_one())
-        before = float(c.execute(q.where(m.c.at < since.isoformat())).scalar_one())
-    days = calendar.monthrange(since.year, since.month)[1]
-    gone = max(1.0, since.day - 1 + since.hour / 24)
-    return Money(before / gone * days, month_end(now), currency)
+        total, serving = c.execute(q).one()
+        before, served = c.execute(q.where(m.c.at < since.isoformat())).one()
+        then = float(c.execute(up).scalar_one())  # of what was metered in that hour
+    now = hourly([u for u in up_now(estate.site) if u.project in projects])
+    was = month_end(float(before) - float(served), float(served), then, since)
+    return Money(was, month_end(float(total) - float(serving), float(serving), now), currency)
 
 
 def open_requests(estate: Estate) -> int:

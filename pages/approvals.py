@@ -8,9 +8,10 @@ import pandas as pd
 import streamlit as st
 
 from cockpit import opening
-from cockpit.choosing import segment, unread
+from cockpit.acting import released
+from cockpit.choosing import at_most_one, segment
 from cockpit.components import as_of, away, gone, no_sight, nothing_yet, page, when
-from cockpit.deciding import cards, just_decided
+from cockpit.deciding import cards, just_decided, let_go
 from cockpit.views import promotion as view
 from cockpit.views import work
 from cockpit.words import plural
@@ -32,6 +33,7 @@ def show() -> None:
     if no_sight(estate):
         return
     just_decided(estate)
+    released(estate, let_go(estate.requests("approved"), estate.actor.rights), key="released")
     away(estate)
     if not requests:
         nothing_yet("No request yet.", "A promotion whose policy asks for people, or a run over its policy, makes one.")  # fmt: skip
@@ -44,10 +46,8 @@ def show() -> None:
     st.caption(f"{plural(len(waiting), 'request')} open · {len(mine)} yours to decide · {len(own)} asked by you · {plural(len(requests) - len(waiting), 'request')} decided · {as_of()}")  # fmt: skip
     with st.container(horizontal=True):
         state = segment("State", _STATES, "state", "all")
-        unread("kind", _KINDS)
-        unread("env", estate.environments)
-        kind = st.pills("Kind", _KINDS, key="kind", bind="query-params", label_visibility="collapsed")
-        env = st.pills("Environment", list(estate.environments), key="env", bind="query-params", label_visibility="collapsed")  # fmt: skip
+        kind = at_most_one("Kind", _KINDS, "kind")
+        env = at_most_one("Environment", estate.environments, "env")
     shown = [r for r in requests if kind in (None, r["kind"]) and env in (None, r["env"])]
     if state != "decided":
         waits = [r for r in shown if r["state"] == "waiting"]

@@ -19,8 +19,10 @@ from cockpit.views import costs as view
 from cockpit.views.lenses import IDLE_DAYS
 from cockpit.views.project import next_runs
 from cockpit.words import plural
-from esml_engine.costs.records import month_end, month_start
+from esml_engine.costs.forecast import month_end
+from esml_engine.costs.records import ENDPOINT, month_start
 from esml_engine.refs import ModelRef
+from esml_engine.serving.hours import hourly, up_now
 
 
 @page
@@ -50,7 +52,10 @@ def show() -> None:
     earlier: dict[str, Any] = {"since": p.before[0].isoformat(), "until": p.before[1].isoformat()}
     by_day = spent_by(site, "day", **between, **mine)
     before = spent_by(site, "day", **earlier, **mine)
-    month = sum(spent_by(site, "day", since=month_start(), **mine).values())
+    spent = spent_by(site, "act", since=month_start(), **mine)
+    month, serving_cost = sum(spent.values()), spent.get(ENDPOINT, 0.0)
+    up = [u for u in up_now(site) if u.project in seen.projects]
+    end = month_end(month - serving_cost, serving_cost, hourly(up, project=project, object_=model, env=env))
     budget = sum(b["budget"] for name, b in seen.budgets.items() if project in ("", name))
     first = env or estate.environments[0]
     refs = [ModelRef.parse(s["model"]) for s in names]
@@ -63,7 +68,7 @@ def show() -> None:
     serving = {k: v for k, v in seen.facts.serving.items() if k[0] in {str(r) for r in refs} and env in ("", k[1])}  # fmt: skip
     prices = {k: hour_price(site, *k) for k in serving}
     idle = view.endpoints(serving, seen.facts.served, prices, now, IDLE_DAYS)
-    cards = view.figures(sum(by_day.values()), sum(before.values()), budget, month, month_end(month), p, by_day, runs, idle, seen.currency)  # fmt: skip
+    cards = view.figures(sum(by_day.values()), sum(before.values()), budget, month, end, p, by_day, runs, idle, seen.currency)  # fmt: skip
     if not by_day and not before:
         nothing_yet("No run metered yet: showing upper bounds.", "Money is metered with the first run.")
     with st.grid(5, min_column_width=165, gap="small"):

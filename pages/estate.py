@@ -8,8 +8,9 @@ from typing import Any
 import streamlit as st
 
 from cockpit import opening
+from cockpit.addressing import unread
 from cockpit.carrying import to
-from cockpit.choosing import segment, unread
+from cockpit.choosing import segment
 from cockpit.components import as_of, away, chips, no_sight, nothing_yet, page, pick, ways_on
 from cockpit.listing import columns, csv
 from cockpit.overview import Overview, overview

@@ -10,7 +10,7 @@ import streamlit as st
 from cockpit import laking as acts
 from cockpit import opening
 from cockpit.carrying import to
-from cockpit.choosing import open_tabs, unread
+from cockpit.choosing import open_tabs, segment
 from cockpit.components import Choice, as_of, choose, page
 from cockpit.views import lake as view
 from cockpit.words import plain, plural, tidy
@@ -25,21 +25,10 @@ def show() -> None:
     if choice is None:
         return
     choice.estate.require("read_status", choice.ref.project)
-    unread("purpose", ("train", "inference"))
     head, side = st.columns([3, 1], vertical_alignment="bottom")
     with side, st.container(horizontal=True, horizontal_alignment="right"):
-        purpose: Purpose = (
-            st.segmented_control(
-                "Side",
-                ["train", "inference"],
-                default="train",
-                required=True,
-                key="purpose",
-                bind="query-params",
-                label_visibility="collapsed",
-            )
-            or "train"
-        )
+        side_ = segment("Side", {"train": "train", "inference": "inference"}, "purpose", "train")
+        purpose: Purpose = "inference" if side_ == "inference" else "train"
     with head:
         st.title("Lake")
         st.caption(f"{choice.ref} · {purpose} side in {choice.env} · {as_of()}")

@@ -71,13 +71,13 @@ def _overview(choice: Choice, rows: list[dict[str, Any]], main: str) -> None:
     up = way[min(way.index(choice.env) + 1, len(way) - 1)]
     versions = training.versions(choice.estate.site.store, choice.ref)
     covered = intervals.by_version(versions)
-    left, right = st.columns([1, 1])
-    with left, st.container(border=True, height="stretch"):
+    sides = st.grid(2, min_column_width=430)  # a narrow page: below each other, so that no column is cut off
+    with sides.cell(), st.container(border=True, height="stretch"):
         st.markdown("**Best by environment**")
         lines = [
             {
-                "": b.env, "Version": b.version, f"{metric(main)} (95 % interval)": b.value, "Against baseline": b.against.split(" than")[0], "Data": b.data,
-                "State": f":{b.color}-badge[:material/{b.icon}: {b.state}]", **({"Intervals": b.coverage or "not measured"} if covered and b.version else {}),
+                "": b.env, "Version": b.version, "State": f":{b.color}-badge[:material/{b.icon}: {b.state}]", f"{metric(main)} (95 % interval)": b.value,
+                "Against baseline": b.against.split(" than")[0], "Data": b.data, **({"Intervals": b.coverage or "not measured"} if covered and b.version else {}),
             }
             for b in view.best(rows, main, choice.estate.environments, refused, covered)
         ]  # fmt: skip
@@ -86,7 +86,7 @@ def _overview(choice: Choice, rows: list[dict[str, Any]], main: str) -> None:
             for version, said in its.items():
                 st.markdown(f":material/block: v{version} to {env} was refused by {said}")
         st.page_link(**to("promotion", env=up), label=f"Compare on the same rows, and ask for a promotion to {up}", icon=":material/upgrade:")  # fmt: skip
-    with right, st.container(border=True, height="stretch"):
+    with sides.cell(), st.container(border=True, height="stretch"):
         st.markdown("**Metric over registered versions** · dashed: the trivial baseline")
         points = model_view.over_versions(versions, main)
         if points:

@@ -5,9 +5,9 @@ from __future__ import annotations
 import streamlit as st
 
 from cockpit import opening
-from cockpit.acting import follow
+from cockpit.acting import RECENT, follow
 from cockpit.components import Choice, as_of, choose, gone, nothing_yet, page, pick, when
-from cockpit.deciding import comparison, decide, just_decided, refusals, versions_of
+from cockpit.deciding import comparison, decide, just_decided, let_go, refusals, versions_of
 from cockpit.promoting import acts, evidence, history
 from esml_engine.promotion import reads
 from esml_engine.training import records as training
@@ -50,11 +50,12 @@ def show() -> None:
     just_decided(choice.estate)
     champion = training.champion(choice.estate.site.store, choice.ref, choice.env)
     stands = champion is not None and champion["version"] == version
-    waits = [
+    asked = [
         r
-        for r in choice.estate.requests("waiting")
+        for r in choice.estate.requests("")
         if (r["object"], r["env"], r["kind"]) == (str(choice.ref), choice.env, "promotion")
     ]
+    waits = [r for r in asked if r["state"] == "waiting"]
     found = reads.comparisons(
         choice.estate.site, choice.ref, source=source, target=choice.env, version=version
     )
@@ -73,7 +74,7 @@ def show() -> None:
             "**Compare again.** What this comparison rested on changed since.", icon=":material/sync_problem:"
         )
     if found:
-        comparison(found[0], rows)
+        comparison(found[0], rows, stands=stands)
     else:
         nothing_yet(f"v{version} was not compared with {choice.env} yet.", "Comparing scores both models afresh on the same rows.")  # fmt: skip
     for request in waits:
@@ -81,7 +82,7 @@ def show() -> None:
             st.markdown(f"**Request {request['request']}**")
             decide(choice.estate, request)
     acts(choice, source, version)
-    follow(choice, _ACTS, key="promotion-run", recent=300.0)
+    follow(choice, _ACTS, key="promotion-run", recent=RECENT, also=let_go(asked))
     history(choice)
 
 

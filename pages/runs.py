@@ -7,9 +7,9 @@ import streamlit as st
 
 from cockpit import opening
 from cockpit.acting import act_on_run, progress_of
+from cockpit.addressing import unread
 from cockpit.carrying import to
-from cockpit.choosing import unread
-from cockpit.components import as_of, away, no_sight, nothing_yet, page, ways_on, when
+from cockpit.components import as_of, away, chips, no_sight, nothing_yet, page, ways_on, when
 from cockpit.reads import worker_alive
 from cockpit.views import runs as view
 from esml_engine.estate import Estate
@@ -36,14 +36,7 @@ def show() -> None:
     unread("state", view.STATES)
     unread("by", people)
     with st.container(horizontal=True, vertical_alignment="center"):
-        states = st.pills(
-            "State",
-            view.STATES,
-            selection_mode="multi",
-            key="state",
-            bind="query-params",
-            label_visibility="collapsed",
-        )
+        states = chips("State", {s: s for s in view.STATES}, "state")
         with st.container(width=260):
             by = st.selectbox(
                 "By",
@@ -56,7 +49,7 @@ def show() -> None:
                 format_func=str,
             )
     live = any(r["state"] in OPEN for r in rows)
-    st.fragment(_list, run_every=1.0 if live else 5.0)(estate, list(states or []), by or "")
+    st.fragment(_list, run_every=1.0 if live else 5.0)(estate, states, by or "")
 
 
 def _worker(estate: Estate) -> None:

@@ -9,10 +9,11 @@ import pandas as pd
 import streamlit as st
 
 from cockpit import opening
+from cockpit.addressing import unread
 from cockpit.carrying import to
 from cockpit.choosing import open_tabs
 from cockpit.components import Choice, choose, nothing_yet, page, ways_on, zone
-from cockpit.filtering import filters, go
+from cockpit.filtering import columns, filters, go
 from cockpit.viewing import by_day, of_address, profile, saved_views
 from cockpit.views import scored as view
 from cockpit.words import plural
@@ -32,7 +33,7 @@ def show() -> None:
     q = st.query_params
     model = choice.model
     everything = model.scored(by="caller", limit=0).document()  # refuses who may not read it
-    w = of_address(choice, view.wanted(q.to_dict(), {k: q.get_all(k) for k in ("caller", "version", "where")}))  # fmt: skip
+    w = of_address(choice, view.wanted(q.to_dict(), {k: q.get_all(k) for k in ("caller", "version", "where", "cols")}))  # fmt: skip
     if w is None:
         return
     said = model.scored(
@@ -99,7 +100,8 @@ def _bars(rows: list[dict[str, Any]]) -> dict[str, Any]:
 
 
 def _rows(choice: Choice, w: view.Wanted, said: dict[str, Any]) -> None:
-    frame = pd.DataFrame(view.table(said, zone()))
+    unread("cols", view.choosable(said))
+    frame = pd.DataFrame(view.table(said, zone(), w.cols))
     above = st.empty()
     event = st.dataframe(
         frame,
@@ -120,8 +122,9 @@ def _rows(choice: Choice, w: view.Wanted, said: dict[str, Any]) -> None:
         st.caption(
             f"rows {first:,}–{first + len(frame) - 1:,} of {said['total']:,} · {w.sort or 'newest first'}"
         )
-        columns = [c["name"] for c in said["columns"]]
-        orders = ["", *(f"{c}{d}" for c in columns for d in ("", ":desc"))]
+        columns(w, said)
+        names = [c["name"] for c in said["columns"]]
+        orders = ["", *(f"{c}{d}" for c in names for d in ("", ":desc"))]
         with st.container(width=220):
             sort = st.selectbox(
                 "Order",

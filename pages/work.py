@@ -8,9 +8,10 @@ from typing import Any
 import streamlit as st
 
 from cockpit import opening
+from cockpit.acting import released
 from cockpit.carrying import to
 from cockpit.components import as_of, away, gone, no_sight, nothing_yet, page, when
-from cockpit.deciding import cards, just_decided
+from cockpit.deciding import cards, just_decided, let_go
 from cockpit.overview import Overview, overview
 from cockpit.reads import crowned, roles_on
 from cockpit.views import work
@@ -41,6 +42,7 @@ def show() -> None:
     failed = work.failed(runs, now)
     files = work.files(seen.facts.waiting, seen.facts.late, roles, now)
     just_decided(estate)
+    released(estate, let_go(estate.requests("approved"), estate.actor.rights), key="released")
     away(estate)
     if no_sight(estate):
         return

@@ -13,7 +13,7 @@ from typing import Any
 from cockpit.costing import ACTS, Asked, Judged
 from cockpit.reads import days
 from cockpit.views.estate import Figure
-from cockpit.words import ago, duration, is_bound, money, plural, predicted_cost, share
+from cockpit.words import MONTH_END, ago, duration, is_bound, money, plural, predicted_cost, share
 
 PERIODS = {"month": "this month", "last": "last month", "90": "90 days"}
 BY = {"project": "project", "model": "model", "act": "act", "env": "env", "day": "day"}
@@ -65,7 +65,7 @@ def figures(
     return [
         Figure(f"Spent {p.short}", money(spent, currency), change, series=series, chart="bar", help=f"Metered cost of all runs, {p.label}, by day (UTC), against the same time before."),
         Figure("Spent against budget", share(month_spent, budget) if budget else "no budget set", f"of {money(budget, currency)} a month" if budget else "set one below", help="Metered this month; the budget is the project's, or the sum over projects."),
-        Figure("Month end, forecast", money(month_end, currency), f"{share(month_end, budget)} of budget" if budget else "no budget set", "inverse" if over else "off", "up" if over else "off", tuple(accumulate(series)) if p.current else (), "area", "Straight line from the days gone of this month."),
+        Figure("Month end, forecast", money(month_end, currency), f"{share(month_end, budget)} of budget" if budget else "no budget set", "inverse" if over else "off", "up" if over else "off", tuple(accumulate(series)) if p.current else (), "area", MONTH_END),
         Figure("Next runs, p50", money(p50, currency), f"p90 {money(p90, currency)} · {plural(len(next_runs), 'run')}", help=f"Predicted cost of the next run of each model; {bounds} of {len(next_runs)} are upper bounds: no run yet."),
         Figure("Idle endpoints", f"{len(quiet)} of {len(idle)}", f"{money(sum(e.month for e in quiet), currency)} a month for nothing" if quiet else f"all: {money(sum(e.month for e in idle), currency)} a month" if idle else "nothing is deployed", "inverse" if quiet else "off", help="Endpoints without a call for seven days."),
     ]  # fmt: skip

@@ -11,7 +11,7 @@ from typing import Any
 from cockpit.evidence import Evidence
 from cockpit.reads import days
 from cockpit.views.promotion import asks, expires
-from cockpit.words import ago, is_bound, metric, money, plural, role, share, value
+from cockpit.words import MONTH_END, ago, is_bound, metric, money, plural, role, share, value
 from esml_engine.refs import STAGES
 
 KINDS = {
@@ -316,7 +316,7 @@ def figures(found: list[Row], e: Evidence, money_: dict[str, Any], today: dt.dat
             "up" if over else "off",
             tuple(accumulate(by_day)),
             "area",
-            "Straight line from the days gone; metered cost so far as the area.",
+            f"{MONTH_END} The area: metered cost so far.",
         ),
         Figure(
             "Failed runs, 7 d",

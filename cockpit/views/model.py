@@ -314,9 +314,8 @@ def leaderboard(rows: list[dict[str, Any]], main: str, currency: str) -> list[di
         verdict = "" if r["model_version"] is None else _ready(r, bad)
         low_high = (r.get("intervals") or {}).get(main)
         out.append({
-            "Env": r["env"], "Version": f"v{r['model_version']}" if r["model_version"] is not None else "", "Alias": r["alias"] or "", "Estimator": r["estimator"].replace("_", " "),
-            "metric": x, "95 % interval": f"{value(low_high[0])} to {value(low_high[1])}" if low_high else "", "baseline": base, "Against baseline": against(x, base, main)[0].split(" than")[0],
-            "Ready?": verdict, "Data": f"gold v{r['data'].get('gold')}" if r["data"].get("gold") else "",
+            "Env": r["env"], "Version": f"v{r['model_version']}" if r["model_version"] is not None else "", "Alias": r["alias"] or "", "metric": x, "Ready?": verdict, "Against baseline": against(x, base, main)[0].split(" than")[0],
+            "95 % interval": f"{value(low_high[0])} to {value(low_high[1])}" if low_high else "", "Estimator": r["estimator"].replace("_", " "), "baseline": base, "Data": f"gold v{r['data'].get('gold')}" if r["data"].get("gold") else "",
             "Cost": money(r["cost"], currency) if r["cost"] is not None else "promoted", "at": r["at"], "Run": r["run"],
         })  # fmt: skip
     return out

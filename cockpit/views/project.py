@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from cockpit.views.estate import RANK, Figure, Row, next_act
-from cockpit.words import ago, duration, is_bound, money, plural, predicted_cost, role, share
+from cockpit.words import MONTH_END, ago, duration, is_bound, money, plural, predicted_cost, role, share
 from esml_engine.refs import STAGES
 
 NAMES = {"in": "IN", "bronze": "Bronze", "silver": "Silver", "gold": "Gold", "trained": "Trained", "test": "Test", "prod": "Prod"}  # fmt: skip
@@ -144,7 +144,7 @@ def figures(found: list[Track], budget: dict[str, Any], runs: list[dict[str, Any
     return [
         Figure("Arrived", f"{len(last)} of {len(found)}", f"{sum(t.blocked for t in found)} need somebody", help="Models in the last stage that they have: prod, or gold for analytics."),
         Figure("Spent this month", money(spent, currency), f"{share(spent, limit)} of {money(limit, currency)}" if limit else "no budget set", series=tuple(by_day), chart="bar", help="Metered cost since the first of the month, UTC, by day."),
-        Figure("Month end, forecast", money(end, currency), f"{share(end, limit)} of budget" if limit else "no budget set", "inverse" if over else "off", "up" if over else "off", help="Straight line from the days gone."),
+        Figure("Month end, forecast", money(end, currency), f"{share(end, limit)} of budget" if limit else "no budget set", "inverse" if over else "off", "up" if over else "off", help=MONTH_END),
         Figure("Next runs, p50", money(p50, currency), f"p90 {money(p90, currency)} · {plural(len(runs), 'run')}", help=f"Predicted cost of the next run of each model, in the first environment; {bound} of {len(runs)} are upper bounds: no run yet."),
     ]  # fmt: skip
 

@@ -30,6 +30,7 @@ class Wanted:
     sort: str = ""
     page: int = 1
     bad: tuple[str, ...] = field(default_factory=tuple)
+    cols: tuple[str, ...] = ()  # shown beside those that always are; none: all
 
     @property
     def filters(self) -> dict[str, Any]:
@@ -58,6 +59,7 @@ def wanted(one: Mapping[str, str], many: Mapping[str, Sequence[str]]) -> Wanted:
         one.get("sort", ""),
         int(page) if page.isdigit() and int(page) > 0 else 1,
         bad,
+        tuple(dict.fromkeys(many.get("cols", ()))),
     )
 
 
@@ -111,7 +113,7 @@ def address(w: Wanted) -> dict[str, str | list[str]]:
     for key, text in (("from", w.since), ("to", w.until), ("sort", w.sort)):
         if text:
             out[key] = text
-    for key, texts in (("caller", list(w.callers)), ("version", [str(v) for v in w.versions]), ("where", list(w.where))):  # fmt: skip
+    for key, texts in (("caller", list(w.callers)), ("version", [str(v) for v in w.versions]), ("where", list(w.where)), ("cols", list(w.cols))):  # fmt: skip
         if texts:
             out[key] = texts
     if w.page > 1:
@@ -120,8 +122,8 @@ def address(w: Wanted) -> dict[str, str | list[str]]:
 
 
 def export_address(model: str, env: str, w: Wanted, kind: str, act_as: str = "") -> str:
-    """Where the server streams the whole filtered result."""
-    keys = {k: v for k, v in address(w).items() if k not in ("page", "sort")} | {"env": env}
+    """Where the server streams the whole filtered result, every column of it."""
+    keys = {k: v for k, v in address(w).items() if k not in ("page", "sort", "cols")} | {"env": env}
     if act_as:
         keys["as"] = act_as
     return f"/api/v1/scored/{quote(model)}.{kind}?{urlencode(keys, doseq=True)}"
@@ -174,9 +176,15 @@ def _day(x: Any) -> str:
     return str(x)[:10]
 
 
-def table(said: Mapping[str, Any], zone: str | None) -> list[dict[str, Any]]:
-    """Rows for the table: when, who, model, prediction, then the rest in the contract's order."""
-    rest = [c["name"] for c in said["columns"] if c["name"] not in (*IDENTITY, "prediction")]
+def choosable(said: Mapping[str, Any]) -> list[str]:
+    """Columns that may be left out of the table, in the contract's order; who, when, which version and what are always there."""
+    return [c["name"] for c in said["columns"] if c["name"] not in (*IDENTITY, "prediction")]
+
+
+def table(said: Mapping[str, Any], zone: str | None, cols: Sequence[str] = ()) -> list[dict[str, Any]]:
+    """Rows for the table: when, who, model, prediction, then the rest in the contract's order; `cols`: only these of it."""
+    every = choosable(said)
+    rest = [c for c in every if c in cols] or every
     return [
         {
             "Scored at": clock(r["scored_at"], zone),

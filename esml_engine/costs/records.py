@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import calendar
 import datetime as dt
 from collections.abc import Iterable, Sequence
 from typing import Any
@@ -231,11 +230,3 @@ def month_start() -> str:
     """First instant of this UTC month."""
     t_ = dt.datetime.now(dt.UTC)
     return t_.replace(day=1, hour=0, minute=0, second=0, microsecond=0).isoformat(timespec="microseconds")
-
-
-def month_end(spent_so_far: float) -> float:
-    """Straight-line forecast of the month's spending from the days gone."""
-    t_ = dt.datetime.now(dt.UTC)
-    days = calendar.monthrange(t_.year, t_.month)[1]
-    gone = max(1.0, t_.day - 1 + t_.hour / 24)
-    return round(spent_so_far / gone * days, 6)

@@ -5,12 +5,14 @@ from __future__ import annotations
 from typing import Any
 
 from esml_engine.costs import records as costs
+from esml_engine.costs.forecast import month_end
 from esml_engine.costs.prediction import money, predict_seconds
 from esml_engine.costs.pricing import next_node
 from esml_engine.door.policy import verdict
 from esml_engine.door.site import Site
 from esml_engine.lake.catalogue import Version, all_latest
 from esml_engine.refs import ENVIRONMENTS, ModelRef
+from esml_engine.serving.hours import hourly, up_now
 from esml_engine.settings import PolicySettings
 from esml_engine.training.acts import OVERHEAD_SECONDS
 
@@ -29,6 +31,7 @@ def cost(site: Site, scope: str, env: str) -> dict[str, Any]:
         names = sorted(settings.files.projects) if not project else [project]
         spent = costs.spent(site.store, project=project, since=since)
         endpoints = costs.spent(site.store, project=project, since=since, act=costs.ENDPOINT)
+        an_hour = hourly(up_now(site), project=project)
         budget = sum(settings.project(p).budget.month for p in names)
         refs = [r for r in settings.models() if r.project in names]
         total: dict[str, Any] = {}
@@ -50,6 +53,7 @@ def cost(site: Site, scope: str, env: str) -> dict[str, Any]:
         ref = ModelRef.parse(scope)
         spent = costs.spent(site.store, object_=scope, since=since)
         endpoints = costs.spent(site.store, object_=scope, since=since, act=costs.ENDPOINT)
+        an_hour = hourly(up_now(site), object_=scope)
         budget = settings.project(ref.project).budget.month
         total = predicted(site, ref, env)
         policy, origin = settings.policy(ref, env)
@@ -63,7 +67,7 @@ def cost(site: Site, scope: str, env: str) -> dict[str, Any]:
         "spent_on": {"runs": round(spent - endpoints, 6), "endpoints": round(endpoints, 6)},
         "currency": currency,
         "budget": budget,
-        "month_end": costs.month_end(spent),
+        "month_end": month_end(spent - endpoints, endpoints, an_hour),
         "policy": limits,
         "period": since[:7],
     }

@@ -19,9 +19,6 @@ FRAME = {
     "list": ("stSidebarNav",),  # its sections' headers stand between the links
     "listitem": ("stSidebarNav",),
     "svg-img-alt": ("stVegaLiteChart", "stMetric"),  # Vega's own marks of a brush and of a sparkline
-    "color-contrast": (
-        "stButtonGroup",
-    ),  # dark: one primary colour is a button's ground and a chosen segment's text
     "aria-allowed-attr": ("stSelectbox",),
     "scrollable-region-focusable": ("stDataFrame",),  # a canvas with a keyboard handling of its own
 }

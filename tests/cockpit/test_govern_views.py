@@ -10,9 +10,10 @@ import pytest
 from cockpit.costing import Asked
 from cockpit.evidence import Evidence
 from cockpit.views import audit as audit_view
-from cockpit.views import costs, lenses, project, work
+from cockpit.views import costs, lenses, policies, project, work
 from cockpit.views import estate as estate_view
 from cockpit.views import promotion as promotion_view
+from esml_engine.settings import EnvironmentSettings
 from tests.cockpit.test_views import NOW, _cost, _rows, _status
 
 TODAY = NOW.date()
@@ -240,3 +241,19 @@ def test_money_behind_an_exception() -> None:
     lines = dict(promotion_view.exception_grounds(asked, 30.0, 100.0, "EUR", lambda t: t[:10]))
     assert lines["Money"] == "up to € 41.00 a run; the budget still holds € 70.00 of € 100.00 this month"
     assert lines["Why"] == "the yearly load" and lines["Holds until"].startswith("2026-11-28")
+
+
+def test_only_azure_says_where_in_azure() -> None:
+    local = policies.environment("dev", EnvironmentSettings())
+    assert local == "platform local · place 1 on the way"
+    cloud = policies.environment(
+        "prod", EnvironmentSettings.model_construct(platform="azure", workspace="w1")
+    )
+    assert "workspace w1" in cloud and "serving node Standard_DS3_v2" in cloud and "place 3" in cloud
+    keys = [(f"environments.{e}.{k}", v) for e, p in (("dev", "local"), ("prod", "azure")) for k, v in (("platform", p), ("serving_node", "N"))]  # fmt: skip
+    rows = [
+        {"key": k, "value": v, "origin": "built-in", "by": "", "at": "", "superseded": None} for k, v in keys
+    ]
+    assert [r["Setting"] for r in policies.values(rows)] == [
+        k for k, _ in keys if k != "environments.dev.serving_node"
+    ]

@@ -8,8 +8,8 @@ import pytest
 import streamlit as st
 from streamlit.testing.v1 import AppTest
 
-from cockpit import carrying
-from cockpit.navigation import HIDDEN, SECTIONS
+from cockpit import carrying, opening, places
+from cockpit.navigation import HIDDEN, LATER, SECTIONS, lost_page
 from esml_engine.estate import Estate
 from esml_engine.refs import ModelRef
 from tests.cockpit.conftest import MODEL, Open
@@ -123,3 +123,32 @@ def test_the_address_is_taken_over_where_it_is_right(
 def test_each_page_is_in_the_navigation_or_only_linked_to() -> None:
     pages = {p.stem for p in (Path(__file__).parents[2] / "pages").glob("*.py")}
     assert pages == set(HIDDEN) | {name for its in SECTIONS.values() for name in its}
+
+
+@pytest.mark.parametrize(
+    ("url", "base", "lost"),
+    [
+        (None, "", ""),
+        ("http://h:1/", "", ""),
+        ("http://h:1/home?as=a", "", ""),
+        ("http://h:1/work?x=1", "", ""),
+        ("http://h:1/run", "", ""),
+        ("http://h:1/nonsense?x=1", "", "nonsense"),
+        ("http://h:1/a/b/", "", "a/b"),
+        ("http://h:1/esml/", "/esml", ""),
+        ("http://h:1/esml/work", "esml", ""),
+        ("http://h:1/esml/x%60y", "esml", "xy"),
+    ],
+)
+def test_an_address_beside_every_page_is_known(url: str | None, base: str, lost: str) -> None:
+    assert lost_page(url, base) == lost
+
+
+@pytest.mark.parametrize("name", ["nonsense", *LATER])
+def test_a_page_that_is_not_there_says_so(estate: Estate, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    monkeypatch.setenv(opening.ENVIRONMENT, str(estate.site.root))
+    monkeypatch.setattr("cockpit.navigation._lost", lambda: name)
+    at = AppTest.from_file(str(places.APP), default_timeout=60).run()
+    said = said_by(at)
+    assert not at.exception and at.title[0].value == "No such page" and f"`/{name}`" in said
+    assert ("comes later" in said) == (name in LATER)

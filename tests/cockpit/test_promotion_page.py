@@ -140,11 +140,17 @@ def test_approving_needs_reason_and_tick_and_lets_the_run_go_on(asked: Estate, p
     assert "request" not in at.query_params, "the list is next"
     assert asked.requests("decided")[0]["decisions"][0]["reason"] == "the ward agreed"
     run = asked.requests("decided")[0]["run"]
+    for name, query in (("promotion", {**WHERE, "env": "prod"}), ("work", {}), ("approvals", {})):
+        now = page(asked.site.root, name, act_as="approver@small", **query)
+        assert f"run `{run}`" in text_of(now), "a pipeline of dev, whose end moves prod, is followed here"
+    other = page(asked.site.root, "work", act_as="reader@small")
+    assert f"run `{run}`" not in text_of(other), "only who let it go on"
     asked.hand.follow(run)
     assert asked.runs(run)[0]["result"]["state"] == "promoted"
-    assert "v1 is the champion of prod" in "\n".join(
-        s.value for s in page(asked.site.root, "promotion", **WHERE, env="prod").success
-    )
+    then = page(asked.site.root, "promotion", **WHERE, env="prod")
+    assert "v1 is the champion of prod" in "\n".join(s.value for s in then.success)
+    assert "It is the champion of prod" in text_of(then) and "It may go up" not in text_of(then)
+    assert f"run `{run}`" in text_of(then), "how it ended stands there for some minutes"
 
 
 def test_a_shared_link_to_a_request_of_others_shows_nothing_of_it(asked: Estate, page: Open) -> None:

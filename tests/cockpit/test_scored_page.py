@@ -61,6 +61,39 @@ def test_the_export_asks_for_the_same_filters() -> None:
     assert parse_qs(parts.query) == {"caller": ["a&b"], "where": ["x = 1"], "env": ["prod"], "as": ["anna@x"]}
 
 
+def test_columns_are_chosen_in_the_address_and_an_export_has_them_all() -> None:
+    w = view.wanted({}, {"cols": ["bmi", "age", "bmi"]})
+    assert w.cols == ("bmi", "age") and view.address(w) == {"cols": ["bmi", "age"]}
+    assert "cols" not in view.export_address("p1/m1", "prod", w, "csv") and not view.kept(w)
+    names = (
+        "request_id",
+        "row",
+        "scored_at",
+        "caller_id",
+        "model_version",
+        "prediction",
+        "age",
+        "sex",
+        "bmi",
+    )
+    row = dict.fromkeys(names, 1) | {"scored_at": "2026-10-01T00:00:00+00:00"}
+    said = {"columns": [{"name": n} for n in names], "rows": [row]}
+    always = {"Scored at", "Caller", "Model", "Prediction", "Request", "Row"}
+    assert set(view.table(said, None, w.cols)[0]) == always | {"age", "bmi"}
+    assert set(view.table(said, None, ("gone",))[0]) == always | {"age", "sex", "bmi"}, (
+        "never an empty choice"
+    )
+
+
+def test_chosen_columns_on_the_page(demo: Path, page: Open) -> None:
+    at = page(demo, "scored", **WHERE, cols="age")
+    assert not at.exception and not at.error
+    assert [c for c in at.dataframe[0].value.columns if c.islower()] == ["age"]
+    at = page(demo, "scored", **WHERE, cols="zzz")
+    assert "`cols=zzz` in the address can't be read" in text_of(at)
+    assert {"age", "bmi"} <= set(at.dataframe[0].value.columns)
+
+
 def test_rows_figures_and_callers(demo: Path, page: Open) -> None:
     at = page(demo, "scored", **WHERE)
     assert not at.exception and not at.error
