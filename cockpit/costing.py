@@ -11,12 +11,13 @@ import sqlalchemy as sa
 from cockpit.evidence import platform_prices
 from esml_engine.costs import records as costs
 from esml_engine.costs.prediction import Past
-from esml_engine.costs.pricing import next_node, priced
+from esml_engine.costs.pricing import endpoint_node, endpoint_nodes, priced
 from esml_engine.costs.whatif import Answer, Scenario, what_if
 from esml_engine.door.policy import verdict
 from esml_engine.door.site import Site
 from esml_engine.lake.catalogue import all_latest
 from esml_engine.refs import ModelRef
+from esml_engine.settings import ServingSettings
 from esml_engine.store import schema as t
 from esml_engine.training.acts import OVERHEAD_SECONDS, profile_of
 
@@ -66,9 +67,12 @@ def judged_runs(
 
 
 def hour_price(site: Site, model: str, env: str) -> float:
-    """What an hour of the node that a model's runs and endpoint take costs in an environment."""
-    policy, _ = site.settings.policy(ModelRef.parse(model), env)
-    return next_node(site.settings, policy, lambda _: platform_prices(site, env)).counted
+    """What an hour of a model's endpoint costs in an environment: one colour, all its instances."""
+    ref, can = ModelRef.parse(model), site.platform(env).capabilities
+    policy, _ = site.settings.policy(ref, env)
+    serving = site.settings.model(ref).serving.get(env, ServingSettings())  # type: ignore[call-overload]
+    node = endpoint_node(site.settings, policy, lambda _: platform_prices(site, env), can)
+    return node.counted * endpoint_nodes(can, serving.instances)
 
 
 @dataclass(frozen=True)

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
+from esml_engine.platforms.base import Capabilities
 from esml_engine.settings import PolicySettings, Settings
 
 PricesOf = Callable[[Sequence[str]], Mapping[str, float]]
 """What a platform knows of the prices of node types, as `Platform.prices` says it."""
+HOURS_OF_MONTH = 730.0
 
 
 @dataclass(frozen=True)
@@ -37,6 +40,28 @@ def no_price(node: str) -> str:
 def next_node(settings: Settings, policy: PolicySettings, prices: PricesOf) -> Node:
     """The node type that the next run under a policy takes."""
     return priced(settings, policy.nodes[0] if policy.nodes else "", prices)
+
+
+def endpoint_node(
+    settings: Settings, policy: PolicySettings, prices: PricesOf, capabilities: Capabilities
+) -> Node:
+    """The node type that an endpoint's instances run on: the platform's own for endpoints, else the runs'."""
+    if capabilities.serving_node:
+        return priced(settings, capabilities.serving_node, prices)
+    return next_node(settings, policy, prices)
+
+
+def endpoint_nodes(capabilities: Capabilities, instances: int) -> int:
+    """How many nodes so many instances of an endpoint take: one each where they have nodes of their own, else one in all."""
+    return instances if capabilities.serving_node else 1
+
+
+def endpoint_month(node: Node, nodes: int, currency: str) -> dict[str, Any]:
+    """What an endpoint costs that stays up for a month, in the form of `prediction.money`."""
+    month = round(nodes * node.counted * HOURS_OF_MONTH, 6)
+    many = f"{nodes} node{'' if nodes == 1 else 's'}"
+    basis = node.unpriced or f"{many} {node.name} × {HOURS_OF_MONTH:g} h"
+    return {"p50": month, "p90": month, "currency": currency, "basis": basis}
 
 
 def priced(settings: Settings, node: str, prices: PricesOf) -> Node:

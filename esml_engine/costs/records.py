@@ -104,11 +104,13 @@ def meter_endpoint(
     price: float,
     since: dt.datetime,
     until: dt.datetime,
+    nodes: int = 1,
 ) -> None:
     """Add the time that an endpoint ran to the rows of its hours, one row each.
 
     A row remembers until when it was counted (`at`), so an interval told again, or one that overlaps, adds only what
-    is new: nothing is counted twice, whoever was killed. What is new costs the price of now, what was metered stays.
+    is new: nothing is counted twice, whoever was killed. What is new costs the price of now, what was metered stays;
+    likewise `nodes`. The seconds are the endpoint's, not the nodes'.
     """
     m, run = t.meter, f"{ENDPOINT}:{endpoint}"
     start = since.astimezone(dt.UTC)
@@ -123,10 +125,19 @@ def meter_endpoint(
         at = max(counted, min(end, hour + dt.timedelta(hours=1, microseconds=-1)))  # within its month
         row = {
             "run": run, "step": hour.isoformat()[:13], "attempt": 1, "object": object_, "project": object_.split("/")[0], "env": env, "act": ENDPOINT,
-            "node": node, "nodes": 1, "seconds": seconds + new, "price": price, "cost": cost + new / 3600 * price, "size": 0.0, "at": at.isoformat(timespec="microseconds"),
+            "node": node, "nodes": nodes, "seconds": seconds + new, "price": price, "cost": cost + nodes * new / 3600 * price, "size": 0.0, "at": at.isoformat(timespec="microseconds"),
         }  # fmt: skip
         upsert(c, m, row)
         start = end
+
+
+def endpoint_metered(store: Store, endpoint: str) -> tuple[dt.datetime, int] | None:
+    """Until when an endpoint was metered last, and at how many nodes; None: never."""
+    m = t.meter
+    found = store.first(
+        m.select().where(m.c.run == f"{ENDPOINT}:{endpoint}").order_by(m.c.at.desc()).limit(1)
+    )
+    return (dt.datetime.fromisoformat(found["at"]), int(found["nodes"])) if found else None
 
 
 def history(store: Store, object_: str, env: str, act: str) -> list[Past]:

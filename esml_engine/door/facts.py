@@ -64,6 +64,7 @@ class Draft:
         ""  # an open run that does all of this already, though its own plan was made on earlier facts
     )
     contains: tuple[str, ...] = ()  # rules of the acts inside this one: each must be allowed as well
+    stands: int = 0  # instances of an endpoint that stay up when it has ended
     bound_seconds: float = 0.0  # limit that the run can't pass, for the upper bound; 0: spends nothing
 
 

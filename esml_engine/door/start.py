@@ -13,7 +13,7 @@ import sqlalchemy as sa
 from esml_engine.clock import new_id, now
 from esml_engine.costs import records as costs
 from esml_engine.costs.prediction import money, predict_seconds
-from esml_engine.costs.pricing import next_node
+from esml_engine.costs.pricing import endpoint_month, endpoint_node, endpoint_nodes, next_node, no_price
 from esml_engine.door import access, audit, requests
 from esml_engine.door.facts import Act, Actor, Call, Plan, draft_json, fingerprint
 from esml_engine.door.policy import MONEY, verdict, within_budget
@@ -67,7 +67,8 @@ def make_plan(site: Site, act: Act, actor: Actor, call: Call) -> Plan:
         ref = ModelRef.parse(call.object)
         policy, origin = settings.policy(ref, call.env)
         in_force = policy.model_dump(mode="json")
-        node = next_node(settings, policy, site.platform(call.env).prices)
+        platform = site.platform(call.env)
+        node = next_node(settings, policy, platform.prices)
         search = float(draft.params.get("train_seconds", 0))
         seconds = predict_seconds(
             costs.history(site.store, call.object, call.env, call.act),
@@ -82,6 +83,11 @@ def make_plan(site: Site, act: Act, actor: Actor, call: Call) -> Plan:
             "node": node.name,
             "price": node.price,
         }
+        serving = None
+        if draft.stands:
+            serving = endpoint_node(settings, policy, platform.prices, platform.capabilities)
+            nodes = endpoint_nodes(platform.capabilities, draft.stands)
+            predicted["endpoint_month"] = endpoint_month(serving, nodes, currency)
         month = costs.spent(site.store, project=ref.project, env=call.env, since=costs.month_start())
         judged = verdict(
             policy,
@@ -97,6 +103,9 @@ def make_plan(site: Site, act: Act, actor: Actor, call: Call) -> Plan:
             judged, policy.over, budget, _budget_origin(settings, ref.project), all_envs, predicted
         )
         judged = _with_exception(site, call, judged, predicted)
+        if serving is not None and serving.unpriced and judged["verdict"] == "ok":
+            why = no_price(serving.name)
+            judged = {**judged, "verdict": "refuse", "origin": "prices", "key": "nodes", "reason": why}
     may = may_all(site, actor, call, draft.contains)
     return Plan(
         call,

@@ -44,6 +44,10 @@ class Capabilities:
 
     start_seconds: float = 90.0  # how long an endpoint may take to hold a new model ready
     endpoints_outlive: bool = False  # endpoints run on when the worker ends
+    far_secrets: bool = False  # reading a secret is a call over the network
+    serving_node: str = (
+        ""  # node type that each instance of an endpoint has to itself; '': one process on the runs' node
+    )
     drain_seconds: float = 2.0  # how often answered requests are fetched
     takes_workers: bool = False  # its jobs run in a worker's warm child processes: `use_jobs`
 

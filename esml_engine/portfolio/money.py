@@ -7,16 +7,14 @@ from typing import Any
 from esml_engine.costs import records as costs
 from esml_engine.costs.forecast import month_end
 from esml_engine.costs.prediction import money, predict_seconds
-from esml_engine.costs.pricing import next_node
+from esml_engine.costs.pricing import endpoint_month, endpoint_node, endpoint_nodes, next_node
 from esml_engine.door.policy import verdict
 from esml_engine.door.site import Site
 from esml_engine.lake.catalogue import Version, all_latest
 from esml_engine.refs import ENVIRONMENTS, ModelRef
 from esml_engine.serving.hours import hourly, up_now
-from esml_engine.settings import PolicySettings
+from esml_engine.settings import PolicySettings, ServingSettings
 from esml_engine.training.acts import OVERHEAD_SECONDS
-
-_HOURS = 730.0
 
 
 def cost(site: Site, scope: str, env: str) -> dict[str, Any]:
@@ -91,7 +89,8 @@ def predicted(site: Site, ref: ModelRef, env: str) -> dict[str, dict[str, Any]]:
     """p50 and p90 of the next refine, train, of scoring 1000 rows in batch, and of an endpoint's month."""
     settings = site.settings
     policy, _ = settings.policy(ref, env)
-    node = next_node(settings, policy, site.platform(env).prices)
+    platform = site.platform(env)
+    node = next_node(settings, policy, platform.prices)
     price = node.counted
     currency = settings.estate.currency
     step = settings.estate.worker.max_step_seconds
@@ -114,15 +113,12 @@ def predicted(site: Site, ref: ModelRef, env: str) -> dict[str, dict[str, Any]]:
     out["score_1000_rows"] = money(
         predict_seconds(history, _bytes_of_1000(have) if history else 0.0, step), 1, price, currency
     )
-    month = round(price * _HOURS, 6)
-    out["endpoint_month"] = {
-        "p50": month,
-        "p90": month,
-        "currency": currency,
-        "basis": f"1 node {node.name} × {_HOURS:g} h",
-    }
     if node.unpriced:
         out = {k: {**v, "basis": node.unpriced} for k, v in out.items()}
+    instances = settings.model(ref).serving.get(env, ServingSettings()).instances  # type: ignore[call-overload]
+    standing = endpoint_node(settings, policy, platform.prices, platform.capabilities)
+    nodes = endpoint_nodes(platform.capabilities, instances)
+    out["endpoint_month"] = endpoint_month(standing, nodes, currency)
     return out
 
 

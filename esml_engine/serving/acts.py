@@ -65,6 +65,7 @@ class Deploy:
             nothing_to_do=f"v{old} is deployed already" if same else "",
             answer=answer(site, ref, call.env, row) if same and row else {},
             size=1.0,
+            stands=serving.instances,
             bound_seconds=3 * 120.0,
         )
 

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
-from esml_engine.costs.pricing import PricesOf, next_node
+from esml_engine.costs.pricing import PricesOf, endpoint_node, endpoint_nodes
 from esml_engine.door.site import Site
 from esml_engine.errors import EsmlError
+from esml_engine.platforms.base import Capabilities
 from esml_engine.refs import ModelRef
 from esml_engine.runs import leases
 from esml_engine.serving import records
@@ -19,7 +20,7 @@ class Up:
 
     object: str
     env: str
-    price: float  # an hour
+    price: float  # an hour of all its nodes
 
     @property
     def project(self) -> str:
@@ -43,11 +44,12 @@ def up_now(site: Site) -> list[Up]:
     known = {env: _platform(site, env) for env in {r["env"] for r in rows}}
     out = []
     for r in rows:
-        outlives, prices = known[r["env"]]
-        if alive or outlives:
+        can, prices = known[r["env"]]
+        if alive or can.endpoints_outlive:
             policy, _ = site.settings.policy(ModelRef.parse(r["object"]), r["env"])
-            node = next_node(site.settings, policy, prices)
-            out.append(Up(r["object"], r["env"], node.counted))
+            node = endpoint_node(site.settings, policy, prices, can)
+            instances = sum(int(s.get("instances", 1)) for s in r["slots"].values())
+            out.append(Up(r["object"], r["env"], node.counted * endpoint_nodes(can, instances)))
     return out
 
 
@@ -58,8 +60,8 @@ def hourly(up: Collection[Up], *, project: str = "", object_: str = "", env: str
     )
 
 
-def _platform(site: Site, env: str) -> tuple[bool, PricesOf]:
-    """Whether an environment's endpoints outlive the worker, and its own prices, where it can be asked."""
+def _platform(site: Site, env: str) -> tuple[Capabilities, PricesOf]:
+    """What an environment's platform can, and its own prices, where it can be asked; else its endpoints count as up."""
 
     def prices(nodes: Sequence[str]) -> Mapping[str, float]:
         try:
@@ -68,6 +70,6 @@ def _platform(site: Site, env: str) -> tuple[bool, PricesOf]:
             return {}
 
     try:
-        return site.platform(env).capabilities.endpoints_outlive, prices
+        return site.platform(env).capabilities, prices
     except EsmlError:
-        return True, prices
+        return Capabilities(endpoints_outlive=True), prices

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from typing import Any
 
 from esml_engine.costs import records as costs
-from esml_engine.costs.pricing import next_node
+from esml_engine.costs.pricing import Node, endpoint_node, endpoint_nodes
 from esml_engine.door.site import Site
 from esml_engine.errors import EsmlError
 from esml_engine.refs import ModelRef
@@ -41,6 +41,8 @@ class Keeper:
         self._applied: dict[str, tuple[float, int, dict[str, Any]]] = {}  # when, which revision, what
         self._metered = time.monotonic()
         self._metered_to: dict[str, dt.datetime] = {}  # endpoints that this keeper looks after
+        self._nodes: dict[str, int] = {}  # how many each takes
+        self._gone: set[str] = set()  # ended, and seen to be gone
 
     def turn(self, wanted: frozenset[str] | None) -> None:
         """Apply every deployment (`wanted` None), or those named; drain when it is time."""
@@ -79,55 +81,97 @@ class Keeper:
         name, platform = row["endpoint"], self.platform(row["env"])
         at, revision, known = self._applied.get(name, (-APPLY_EVERY, -1, {}))
         fresh = revision == row["revision"] and time.monotonic() - at < APPLY_EVERY
-        if fresh and platform.capabilities.endpoints_outlive:  # asking for its key there is a call as well
+        if fresh and platform.capabilities.far_secrets:  # its key is not asked for every turn
             return
         wanted = config(self.site, row)
         if fresh and wanted == known:
             return
         platform.apply_endpoint(name, wanted)
-        if not platform.capabilities.endpoints_outlive:  # where they do, their platform bills them
-            self._metered_to.setdefault(name, dt.datetime.now(dt.UTC))
+        self._count_from(row)
         self._applied[name] = (time.monotonic(), row["revision"], wanted)
         self._started.add((row["env"], name))
 
     def _end(self, row: dict[str, Any]) -> None:
         """Nothing is wanted there any more: end what runs; the next drain takes its last answers."""
         platform = self.platform(row["env"])
-        self.meter([row])
-        self._metered_to.pop(row["endpoint"], None)
+        self._meter_end(row)
         if (row["env"], row["endpoint"]) in self._started or platform.capabilities.endpoints_outlive:
             platform.stop_endpoint(row["endpoint"])
             self._started.discard((row["env"], row["endpoint"]))
             self._applied.pop(row["endpoint"], None)
 
+    def _count_from(self, row: dict[str, Any]) -> None:
+        """From when an endpoint that is wanted is counted, and at how many nodes.
+
+        One that outlives its worker ran meanwhile: from where its meter stands, or from its deployment if that is later.
+        """
+        name, can = row["endpoint"], self.platform(row["env"]).capabilities
+        instances = sum(int(s.get("instances", 1)) for s in row["slots"].values())
+        self._nodes[name] = endpoint_nodes(can, instances)
+        self._gone.discard(name)
+        if name in self._metered_to:
+            return
+        since = dt.datetime.now(dt.UTC)
+        if can.endpoints_outlive:
+            told, at = costs.endpoint_metered(self.site.store, name), dt.datetime.fromisoformat(row["at"])
+            since = max(told[0], at) if told else at
+        self._metered_to[name] = since
+
+    def _meter_end(self, row: dict[str, Any]) -> None:
+        """Count an endpoint that is no longer wanted for as long as it is there: also one that no keeper looked after."""
+        name = row["endpoint"]
+        outlives = self.platform(row["env"]).capabilities.endpoints_outlive
+        if outlives and name not in self._metered_to and name not in self._gone:
+            told = costs.endpoint_metered(self.site.store, name)
+            if told:
+                self._metered_to[name], self._nodes[name] = told
+        if name not in self._metered_to:
+            return
+        self.meter([row])
+        if not outlives or self._ended(row):
+            self._metered_to.pop(name, None)
+            self._gone.add(name)
+
+    def _ended(self, row: dict[str, Any]) -> bool:
+        """Whether an endpoint is known to be gone: one whose platform does not answer may run on."""
+        state = self.platform(row["env"]).endpoint_state(row["endpoint"])
+        return not state.running and not state.error
+
     def meter(self, rows: list[dict[str, Any]]) -> None:
-        """Count the hours of the endpoints that are up; one that does not answer costs nothing meanwhile."""
+        """Count the hours of the endpoints that are up; one that does not answer costs nothing meanwhile.
+
+        Where endpoints outlive the worker, one whose platform can't be asked is counted when it can be again.
+        """
         for row in rows:
-            since = self._metered_to.get(row["endpoint"])
+            name = row["endpoint"]
+            since = self._metered_to.get(name)
             if since is None:
                 continue
-            until = dt.datetime.now(dt.UTC)
-            if self.platform(row["env"]).endpoint_state(row["endpoint"]).running:
-                node, price = self._price(row)
+            until, platform = dt.datetime.now(dt.UTC), self.platform(row["env"])
+            state = platform.endpoint_state(name)
+            if state.running:
+                node = self._node(row)
                 with self.site.store.write() as c:
                     costs.meter_endpoint(
                         c,
-                        endpoint=row["endpoint"],
+                        endpoint=name,
                         object_=row["object"],
                         env=row["env"],
-                        node=node,
-                        price=price,
+                        node=node.name,
+                        price=node.counted,
                         since=since,
                         until=until,
+                        nodes=self._nodes[name],
                     )
-            self._metered_to[row["endpoint"]] = until
+            elif state.error and platform.capabilities.endpoints_outlive:
+                continue
+            self._metered_to[name] = until
 
-    def _price(self, row: dict[str, Any]) -> tuple[str, float]:
-        """The node that an endpoint is predicted on, and its price an hour."""
-        settings = self.site.settings
+    def _node(self, row: dict[str, Any]) -> Node:
+        """The node that an endpoint runs on, as it is predicted."""
+        settings, platform = self.site.settings, self.platform(row["env"])
         policy, _ = settings.policy(ModelRef.parse(row["object"]), row["env"])
-        node = next_node(settings, policy, self.platform(row["env"]).prices)
-        return node.name, node.counted
+        return endpoint_node(settings, policy, platform.prices, platform.capabilities)
 
     def drain(self, rows: list[dict[str, Any]]) -> None:
         """Every ledger; one endpoint's trouble does not stop the others."""

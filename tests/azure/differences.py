@@ -43,20 +43,24 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
     "Query_Usage": ("Query_Usage_SubscriptionQuery", "Query_Usage_SubscriptionQueryGrouping", "Query_Usage_ResourceGroupQuery", "Query_Usage_ResourceGroupQueryGrouping"),
 }  # fmt: skip
 
+# lists without an example in the folder -> the operation whose answer shows one of their items
+LISTS: dict[str, str] = {
+    "Compute_List": "Compute_Get",
+    "DataContainers_List": "DataContainers_Get",
+    "EnvironmentVersions_List": "EnvironmentVersions_Get",
+    "CodeVersions_List": "CodeVersions_CreateOrUpdate",
+    "OnlineDeployments_List": "OnlineDeployments_Get",
+}
+
 # operations without an example in the folder -> after what their shape was made
 NO_EXAMPLE: dict[str, str] = {
     "Metadata.Endpoints": "not in the folder; keys as azure-ai-ml reads them",
     "Workspaces.Discovery": "no public specification; keys as azure-ai-ml reads them",
-    "Compute_List": "not in the folder; a list of what Compute_Get shows",
-    "DataContainers_List": "not in the folder; a list of what DataContainers_Get shows",
     "EnvironmentContainers_Get": "not in the folder; as ModelContainers_Get",
     "EnvironmentContainers_List": "not in the folder; as ModelContainers_List",
-    "EnvironmentVersions_List": "not in the folder; a list of what EnvironmentVersions_Get shows",
     "CodeContainers_Get": "not in the folder; as ModelContainers_Get",
     "CodeContainers_List": "not in the folder; as ModelContainers_List",
     "CodeVersions_Get": "not in the folder; what CodeVersions_CreateOrUpdate shows",
-    "CodeVersions_List": "not in the folder; a list of what CodeVersions_CreateOrUpdate shows",
-    "OnlineDeployments_List": "not in the folder; a list of what OnlineDeployments_Get shows",
     "Operations.Status": "no example; recordings R1 and R5 of the real service",
     "Operations.Result": "no example; recording R4 of the real service",
     "RoleAssignments_ListForScope": "Microsoft.Authorization is not in the folder; its public reference",
@@ -128,5 +132,47 @@ KNOWN: dict[str, dict[str, str]] = {
         ".properties.workspaceId": "in the specification (read only); the example leaves it out",
         ".systemData": "every ARM resource has it; the example leaves it out",
         ".tags": "every tracked ARM resource has them; the example leaves them out",
+    },
+}
+
+SYSTEM = "optional: a system-assigned identity has no list of others"
+
+# keys that every example of an answer has and an answer of the stand-in leaves out: all optional in the specification
+ABSENT: dict[str, dict[str, str]] = {
+    "Compute_*": {
+        "*.subnet": "optional: a cluster without a network of its own",
+        "*.virtualMachineImage": "optional: a cluster of the ordinary image",
+    },
+    "Datastores_*": {
+        "*.containerName": "a blob datastore's; a Data Lake Gen2 one has filesystem",
+        "*.credentials.secrets": "the service never shows them here; listSecrets does",
+        ".nextLink": "optional: the last page",
+    },
+    "EnvironmentVersions_*": {
+        "*.build": "optional: an environment of an image is not built",
+        "*.condaFile": "optional: an environment of an image has none",
+    },
+    "Jobs_*": {"*.parentJobName": "optional: a job without a parent"},
+    "OnlineDeployments_*": {
+        ".identity": "optional: the endpoint's identity is used",
+        "*.startupProbe": "optional: later than the api-version that the client asks for",
+        ".sku.family": "optional: not in recording R1",
+        ".sku.size": "optional: not in recording R1",
+    },
+    "OnlineEndpoints_*": {
+        "*.identity.userAssignedIdentities": SYSTEM,
+        "*.sku": "optional: a managed endpoint has its nodes in its deployments",
+    },
+    "Workspaces_Get": {
+        ".identity.userAssignedIdentities": SYSTEM,
+        ".properties.allowPublicAccessWhenBehindVnet": "optional: the engine asks for no such part of a workspace",
+        ".properties.containerRegistry": "optional: the engine asks for no such part of a workspace",
+        ".properties.encryption": "optional: the engine asks for no such part of a workspace",
+        ".properties.imageBuildCompute": "optional: the engine asks for no such part of a workspace",
+        ".properties.managedNetwork": "optional: the engine asks for no such part of a workspace",
+        ".properties.privateEndpointConnections": "optional: the engine asks for no such part of a workspace",
+        ".properties.privateLinkCount": "optional: the engine asks for no such part of a workspace",
+        ".properties.serviceProvisionedResourceGroup": "optional: the engine asks for no such part of a workspace",
+        ".properties.sharedPrivateLinkResources": "optional: the engine asks for no such part of a workspace",
     },
 }

@@ -16,8 +16,9 @@ from pathlib import Path
 from typing import Any
 
 from tests.azure.cloud.faults import Exchange
-from tests.azure.differences import EXAMPLES, KNOWN, NO_EXAMPLE
+from tests.azure.differences import ABSENT, EXAMPLES, KNOWN, LISTS, NO_EXAMPLE
 
+PAGE = {"value", "nextLink"}
 PLACEHOLDER = re.compile(r"string|some_string|tag\d*|properties\d+|property\d+")
 
 
@@ -46,6 +47,8 @@ def problems(exchange: Exchange) -> list[str]:
         return [f"unknown route: {exchange.method} {exchange.path}"]
     if op in NO_EXAMPLE or any(fnmatch.fnmatch(op, n) for n in NO_EXAMPLE):
         return []
+    if op in LISTS:
+        return _list(op, exchange)
     found = examples(op)
     if not found:
         return [f"{op}: no example and no reason why"]
@@ -71,9 +74,27 @@ def problems(exchange: Exchange) -> list[str]:
     shapes = [r["body"] for r in answers.values() if "body" in r]
     if exchange.response is not None and shapes:
         out += [f"{op} answer {p}" for p in _compare(exchange.response, shapes, "", op)]
+        own = [answers[str(exchange.status)]["body"]] if "body" in answers.get(str(exchange.status), {}) else shapes  # fmt: skip
+        out += [f"{op} answer {p}" for p in missing(exchange.response, own, "", op)]
     elif exchange.response is not None:
         out.append(f"{op}: an answer with a body where the example has none")
     return out
+
+
+def _list(op: str, exchange: Exchange) -> list[str]:
+    """A list without an example: each item as the example of its resource, in a page of `value` and `nextLink`."""
+    if exchange.status >= 400:
+        return _error(op, exchange)
+    said = exchange.response
+    if not isinstance(said, dict) or not isinstance(said.get("value"), list) or not set(said) <= PAGE:
+        return [f"{op}: an answer that is no page of a list"]
+    of = LISTS[op]
+    shapes = [r["body"] for e in examples(of) for r in e["responses"].values() if "body" in r]
+    return [
+        f"{op} item {p}"
+        for i in said["value"]
+        for p in (*_compare(i, shapes, "", of), *missing(i, shapes, "", of))
+    ]
 
 
 def _knows_query(found: tuple[dict[str, Any], ...], key: str) -> bool:
@@ -91,9 +112,9 @@ def _error(op: str, exchange: Exchange) -> list[str]:
     return [f"{op}: an error {exchange.status} that is not in ARM's form"]
 
 
-def _known(op: str, path: str) -> bool:
+def _known(op: str, path: str, listed: dict[str, dict[str, str]] = KNOWN) -> bool:
     return any(
-        fnmatch.fnmatch(op, o) and fnmatch.fnmatch(path, p) for o, paths in KNOWN.items() for p in paths
+        fnmatch.fnmatch(op, o) and fnmatch.fnmatch(path, p) for o, paths in listed.items() for p in paths
     )
 
 
@@ -122,6 +143,26 @@ def _compare(said: Any, shapes: list[Any], path: str, op: str) -> Iterator[str]:
                     yield f"{here}: unknown key"
                 continue
             yield from _compare(value, named or free, f"{path}.*" if a_map and not named else here, op)
+
+
+def missing(said: Any, shapes: list[Any], path: str, op: str) -> Iterator[str]:
+    """Keys that every example has at a place and the answer has not, as text. A null of ours has no keys to miss."""
+    fitting = [s for s in shapes if _kind(s) == _kind(said)]
+    if not fitting or _known(op, path):
+        return
+    if isinstance(said, list):
+        items = [i for s in fitting for i in s]
+        for i in said:
+            yield from missing(i, items, f"{path}[]", op)
+    if isinstance(said, dict):
+        for key in sorted(set.intersection(*(set(s) for s in fitting))):
+            here = f"{path}.{key}"
+            if PLACEHOLDER.fullmatch(key) or _known(op, here):
+                continue
+            if key not in said and not _known(op, here, ABSENT):
+                yield f"{here}: missing"
+            elif key in said:
+                yield from missing(said[key], [s[key] for s in fitting], here, op)
 
 
 def _kind(value: Any) -> str:

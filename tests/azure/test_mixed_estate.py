@@ -12,15 +12,18 @@ from typing import Any
 import pytest
 import tomlkit
 
+from esml_engine.costs.records import ENDPOINT
 from esml_engine.errors import ConflictError
 from esml_engine.estate import Estate, init_estate, open_estate
 from esml_engine.refs import ModelRef
 from esml_engine.serving.reads import of_model
 from esml_engine.serving.tally import Counts
+from esml_engine.store import schema as t
+from tests.azure.cloud.costs import HOURLY
 from tests.azure.cloud.stand_in import Cloud
 from tests.azure.kit import SHORT, in_lake_of_its_own
 
-NAME = "p1/m1"
+NAME, NODE = "p1/m1", "Standard_DS3_v2"
 
 pytestmark = pytest.mark.cycle
 
@@ -103,7 +106,7 @@ def test_from_files_to_scored_rows_over_two_environments(
     numbers: Callable[[str, int, int], Path],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    root = tmp_path / "estate"
+    root, began = tmp_path / "estate", time.time()
     estate_on(azure, root, azure_envs, monkeypatch, ("dev", "test"))
     estate = open_estate(root)
     file = numbers("a.csv", 0, 300)
@@ -150,6 +153,11 @@ def test_from_files_to_scored_rows_over_two_environments(
         assert test.score([{"x": 4}], caller="me", request_id="q2")["rows"] == 1, (
             "as soon as the new key is in force"
         )
+    metered = estate.site.store.rows(t.meter.select().where(t.meter.c.act == ENDPOINT))
+    assert {(r["env"], r["node"], r["price"]) for r in metered} == {("test", NODE, HOURLY[NODE])}
+    assert metered[-1]["nodes"] == 2, "blue and green stand on a node each"
+    assert 0 < estate.cost(NAME, "test")["spent_on"]["endpoints"] <= 2 * HOURLY[NODE] * (time.time() - began) / 3600  # fmt: skip
+    assert estate.cost(NAME, "test")["predicted"]["endpoint_month"]["basis"] == f"1 node {NODE} × 730 h"
     board = estate.model(NAME, "dev").leaderboard()
     assert {r["env"] for r in board} == {"dev", "test"}
     names = set(_assets(azure, "test"))

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from esml_engine.platforms.azure.platform import AzurePlatform
-from tests.azure.cloud.costs import HOURLY, Spend
+from tests.azure.cloud.costs import HOURLY, PAGE, Spend
 from tests.azure.cloud.stand_in import Cloud
 from tests.azure.kit import SHORT, platform_of
 
@@ -70,6 +70,17 @@ def test_bills_come_by_the_projects_tag(azure: Cloud, dev: AzurePlatform) -> Non
     once = asked(azure, "Query_Usage")
     dev.bills()
     assert asked(azure, "Query_Usage") == once, "asked once a day"
+
+
+def test_bills_of_many_projects_are_read_to_the_last_page(azure: Cloud, dev: AzurePlatform) -> None:
+    ws, today = azure.workspaces["dev"], datetime.now(UTC).date()
+    wanted = {f"p{n:03}": float(n) for n in range(1, 2 * PAGE + 11)}
+    for project, amount in wanted.items():
+        tags = {"esml-project": project}
+        azure.spend.append(Spend(ws.subscription, ws.resource_group, today, amount, tags))
+    before = asked(azure, "Query_Usage")
+    assert {b.project: b.amount for b in dev.bills()} == wanted
+    assert asked(azure, "Query_Usage") == before + 3
 
 
 def test_who_may_not_read_costs_has_no_bills_and_doctor_says_so(azure: Cloud, dev: AzurePlatform) -> None:

@@ -11,7 +11,7 @@ import pytest
 from tests.azure import shapes
 from tests.azure.cloud.stand_in import Cloud
 from tests.azure.cloud.wire import OPERATIONS
-from tests.azure.differences import EXAMPLES, NO_EXAMPLE
+from tests.azure.differences import EXAMPLES, LISTS, NO_EXAMPLE
 from tests.azure.walk import walk
 
 
@@ -37,7 +37,7 @@ def test_the_walk_reaches_every_operation_that_has_an_example(walked: Any) -> No
 
 
 def test_every_operation_has_an_example_or_a_reason() -> None:
-    known = [*EXAMPLES, *NO_EXAMPLE]
+    known = [*EXAMPLES, *LISTS, *NO_EXAMPLE]
     assert {o.name for o in OPERATIONS if not any(fnmatch.fnmatch(o.name, k) for k in known)} == set()
 
 
@@ -52,8 +52,20 @@ def test_what_does_not_fit_is_found(walked: Any) -> None:
 
     assert with_() == []
     assert "unknown key" in with_(neverHeardOf=1)[0]
+    less = {k: v for k, v in body["properties"].items() if k != "status"}
+    found = shapes.problems(dataclasses.replace(good, response={**body, "properties": less}))
+    assert ".properties.status: missing" in found[0]
     assert "number" in with_(command=1)[0]
     assert "text" in with_(tags={"a": {"b": "c"}})[0]
     assert "unknown route" in shapes.problems(dataclasses.replace(good, operation="unknown"))[0]
     assert "status 202" in shapes.problems(dataclasses.replace(good, status=202))[0]
     assert "ARM's form" in shapes.problems(dataclasses.replace(good, status=500, response={"oops": 1}))[0]
+
+
+def test_a_list_without_an_example_is_held_against_its_items(walked: Any) -> None:
+    seen = [e for e in walked if e.operation in LISTS and e.status == 200]
+    assert seen, "the walk asks for such lists"
+    good = next(e for e in seen if e.response["value"])
+    odd = [{**good.response["value"][0], "neverHeardOf": 1}]
+    assert "unknown key" in shapes.problems(dataclasses.replace(good, response={"value": odd}))[0]
+    assert "no page" in shapes.problems(dataclasses.replace(good, response=[]))[0]

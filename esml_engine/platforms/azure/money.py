@@ -14,6 +14,7 @@ import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
+from urllib.parse import parse_qs, urlsplit
 
 from esml_engine.clock import now
 from esml_engine.errors import EsmlError
@@ -134,6 +135,12 @@ def _plain(item: dict[str, Any]) -> bool:
     return str(item.get("unitOfMeasure")) == "1 Hour" and not odd and float(item.get("retailPrice", 0)) > 0
 
 
+def _next_page(link: str | None) -> str:
+    """The mark of the next page in a link; the same question is posted again with it. Empty: that was the last."""
+    found = {k.lower(): v for k, v in parse_qs(urlsplit(link or "").query).items()}
+    return found.get("$skiptoken", [""])[0]
+
+
 class Bills:
     """What Cost Management charged this month in the environment's resource group, by the tag `esml-project`."""
 
@@ -180,8 +187,20 @@ class Bills:
         )
         with asking("the bills of the month", self.grant, keys="resource_group or subscription"):
             said = client.query.usage(self.scope, asked)
-        names = [str(c.name) for c in said.columns or []]
-        rows = [dict(zip(names, r, strict=False)) for r in said.rows or []]
+            names = [str(c.name) for c in said.columns or []]
+            rows = [dict(zip(names, r, strict=False)) for r in said.rows or []]
+            for _ in range(_PAGES):
+                skip = _next_page(said.next_link)
+                if not skip:
+                    break
+                said = client.query.usage(self.scope, asked, params={"$skiptoken": skip})
+                rows += [dict(zip(names, r, strict=False)) for r in said.rows or []]
+            else:
+                if _next_page(said.next_link):
+                    raise AzureFailedError(
+                        f"the bills of the month have more than {_PAGES + 1} pages",
+                        hint="a resource group of fewer projects",
+                    )
         try:
             return [
                 {

@@ -43,7 +43,11 @@ class AzurePlatform(AzureFiles):
         )
         self.tidying = tidying.Tidying(self, state / "cache" / "swept" / env)
         self.capabilities = Capabilities(
-            start_seconds=1800.0, endpoints_outlive=True, drain_seconds=limits.drain()
+            start_seconds=1800.0,
+            endpoints_outlive=True,
+            far_secrets=True,
+            serving_node=settings.serving_node,
+            drain_seconds=limits.drain(),
         )
         self.workspace = Workspace(self.cloud, settings)
         self.vault = Vault(self.cloud, settings.key_vault)
