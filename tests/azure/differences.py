@@ -125,7 +125,8 @@ KNOWN: dict[str, dict[str, str]] = {
     },
     "DeleteSecret": {".tags": SECRET, ".contentType": SECRET},
     "Query_Usage": {
-        ".dataset.filter.tags": "a filter may be a single expression; the example nests it in and, or"
+        "?$skiptoken": "stands in an answer's own nextLink, not among its parameters",
+        ".dataset.filter.tags": "a filter may be a single expression; the example nests it in and, or",
     },
     "Workspaces_Get": {
         ".properties.mlFlowTrackingUri": "in the specification (read only); the example leaves it out",
@@ -151,7 +152,9 @@ ABSENT: dict[str, dict[str, str]] = {
     "EnvironmentVersions_*": {
         "*.build": "optional: an environment of an image is not built",
         "*.condaFile": "optional: an environment of an image has none",
+        "*.inferenceConfig": "optional: an environment that only jobs use has none",
     },
+    "GetSecrets": {"*.contentType": "optional: a secret that was set without one"},
     "Jobs_*": {"*.parentJobName": "optional: a job without a parent"},
     "OnlineDeployments_*": {
         ".identity": "optional: the endpoint's identity is used",

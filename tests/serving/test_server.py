@@ -7,7 +7,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -208,12 +207,12 @@ def test_it_listens_while_a_slow_model_predicts(served: Served) -> None:
     with ThreadPoolExecutor(1) as pool:
         slow = pool.submit(served.score, [[1, 1.0, "f"]])
         until(lambda: slow.running(), "it is under way")
-        started = time.monotonic()
+        meanwhile = 0
         while not slow.done():
             served.health()
-            assert time.monotonic() - started < 0.8 or slow.done()
-            started = time.monotonic()
+            meanwhile += not slow.done()
         assert slow.result().status_code == 200
+    assert meanwhile > 2, "it was asked and answered while the model was busy"
 
 
 def test_a_key_can_be_rotated(served: Served) -> None:

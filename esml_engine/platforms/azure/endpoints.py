@@ -20,7 +20,7 @@ from typing import Any
 
 from esml_engine.errors import EsmlError
 from esml_engine.platforms.azure import limits, names, online
-from esml_engine.platforms.azure.errors import AzureBusyError, AzureFailedError
+from esml_engine.platforms.azure.errors import AzureBusyError, AzureFailedError, AzureMissingError
 from esml_engine.platforms.azure.extra import need
 from esml_engine.platforms.azure.lake import AzureFiles
 from esml_engine.platforms.azure.vault import Vault
@@ -310,6 +310,8 @@ class Endpoints:
                 if endpoint is not None
                 else EndpointState(False, error=self._failed.get(name, (0, 0.0, ""))[2])
             )
+        except AzureMissingError:  # it went between the two questions
+            found = EndpointState(False, error=self._failed.get(name, (0, 0.0, ""))[2])
         except AzureBusyError as e:
             found = EndpointState(False, error=e.message)
         at, why, what = self._stuck.get(name, (-1, "", ""))
