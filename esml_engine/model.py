@@ -295,7 +295,9 @@ def promoted(answer: dict[str, Any]) -> dict[str, Any]:
     failed = [g for g in answer.get("gates", []) if not g["passed"]]
     why = "; ".join(f"{g['gate']}: {g['reason']}" for g in failed) or answer.get("reason") or answer["state"]
     would = [g["would_pass_if"]["text"] for g in failed if g.get("would_pass_if")]
-    hint = f"it would pass with {would[0]}" if would else "see the gates; esml evidence shows the whole pack"
+    hint = "see the gates; esml evidence shows the whole pack"
+    if would and len(would) == len(failed):  # advice that leaves a gate out would be false
+        hint = f"it would pass with {', and with '.join(would)}"
     keys = ("run", "request", "state", "decided_by", "gates", "champion", "evidence", "comparison", "stage")
     raise RefusedError(
         f"promotion {answer['state']}: {why}", hint=hint, **{k: answer[k] for k in keys if k in answer}

@@ -116,8 +116,10 @@ def get(store: Store, ref: ModelRef, env: str, name: str, version: int | None = 
         v.select().where(v.c.object == str(ref), v.c.env == env, v.c.name == name, v.c.version == version)
     )
     if row is None:
-        top = latest(store, ref, env, name)
-        have = f"it has 1 to {top.version}" if top else "it has none yet"
+        there = [x.version for x in listing(store, ref, env, name)]
+        have = f"it has {', '.join(map(str, there[:10]))}" if there else "it has none yet"
+        if there and version < there[0]:
+            have += "; in R&D mode only the newest is kept"
         raise NotFoundError(f"{name} of {ref} in {env} has no version {version}", hint=have)
     return version_of(row)
 

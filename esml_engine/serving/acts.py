@@ -16,6 +16,7 @@ from esml_engine.refs import ModelRef
 from esml_engine.runs.facts import JobResult, JobSpec
 from esml_engine.scored.commits import endpoint_name
 from esml_engine.serving import client, records
+from esml_engine.serving.saving import saves
 from esml_engine.settings import ServingSettings
 from esml_engine.training import records as models
 
@@ -61,7 +62,7 @@ class Deploy:
             makes=(f"endpoint {endpoint_name(ref, call.env)}",),
             steps=("smoke", "slot", "shift"),
             params={"version": model["version"]},
-            settings={**serving.model_dump(), "save": _saves(site, ref, call.env)},
+            settings={**serving.model_dump(), "save": saves(site.settings, ref, call.env)},
             nothing_to_do=f"v{old} is deployed already" if same else "",
             answer=answer(site, ref, call.env, row) if same and row else {},
             size=1.0,
@@ -112,7 +113,7 @@ class Deploy:
             "deployment": f"v{model['version']}",
             "instances": serving.instances,
         }
-        save = _saves(site, ref, env)
+        save = saves(site.settings, ref, env)
         point("deploy:slot")
 
         def change(c: Any) -> dict[str, Any]:
@@ -187,13 +188,6 @@ class Deploy:
         with site.store.write() as c:
             slots = {k: v for k, v in row["slots"].items() if k != slot}
             records.put(c, {**{k: v for k, v in row.items() if k != "revision"}, "slots": slots})
-
-
-def _saves(site: Site, ref: ModelRef, env: str) -> bool:
-    """Whether answered requests are kept: as the settings say, and never in R&D mode."""
-    settings = site.settings.model(ref)
-    serving = settings.serving.get(env, ServingSettings())  # type: ignore[call-overload]
-    return serving.save and not in_rnd(settings, env)
 
 
 def _ready(state: Any, revision: int, slot: str) -> bool:

@@ -18,7 +18,9 @@ from esml_engine.scored.collecting import answered_folder
 from esml_engine.scored.commits import drain_ledger, ledger_path, purge_ledger
 from esml_engine.serving import records
 from esml_engine.serving.counting import Collector
+from esml_engine.serving.saving import saves
 from esml_engine.serving.tally import path_of
+from esml_engine.settings import Settings
 
 log = logging.getLogger("esml.keeper")
 PURGE_EVERY = 3600.0
@@ -43,10 +45,15 @@ class Keeper:
         self._metered_to: dict[str, dt.datetime] = {}  # endpoints that this keeper looks after
         self._nodes: dict[str, int] = {}  # how many each takes
         self._gone: set[str] = set()  # ended, and seen to be gone
+        self._settings: Settings | None = None  # as of this turn
 
     def turn(self, wanted: frozenset[str] | None) -> None:
         """Apply every deployment (`wanted` None), or those named; drain when it is time."""
         rows = records.listing(self.site.store)
+        try:
+            self._settings = self.site.settings
+        except EsmlError as e:  # endpoints stay as they were told while a settings file is mended
+            log.warning("settings: %s", e.message)
         for row in rows:
             if time.monotonic() < self._again.get(row["endpoint"], 0.0):
                 continue
@@ -83,7 +90,7 @@ class Keeper:
         fresh = revision == row["revision"] and time.monotonic() - at < APPLY_EVERY
         if fresh and platform.capabilities.far_secrets:  # its key is not asked for every turn
             return
-        wanted = config(self.site, row)
+        wanted = config(self.site, row, self._settings)
         if fresh and wanted == known:
             return
         platform.apply_endpoint(name, wanted)
@@ -196,8 +203,11 @@ class Keeper:
         self.drain(records.listing(self.site.store))
 
 
-def config(site: Site, row: dict[str, Any]) -> dict[str, Any]:
-    """The endpoint process's configuration and its control file. The key comes from the secret store, as its hash."""
+def config(site: Site, row: dict[str, Any], settings: Settings | None) -> dict[str, Any]:
+    """The endpoint process's configuration and its control file. The key comes from the secret store, as its hash.
+
+    Without settings answers are kept as they were when it was deployed.
+    """
     ref = ModelRef.parse(row["object"])
     key = site.platform(row["env"]).get_secret(records.secret_name(ref, row["env"]))
     keys = [hashlib.sha256(key.encode()).hexdigest()] if key else []
@@ -211,7 +221,7 @@ def config(site: Site, row: dict[str, Any]) -> dict[str, Any]:
         "live": row["live"],
         "slots": {k: {**v, "folder": site.outside(v["folder"])} for k, v in row["slots"].items()},
         "traffic": {row["live"]: 100} if row["live"] else {},
-        "save": row["save"],
+        "save": row["save"] if settings is None else saves(settings, ref, row["env"]),
         "key_sha256": keys,
     }
     return {"server": server, "control": control, "secret": records.secret_name(ref, row["env"])}

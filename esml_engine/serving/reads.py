@@ -13,6 +13,7 @@ from esml_engine.scored.commits import ledger_path
 from esml_engine.scored.facts import ScoredFilter
 from esml_engine.scored.query import query
 from esml_engine.serving import records, tally
+from esml_engine.serving.saving import saves
 from esml_engine.serving.tally import Counts
 
 
@@ -65,7 +66,7 @@ def _served(site: Site, ref: ModelRef, env: str, row: dict[str, Any]) -> Served:
     last, calls = _calls(site, ref, env)
     return Served(
         env, row["endpoint"], url, int(slots[live]["model_version"]) if live in slots else None, others[0] if others else None,
-        row["at"], row["by"], bool(row["save"]), running, trouble, tally.known(tally.path_of(ledger_path(site, ref, env))), last, calls,
+        row["at"], row["by"], saves(site.settings, ref, env), running, trouble, tally.known(tally.path_of(ledger_path(site, ref, env))), last, calls,
     )  # fmt: skip
 
 

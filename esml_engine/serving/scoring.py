@@ -20,6 +20,7 @@ from esml_engine.scored.reads import scored
 from esml_engine.scored.where import written
 from esml_engine.serving import client, records
 from esml_engine.serving.acts import live_version
+from esml_engine.serving.saving import why_not
 from esml_engine.training import records as models
 
 
@@ -37,8 +38,9 @@ class Score(AtOnce):
         rows = len(next(iter(columns.values()), []))
         if not call.params.get("caller"):
             raise UsageError("a caller is needed", hint="say who asks: --caller ID")
+        lost = why_not(site.settings, ref, call.env)
         return Draft(
-            will=(f"score {rows} rows by v{live_version(row)} at {row['endpoint']}", "keep them in scored" if row["save"] else "keep nothing (save = false)"),
+            will=(f"score {rows} rows by v{live_version(row)} at {row['endpoint']}", f"keep nothing ({lost})" if lost else "keep them in scored"),
             inputs=({"model_version": live_version(row)},), params={"rows": rows},
         )  # fmt: skip
 

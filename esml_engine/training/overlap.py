@@ -18,7 +18,7 @@ from esml_engine.runs.facts import TableIn
 
 EXAMPLES = 5
 _ROW = "__esml_row"
-_NUMBERS = ("INT", "FLOAT", "DOUBLE", "DECIMAL", "HUGEINT")
+_NUMBERS = ("INT", "UINT", "FLOAT", "DOUBLE", "DECIMAL", "HUGEINT")
 
 
 def trained_on(work: Path, test: TableIn, tables: Sequence[TableIn], key: Sequence[str]) -> dict[str, Any]:
@@ -118,7 +118,7 @@ def _texts(con: duckdb.DuckDBPyConnection, view: str, names: list[str]) -> tuple
         kinds = {here[c], there[c]}
         if len(kinds) == 1:
             cast = "CAST({} AS VARCHAR)"
-        elif all(k.startswith(_NUMBERS) or k.endswith("INT") or k.startswith("U") for k in kinds):
+        elif all(k.startswith(_NUMBERS) or k.endswith("INT") for k in kinds):
             cast = "CAST(CAST({} AS DOUBLE) AS VARCHAR)"
         else:
             raise UsageError(

@@ -43,6 +43,7 @@ TRUSTED_TYPES: tuple[str, ...] = (
     "sklearn.ensemble._hist_gradient_boosting.binning._BinMapper",
     "sklearn.ensemble._hist_gradient_boosting.predictor.TreePredictor",
     "sklearn.compose._column_transformer._RemainderColsList",
+    "numpy.dtype",  # what an imputer learned its fill values of
 )
 
 PACKAGES = (

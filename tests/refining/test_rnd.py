@@ -8,6 +8,7 @@ import pytest
 
 from esml_engine.errors import UsageError
 from esml_engine.estate import Estate, init_estate, open_estate
+from tests.working import until
 
 MODEL = "p1/m1"
 
@@ -61,6 +62,30 @@ def test_rnd_keeps_no_scored_rows(empty: Estate, numbers) -> None:
     empty.set(MODEL, "rnd.dev", "true")
     with pytest.raises(UsageError, match="R&D mode"):
         fresh(empty).model(MODEL).score_batch()
+
+
+def test_an_endpoint_keeps_answers_by_the_mode_of_the_moment(empty: Estate, numbers) -> None:
+    path = empty.site.root / "projects" / MODEL / "model.toml"
+    path.write_text(path.read_text().replace("[train.dev]", '[train.dev]\nestimators = ["linear"]', 1))
+    model = fresh(empty).model(MODEL)
+    model.ingest("d1", [numbers("a.csv", 0, 90)], "2026-01-01")
+    rows = {"x": [3]}
+    with model.estate.hand.holding(warm=True):
+        for act in (model.refine, model.split, model.train, model.deploy):
+            act()
+
+        def kept() -> bool:
+            """Whether one more answer is one more row."""
+            before = model.scored(count_only=True).document()["total"]
+            model.score(rows, caller="c")
+            return bool(model.scored(count_only=True).document()["total"] > before)
+
+        assert kept()
+        model.estate.set(MODEL, "rnd.dev", "true")
+        until(lambda: not kept(), "an endpoint of R&D mode keeps none")
+        assert not kept()
+        model.estate.set(MODEL, "rnd.dev", "false")
+        until(kept, "it keeps them again")
 
 
 @pytest.fixture

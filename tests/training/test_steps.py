@@ -85,13 +85,14 @@ def test_a_leak_warns_or_stops(
 CUSTOM = """
 from sklearn.linear_model import Ridge
 from sklearn.pipeline import make_pipeline
+from sklearn.impute import SimpleImputer
 from sklearn.preprocessing import StandardScaler
 
 COLUMNS = ["bmi", "bp", "s5"]
 
 def train(train, validate, ctx):
     assert ctx.label == "target" and "patient_id" not in ctx.features
-    return make_pipeline(StandardScaler(), Ridge(ctx.params.get("alpha", 1.0))).fit(train[COLUMNS], train[ctx.label])
+    return make_pipeline(SimpleImputer(), StandardScaler(), Ridge(ctx.params.get("alpha", 1.0))).fit(train[COLUMNS], train[ctx.label])
 """
 
 
