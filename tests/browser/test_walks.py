@@ -211,9 +211,10 @@ def test_by_keyboard_alone(url: str, page: Any) -> None:
     page.get_by_text(re.compile(r"^1\. |Plan [0-9a-f]{8}")).first.wait_for()
     page.keyboard.press("Escape")
     _tab_to(page, "Refine", back=True)
-    for _ in range(2):  # Deliver files, Split
+    for name in ("Deliver files", "Split"):
         page.keyboard.press("ArrowRight")
-        page.wait_for_timeout(300)
+        page.locator("[role=tab]:focus", has_text=name).wait_for()
+        settle(page)
     page.keyboard.press("Enter")
     page.get_by_role("button", name="Split gold").wait_for()
 
