@@ -226,11 +226,15 @@ class Model:
         return leaderboard(self.site, self.ref, env)
 
     def evidence(self, id_: str = "", out: str = "") -> dict[str, Any]:
-        """An evidence pack of this environment (the newest, or `id_`); `out`: written as .html or .json."""
+        """An evidence pack of this environment (the newest decided one, or `id_`); `out`: written as .html or .json.
+
+        What a promotion that waits rests on has an id too, which its request names.
+        """
         from esml_engine.promotion import evidence, records
 
         self.estate.require("read_evidence", self.ref.project)
         have = [e["evidence"] for e in records.evidence_of(self.site.store, self.ref, self.env_name)]
+        have += records.evidence_asked(self.site.store, self.ref, self.env_name)
         if not have or (id_ and id_ not in have):
             raise NotFoundError(
                 f"{self.ref} has no evidence {id_ or ''} in {self.env_name}".replace("  ", " "),

@@ -45,9 +45,14 @@ class _Graph:
             self.edges.append(e)
 
     def table(self, name: str, version: int) -> str:
-        """A table version with all that is behind it."""
-        v = get(self.site.store, self.ref, self.env, name, version)
-        id_ = f"{self.env}/{name}@{v.version}"
+        """A table version with all that is behind it; one that R&D mode replaced since is shown as gone."""
+        id_ = f"{self.env}/{name}@{version}"
+        try:
+            v = get(self.site.store, self.ref, self.env, name, version)
+        except NotFoundError:
+            self.node(id_, "table", name, version)
+            self.nodes[id_]["gone"] = True
+            return id_
         if not self.node(id_, "table", name, v.version, v.rows, v.at):
             return id_
         if TableName.parse(name).layer in ("bronze", "quarantine"):

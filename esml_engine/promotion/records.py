@@ -91,6 +91,14 @@ def evidence(store: Store, id_: str) -> dict[str, Any] | None:
     return store.first(t.evidence.select().where(t.evidence.c.evidence == id_))
 
 
+def evidence_asked(store: Store, ref: ModelRef, env: str) -> list[str]:
+    """Ids of the evidence that promotions into an environment rest on which wait for a decision, newest first."""
+    waiting = requests.listing(store, state=requests.WAITING, objects=[str(ref)])
+    return [
+        str(r["detail"]["evidence"]) for r in waiting if r["kind"] == requests.PROMOTION and r["env"] == env
+    ]
+
+
 def evidence_of(store: Store, ref: ModelRef, env: str = "") -> list[dict[str, Any]]:
     """Evidence packs of a model without their documents, newest first."""
     e = t.evidence

@@ -59,6 +59,11 @@ def test_the_whole_way(three: Estate) -> None:
         assert models.champion(store, REF, "prod") is None
         waiting = evidence.pack(three.site, asked["evidence"])
         assert waiting["sections"]["decision"]["state"] == "waiting" and evidence.verify(waiting)["ok"]
+        shown = as_(three, "approver@p1").model(str(REF), "prod").evidence(asked["evidence"])
+        assert (
+            shown["evidence"] == asked["evidence"]
+            and shown["sections"]["gates"] == waiting["sections"]["gates"]
+        )
         said = decide(as_(three, "approver@p1"), "approve", asked)
         assert said["state"] == "approved"
         after = said["after"]

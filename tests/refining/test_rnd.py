@@ -38,8 +38,11 @@ def test_a_sample_by_key_one_version_and_whole_again(empty: Estate, numbers) -> 
     bronze = model.table("d1/bronze").versions()
     assert [v["version"] for v in bronze] == [2, 1]
 
+    model.split()
     deliver(fresh(empty), numbers, 400, 600, "b.csv")
     model.refine()
+    behind = {n["name"]: n for n in model.lineage(table="gold_train")["nodes"]}
+    assert behind["gold"]["gone"] and "gone" not in behind["gold_train"]
     bronze = model.table("d1/bronze").versions()
     assert [v["version"] for v in bronze] == [3, 1]  # one R&D version, and what was made before it
     more = ids(fresh(empty), "gold")
