@@ -18,10 +18,11 @@ from filelock import FileLock, Timeout
 
 from esml_engine.door.site import Site
 from esml_engine.errors import ConflictError, UsageError
-from esml_engine.processes import ProcessTable
+from esml_engine.processes import ProcessTable, port_free
 from esml_engine.runs import leases
 
 log = logging.getLogger("esml.up")
+_LETS_GO = 3.0  # seconds for a cockpit that was ended to leave its port
 _FIRST = 10.0  # seconds that the worker lets the cockpit start alone
 
 
@@ -45,6 +46,9 @@ def up(site: Site, port: int, *, demo: bool = False) -> None:
         alone.release()
         raise _up_already(f"pid {holder.pid} on {holder.host}")
     table.end(("worker", "cockpit", "job", "endpoint"), but=os.getpid())
+    if not _comes_free(port):
+        alone.release()
+        raise ConflictError(f"another program listens on port {port}", hint="name another one: --port")
     table.add("up", "up", os.getpid())
     stopping = threading.Event()
     for s in (signal.SIGINT, signal.SIGTERM):
@@ -92,6 +96,16 @@ def up(site: Site, port: int, *, demo: bool = False) -> None:
         table.end(("job", "endpoint"))
         table.remove(os.getpid())
         alone.release()
+
+
+def _comes_free(port: int) -> bool:
+    """Whether the cockpit can listen there; one of a killed `up`, ended just now, has a moment to let go."""
+    until = time.monotonic() + _LETS_GO
+    while not port_free(port):
+        if time.monotonic() > until:
+            return False
+        time.sleep(0.05)
+    return True
 
 
 def _first(port: int, begun: float) -> bool:

@@ -11,6 +11,10 @@ from pydantic import AfterValidator
 
 COLUMN_TYPES = ("int64", "float64", "bool", "date", "timestamp", "string")
 """Types that a column of bronze may be declared to have; parquet files bring DuckDB's own beside them."""
+_NATIVE = re.compile(  # DuckDB's names
+    r"U?(TINY|SMALL|BIG|HUGE)INT|U?INTEGER|FLOAT|DOUBLE|DECIMAL\(\d{1,2}, ?\d{1,2}\)|BOOLEAN|DATE|TIME|VARCHAR|BLOB|UUID|"
+    r"TIMESTAMP(_S|_MS|_NS| WITH TIME ZONE)?"
+)
 _DAYS = "monday|tuesday|wednesday|thursday|friday|saturday|sunday"
 _CLOCK = r"([01]\d|2[0-3]):[0-5]\d"
 _ARRIVES = re.compile(
@@ -19,7 +23,7 @@ _ARRIVES = re.compile(
 
 
 def _column_type(name: str) -> str:
-    if name in COLUMN_TYPES or (name and name.isupper()):  # in upper case: a type of DuckDB's
+    if name in COLUMN_TYPES or _NATIVE.fullmatch(name):
         return name
     near = difflib.get_close_matches(name.lower(), COLUMN_TYPES, 1, 0.0)[0]
     raise ValueError(f"no column type {name!r}, did you mean {near!r}? There are {', '.join(COLUMN_TYPES)}")

@@ -76,7 +76,8 @@ def _number(v: Any) -> float | None:
 
 def _whole(v: Any) -> float:
     value = _number(v)
-    if value is None or value != math.floor(value):  # no whole number is beyond what a float holds
+    # beyond 64 bits nothing of ours could keep it, and a row has to explain its prediction
+    if value is None or value != math.floor(value) or not -(2.0**63) <= value < 2.0**63:
         raise ValueError
     return value
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -231,6 +232,15 @@ def test_a_killed_up_leaves_nothing(two: Estate) -> None:
         up.kill()
         up.wait()
     until(lambda: not children(), "their end")
+
+
+def test_up_on_a_port_that_another_program_has_is_refused(two: Estate) -> None:
+    with socket.socket() as other:
+        other.bind(("127.0.0.1", 0))
+        other.listen()
+        said = esml(two.site.root, "up", "--port", str(other.getsockname()[1]), check=1)["error"]
+    assert said["code"] == "conflict" and "port" in said["message"]
+    assert not ProcessTable(two.site.state).live()
 
 
 def test_a_second_up_is_refused_with_what_to_do(two: Estate) -> None:

@@ -237,6 +237,7 @@ def test_a_datasets_expectation_is_silvers_unless_it_says_bronze(empty: Estate, 
     ("key", "value", "said"),
     [
         ("datasets.d1.types", '{ x = "int65" }', "no column type 'int65', did you mean 'int64'"),
+        ("datasets.d1.types", '{ x = "NONSENSE" }', "no column type 'NONSENSE'"),
         ("datasets.d1.encoding", "utf-9", "'utf-9' is unknown"),
         ("datasets.d1.encoding", "hex", "'hex' is unknown"),
         ("datasets.d1.delimiter", '""', "not one ASCII character"),

@@ -62,6 +62,7 @@ def test_accepted(column: str, given: Any, plain: Any) -> None:
         ("age", [1], "column 'age': [1] is not a number (row 0)"),
         ("n", 1.5, "column 'n': 1.5 is not a whole number (row 0)"),
         ("n", float("inf"), "column 'n': inf is not a whole number (row 0)"),
+        ("n", 10**30, "is not a whole number (row 0)"),
         ("city", 5, "column 'city': 5 is not a text (row 0)"),
         ("ok", "yes", "column 'ok': 'yes' is not true or false (row 0)"),
         ("at", "soon", "column 'at': 'soon' is not a date or time (row 0)"),
