@@ -12,6 +12,7 @@ from cockpit.components import Choice, locked, nothing_yet
 from cockpit.uploads import kept
 from cockpit.views import lake as view
 from cockpit.words import plural
+from esml_engine.refining.staleness import in_rnd
 from esml_engine.refs import Purpose
 
 _ALL = ""
@@ -117,7 +118,7 @@ def pipeline(choice: Choice, purpose: Purpose) -> None:
 
 def rnd(choice: Choice) -> None:
     """R&D mode of this model and environment: a sample, one version, nothing kept, nothing promoted."""
-    on = bool(choice.estate.site.settings.model(choice.ref).rnd.get(choice.env))  # type: ignore[call-overload]
+    on = in_rnd(choice.estate.site.settings.model(choice.ref), choice.env)
     st.markdown(
         f"R&D mode is **{'on' if on else 'off'}** in {choice.env}. On: a 20 % sample of the rows by key, one version of each table, "
         "no scored rows kept, nothing can be promoted. It is for trying things cheaply."

@@ -13,7 +13,7 @@ import sqlalchemy as sa
 from esml_engine.clock import new_id, now
 from esml_engine.costs import records as costs
 from esml_engine.costs.prediction import money, predict_seconds
-from esml_engine.costs.pricing import endpoint_month, endpoint_node, endpoint_nodes, next_node, no_price
+from esml_engine.costs.pricing import endpoint_month, endpoint_node, endpoint_nodes, next_node
 from esml_engine.door import access, audit, requests
 from esml_engine.door.facts import Act, Actor, Call, Plan, draft_json, fingerprint
 from esml_engine.door.policy import MONEY, verdict, within_budget
@@ -104,8 +104,13 @@ def make_plan(site: Site, act: Act, actor: Actor, call: Call) -> Plan:
         )
         judged = _with_exception(site, call, judged, predicted)
         if serving is not None and serving.unpriced and judged["verdict"] == "ok":
-            why = no_price(serving.name)
-            judged = {**judged, "verdict": "refuse", "origin": "prices", "key": "nodes", "reason": why}
+            judged = {
+                **judged,
+                "verdict": "refuse",
+                "origin": "prices",
+                "key": "nodes",
+                "reason": serving.unpriced,
+            }
     may = may_all(site, actor, call, draft.contains)
     return Plan(
         call,

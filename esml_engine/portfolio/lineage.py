@@ -15,6 +15,7 @@ from esml_engine.scored.query import query
 from esml_engine.scored.reads import source
 from esml_engine.serving.client import CHUNK_ROWS
 from esml_engine.training import records as models
+from esml_engine.training.behind import trained_in
 
 
 class _Graph:
@@ -92,7 +93,7 @@ class _Graph:
         row = models.get_version(self.site.store, self.ref, self.env, version)
         id_ = f"{self.env}/model@{version}"
         if self.node(id_, "model", str(self.ref), version, None, row["at"]):
-            there = self._there((row["detail"] or {}).get("trained_in") or self.env)
+            there = self._there(trained_in(row))
             for i in row["inputs"]:
                 if i["table"] != "gold":
                     self.edge(there.table(i["table"], i["version"]), id_, row["run"])

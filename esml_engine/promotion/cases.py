@@ -11,9 +11,8 @@ from esml_engine.lake.catalogue import get, judged_versions, latest, passed
 from esml_engine.promotion.facts import Case, Side
 from esml_engine.refs import ModelRef
 from esml_engine.training import records as models
+from esml_engine.training.behind import trained_in
 from esml_engine.training.facts import PRIMARY_METRIC, TASK_METRICS
-
-SIDES = ("gold_train", "gold_validate")
 
 
 def next_env(site: Site, env: str) -> str | None:
@@ -157,7 +156,7 @@ def _side(row: dict[str, Any]) -> Side:
     return Side(
         version=int(row["version"]),
         env=row["env"],
-        trained_in=detail.get("trained_in") or row["env"],
+        trained_in=trained_in(row),
         run=row["run"],
         sha256=row["sha256"],
         folder=row["folder"],

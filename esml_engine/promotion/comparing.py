@@ -12,11 +12,12 @@ from esml_engine.faults import point
 from esml_engine.lake.catalogue import table_in
 from esml_engine.lake.specs import job_spec, model_within_reach
 from esml_engine.promotion import records
-from esml_engine.promotion.cases import SIDES, case_of, expectations_of, looked_up, rnd_of
+from esml_engine.promotion.cases import case_of, expectations_of, looked_up, rnd_of
 from esml_engine.promotion.facts import Side, case_from
 from esml_engine.promotion.judging import document, judged
 from esml_engine.refs import ModelRef
 from esml_engine.runs.facts import JobResult, JobSpec, TableIn
+from esml_engine.training.behind import LEARNED, behind
 from esml_engine.training.facts import RESAMPLES
 
 KEPT = ("from", "to", "verdict", "rows", "gates", "challenger", "champion", "metrics", "baseline", "intervals", "data", "cost_1000_rows", "evidence_from")  # fmt: skip
@@ -49,16 +50,8 @@ def compare_job(call: Call, version: int | None, desk: Desk) -> JobSpec | None:
 
 def _behind(site: Site, ref: ModelRef, who: str, side: Side) -> dict[str, TableIn]:
     """What a model was trained on; a version that is not to be found is left out, and the gate `rows` refuses by it."""
-    found = {}
-    for name in SIDES:
-        number = side.data_version(name)
-        if number is None:
-            continue
-        try:
-            found[f"{who}/{name}"] = table_in(site, ref, side.trained_in, name, number)
-        except NotFoundError:
-            continue
-    return found
+    known = {n: v for n in LEARNED if (v := side.data_version(n)) is not None}
+    return behind(site, ref, who, side.trained_in, known)
 
 
 def _model(site: Site, env: str, side: Side) -> dict[str, Any]:
@@ -77,7 +70,7 @@ def measured_document(
     if result is not None and desk.spec is not None:
         case, value, seconds = case_from(desk.spec.params["case"]), dict(result.value), result.seconds
         for who in ("challenger", "champion"):
-            missing = [n for n in SIDES if value.get(who) and f"{who}/{n}" not in desk.spec.inputs]
+            missing = [n for n in LEARNED if value.get(who) and f"{who}/{n}" not in desk.spec.inputs]
             if missing:
                 value["trained_on"][who] = {"rows": None, "examples": [], "by": "", "error": f"{missing[0]} behind it is not recorded or no longer there"}  # fmt: skip
     else:

@@ -17,7 +17,8 @@ from esml_engine.scored.where import quoted
 
 _SLICE = 250_000  # rows that are sorted at once, unless a single day has more
 _BATCH = 50_000  # rows of a row group in parquet
-_UNSAFE = "=+-@\t\r"  # what a formula begins with, in a spreadsheet
+_UNSAFE = tuple("=+-@\t\r")  # what a formula begins with, in a spreadsheet
+_LISTED = ", ".join(f"chr({ord(c)})" for c in _UNSAFE)
 
 
 def export(source: ScoredSource, wanted: ScoredFilter, path: str | Path) -> int:
@@ -80,8 +81,7 @@ def _select(part: Rows, columns: Mapping[str, str], *, csv: bool) -> str:
         if own is None:
             value = "NULL"
         elif csv and kind == "VARCHAR":
-            listed = ", ".join(f"chr({ord(c)})" for c in _UNSAFE)
-            value = f"CASE WHEN left({value}, 1) IN ({listed}) THEN chr(39) || {value} ELSE {value} END"
+            value = f"CASE WHEN left({value}, 1) IN ({_LISTED}) THEN chr(39) || {value} ELSE {value} END"
         typed = value if own == kind else f"CAST({value} AS {kind})"
         shown.append(f"{typed} AS {quoted(_head(name) if csv else name)}")
     return f"SELECT {', '.join(shown)} FROM {part.sql} WHERE {part.where} ORDER BY {part.order}"
@@ -108,7 +108,7 @@ def _csv(con: Any, table: Rows, parts: Iterator[Rows], target: Path) -> int:
 
 def _head(name: str) -> str:
     """A header that a spreadsheet does not take for a formula."""
-    return "'" + name if name[:1] in tuple(_UNSAFE) else name
+    return "'" + name if name[:1] in _UNSAFE else name
 
 
 def _parquet(con: Any, table: Rows, parts: Iterator[Rows], target: Path) -> int:

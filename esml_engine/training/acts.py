@@ -18,6 +18,7 @@ from esml_engine.runs.facts import JobResult, JobSpec, TableIn
 from esml_engine.settings import ModelSettings, TrainSettings
 from esml_engine.store import schema as t
 from esml_engine.training import records
+from esml_engine.training.behind import LEARNED, behind, trained_in
 from esml_engine.training.facts import Gate, Profile, allowed_forecasters
 from esml_engine.training.gates import Evidence, Verdict, judge
 
@@ -217,19 +218,15 @@ def _behind(
     """What the champion was trained on, as `champion/<table>`, where that is not what this run trains on; and the name of one that is gone."""
     if champion is None:
         return {}, ""
-    there = (champion["detail"] or {}).get("trained_in") or champion["env"]
+    there = trained_in(champion)
     known = {i["table"]: int(i["version"]) for i in champion["inputs"] if "table" in i}
-    found: dict[str, TableIn] = {}
-    for name in _SIDES[:2]:
-        if name not in known:
-            return {}, name
-        if there == env and known[name] == ours[name].version:
-            continue
-        try:
-            found[f"champion/{name}"] = table_in(site, ref, there, name, known[name])
-        except NotFoundError:
-            return {}, f"{name} v{known[name]}"
-    return found, ""
+    unknown = next((n for n in LEARNED if n not in known), "")
+    if unknown:
+        return {}, unknown
+    others = {n: known[n] for n in LEARNED if there != env or known[n] != ours[n].version}
+    found = behind(site, ref, "champion", there, others)
+    gone = next((f"{n} v{v}" for n, v in others.items() if f"champion/{n}" not in found), "")
+    return ({}, gone) if gone else (found, "")
 
 
 def trained_value(site: Site, run: str) -> dict[str, Any]:
