@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from esml_engine import templates
 from esml_engine.door import access, audit, requests
-from esml_engine.door.facts import Actor, Call, Plan
+from esml_engine.door.facts import HOW, Actor, Call, Plan
 from esml_engine.door.site import Site
 from esml_engine.door.start import local_admin
 from esml_engine.errors import NotFoundError, RefusedError, UsageError
@@ -142,13 +142,12 @@ class Estate:
         key: str = "",
         *,
         forecast: dict[str, Any] | None = None,
-        idempotency_key: str = "",
         **how: Any,
     ) -> Any:
         """Write a model's settings file and its lake skeleton. `forecast`: the keys of `[forecast]`."""
         params = {"task": task, "datasets": datasets, "label": label, "key": key, **(forecast or {})}
         call = Call("new_model", str(ModelRef.parse(model)), "", params)
-        return self._do(call, key=idempotency_key, **how)
+        return self._do(call, **how)
 
     def member_add(self, on: str, actor: str, role: str, **how: Any) -> Any:
         """Give a role on `estate` or a project."""
@@ -223,18 +222,15 @@ class Estate:
         rule = access.rule_name(Call(row["act"], row["object"], row["env"], row["params"]))
         return Call(act, row["object"], row["env"], {"run": run, "rule": rule})
 
-    def _do(
-        self,
-        call: Call,
-        *,
-        dry_run: bool = False,
-        plan: Plan | str | None = None,
-        key: str = "",
-        detach: bool = False,
-    ) -> Any:
-        if dry_run:
+    def _do(self, call: Call, **how: Any) -> Any:
+        """Plan (`dry_run`) or do an act; `plan`, `idempotency_key` and `detach` as on the command line."""
+        if unknown := [k for k in how if k not in HOW]:
+            raise TypeError(
+                f"{call.act} takes no {unknown[0]}; every act takes {', '.join(HOW)} besides its own"
+            )
+        if how.pop("dry_run", False):
             return self.hand.plan(call)
-        return self.hand.do(call, plan=plan, key=key, detach=detach)
+        return self.hand.do(call, **how)
 
     # reads
     def members(self, on: str = "") -> list[dict[str, Any]]:

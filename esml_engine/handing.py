@@ -76,7 +76,12 @@ class Hand:
         return make_plan(self.site, bindings.act(call.act), self.actor, call)
 
     def do(
-        self, call: Call, *, plan: Plan | str | None = None, key: str = "", detach: bool = False
+        self,
+        call: Call,
+        *,
+        plan: Plan | str | None = None,
+        idempotency_key: str = "",
+        detach: bool = False,
     ) -> dict[str, Any]:
         """Start an act and wait for its end (or `detach`); returns the run's answer.
 
@@ -95,8 +100,8 @@ class Hand:
             self.actor,
             call,
             plan_hash=expected,
-            key=key,
-            at_once=lambda p: self._now(act, call, p, key),
+            key=idempotency_key,
+            at_once=lambda p: self._now(act, call, p, idempotency_key),
             again=lambda answer: self._again(act, call, answer),
         )
         if started.answer is not None:

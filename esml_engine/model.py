@@ -7,7 +7,7 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from esml_engine.door.facts import Call, Plan
+from esml_engine.door.facts import HOW, Call, Plan
 from esml_engine.errors import NotFoundError, RefusedError, UsageError
 from esml_engine.refs import ModelRef, Purpose, TableName
 from esml_engine.tables import Dataset, Scored, Table
@@ -78,7 +78,7 @@ class Model:
 
     def split(self, **params: Any) -> Any:
         """Gold into train, validate, test: train, validate, test, stratify, group, seed, by."""
-        how: dict[str, Any] = {k: params.pop(k) for k in ("dry_run", "plan", "key", "detach") if k in params}
+        how: dict[str, Any] = {k: params.pop(k) for k in HOW if k in params}
         return self._do("split", {k: v for k, v in params.items() if v is not None}, how)
 
     def train(self, profile: str = "", budget: float | None = None, **how: Any) -> Any:

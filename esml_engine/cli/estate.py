@@ -81,9 +81,7 @@ def new_model(
             "frequency": frequency,
             "known": cut(known),
         }
-    named = {**how, "idempotency_key": how["key"]}
-    del named["key"]
-    say(open_().new_model(model, task, cut(datasets), label, id_key, forecast=more, **named))
+    say(open_().new_model(model, task, cut(datasets), label, id_key, forecast=more, **how))
 
 
 @member_app.command("add")

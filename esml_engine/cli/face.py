@@ -50,7 +50,7 @@ _HOW: dict[str, tuple[Any, Any]] = {
         ],
         "",
     ),
-    "key": (
+    "idempotency_key": (
         Annotated[str, typer.Option("--idempotency-key", metavar="K", help="same key, same run")],
         "",
     ),

@@ -28,6 +28,10 @@ class Actor:
         return self.acting_as or self.name
 
 
+HOW = ("dry_run", "plan", "idempotency_key", "detach")
+"""What every act of the SDK takes besides its own parameters: how it is started."""
+
+
 @dataclass(frozen=True)
 class Call:
     """What was asked: an act on an object (`estate`, `project`, `project/model`) in an environment ('' where none)."""

@@ -16,6 +16,7 @@ from esml_engine.costs.prediction import money, predict_seconds
 from esml_engine.costs.pricing import endpoint_month, endpoint_node, endpoint_nodes, next_node
 from esml_engine.door import access, audit, requests
 from esml_engine.door.facts import Act, Actor, Call, Plan, draft_json, fingerprint
+from esml_engine.door.keys import asked_of, run_of, same_act
 from esml_engine.door.policy import MONEY, verdict, within_budget
 from esml_engine.door.site import Site
 from esml_engine.errors import (
@@ -23,7 +24,6 @@ from esml_engine.errors import (
     NotAllowedError,
     PolicyError,
     StalePlanError,
-    UsageError,
     disk_full,
 )
 from esml_engine.faults import point
@@ -176,7 +176,7 @@ def start(
         may = access.may(site.store, actor, access.rule_name(call), call.project, local_admin=local_admin())
         if not may.allowed:  # before planning: a plan would show what the actor may not see
             raise NotAllowedError(may.reason, hint="ask an owner of the project, or an admin of the estate")
-        known = _of_key(site, call, key) if key else None
+        known = run_of(site, call, key) if key else None
         if key and not act.durable:
             with site.store.read() as c:
                 before = audit.answered(c, key)
@@ -253,32 +253,12 @@ def _answered(
     Raises:
         UsageError: the key named another act.
     """
-    _same_act(call, before, key)
+    same_act(call, before, before["detail"]["once"].get("asked", ""), key)
     answer = again(dict(before["detail"]["once"]["answer"]))
     with site.store.write() as c:
         audit.append(c, actor, call.act, call.object, call.env, "joined", detail={"of": before["n"]})
     audit.anchor(site.store, site.state)
     return Started(None, True, None, answer)
-
-
-def _of_key(site: Site, call: Call, key: str) -> str | None:
-    """The run that an idempotency key names, when it is of this very act.
-
-    Raises:
-        UsageError: the key names a run of something else.
-    """
-    found = records.by_key(site.store, key)
-    if found is None:
-        return None
-    _same_act(call, found, key)
-    return str(found["run"])
-
-
-def _same_act(call: Call, found: Any, key: str) -> None:
-    if (found["act"], found["object"], found["env"] or "") != (call.act, call.object, call.env or ""):
-        raise UsageError(
-            f"key {key} names a run of another act already", hint="take a key of its own for each act"
-        )
 
 
 def _intent(site: Site, actor: Actor, call: Call, plan: Plan, key: str) -> Started:
@@ -374,7 +354,8 @@ class AtOnceDesk:
             detail = answer.pop("_audit", None)
             if self.key:  # what a repeated key is answered
                 kept = {k: v for k, v in answer.items() if k not in self.unkept}
-                once = {"key": self.key, "answer": json.loads(json.dumps(kept, default=str))}
+                plain = json.loads(json.dumps(kept, default=str))
+                once = {"key": self.key, "asked": asked_of(self.call.params), "answer": plain}
                 detail = {**(detail or {}), "once": once}
             audit.append(
                 c,

@@ -12,7 +12,7 @@ from typing import Any
 from esml_engine.clock import now
 from esml_engine.door.site import Site
 from esml_engine.errors import UsageError
-from esml_engine.lake.catalogue import newest_first
+from esml_engine.lake.catalogue import Version, latest, newest_first
 from esml_engine.platforms.base import Platform
 from esml_engine.refs import ModelRef, Purpose, TableName, model_folder
 from esml_engine.settings import DatasetSettings
@@ -145,7 +145,8 @@ def seen_row(ref: ModelRef, env: str, f: InFile, size: int, mtime: int, by: str)
 def loaded(
     store: Store, ref: ModelRef, env: str, dataset: str, purpose: Purpose
 ) -> dict[tuple[str, str], Loaded]:
-    """What the current bronze holds, by (date, delivered name): the facts of all its versions laid over each other."""
+    """What the current bronze holds, by (date, delivered name): its versions' facts laid over each other, back to
+    the last that was read anew."""
     out: dict[tuple[str, str], Loaded] = {}
     for v in newest_first(store, ref, env, str(TableName("bronze", dataset, purpose))):
         for f in v["facts"].get("files", []):
@@ -160,13 +161,20 @@ def loaded(
                 f["quarantine"],
                 v["version"],
             )
+        if v["facts"].get("anew"):
+            break
     return out
 
 
 def reading(settings: DatasetSettings) -> str:
-    """Fingerprint of how a dataset's files are to be read: what was unreadable so may be readable otherwise."""
-    shape = settings.model_dump_json(include={"format", "delimiter", "encoding", "null"})
+    """Fingerprint of how a dataset's files are to be read: read another way, they give other rows."""
+    shape = settings.model_dump_json(include={"format", "delimiter", "encoding", "null", "types"})
     return hashlib.sha256(shape.encode()).hexdigest()[:16]
+
+
+def read_otherwise(bronze: Version | None, settings: DatasetSettings) -> bool:
+    """Whether a bronze version was read another way than the settings say now (an old one does not tell)."""
+    return bronze is not None and bronze.facts.get("how", reading(settings)) != reading(settings)
 
 
 def _refused(
@@ -199,8 +207,11 @@ def readable(site: Site, ref: ModelRef, env: str, dataset: str, purpose: Purpose
 
 
 def waiting(site: Site, ref: ModelRef, env: str, dataset: str, purpose: Purpose) -> list[InFile]:
-    """Delivered files that bronze does not hold in this content and that were not refused in it."""
+    """Delivered files that bronze does not hold in this content, read as settings say, and that were not refused."""
     have = loaded(site.store, ref, env, dataset, purpose)
+    bronze = latest(site.store, ref, env, str(TableName("bronze", dataset, purpose)))
+    if read_otherwise(bronze, site.settings.model(ref).datasets[dataset]):
+        have = {}
     return [
         f
         for f in readable(site, ref, env, dataset, purpose)

@@ -88,6 +88,7 @@ class Refine:
         size = float(sum(f.bytes for f in waiting) or sum(v.bytes for n, v in have.items() if n in todo))
         will = [
             f"read {len(s.files[ds])} file{'s' if len(s.files[ds]) != 1 else ''} of {ds} into bronze"
+            + (", all anew: settings say another way to read them" if ds in s.otherwise else "")
             for ds in s.bronze
         ]
         will += [f"clean {ds} into silver" for ds in s.silver] + ([f"build {goal}"] if s.gold else [])
@@ -165,7 +166,7 @@ class Refine:
             "dataset": dataset, "purpose": purpose, "format": ds.format, "dialect": {"delimiter": ds.delimiter, "encoding": ds.encoding, "null": ds.null},
             "types": {**types, **ds.types}, "drift": ds.drift, "label": settings.label, "expect": [e.model_dump() for e in ds.expect if e.on == "bronze"],
             "rnd": rnd, "key": settings.key, "how": d.reading(ds), "files": todo, "tables": {"bronze": bronze, "quarantine": quarantine},
-            "expected": expected_versions(desk, ref, env, [quarantine, bronze]),
+            "expected": expected_versions(desk, ref, env, [quarantine, bronze]), "anew": anew,
         }  # fmt: skip
         inputs = {
             k: table_in(site, ref, env, n, missing_ok=True)
@@ -315,8 +316,12 @@ class Refine:
             "refused": kept_out,
             "types": result.value["types"],
             "drift": result.value.get("drift", []),
+            "how": p["how"],
+            "anew": p["anew"],
         }
-        tables = [o for o in (quarantine,) if o is not None and (o.add or o.remove)] + [bronze]
+        had = latest(desk.site.store, ref, call.env, names["quarantine"])
+        emptied = p["anew"] and had is not None and had.rows > 0
+        tables = [o for o in (quarantine,) if o is not None and (o.add or o.remove or emptied)] + [bronze]
         inputs = [{"file": x["path"], "sha256": x["sha256"]} for x in read]
         made = make_versions(
             desk, ref, call.env, tables, expected=p["expected"], inputs=inputs, facts=facts, rnd=p["rnd"]
@@ -352,8 +357,11 @@ def _bronzes(desk: Desk) -> list[dict[str, Any]]:
 
 
 def _fixed_types(site: Site, ref: ModelRef, env: str, dataset: str, purpose: Purpose) -> dict[str, str]:
+    """Types that bronze settled on; none of a bronze that was read another way than now."""
     found = latest(site.store, ref, env, table_name("bronze", dataset, purpose))
-    return dict(found.facts.get("types", {})) if found else {}
+    if found is None or d.read_otherwise(found, site.settings.model(ref).datasets[dataset]):
+        return {}
+    return dict(found.facts.get("types", {}))
 
 
 def _layer(

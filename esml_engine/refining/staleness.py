@@ -63,6 +63,7 @@ class Stale:
     silver: list[str]
     gold: bool
     blocked: list[str]
+    otherwise: list[str]  # datasets whose bronze was read another way than settings say now
 
 
 def stale(site: Site, ref: ModelRef, env: str, purpose: Purpose, layer: str = "", dataset: str = "") -> Stale:
@@ -103,7 +104,12 @@ def stale(site: Site, ref: ModelRef, env: str, purpose: Purpose, layer: str = ""
             if n in have
         )
         gold = bool(silver) or g is None or moved or g.code != layer_code(site, ref, settings, "gold")
-    return Stale(files, bronze, silver, gold, blocked)
+    otherwise = [
+        ds
+        for ds in bronze
+        if d.read_otherwise(have.get(table_name("bronze", ds, purpose)), settings.datasets[ds])
+    ]
+    return Stale(files, bronze, silver, gold, blocked, otherwise)
 
 
 def in_rnd(settings: ModelSettings, env: str) -> bool:
@@ -116,9 +122,11 @@ def to_read(
 ) -> tuple[list[d.InFile], bool]:
     """The IN files that the next bronze reads (none where it is current), and whether it is read anew from all.
 
-    Anew: always in R&D mode, where one version is kept, and after the mode was switched, whole or as a sample.
+    Anew: always in R&D mode, where one version is kept, after the mode was switched, whole or as a sample, and after
+    the settings say another way to read the files.
     """
-    switched = bronze is not None and bronze.rnd != rnd
+    otherwise = d.read_otherwise(bronze, site.settings.model(ref).datasets[dataset])
+    switched = otherwise or (bronze is not None and bronze.rnd != rnd)
     new = [] if switched else d.waiting(site, ref, env, dataset, purpose)
     if not (rnd or switched):
         return new, False

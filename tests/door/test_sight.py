@@ -25,32 +25,32 @@ def test_a_key_names_one_act_on_one_object(empty: Estate, numbers) -> None:
     empty.new_model("p1/m2", "regression", ["d1"], label="y", key="id")
     estate = open_estate(empty.site.root)
     estate.model("p1/m1").ingest("d1", [numbers("a.csv", 0, 50)], "2026-01-01")
-    first = estate.model("p1/m1").refine(key="k1")
+    first = estate.model("p1/m1").refine(idempotency_key="k1")
     with pytest.raises(UsageError, match="another act"):
-        estate.model("p1/m1").split(key="k1")
+        estate.model("p1/m1").split(idempotency_key="k1")
     with pytest.raises(UsageError, match="another act"):
-        estate.model("p1/m2").refine(key="k1")
-    again = estate.model("p1/m1").refine(key="k1")
+        estate.model("p1/m2").refine(idempotency_key="k1")
+    again = estate.model("p1/m1").refine(idempotency_key="k1")
     assert again["run"] == first["run"]
     assert estate.audit(limit=1)[0]["result"] == "joined"
     estate.member_add("p1", "reader@x", "reader")
     before = len(estate.audit())
     with pytest.raises(NotAllowedError):
-        open_estate(empty.site.root, act_as="reader@x").model("p1/m1").refine(key="k1")
+        open_estate(empty.site.root, act_as="reader@x").model("p1/m1").refine(idempotency_key="k1")
     events = estate.audit()
     assert len(events) == before + 1 and events[0]["result"] == "refused"
 
 
 def test_a_key_of_an_act_at_once_is_answered_as_before(empty: Estate, numbers) -> None:
-    first = empty.set("p1/m1", "split.seed", "7", key="k1")
+    first = empty.set("p1/m1", "split.seed", "7", idempotency_key="k1")
     empty.set("p1/m1", "split.seed", "8")
     before = len(empty.audit())
-    assert empty.set("p1/m1", "split.seed", "7", key="k1") == first
+    assert empty.set("p1/m1", "split.seed", "7", idempotency_key="k1") == first
     estate = open_estate(empty.site.root)
     assert estate.site.settings.model(ModelRef.parse("p1/m1")).split.seed == 8, "it was not done again"
     assert len(estate.audit()) == before + 1 and estate.audit(limit=1)[0]["result"] == "joined"
     with pytest.raises(UsageError, match="another act"):
-        estate.member_add("p1", "reader@x", "reader", key="k1")
+        estate.member_add("p1", "reader@x", "reader", idempotency_key="k1")
     made = estate.new_model("p1/m2", "regression", ["d1"], label="y", key="id", idempotency_key="k2")
     estate = open_estate(empty.site.root)
     assert estate.new_model("p1/m2", "regression", ["d1"], label="y", key="id", idempotency_key="k2") == made
@@ -62,7 +62,7 @@ def test_a_repeated_key_makes_no_second_secret(empty: Estate) -> None:
             c, {"object": "p1/m1", "env": "dev", "endpoint": "p1-m1-dev", "live": "blue", "slots": {"blue": {"model_version": 1}}, "port": 1, "save": True, "at": "", "by": "", "run": ""},
         )  # fmt: skip
     model = empty.model("p1/m1")
-    first = model.keys(rotate=True, key="KR")
-    assert model.keys(rotate=True, key="KR") == first and model.keys()["key"] == first["key"]
+    first = model.keys(rotate=True, idempotency_key="KR")
+    assert model.keys(rotate=True, idempotency_key="KR") == first and model.keys()["key"] == first["key"]
     assert first["key"] not in str(empty.audit()), "no secret is kept"
-    assert model.keys(rotate=True, key="KR2")["key"] != first["key"]
+    assert model.keys(rotate=True, idempotency_key="KR2")["key"] != first["key"]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import threading
+from pathlib import Path
 
 import pytest
 import sqlalchemy as sa
@@ -52,21 +53,53 @@ def test_the_same_act_asked_for_twice_at_once_is_one_run(empty: Estate, numbers)
 
 def test_an_idempotency_key_names_one_run_also_after_its_end(empty: Estate, numbers) -> None:
     deliver(empty, numbers)
-    first = empty.model("p1/m1").refine(key="k1")
+    first = empty.model("p1/m1").refine(idempotency_key="k1")
     deliver(empty, numbers, 50, 60, "b.csv")
-    again = empty.model("p1/m1").refine(key="k1")
+    again = empty.model("p1/m1").refine(idempotency_key="k1")
     assert again["run"] == first["run"] and again["joined"]
     assert empty.model("p1/m1").refine()["run"] != first["run"]
+
+
+def test_a_key_that_comes_again_for_something_else_is_refused(empty: Estate, numbers) -> None:
+    deliver(empty, numbers)
+    model = empty.model("p1/m1")
+    model.refine(layer="bronze", idempotency_key="k1")
+    with pytest.raises(UsageError, match="with other parameters already"):
+        model.refine(idempotency_key="k1")
+    assert len(model.table("d1/bronze").versions()) == 1 and not empty.runs(act="split")
+    empty.set("p1/m1", "split.seed", "7", idempotency_key="k2")
+    with pytest.raises(UsageError, match="with other parameters already"):
+        empty.set("p1/m1", "split.seed", "8", idempotency_key="k2")
+    assert model.refine(layer="bronze", idempotency_key="k1")["joined"]
+
+
+def test_a_file_brought_again_by_another_path_is_the_same_delivery(
+    empty: Estate, numbers, tmp_path: Path
+) -> None:
+    first = numbers("a.csv", 0, 5)
+    again = tmp_path / "elsewhere" / "a.csv"
+    again.parent.mkdir()
+    again.write_bytes(Path(first).read_bytes())
+    dataset = empty.model("p1/m1").dataset("d1")
+    said = dataset.ingest(first, date="2026-01-01", idempotency_key="k1")
+    assert dataset.ingest(again, date="2026-01-01", idempotency_key="k1") == said
+
+
+def test_an_unknown_word_of_how_names_the_act_and_the_words_there_are(empty: Estate) -> None:
+    with pytest.raises(
+        TypeError, match="refine takes no key; every act takes dry_run, plan, idempotency_key"
+    ):
+        empty.model("p1/m1").refine(key="k1")
 
 
 def test_an_idempotency_key_lets_one_of_many_direct_acts_at_once_happen(empty: Estate) -> None:
     answers: list[dict] = []
 
-    def ask(k: int) -> None:
+    def ask() -> None:
         estate = open_estate(empty.site.root)
-        answers.append(estate.set("p1/m1", "split.seed", str(k), key="k-set"))
+        answers.append(estate.set("p1/m1", "split.seed", "7", idempotency_key="k-set"))
 
-    threads = [threading.Thread(target=ask, args=(k,)) for k in range(6)]
+    threads = [threading.Thread(target=ask) for _ in range(6)]
     for x in threads:
         x.start()
     for x in threads:

@@ -1,0 +1,97 @@
+"""Settings that say another way to read a dataset's files: bronze is made anew from IN, and nothing of the old reading stays."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from esml_engine.estate import Estate, init_estate, open_estate
+
+MODEL = "p1/m1"
+
+
+@pytest.fixture
+def estate(tmp_path: Path) -> Estate:
+    init_estate(tmp_path / "estate", ["dev"])
+    out = open_estate(tmp_path / "estate")
+    out.new_project("p1", "team")
+    out.new_model(MODEL, "regression", ["da"], label="y", key="id")
+    return open_estate(tmp_path / "estate")
+
+
+def _set(estate: Estate, key: str, value: str) -> Estate:
+    estate.set(MODEL, key, value)
+    return open_estate(estate.site.root)
+
+
+def _file(folder: Path, name: str, first: int, comma: str = "") -> Path:
+    path = folder / name
+    rows = (f"{n};t{n}{comma};{n % 7}.50" for n in range(first, first + 40))
+    path.write_text("id;x;y\n" + "\n".join(rows) + "\n")
+    return path
+
+
+def test_a_corrected_delimiter_reads_its_files_again(estate: Estate, tmp_path: Path) -> None:
+    model = estate.model(MODEL)
+    model.ingest("da", [_file(tmp_path, "a.csv", 0), _file(tmp_path, "b.csv", 40, ",0")], "2026-01-01")
+    wrong = model.refine(layer="bronze")["layers"][0]
+    assert wrong["rows"] + wrong["quarantined"] == 80 and wrong["quarantined"]
+    assert list(model.table("da/bronze").read().columns) == ["id;x;y"]
+
+    estate = _set(estate, "datasets.da.delimiter", ";")
+    model = estate.model(MODEL)
+    plan = model.plan_refine(layer="bronze")
+    assert list(plan.draft.will) == [
+        "read 2 files of da into bronze, all anew: settings say another way to read them"
+    ]
+    right = model.refine()["layers"]
+    assert (right[0]["rows"], right[0]["quarantined"], right[0]["warnings"]) == (80, 0, [])
+    assert sorted(model.table("gold").read().columns) == ["id", "x", "y"]
+    assert model.dataset("da").quarantine() == []
+    assert list(model.table("da/bronze").read(version=1).columns) == ["id;x;y"]  # as it was, for ever
+
+    assert not any(x["changed"] for x in model.refine()["layers"])
+    model.ingest("da", [_file(tmp_path, "c.csv", 80)], "2026-01-02")
+    assert list(model.plan_refine(layer="bronze").draft.will) == ["read 1 file of da into bronze"]
+    assert model.refine()["layers"][0]["rows"] == 120
+
+
+def test_a_corrected_type_brings_back_what_the_first_reading_dropped(estate: Estate, tmp_path: Path) -> None:
+    estate = _set(estate, "datasets.da.delimiter", ";")
+    estate.model(MODEL).ingest("da", [_file(tmp_path, "a.csv", 0)], "2026-01-01")
+    estate.model(MODEL).refine()
+    before = estate.model(MODEL).table("gold").read()["y"].tolist()
+    estate = _set(estate, "datasets.da.types.y", "string")
+    estate.model(MODEL).refine()
+    after = estate.model(MODEL).table("gold").read()["y"].tolist()
+    assert (before[2], after[2]) == (2.5, "2.50")
+
+
+def test_a_file_that_the_new_way_cannot_read_is_not_counted_as_held(estate: Estate, tmp_path: Path) -> None:
+    model = estate.model(MODEL)
+    latin = tmp_path / "latin.csv"
+    latin.write_bytes("id,x,y\n1,2,é\n".encode("latin-1"))
+    plain = tmp_path / "plain.csv"
+    plain.write_text("id,x,y\n2,3,e\n")
+    estate = _set(estate, "datasets.da.encoding", "latin-1")
+    model = estate.model(MODEL)
+    model.ingest("da", [latin, plain], "2026-01-01")
+    assert model.refine()["layers"][0]["rows"] == 2
+    estate = _set(estate, "datasets.da.encoding", "utf-16")
+    with pytest.raises(Exception, match="no file could be read"):
+        estate.model(MODEL).refine()
+    assert len(estate.model(MODEL).table("da/bronze").versions()) == 1
+    estate = _set(estate, "datasets.da.encoding", "utf-8")
+    said = estate.model(MODEL).refine()["layers"][0]
+    assert (said["rows"], said["quarantined"]) == (1, 1)
+
+
+def test_a_rebuilt_catalogue_still_knows_how_bronze_was_read(estate: Estate, tmp_path: Path) -> None:
+    model = estate.model(MODEL)
+    model.ingest("da", [_file(tmp_path, "a.csv", 0)], "2026-01-01")
+    model.refine(layer="bronze")
+    estate = _set(estate, "datasets.da.delimiter", ";")
+    estate.model(MODEL).refine()
+    estate.catalogue_rebuild()
+    assert open_estate(estate.site.root).model(MODEL).plan_refine().draft.nothing_to_do
