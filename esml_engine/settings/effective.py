@@ -198,7 +198,7 @@ class Settings:
             value = text
         for leaf, _ in flatten({key: value}):
             self._check_env_of(scope, leaf)
-        validate(put(raw, key, value), KINDS[kind_of(scope)], f"{scope} {key}")
+        validate(put(raw, key, value), KINDS[kind_of(scope)], scope)
         return value, dig(raw, key)
 
     def _check_env_of(self, scope: str, key: str) -> None:

@@ -187,7 +187,9 @@ class SplitSettings(_Strict):
     @model_validator(mode="after")
     def _sum(self) -> SplitSettings:
         if abs(self.train + self.validate_ + self.test - 1) > 1e-9:
-            raise ValueError("train, validate and test must add up to 1")
+            raise ValueError(
+                "train, validate and test must add up to 1: set the three together, as one table"
+            )
         if self.by == "group" and not self.group:
             raise ValueError('by = "group" needs group, the column whose equal values stay together')
         return self

@@ -17,7 +17,8 @@ _NULLS = ("NAType", "NaTType")
 def coerce(signature: Sequence[Mapping[str, str]], columns: Mapping[str, Sequence[Any]]) -> Columns:
     """The signature's columns as plain Python values: float, str, naive UTC datetime or None.
 
-    Whole numbers are accepted for floats, ISO texts for dates, null everywhere (NaN counts as null).
+    Whole numbers are accepted for floats, ISO texts for dates, null everywhere (NaN and, for floats, infinity count as
+    null, as in training).
 
     Raises:
         UsageError: a column is missing, unknown, of other length than the rest, or holds a value of a wrong type.
