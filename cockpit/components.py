@@ -19,6 +19,7 @@ from cockpit.reaching import unreached
 from cockpit.reads import who_can
 from cockpit.views.plan import without_underscores
 from cockpit.words import STATES, clock, tidy
+from esml_engine.demo import why_stopped
 from esml_engine.errors import (
     EsmlError,
     NotAllowedError,
@@ -84,6 +85,15 @@ def away(estate: Estate, *envs: str) -> None:
                 f"**{r.env} can't be reached** {since} ({tidy(r.why, opening.root())}). What stands here about {r.env} is as it was recorded, and may be older than it looks.",
                 icon=":material/cloud_off:",
             )
+
+
+def demo_stopped(estate: Estate) -> None:
+    """Say that the demo's story, which is told beside the worker, ended before its end."""
+    if why := why_stopped(estate.site.root):
+        st.error(
+            f"**The demo stopped before its end:** {tidy(why, opening.root())}. Start `make cockpit` or `esml up --with-demo` again: it goes on where it was.",
+            icon=":material/error:",
+        )
 
 
 def locked(estate: Estate, rule: str, project: str) -> bool:

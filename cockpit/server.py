@@ -1,4 +1,4 @@
-"""The cockpit's server: Streamlit's pages, health, metrics and streaming exports in one ASGI app (`python -m cockpit.server ESTATE PORT`)."""
+"""The cockpit's server: Streamlit's pages, health, metrics and streaming exports in one ASGI app (`python -m cockpit.server ESTATE PORT [HOST]`)."""
 
 from __future__ import annotations
 
@@ -259,12 +259,12 @@ async def _watch(parent: int, server: Any) -> None:
         await asyncio.sleep(0.5)
 
 
-async def _serve(port: int, parent: int) -> None:
+async def _serve(host: str, port: int, parent: int) -> None:
     import uvicorn
 
     config = uvicorn.Config(
         make_app(),
-        host="127.0.0.1",
+        host=host,
         port=port,
         log_level="warning",
         access_log=False,
@@ -281,12 +281,13 @@ async def _serve(port: int, parent: int) -> None:
 def main() -> int:
     """Serve until told to end, or until the process that started this one is gone (`ESML_PARENT`)."""
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
-    if len(sys.argv) != 3 or not sys.argv[2].isdigit():
-        sys.stderr.write("usage: python -m cockpit.server ESTATE PORT\n")
+    if len(sys.argv) not in (3, 4) or not sys.argv[2].isdigit():
+        sys.stderr.write("usage: python -m cockpit.server ESTATE PORT [HOST]\n")
         return 2
     os.environ["ESML_ESTATE"] = str(Path(sys.argv[1]).resolve())
     os.chdir(places.home())  # Streamlit reads .streamlit/config.toml of the working directory
-    asyncio.run(_serve(int(sys.argv[2]), int(os.environ.get("ESML_PARENT", "0"))))
+    host = sys.argv[3] if len(sys.argv) == 4 else "127.0.0.1"
+    asyncio.run(_serve(host, int(sys.argv[2]), int(os.environ.get("ESML_PARENT", "0"))))
     return 0
 
 

@@ -36,6 +36,7 @@ from esml_engine.faults import point
 from esml_engine.lake.assets import announce_new
 from esml_engine.lake.replay import catch_up
 from esml_engine.loops import outlives, say
+from esml_engine.platforms import design
 from esml_engine.refs import ModelRef
 from esml_engine.runs import leases, records
 from esml_engine.runs.execution import MAX_ATTEMPTS, document, earlier, run_job
@@ -141,6 +142,7 @@ class Executor:
             if self.stopping.wait(0.2):
                 return False
         if "/" in row["object"]:
+            design.require_known(self.site.platform(env))
             catch_up(self.site, ModelRef.parse(row["object"]), env)
         return True
 

@@ -52,10 +52,12 @@ as_of = "2026-11-01"
 
 def project_toml(team: str, owner: str, contact: str, risk: str) -> str:
     """project.toml."""
+    who = "" if owner else "                    # FILL IN: who answers for it"
+    where = "" if contact else "                  # FILL IN: how its people are reached"
     return f'''# One team with its own data, access and budget.
 team = "{team}"
-owner = "{owner}"
-contact = "{contact}"
+owner = "{owner}"{who}
+contact = "{contact}"{where}
 risk = "{risk}"               # low | medium | high
 
 [budget]
@@ -70,6 +72,7 @@ def model_toml(params: dict[str, Any], environments: list[str]) -> str:
     task, label, key = params["task"], params.get("label") or "", params.get("key") or ""
     primary, floor = _METRICS.get(task, _METRICS["regression"])
     bound, _, example = floor.partition(" = ")
+    floor, ceiling = (f", e.g. {example}" if bound == kind else "" for kind in ("floor", "ceiling"))
     must = "" if label or task == "analytics" else "                    # FILL IN: the column to predict"
     datasets = "".join(
         f"""[datasets.{d}]
@@ -114,6 +117,12 @@ metric = "{primary}"
 '''
         for e in environments
     )
+    rnd = "\n".join(f"# {e} = false" for e in environments) + "\n"
+    serving = "\n".join(
+        f"[serving.{e}]\n# instances = 1\n# save = true                 # false: answered requests are not kept in scored\n"
+        for e in environments
+        if task != "analytics"
+    )
     forecast = ""
     if task == "forecasting":
         series = ", ".join(f'"{s}"' for s in params.get("series") or [])
@@ -145,13 +154,14 @@ test = 0.2
 
 {profiles if task != "analytics" else ""}[gates]
 # min_gain = {{ }}              # e.g. {{ {primary} = 0.0 }}, in the metric's unit; positive = better, also where lower is better
-# {bound} = {{ }}                 # e.g. {example}; floor for scores, ceiling for errors
+# floor = {{ }}                 # the least of a score{floor}
+# ceiling = {{ }}               # the most of an error{ceiling}
 # interval = []
 # weights = {{}}
 # max_cost_1000_rows = 0.5
 
-[rnd]
-# dev = false
-{forecast}
+[rnd]                         # R&D mode: a fifth of IN, one version kept, nothing promotable
+{rnd}
+{serving}{forecast}
 [policy]                      # overrides the project's for this model
 '''

@@ -26,8 +26,8 @@ _LETS_GO = 3.0  # seconds for a cockpit that was ended to leave its port
 _FIRST = 10.0  # seconds that the worker lets the cockpit start alone
 
 
-def up(site: Site, port: int, *, demo: bool = False) -> None:
-    """Run until SIGINT or SIGTERM.
+def up(site: Site, port: int, *, host: str = "127.0.0.1", demo: bool = False) -> None:
+    """Run until SIGINT or SIGTERM. `host`: the address that the cockpit listens on; endpoints stay on loopback.
 
     Raises:
         ConflictError: another worker holds this estate's lease.
@@ -54,7 +54,7 @@ def up(site: Site, port: int, *, demo: bool = False) -> None:
     for s in (signal.SIGINT, signal.SIGTERM):
         signal.signal(s, lambda *_: stopping.set())
     wanted = {
-        "cockpit": [sys.executable, "-m", "cockpit.server", str(site.root), str(port)],
+        "cockpit": [sys.executable, "-m", "cockpit.server", str(site.root), str(port), host],
         "worker": [sys.executable, "-m", "esml_engine.work", str(site.root)],
     }
     begun = time.monotonic()
@@ -63,6 +63,8 @@ def up(site: Site, port: int, *, demo: bool = False) -> None:
     logs = site.state / "logs"
     logs.mkdir(parents=True, exist_ok=True)
     sys.stderr.write(f"cockpit on http://localhost:{port} (Ctrl-C ends everything)\n")
+    if host not in ("127.0.0.1", "localhost", "::1"):
+        sys.stderr.write(f"it listens on {host}: whoever reaches it acts as its administrator\n")
     try:
         while not stopping.is_set():
             for name, command in wanted.items():

@@ -11,7 +11,7 @@ from cockpit import opening
 from cockpit.addressing import unread
 from cockpit.carrying import to
 from cockpit.choosing import segment
-from cockpit.components import as_of, away, chips, no_sight, nothing_yet, page, pick, ways_on
+from cockpit.components import as_of, away, chips, demo_stopped, no_sight, nothing_yet, page, pick, ways_on
 from cockpit.listing import columns, csv
 from cockpit.overview import Overview, overview
 from cockpit.starting import new_project_asked, new_project_dialog
@@ -59,6 +59,7 @@ def show() -> None:
             "Make a model on the page of its project." if seen.projects else "Make one with *New project* above, or load the demo: `esml demo`.",
         )  # fmt: skip
         return
+    demo_stopped(estate)
     _waits(estate, requests)
     away(estate)
     with st.grid(5, min_column_width=160, gap="small"):

@@ -68,7 +68,7 @@ def show() -> None:
 def _overview(choice: Choice, rows: list[dict[str, Any]], main: str) -> None:
     way = choice.estate.environments
     refused = refusals(choice.estate, str(choice.ref))
-    up = way[min(way.index(choice.env) + 1, len(way) - 1)]
+    up = next(iter(way[way.index(choice.env) + 1 :]), "")
     versions = training.versions(choice.estate.site.store, choice.ref)
     covered = intervals.by_version(versions)
     sides = st.grid(2, min_column_width=430)  # a narrow page: below each other, so that no column is cut off
@@ -85,7 +85,8 @@ def _overview(choice: Choice, rows: list[dict[str, Any]], main: str) -> None:
         for env, its in refused.items():
             for version, said in its.items():
                 st.markdown(f":material/block: v{version} to {env} was refused by {said}")
-        st.page_link(**to("promotion", env=up), label=f"Compare on the same rows, and ask for a promotion to {up}", icon=":material/upgrade:")  # fmt: skip
+        if up:
+            st.page_link(**to("promotion", env=up), label=f"Compare on the same rows, and ask for a promotion to {up}", icon=":material/upgrade:")  # fmt: skip
     with sides.cell(), st.container(border=True, height="stretch"):
         st.markdown("**Metric over registered versions** · dashed: the trivial baseline")
         points = model_view.over_versions(versions, main)

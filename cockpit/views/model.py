@@ -14,9 +14,10 @@ from esml_engine.door.facts import Plan
 from esml_engine.door.site import Site
 from esml_engine.errors import NotFoundError, NotYetError, UsageError
 from esml_engine.lake.catalogue import Version, all_latest
-from esml_engine.lake.deliveries import delivered, kept_out, waiting
+from esml_engine.lake.deliveries import delivered, kept_out
 from esml_engine.model import Model
 from esml_engine.promotion.cases import next_env
+from esml_engine.refining.staleness import stale
 from esml_engine.refs import ModelRef, TableName
 from esml_engine.serving import records as serving
 from esml_engine.training import records as training
@@ -29,14 +30,15 @@ def track(site: Site, ref: ModelRef, env: str, now: dt.datetime) -> list[tuple[s
     sets = list(settings.datasets)
     have = all_latest(site.store, ref, env)
     came = sum(len(delivered(site, ref, env, ds, "train")) for ds in sets)
-    wait = sum(len(waiting(site, ref, env, ds, "train")) for ds in sets)
+    todo = stale(site, ref, env, "train")
+    wait = sum(len(files) for files in todo.files.values())
     refused = sum(len(kept_out(site, ref, env, ds, "train")) for ds in sets)
     out = [("IN", _in(came, wait, refused))]
-    for layer in ("bronze", "silver"):
+    for layer, moves in (("bronze", todo.bronze), ("silver", todo.silver)):
         versions = [v for ds in sets if (v := have.get(str(TableName(layer, ds, "train"))))]
         kept = [q for ds in sets if (q := have.get(str(TableName("quarantine", ds, "train"))))]
-        out.append((layer.capitalize(), _layer(versions, len(sets), now, sum(q.rows for q in kept) if layer == "bronze" else 0)))  # fmt: skip
-    out.append(("Gold", _layer([have["gold"]] if "gold" in have else [], 1, now)))
+        out.append((layer.capitalize(), _layer(versions, len(sets), now, sum(q.rows for q in kept) if layer == "bronze" else 0, to_do=bool(moves))))  # fmt: skip
+    out.append(("Gold", _layer([have["gold"]] if "gold" in have else [], 1, now, to_do=todo.gold)))
     if settings.task == "analytics":
         return out
     newest = next(iter(training.versions(site.store, ref, env)), None)
@@ -87,8 +89,15 @@ def _in(came: int, wait: int, refused: int) -> Cell:
     )
 
 
-def _layer(versions: list[Version], wanted: int, now: dt.datetime, kept_out: int = 0) -> Cell:
-    """A layer over all datasets: the worst of its parts. `kept_out`: rows that lie in quarantine beside it."""
+def _layer(
+    versions: list[Version], wanted: int, now: dt.datetime, kept_out: int = 0, *, to_do: bool = False
+) -> Cell:
+    """A layer over all datasets: the worst of its parts.
+
+    Args:
+        kept_out: rows that lie in quarantine beside it.
+        to_do: the next refinement makes a newer version, as Lake says too.
+    """
     name = ""
     if not versions:
         return Cell(name, "not yet", "radio_button_unchecked", "gray")
@@ -101,6 +110,8 @@ def _layer(versions: list[Version], wanted: int, now: dt.datetime, kept_out: int
     worse = [f"{kept_out:,} quarantined"] if kept_out else [plural(bad, "warning")] if bad else []
     if worse:
         return Cell(name, f"{note} · {worse[0]}", "warning", "orange")
+    if to_do:
+        return Cell(name, f"{note} · a newer one is due", "update", "orange")
     return Cell(name, note, "check_circle", "green")
 
 

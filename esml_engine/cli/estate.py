@@ -150,16 +150,19 @@ def up(
             help="make the demo estate in DIR when there is none, and run its cycle as runs to watch",
         ),
     ] = "",
+    host: Annotated[
+        str, typer.Option(help="the address that the cockpit listens on; beyond loopback without a sign-in")
+    ] = "127.0.0.1",
 ) -> None:
     """Worker, endpoints and cockpit together, until Ctrl-C."""
     from esml_engine.up import up as run
 
     if not with_demo:
-        run(open_().site, port)
+        run(open_().site, port, host=host)
         return
     from esml_engine.demo import NAME, make
     from esml_engine.estate import open_estate
 
     root = Path(with_demo)
     demo_there = not (root / "estate.toml").exists() or open_estate(root).site.settings.estate.name == NAME
-    run(make(root).site if demo_there else open_estate(root).site, port, demo=demo_there)
+    run(make(root).site if demo_there else open_estate(root).site, port, host=host, demo=demo_there)

@@ -14,7 +14,18 @@ from esml_engine.estate import Estate, open_estate
 from esml_engine.handing import OnProgress
 from esml_engine.serving import records as deployments
 
-__all__ = ["DIABETES", "MEMBERS", "MODELS", "NAME", "PROJECTS", "drive", "make", "run_demo", "summary"]
+__all__ = [
+    "DIABETES",
+    "MEMBERS",
+    "MODELS",
+    "NAME",
+    "PROJECTS",
+    "drive",
+    "make",
+    "run_demo",
+    "summary",
+    "why_stopped",
+]
 log = logging.getLogger("esml.demo")
 
 
@@ -62,5 +73,26 @@ def drive(root: Path) -> None:
             make(root)
             tell(root)
             _told(root).touch()
+            _stopped(root).unlink(missing_ok=True)
     except EsmlError as e:
         log.error("the demo stopped: %s (%s)", e.message, e.hint)
+        _note(root, e.message)
+    except Exception as e:
+        log.exception("the demo stopped")
+        _note(root, f"{type(e).__name__}; the worker's log has it")
+
+
+def _stopped(root: Path) -> Path:
+    """Why the story that is told beside a worker ended before its end."""
+    return root / ".esml" / "demo" / "stopped"
+
+
+def _note(root: Path, why: str) -> None:
+    _stopped(root).parent.mkdir(parents=True, exist_ok=True)
+    _stopped(root).write_text(why, encoding="utf-8")
+
+
+def why_stopped(root: Path) -> str:
+    """Why the demo beside the worker ended before its end; '' where it did not."""
+    path = _stopped(root)
+    return path.read_text(encoding="utf-8") if path.exists() else ""

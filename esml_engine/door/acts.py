@@ -13,6 +13,7 @@ from esml_engine.door.access import ROLES
 from esml_engine.door.facts import AtOnce, Call, Desk, Draft
 from esml_engine.door.site import Site
 from esml_engine.errors import ConflictError, NotFoundError, UsageError
+from esml_engine.platforms import design
 from esml_engine.refs import ModelRef, check_name, model_folder
 from esml_engine.runs.facts import JobResult
 from esml_engine.settings import KINDS, validate
@@ -205,6 +206,7 @@ class NewModel(AtOnce):
             f"{model_folder(ref)}/{side}/{d}/in" for side in ("train", "inference") for d in p["datasets"]
         ]
         for env in site.settings.environments:
+            design.mark(site.platform(env))
             site.platform(env).make_skeleton(folders)
         return desk.commit(lambda c: {"model": str(ref), "files": [str(path.relative_to(site.root))]})
 

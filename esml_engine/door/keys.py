@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from pathlib import PurePath
+from pathlib import Path
 from typing import Any
 
 from esml_engine.door.facts import Call
@@ -40,7 +40,16 @@ def same_act(call: Call, found: Any, asked: str, key: str) -> None:
 
 
 def asked_of(params: dict[str, Any]) -> str:
-    """A fingerprint of an act's parameters; files by name alone: a retry may bring them by another path."""
-    names = [PurePath(str(f)).name for f in params.get("files", ())]
-    text = json.dumps({**params, "files": names}, sort_keys=True, default=str)
+    """A fingerprint of an act's parameters; files by name and content: a retry may bring them by another path."""
+    files = [(Path(str(f)).name, _content(Path(str(f)))) for f in params.get("files", ())]
+    text = json.dumps({**params, "files": files}, sort_keys=True, default=str)
     return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def _content(path: Path) -> str:
+    """A file's hash; '' where there is none to read, which the act itself says."""
+    try:
+        with path.open("rb") as f:
+            return hashlib.file_digest(f, "sha256").hexdigest()
+    except OSError:
+        return ""

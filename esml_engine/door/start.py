@@ -79,7 +79,7 @@ def make_plan(site: Site, act: Act, actor: Actor, call: Call) -> Plan:
         )
         budget = settings.project(ref.project).budget.month
         all_envs = costs.spent(site.store, project=ref.project, since=costs.month_start())
-        budget_left = round(budget - all_envs - predicted["cost"]["p50"], 6)
+        budget_left = round(budget - all_envs - predicted["cost"]["p90"], 6)
         judged = within_budget(
             judged, policy.over, budget, _budget_origin(settings, ref.project), all_envs, predicted
         )

@@ -9,7 +9,7 @@ import sqlalchemy as sa
 
 from esml_engine.door.facts import AtOnce, Call, Desk, Draft
 from esml_engine.door.site import Site
-from esml_engine.errors import NotFoundError, UsageError
+from esml_engine.errors import FailedError, NotFoundError, UsageError
 from esml_engine.lake import deliveries as d
 from esml_engine.lake import replay
 from esml_engine.lake.assets import announce_new
@@ -83,8 +83,20 @@ class Ingest(AtOnce):
         )
 
     def record(self, call: Call, draft: Draft, result: JobResult | None, desk: Desk) -> dict[str, Any]:
-        """Copy each file under a name that holds its hash (so doing it twice is harmless), then note them."""
+        """Copy each file under a name that holds its hash (so doing it twice is harmless), then note them.
+
+        Raises:
+            FailedError: every file was refused.
+        """
         ref = ModelRef.parse(call.object)
+        refused = [r for r in draft.params["files"] if r["status"] == "refused"]
+        if len(refused) == len(draft.params["files"]):
+            reasons = "; ".join(f"{r['path']}: {r['reason']}" for r in refused)
+            raise FailedError(
+                f"nothing was delivered: {reasons}",
+                hint="correct what is named and deliver again",
+                files=[_shown(r) for r in refused],
+            )
         platform = desk.site.platform(call.env)
         noted = []
         for r in draft.params["files"]:

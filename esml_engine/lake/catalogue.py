@@ -189,6 +189,17 @@ def files_of(uri: str, delta_version: int, storage: dict[str, str]) -> tuple[str
     return tuple(sorted(u.removeprefix("file://").split(prefix, 1)[-1] for u in table.file_uris()))
 
 
+def sizes_of(uri: str, delta_version: int, storage: dict[str, str]) -> dict[str, int]:
+    """Bytes of a Delta version's files, by relative path."""
+    import pyarrow as pa
+    from deltalake import DeltaTable
+
+    table = DeltaTable(uri, version=delta_version, storage_options=storage or None)
+    adds = pa.table(table.get_add_actions())
+    paths, sizes = adds.column("path").to_pylist(), adds.column("size_bytes").to_pylist()
+    return {str(p): int(s) for p, s in zip(paths, sizes, strict=True)}
+
+
 def table_in(
     site: Site, ref: ModelRef, env: str, name: str, version: int | None = None, *, missing_ok: bool = False
 ) -> TableIn:

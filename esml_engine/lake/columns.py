@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from esml_engine.errors import ExpectationError
+from esml_engine.errors import ExpectationError, UnreadableError
 
 
 @dataclass(frozen=True)
@@ -31,6 +31,12 @@ class Drift:
         """As it stands in results."""
         return {"file": self.file, "kind": self.kind, "column": self.column, "detail": self.detail}
 
+    def warning(self) -> dict[str, Any]:
+        """As it stands beside the expectations of the version that it came into."""
+        said = f"{self.file}: {self.kind} column {self.column}: {self.detail}"
+        what = {"check": f"drift:{self.kind}", "column": self.column, "level": "warn", "passed": False}
+        return {**what, "failed_rows": None, "rows": None, "message": said}
+
 
 def match(header: Sequence[str], known: Mapping[str, str], declared: Mapping[str, str]) -> list[Column]:
     """Bronze's columns for a file: first the known ones in their order, then the file's others in theirs.
@@ -47,6 +53,20 @@ def match(header: Sequence[str], known: Mapping[str, str], declared: Mapping[str
     have = {name.lower() for name in known}
     columns += [Column(n, i, types.get(n.lower())) for i, n in enumerate(header) if n.lower() not in have]
     return columns
+
+
+def require_some(name: str, header: Sequence[str], known: Mapping[str, str]) -> None:
+    """Refuse a file that has none of bronze's columns: it is of something else, or was written in another dialect.
+
+    Raises:
+        UnreadableError: naming the columns on both sides.
+    """
+    have = {n.lower() for n in header}
+    if known and not any(k.lower() in have for k in known):
+        raise UnreadableError(
+            f"{name} has none of the dataset's columns ({', '.join(list(known)[:5])} …): its header is {', '.join(header)[:120]!r}; "
+            "is its delimiter another?"
+        )
 
 
 def drift_of(

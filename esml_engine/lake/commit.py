@@ -17,7 +17,7 @@ from esml_engine.clock import now
 from esml_engine.door.facts import Desk
 from esml_engine.errors import ConflictError, EsmlError, FailedError
 from esml_engine.faults import point
-from esml_engine.lake.catalogue import Version, files_of, latest, table_uri
+from esml_engine.lake.catalogue import Version, latest, sizes_of, table_uri
 from esml_engine.lake.files import schema_of
 from esml_engine.lake.log import commit_of, open_table
 from esml_engine.platforms.base import Files
@@ -105,13 +105,13 @@ def _commit_one(
             )
         orphan = True  # a sibling whose head never came: replaced under the same number
     kept = (
-        files_of(uri, _delta_version(desk, ref, env, out.table), storage)
+        sizes_of(uri, _delta_version(desk, ref, env, out.table), storage)
         if base and not out.remove_all
-        else ()
+        else {}
     )
     gone = set(out.remove)
     goal = [f for f in kept if f not in gone]
-    total = sum(f.bytes for f in out.add)
+    total = sum(f.bytes for f in out.add) + sum(kept[f] for f in goal)
     draft = replace(draft, bytes=total, delta_version=(handle.version() + 1) if handle else 0)
     properties = CommitProperties(
         custom_metadata={APP: json.dumps(asdict(draft), sort_keys=True)},

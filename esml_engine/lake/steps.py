@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 
 from esml_engine.errors import UnreadableError
 from esml_engine.lake import expectations, incoming, incoming_parquet, types
-from esml_engine.lake.columns import Column, Drift, drift_of, match, refuse_drift
+from esml_engine.lake.columns import Column, Drift, drift_of, match, refuse_drift, require_some
 from esml_engine.lake.delimited import Dialect
 from esml_engine.lake.files import describe, new_name, relation, schema_of, schema_text, total_rows
 from esml_engine.lake.landing import QUARANTINE, Read, Source
@@ -113,6 +113,7 @@ def _read(job: JobContext, con: duckdb.DuckDBPyConnection, state: _State, entry:
     try:
         if params.get("format", "csv") == "parquet":
             schema = incoming_parquet.parquet_columns(source)
+            require_some(name, [str(n) for n in schema.names], state.known)
             columns = match([str(n) for n in schema.names], state.known, state.fixed)
             read = incoming_parquet.read_parquet(
                 con, source, schema, columns, paths["bronze"], paths["quarantine"]
@@ -122,6 +123,7 @@ def _read(job: JobContext, con: duckdb.DuckDBPyConnection, state: _State, entry:
             with tempfile.TemporaryDirectory(dir=job.work) as scratch:
                 work = Path(scratch)
                 source, names, line = incoming.csv_header(source, work)
+                require_some(name, names, state.known)
                 columns = match(names, state.known, state.fixed)
                 read = incoming.read_csv(
                     con, source, names, columns, paths["bronze"], paths["quarantine"], work, exact=line != 1
@@ -161,6 +163,8 @@ def _tables(job: JobContext, con: duckdb.DuckDBPyConnection, state: _State) -> l
     label = params.get("label") if params.get("purpose") == "inference" else None
     specs = [e for e in params.get("expect") or [] if e.get("on", "bronze") == "bronze"]
     quality = expectations.check(con, version, specs, layer=str(names["bronze"]), skip_column=label)
+    if params.get("drift") == "warn":
+        quality = (*quality, *(d.warning() for d in state.drift))
     out = []
     gone = tuple(dict.fromkeys(state.gone["quarantine"]))
     if state.quarantine or gone or rejected.version is None:

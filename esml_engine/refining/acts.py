@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -337,14 +336,13 @@ class Refine:
         for f in seen:
             rows.append(d.seen_row(ref, call.env, f, *stats[f.path], by=desk.actor.rights))
         quarantined = sum(x["quarantine"] for x in read)
-        drift = facts["drift"] if p["drift"] != "evolve" else []
 
         def change(c: Any) -> dict[str, Any]:
             for v in made:
                 put(c, v)
             for row in rows:
                 upsert(c, t.in_files, row, ("path", "stat"))  # when it was delivered stays
-            return {"layers": [_layer(made[-1], quarantined, changed=True, drift=drift)], "refused": refused}
+            return {"layers": [_layer(made[-1], quarantined, changed=True)], "refused": refused}
 
         return keep_one(desk, ref, call.env, made, lambda: desk.commit(change))
 
@@ -364,16 +362,8 @@ def _fixed_types(site: Site, ref: ModelRef, env: str, dataset: str, purpose: Pur
     return dict(found.facts.get("types", {}))
 
 
-def _layer(
-    v: Version, quarantined: int, *, changed: bool, drift: Sequence[dict[str, Any]] = ()
-) -> dict[str, Any]:
+def _layer(v: Version, quarantined: int, *, changed: bool) -> dict[str, Any]:
     name = TableName.parse(v.name)
-    warn = [q for q in v.quality if not q["passed"]]
-    warn += [
-        {"check": f"drift:{x['kind']}", "column": x["column"], "level": "warn", "passed": False}
-        | {"message": f"{x['file']}: {x['kind']} column {x['column']}: {x['detail']}"}
-        for x in drift
-    ]
     return {
         "dataset": name.dataset,
         "layer": name.layer,
@@ -381,5 +371,5 @@ def _layer(
         "rows": v.rows,
         "quarantined": quarantined,
         "changed": changed,
-        "warnings": warn,
+        "warnings": [q for q in v.quality if not q["passed"]],
     }

@@ -6,7 +6,7 @@ from typing import Any
 
 from esml_engine.door.facts import Call, Desk, Draft
 from esml_engine.door.site import Site
-from esml_engine.errors import NotFoundError, UsageError
+from esml_engine.errors import FailedError, NotFoundError, UsageError
 from esml_engine.faults import point
 from esml_engine.lake.catalogue import all_latest, latest, put, table_in
 from esml_engine.lake.commit import expected_versions, make_versions
@@ -93,12 +93,21 @@ class Split:
         )
 
     def record(self, call: Call, draft: Draft, result: JobResult | None, desk: Desk) -> dict[str, Any]:
-        """Validate and test first, train last: readers reach them through it."""
+        """Validate and test first, train last: readers reach them through it.
+
+        Raises:
+            FailedError: every row falls on other sides than gold_train, which a model could learn from.
+        """
         ref = ModelRef.parse(call.object)
         assert result is not None and desk.spec is not None
         p = desk.spec.params
         outs = {o.table: o for o in result.tables}
         order = [outs["gold_validate"], outs["gold_test"], outs["gold_train"]]
+        if p["split"]["train"] and not order[-1].rows and (whole := sum(o.rows for o in order)):
+            raise FailedError(
+                f"this split by {p['split']['group'] or p['split']['by']} leaves gold_train empty: all {whole} rows fall on other sides",
+                hint="take a column with more values, another seed or other fractions; the last split stays current",
+            )
         made = make_versions(
             desk,
             ref,

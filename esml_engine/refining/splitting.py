@@ -76,6 +76,9 @@ def split(job: JobContext) -> tuple[dict[str, Any], list[TableOut]]:
                     facts={"split": facts},
                 )
             )
+    for side in SIDES:
+        if facts[side] and not value[f"gold_{side}"]["rows"]:
+            job.log(f"warning: gold_{side} has no row: the split's {facts[side]:g} came to none")
     job.progress(1.0, "split", now=True)
     return {"tables": {f"gold_{s}": value[f"gold_{s}"] for s in SIDES}}, out
 

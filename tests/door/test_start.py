@@ -83,6 +83,9 @@ def test_a_file_brought_again_by_another_path_is_the_same_delivery(
     dataset = empty.model("p1/m1").dataset("d1")
     said = dataset.ingest(first, date="2026-01-01", idempotency_key="k1")
     assert dataset.ingest(again, date="2026-01-01", idempotency_key="k1") == said
+    again.write_text(again.read_text() + "99,9,9\n")
+    with pytest.raises(UsageError, match="with other parameters already"):
+        dataset.ingest(again, date="2026-01-01", idempotency_key="k1")
 
 
 def test_an_unknown_word_of_how_names_the_act_and_the_words_there_are(empty: Estate) -> None:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from esml_engine.errors import FailedError
 from esml_engine.estate import Estate, init_estate, open_estate
 
 MODEL = "p1/m1"
@@ -95,3 +96,53 @@ def test_a_rebuilt_catalogue_still_knows_how_bronze_was_read(estate: Estate, tmp
     estate.model(MODEL).refine()
     estate.catalogue_rebuild()
     assert open_estate(estate.site.root).model(MODEL).plan_refine().draft.nothing_to_do
+
+
+def test_a_file_with_none_of_the_columns_is_refused_by_name(estate: Estate, tmp_path: Path) -> None:
+    estate = _set(estate, "datasets.da.delimiter", ";")
+    model = estate.model(MODEL)
+    model.ingest("da", [_file(tmp_path, "a.csv", 0)], "2026-01-01")
+    model.refine()
+    other = tmp_path / "b.csv"
+    other.write_text("id,x,y\n90,t90,1.5\n")
+    model.ingest("da", [other], "2026-01-02")
+    with pytest.raises(FailedError, match="none of the dataset's columns .*is its delimiter another"):
+        model.refine()
+    assert [v["version"] for v in model.table("da/bronze").versions()] == [1]
+
+
+def test_drift_stands_with_the_version_that_it_came_into(estate: Estate, tmp_path: Path) -> None:
+    model = estate.model(MODEL)
+    first, second = tmp_path / "a.csv", tmp_path / "b.csv"
+    first.write_text("id,x,y\n1,2,3\n2,3,4\n")
+    second.write_text("id,y,z\n3,4,5\n")
+    model.ingest("da", [first], "2026-01-01")
+    model.refine()
+    model.ingest("da", [second], "2026-01-02")
+    said = model.refine()["layers"][0]["warnings"]
+    kept = model.table("da/bronze").versions()[0]
+    assert {(q["check"], q["column"]) for q in kept["quality"]} == {
+        ("drift:added", "z"),
+        ("drift:dropped", "x"),
+    }
+    assert [w["message"] for w in said] == [q["message"] for q in kept["quality"]]
+    assert kept["bytes"] > model.table("da/bronze").versions()[1]["bytes"], (
+        "of all its files, not of the new one alone"
+    )
+
+
+def test_a_split_that_leaves_nothing_to_learn_from_is_refused(estate: Estate, tmp_path: Path) -> None:
+    path = tmp_path / "a.csv"
+    path.write_text("id,g,y\n" + "".join(f"{n},one,{n % 7}\n" for n in range(60)))
+    model = estate.model(MODEL)
+    model.ingest("da", [path], "2026-01-01")
+    model.refine()
+    seeds = {}
+    for seed in range(12):
+        try:
+            seeds[seed] = model.split(group="g", seed=seed)["tables"]["gold_train"]["rows"]
+        except FailedError as e:
+            assert "leaves gold_train empty" in e.message
+            seeds[seed] = 0
+    assert set(seeds.values()) == {0, 60}
+    assert all(v["rows"] == 60 for v in model.table("gold_train").versions())
