@@ -52,8 +52,8 @@ class Company:
     def refined(self, name: str, env: str, key: str) -> None:
         """Refined and split by the engineer."""
         model = self.model(ENGINEER, name, env)
-        model.refine(key=f"{key}-refine-{env}")
-        model.split(key=f"{key}-split-{env}")
+        model.refine(idempotency_key=f"{key}-refine-{env}")
+        model.split(idempotency_key=f"{key}-split-{env}")
 
     def approved(self, request: str | None, reason: str, *, verdict: str = "approve") -> None:
         """The approver decides on a request that waits; one that is decided stays so."""
@@ -90,25 +90,25 @@ def _diabetes(c: Company) -> None:
     c.deliver(DIABETES, "dev", first)
     c.refined(DIABETES, "dev", "d1")
     scientist = c.model(SCIENTIST, DIABETES)
-    scientist.train(key="d1-train")
-    scientist.deploy(key="d1-deploy")
+    scientist.train(idempotency_key="d1-train")
+    scientist.deploy(idempotency_key="d1-deploy")
     for env in ("test", "prod"):
         c.deliver(DIABETES, env, [*first, *(second if env == "prod" else [])])
         c.refined(DIABETES, env, "d1")
-    scientist.promote("test", key="d1-to-test")
-    asked = scientist.env("test").promote("prod", key="d1-to-prod")
+    scientist.promote("test", idempotency_key="d1-to-test")
+    asked = scientist.env("test").promote("prod", idempotency_key="d1-to-prod")
     c.approved(asked.get("request"), "better than the baseline on each measure; the ward agreed")
-    c.model(SCIENTIST, DIABETES, "prod").deploy(key="d1-deploy-prod")
+    c.model(SCIENTIST, DIABETES, "prod").deploy(idempotency_key="d1-deploy-prod")
     _scored(c, "dev")
 
     for env in ("dev", "test"):
         c.deliver(DIABETES, env, second)
         c.refined(DIABETES, env, "d2")
-    version = scientist.train(key="d2-train")["model_version"]
-    scientist.promote("test", version, key="d2-to-test")
-    asked = scientist.env("test").promote("prod", version, key="d2-to-prod")
+    version = scientist.train(idempotency_key="d2-train")["model_version"]
+    scientist.promote("test", version, idempotency_key="d2-to-test")
+    asked = scientist.env("test").promote("prod", version, idempotency_key="d2-to-prod")
     c.approved(asked.get("request"), "trained on one month more, and no worse on prod's own rows")
-    c.model(SCIENTIST, DIABETES, "prod").deploy(key="d2-deploy-prod")
+    c.model(SCIENTIST, DIABETES, "prod").deploy(idempotency_key="d2-deploy-prod")
     _scored(c, "prod")
     c.deliver(DIABETES, "dev", data.diabetes("2026-11-20", 400, 420))  # waits to be refined
 
@@ -117,8 +117,8 @@ def _scored(c: Company, env: str) -> None:
     """Batch from IN files for inference, and two callers of the endpoint."""
     c.deliver(DIABETES, env, data.diabetes("2026-11-15", 420, 442, "inference"))
     engineer, analyst = c.model(ENGINEER, DIABETES, env), c.model(ANALYST, DIABETES, env)
-    engineer.refine(purpose="inference", key=f"d-inference-{env}")
-    analyst.score_batch(caller="nightly", key=f"d-nightly-{env}")
+    engineer.refine(purpose="inference", idempotency_key=f"d-inference-{env}")
+    analyst.score_batch(caller="nightly", idempotency_key=f"d-nightly-{env}")
     frame = analyst.to_score.read().drop(columns=["patient_id"])
     for caller, part in (("web", frame.head(6)), ("ward-3", frame.iloc[6:9])):
         analyst.score(part, caller=caller, request_id=f"demo-{caller}")
@@ -134,10 +134,10 @@ def _report(c: Company) -> None:
     """Analytics: ends at gold. Its last delivery was cut on the way: a run that failed."""
     c.deliver(REPORT, "dev", [*data.visits("2026-09-01", 0, 300), *data.visits("2026-10-01", 300, 442)])
     engineer = c.model(ENGINEER, REPORT)
-    engineer.refine(key="r1-refine")
+    engineer.refine(idempotency_key="r1-refine")
     c.deliver(REPORT, "dev", [data.unreadable("2026-11-01")])
     try:
-        engineer.refine(key="r2-refine")
+        engineer.refine(idempotency_key="r2-refine")
     except FailedError:
         return  # it is there to be seen: the run, its reason, and version 1 still current
 
@@ -148,17 +148,17 @@ def _tumour(c: Company) -> None:
     scientist = c.model(SCIENTIST, CANCER)
     for env in ENVS:
         c.deliver(CANCER, env, first)
-        c.model(ENGINEER, CANCER, env).refine(key=f"t1-refine-{env}")
-    asked = scientist.pipeline("prod", key="t1-pipeline")
+        c.model(ENGINEER, CANCER, env).refine(idempotency_key=f"t1-refine-{env}")
+    asked = scientist.pipeline("prod", idempotency_key="t1-pipeline")
     c.approved(asked.get("request"), "recall above what the clinic asks for")
     for env in ENVS:
         c.deliver(CANCER, env, second)
-        c.model(ENGINEER, CANCER, env).refine(key=f"t2-refine-{env}")
-    scientist.pipeline("prod", key="t2-pipeline")
+        c.model(ENGINEER, CANCER, env).refine(idempotency_key=f"t2-refine-{env}")
+    scientist.pipeline("prod", idempotency_key="t2-pipeline")
     prod = c.model(SCIENTIST, CANCER, "prod")
-    prod.deploy(key="t1-deploy")
+    prod.deploy(idempotency_key="t1-deploy")
     c.deliver(CANCER, "prod", data.tumours("2026-11-15", 520, 569, "inference"))
-    c.model(ENGINEER, CANCER, "prod").refine(purpose="inference", key="t-inference")
+    c.model(ENGINEER, CANCER, "prod").refine(purpose="inference", idempotency_key="t-inference")
     analyst = c.model(ANALYST, CANCER, "prod")
     frame = analyst.to_score.read().drop(columns=["sample_id"])
     analyst.score(frame.head(5), caller="pathology", request_id="demo-pathology")
@@ -169,14 +169,14 @@ def _co2(c: Company) -> None:
     scientist = c.model(SCIENTIST, CO2)
     for env in ENVS:
         c.deliver(CO2, env, data.co2("2026-09-01", "1980-01-01", "1998-01-01"))
-        c.model(ENGINEER, CO2, env).refine(key=f"c1-refine-{env}")
-    asked = scientist.pipeline("prod", key="c1-pipeline")
+        c.model(ENGINEER, CO2, env).refine(idempotency_key=f"c1-refine-{env}")
+    asked = scientist.pipeline("prod", idempotency_key="c1-pipeline")
     c.approved(asked.get("request"), "far better than last year's values repeated")
     for env in ENVS:
         c.deliver(CO2, env, data.co2("2026-11-01", "1998-01-01", "2001-01-01"))
-        c.model(ENGINEER, CO2, env).refine(key=f"c2-refine-{env}")
+        c.model(ENGINEER, CO2, env).refine(idempotency_key=f"c2-refine-{env}")
     try:
-        asked = scientist.pipeline("prod", key="c2-pipeline")
+        asked = scientist.pipeline("prod", idempotency_key="c2-pipeline")
     except FailedError:
         return  # told before: that run has ended, refused
     c.approved(
