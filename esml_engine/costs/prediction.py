@@ -13,6 +13,8 @@ from itertools import combinations
 from typing import Any
 
 HISTORY = 30
+UNKNOWN = "upper bound: no run yet"
+"""The basis of a prediction without any history."""
 
 
 @dataclass(frozen=True)
@@ -48,7 +50,7 @@ def predict_seconds(history: list[Past], size: float, bound: float, search: floa
     if bound == 0:
         return Seconds(0.0, 0.0, "spends nothing")
     if not history:
-        return Seconds(bound, bound, "upper bound: no run yet")
+        return Seconds(bound, bound, UNKNOWN)
     found = _by_size(history, size)
     other = [h for h in history if search > 0 and h.search > 0 and h.search != search]
     if other:

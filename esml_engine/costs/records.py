@@ -191,7 +191,8 @@ def search_of(plan: Any) -> Any:
     return plan["params"]["train_seconds"].as_float().label("search")
 
 
-_IN_PIPELINES = frozenset({"refine", "split", "train", "promote"})
+_IN_PIPELINES = {a: a for a in ("refine", "split", "train", "promote")} | {"score": "score_batch"}
+"""An act's name in a pipeline's steps -> the act."""
 
 
 def parts(
@@ -202,7 +203,7 @@ def parts(
     Args:
         objects: models that are asked about; None: all.
     """
-    r, s, wanted = t.runs, t.run_steps, _IN_PIPELINES & set(acts)
+    r, s, wanted = t.runs, t.run_steps, set(_IN_PIPELINES.values()) & set(acts)
     if not wanted:
         return {}
     q = (
@@ -213,7 +214,7 @@ def parts(
     took: dict[tuple[str, str, str, str], float | None] = {}
     search: dict[str, float] = {}
     for x in store.rows(q):
-        act = x["step"].rpartition("@")[2].split("/")[0]
+        act = _IN_PIPELINES.get(x["step"].rpartition("@")[2].split("/")[0], "")
         if act not in wanted or step_env(x["step"], x["env"]) != env:
             continue
         key = (x["object"], act, x["created"], x["run"])

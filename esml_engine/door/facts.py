@@ -48,6 +48,17 @@ class Call:
 
 
 @dataclass(frozen=True)
+class Part:
+    """An act inside another, as its time and money are predicted: each part rests on the history of its own act."""
+
+    act: str
+    env: str
+    bound_seconds: float
+    size: float = 0.0  # 0: not known before the parts ahead of it have run
+    search: float = 0.0  # seconds that its training is allowed
+
+
+@dataclass(frozen=True)
 class Draft:
     """An act's own facts, from `plan`. Everything else of a plan is the door's."""
 
@@ -68,6 +79,7 @@ class Draft:
         ""  # an open run that does all of this already, though its own plan was made on earlier facts
     )
     contains: tuple[str, ...] = ()  # rules of the acts inside this one: each must be allowed as well
+    parts: tuple[Part, ...] = ()  # what a chain is made of; () : the act is its own only part
     stands: int = 0  # instances of an endpoint that stay up when it has ended
     bound_seconds: float = 0.0  # limit that the run can't pass, for the upper bound; 0: spends nothing
 
@@ -132,6 +144,7 @@ def draft_json(draft: Draft) -> dict[str, Any]:
 def draft_of(raw: dict[str, Any]) -> Draft:
     """Inverse of `draft_json`."""
     fields: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in raw.items()}
+    fields["parts"] = tuple(Part(**p) for p in fields.get("parts", ()))
     return Draft(**fields)
 
 

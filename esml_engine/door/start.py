@@ -12,12 +12,12 @@ import sqlalchemy as sa
 
 from esml_engine.clock import new_id, now
 from esml_engine.costs import records as costs
-from esml_engine.costs.prediction import money, predict_seconds
-from esml_engine.costs.pricing import endpoint_month, endpoint_node, endpoint_nodes, next_node
+from esml_engine.costs.pricing import endpoint_month, endpoint_node, endpoint_nodes
 from esml_engine.door import access, audit, requests
 from esml_engine.door.facts import Act, Actor, Call, Plan, draft_json, fingerprint
 from esml_engine.door.keys import asked_of, run_of, same_act
 from esml_engine.door.policy import MONEY, verdict, within_budget
+from esml_engine.door.predicting import nothing_spent, run_ahead
 from esml_engine.door.site import Site
 from esml_engine.errors import (
     EsmlError,
@@ -56,33 +56,14 @@ def make_plan(site: Site, act: Act, actor: Actor, call: Call) -> Plan:
     judged: dict[str, Any] = {"verdict": "ok", "origin": "spends nothing", "reason": None}
     budget_left: float | None = None
     in_force: Any = None
-    seconds = predict_seconds([], 0, 0)
-    predicted: dict[str, Any] = {
-        "seconds": {"p50": 0.0, "p90": 0.0, "basis": seconds.basis},
-        "cost": money(seconds, 1, 0.0, currency),
-        "size": draft.size,
-        "node": "",
-    }
+    predicted = nothing_spent(draft.size, currency)
     if draft.bound_seconds > 0 and not draft.nothing_to_do and "/" in call.object:
         ref = ModelRef.parse(call.object)
         policy, origin = settings.policy(ref, call.env)
         in_force = policy.model_dump(mode="json")
         platform = site.platform(call.env)
-        node = next_node(settings, policy, platform.prices)
         search = float(draft.params.get("train_seconds", 0))
-        seconds = predict_seconds(
-            costs.history(site.store, call.object, call.env, call.act),
-            draft.size,
-            draft.bound_seconds,
-            search,
-        )
-        predicted = {
-            "seconds": {"p50": seconds.p50, "p90": seconds.p90, "basis": seconds.basis},
-            "cost": money(seconds, 1, node.counted, currency),
-            "size": draft.size,
-            "node": node.name,
-            "price": node.price,
-        }
+        predicted = run_ahead(site, call, draft, search)
         serving = None
         if draft.stands:
             serving = endpoint_node(settings, policy, platform.prices, platform.capabilities)

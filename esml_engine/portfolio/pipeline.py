@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from esml_engine.door import requests
-from esml_engine.door.facts import Act, Call, Desk, Draft
+from esml_engine.door.facts import Act, Call, Desk, Draft, Part
 from esml_engine.door.site import Site
 from esml_engine.errors import NotFoundError, UsageError
 from esml_engine.lake.catalogue import all_latest
@@ -34,6 +34,7 @@ _PARTS: dict[str, type[Act]] = {
     "score": ScoreBatch,
 }
 UNTIL = ("gold", "trained", "test", "prod")
+_ACT = {"score": "score_batch"}  # a part's name in the steps -> the act
 _STANDS = "stands"  # a promotion with nothing to promote: the source's champion is the target's already
 
 
@@ -48,12 +49,24 @@ class _Chain:
     code: str = ""
     bound: float = 0.0
     size: float = 0.0
+    parts: list[Part] = field(default_factory=list)
 
     def add(
-        self, home: str, env: str, act: str, steps: tuple[str, ...], will: list[str], bound: float
+        self,
+        home: str,
+        env: str,
+        act: str,
+        steps: tuple[str, ...],
+        will: list[str],
+        bound: float,
+        *,
+        size: float = 0.0,
+        search: float = 0.0,
     ) -> None:
         """An act's steps in one environment."""
         at = "" if env == home else f"{env}@"
+        if steps:
+            self.parts.append(Part(_ACT.get(act, act), env, bound, size, search))
         self.steps += [f"{at}{act}/{s}" for s in steps]
         self.will += [f"in {env}: {w}" if at else w for w in will]
         self.bound += bound
@@ -90,7 +103,7 @@ class Pipeline:
         nothing = "" if chain.steps else (refine.nothing_to_do or "everything up to there is current")
         return Draft(
             will=tuple(chain.will), inputs=tuple(chain.inputs), makes=tuple(chain.makes), steps=tuple(chain.steps), params={"purpose": purpose, "until": until, "train_seconds": train_seconds},
-            code=chain.code, settings=settings.model_dump(mode="json"), nothing_to_do=nothing, contains=rules_of(chain.steps), answer={"steps": [], "stage": stage_of(site, ref, call.env)}, size=chain.size, bound_seconds=chain.bound, joins=joins,
+            code=chain.code, settings=settings.model_dump(mode="json"), nothing_to_do=nothing, contains=rules_of(chain.steps), answer={"steps": [], "stage": stage_of(site, ref, call.env)}, size=chain.size, bound_seconds=chain.bound, parts=tuple(chain.parts), joins=joins,
         )  # fmt: skip
 
     def _waiting(self, chain: _Chain, site: Site, ref: ModelRef, call: Call) -> str:
@@ -112,7 +125,7 @@ class Pipeline:
     def _refine(self, chain: _Chain, site: Site, ref: ModelRef, home: str, env: str, purpose: str) -> Draft:
         refine = Refine().plan(Call("refine", str(ref), env, {"purpose": purpose}), site)
         will = list(refine.will) if refine.steps else []
-        chain.add(home, env, "refine", refine.steps, will, refine.bound_seconds)
+        chain.add(home, env, "refine", refine.steps, will, refine.bound_seconds, size=refine.size)
         chain.inputs += [i if env == home else {**i, "env": env} for i in refine.inputs]
         chain.makes += refine.makes
         chain.code += refine.code
@@ -140,7 +153,8 @@ class Pipeline:
             return 0.0
         profile = profile_of(site, ref, env, {})
         will = [f"train at most {profile.seconds:g} s and register"]
-        chain.add(env, env, "train", Train.steps, will, profile.seconds + OVERHEAD_SECONDS)
+        bound = profile.seconds + OVERHEAD_SECONDS
+        chain.add(env, env, "train", Train.steps, will, bound, search=profile.seconds)
         return float(profile.seconds)
 
     def _promotions(self, chain: _Chain, site: Site, ref: ModelRef, home: str, until: str) -> None:
@@ -193,7 +207,7 @@ class Pipeline:
         elif name == "promote":
             way = desk.site.settings.environments
             params = {"source": way[way.index(env) - 1]}
-        its_call = Call("score_batch" if name == "score" else name, call.object, env, params)
+        its_call = Call(_ACT.get(name, name), call.object, env, params)
         return _PARTS[name](), its_call, replace(draft, params={})
 
     def jobs(self, call: Call, draft: Draft, desk: Desk) -> JobSpec | None:

@@ -19,8 +19,8 @@ from esml_engine.settings import ModelSettings, TrainSettings
 from esml_engine.store import schema as t
 from esml_engine.training import records
 from esml_engine.training.behind import LEARNED, behind, trained_in
-from esml_engine.training.facts import Gate, Profile, allowed_forecasters
-from esml_engine.training.gates import Evidence, Verdict, judge
+from esml_engine.training.facts import Profile, allowed_forecasters
+from esml_engine.training.verdict import verdict_of
 
 OVERHEAD_SECONDS = (
     300.0  # importance, logging, the champion's rows: on top of the profile's seconds, enforced
@@ -296,45 +296,6 @@ def register(call: Call, training_run: str, desk: Desk) -> dict[str, Any]:
         return {"model_version": version, "registry_version": registry, "alias": alias, "gates": gates}
 
     return desk.commit(change)
-
-
-def verdict_of(site: Site, ref: ModelRef, env: str, value: dict[str, Any]) -> Verdict:
-    """The gates of an environment, on what the training job measured on the same rows.
-
-    A past run was measured beside the champion of its day: where another stands by now, nothing is known of the two.
-    """
-    settings = site.settings.model(ref)
-    now_champion = records.champion(site.store, ref, env)
-    old = records.get_version(site.store, ref, env, now_champion["version"]) if now_champion else None
-    fair = value.get("fair") or value  # on the rows that the champion did not learn from
-    quality = [q for v in all_latest(site.store, ref, env).values() if v.name == "gold" for q in v.quality]
-    evidence = Evidence(
-        task=settings.task, challenger=fair["metrics"], baseline=fair["baseline"], has_champion=old is not None, champion=value.get("champion_metrics"), champion_task=old["task"] if old else None,
-        challenger_signature=value.get("signature"), champion_signature=old["detail"]["signature"] if old else None,
-        challenger_classes=value.get("classes"), champion_classes=old["detail"].get("classes") if old else None,
-        expectations=all(q["passed"] or q["level"] == "warn" for q in quality), rnd=bool(value.get("rnd")), primary=site.settings.profile(ref, env).metric,
-    )  # fmt: skip
-    wanted = settings.gates.model_dump()
-    thresholds = {k: v for k, v in wanted.items() if k != "max_cost_1000_rows" and v}
-    if old is not None and not thresholds.get("min_gain"):
-        thresholds["min_gain"] = {evidence.primary: 0.0}
-    said = judge(evidence, thresholds)
-    beside, stands = value.get("champion_version"), old["version"] if old else None
-    if beside == stands:
-        return _with_rows(said, value) if old is not None else said
-    measured = f"beside v{beside}" if beside else "with no champion beside it"
-    reason = f"the champion is {f'v{stands}' if stands else 'none'} by now, this run was measured {measured}: train again"
-    return Verdict("refuse", (*said.gates, Gate("champion", False, reason=reason)))
-
-
-def _with_rows(said: Verdict, value: dict[str, Any]) -> Verdict:
-    """The verdict with the gate `rows`, where the champion had learned from some of them or could not be asked."""
-    if value.get("champion_error"):
-        return Verdict("refuse", (*said.gates, Gate("rows", False, reason=value["champion_error"])))
-    if fair := value.get("fair"):
-        reason = f"both judged on {fair['rows']} rows of gold_test: the champion was trained on {fair['left_out']} others, after another split"
-        return Verdict(said.verdict, (*said.gates, Gate("rows", True, reason=reason)))
-    return said
 
 
 def write_aliases(call: Call, desk: Desk) -> dict[str, Any]:

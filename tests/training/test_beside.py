@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Callable
 from pathlib import Path
 
@@ -10,6 +11,7 @@ import pytest
 from esml_engine.estate import Estate, open_estate
 from esml_engine.model import Model
 from esml_engine.training.acts import trained_value
+from tests.conftest import esml
 
 Numbers = Callable[[str, int, int], Path]
 
@@ -55,6 +57,14 @@ def test_after_another_split_both_are_judged_by_the_rows_that_are_left(
     else:
         assert said["alias"] == "challenger" and not found["passed"]
         assert f"was trained on {len(learned)} of the" in found["reason"]
+        advice = found["would_pass_if"]["text"]
+        assert "split as for the champion v1" in advice and "--seed 1" in advice
+        words = shlex.split(advice.partition(": esml ")[2])
+        esml(root, *words)
+        again = model.train()
+        assert all(g["gate"] != "rows" or g["passed"] for g in again["gates"]), (
+            "the advice makes the gate pass"
+        )
 
 
 def test_with_the_same_split_no_row_is_left_out(empty: Estate, numbers: Numbers) -> None:

@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 from esml_engine.errors import FailedError, NotYetError
 from esml_engine.runs.context import JobContext
 from esml_engine.training import storage
-from esml_engine.training.answers import Answers, of_champion
-from esml_engine.training.beside import learned_of
+from esml_engine.training.answers import Answers
+from esml_engine.training.beside import beside_champion
 from esml_engine.training.bootstrap import intervals_of
 from esml_engine.training.facts import Profile, loss_of
 from esml_engine.training.importance import Importance
@@ -98,18 +98,9 @@ def train_series(
     model.predict_columns({k: [v] for k, v in model.example.items()})
     answers = answers_of_series(model, tables["gold_test"], before)
     naive = naive_answers(whole, at, layout.horizon)
-    champion_metrics = None
-    its_own, champion_error = learned_of(job, tables["gold_test"], [layout.time_column])
-    if its_own.any():
-        champion_error = (
-            f"the champion was trained on {int(its_own.sum())} of the {len(its_own)} rows of gold_test"
-        )
-    if not champion_error:
-        champion_metrics, champion_error, _ = of_champion(
-            job.model(p.get("champion")), "forecasting", tables["gold_test"], before, layout.horizon, beside=answers
-        )  # fmt: skip
-    if champion_error:
-        job.log(f"warning: the champion could not be scored: {champion_error}")
+    beside = beside_champion(job, "forecasting", model, tables["gold_test"], before, answers, forecast)
+    if beside.error:
+        job.log(f"warning: the champion could not be scored: {beside.error}")
     importance = importance_of(model, whole, at, profile)
     metrics = measures.forecasting_metrics(answers)
     return {
@@ -119,8 +110,9 @@ def train_series(
         "intervals": intervals_of(answers, metrics),
         "baseline": measures.forecasting_metrics(naive),
         "estimator": model.estimator,
-        "champion_metrics": champion_metrics,
-        "champion_error": champion_error,
+        "champion_metrics": beside.champion,
+        "champion_error": beside.error,
+        "fair": beside.fair,
         "trials": [asdict(t) for t in found.trials],
         "families": _families(found, whole, at, fill, layout.horizon),
         "failures": list(found.failures),
