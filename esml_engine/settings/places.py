@@ -29,7 +29,7 @@ def wrong(platform: str, said: Mapping[str, str]) -> str:
         return f"the {platform} platform needs {', '.join(missing)}"
     return next(
         (
-            f"{key} {said[key]!r} is no name that {platform} allows"
+            f"{key} {said[key]!r} is no name that {platform.capitalize()} allows"
             for key, form in forms.items()
             if not re.fullmatch(form, said[key])
         ),

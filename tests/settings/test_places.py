@@ -56,7 +56,7 @@ def test_what_is_missing_is_named(key: str) -> None:
     ],
 )
 def test_what_the_service_would_refuse_is_refused_before(key: str, name: str) -> None:
-    with pytest.raises(ValidationError, match=f"{key} .* is no name that azure allows"):
+    with pytest.raises(ValidationError, match=f"{key} .* is no name that Azure allows"):
         EnvironmentSettings(platform="azure", **{**GOOD, key: name})
 
 
