@@ -1,10 +1,12 @@
 #!/usr/bin/env bash
 # From an empty subscription to one environment: `deploy/azure.sh ENV NAME REGION`, e.g. `deploy/azure.sh test contoso westeurope`.
-# Needs: az (with the extension ml), `az login`, Owner or (Contributor and User Access Administrator) on the subscription.
-# Everything may be run again. Prints the environment's table for estate.toml.
-set -euo pipefail
+# Needs: az, `az login` as a person, Owner or (Contributor and User Access Administrator) on the subscription.
+# Everything may be run again: what is there stays as it is, the images are built anew. Prints the environment's tables for estate.toml.
+set -Eeuo pipefail
+trap '((BASH_SUBSHELL)) || echo "deploy/azure.sh stopped at line $LINENO: $BASH_COMMAND. Mend what is said above and run the same again; what was made stays." >&2' ERR
 env=${1:?dev, test or prod} name=${2:?a short name, a-z and 0-9} region=${3:?a region, e.g. westeurope}
 [[ $env =~ ^(dev|test|prod)$ && $name =~ ^[a-z][a-z0-9]{1,10}$ ]] || { echo "ENV is dev, test or prod; NAME is 2 to 11 of a-z and 0-9, begins with a letter, and is yours alone in the world" >&2; exit 2; }
+command -v az >/dev/null || { echo "the Azure CLI (az) is not installed: https://aka.ms/azure-cli" >&2; exit 2; }
 cd "$(dirname "$0")/.."
 group=rg-esml-$env account=st${name}esml$env vault=kv-$name-esml-$env registry=cr${name}esml workspace=mlw-esml-$env
 identity=id-esml-scoring-$env size=${ESML_NODE:-Standard_DS3_v2}
@@ -21,7 +23,7 @@ az group create --name "$group" --location "$region" --output none
 az storage account create --name "$account" --resource-group "$group" --location "$region" --sku Standard_LRS --kind StorageV2 \
   --hns true --min-tls-version TLS1_2 --allow-blob-public-access false --allow-shared-key-access false --output none
 lake=$(az storage account show --name "$account" --resource-group "$group" --query id --output tsv)
-# a vault, unlike the rest, is refused where it is there already
+# what is refused or written over where it is there already is made only where it is not: vault, registry, workspace, cluster
 az keyvault show --name "$vault" --resource-group "$group" --output none 2>/dev/null ||
   az keyvault create --name "$vault" --resource-group "$group" --location "$region" --enable-rbac-authorization true --output none
 safe=$(az keyvault show --name "$vault" --query id --output tsv)
@@ -35,11 +37,15 @@ base=$registry.azurecr.io/esml-cockpit-base:$version
 az acr build --registry "$registry" --file deploy/azure.Dockerfile --build-arg "BASE=$base" --target job --image "esml-cockpit:$version" .
 az acr build --registry "$registry" --file deploy/azure.Dockerfile --build-arg "BASE=$base" --target scoring --image "esml-scoring:$version" .
 
-az ml workspace create --name "$workspace" --resource-group "$group" --location "$region" --container-registry "$images" --output none
+az ml workspace show --name "$workspace" --resource-group "$group" --output none 2>/dev/null ||
+  az ml workspace create --name "$workspace" --resource-group "$group" --location "$region" --container-registry "$images" --output none
 scope=$(az ml workspace show --name "$workspace" --resource-group "$group" --query id --output tsv)
-az ml compute create --name cpu-cluster --type AmlCompute --size "$size" --min-instances 0 --max-instances 4 \
-  --identity-type system_assigned --workspace-name "$workspace" --resource-group "$group" --output none
+az ml compute show --name cpu-cluster --workspace-name "$workspace" --resource-group "$group" --output none 2>/dev/null ||
+  az ml compute create --name cpu-cluster --type AmlCompute --size "$size" --min-instances 0 --max-instances 4 \
+    --identity-type SystemAssigned --workspace-name "$workspace" --resource-group "$group" --output none
+size_of_jobs=$(az ml compute show --name cpu-cluster --workspace-name "$workspace" --resource-group "$group" --query size --output tsv)
 node=$(az ml compute show --name cpu-cluster --workspace-name "$workspace" --resource-group "$group" --query identity.principal_id --output tsv)
+[[ -n $node && $node != None ]] || { echo "cpu-cluster has no identity for its jobs: az ml compute update --name cpu-cluster --workspace-name $workspace --resource-group $group --identity-type SystemAssigned, then run this again" >&2; exit 1; }
 az identity create --name "$identity" --resource-group "$group" --location "$region" --output none
 scorer=$(az identity show --name "$identity" --resource-group "$group" --query principalId --output tsv)
 scorer_id=$(az identity show --name "$identity" --resource-group "$group" --query id --output tsv)
@@ -79,5 +85,5 @@ identity = "$scorer_id"
 serving_node = "$size"
 
 [policy.$env]
-nodes = ["$size"]
+nodes = ["$size_of_jobs"]
 TABLE

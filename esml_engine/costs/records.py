@@ -131,8 +131,20 @@ def meter_endpoint(
         start = end
 
 
+def endpoint_begins(c: sa.Connection, *, endpoint: str, object_: str, env: str, at: str, nodes: int) -> None:
+    """Mark that an endpoint is wanted from `at` on, where none was: a row of no seconds, beside those of its hours.
+
+    In the transaction that wants it, so that a worker which is killed before it meters first takes nothing with it.
+    """
+    row = {
+        "run": f"{ENDPOINT}:{endpoint}", "step": "begins", "attempt": 1, "object": object_, "project": object_.split("/")[0], "env": env,
+        "act": ENDPOINT, "node": "", "nodes": nodes, "seconds": 0.0, "price": 0.0, "cost": 0.0, "size": 0.0, "at": at,
+    }  # fmt: skip
+    upsert(c, t.meter, row)
+
+
 def endpoint_metered(store: Store, endpoint: str) -> tuple[dt.datetime, int] | None:
-    """Until when an endpoint was metered last, and at how many nodes; None: never."""
+    """Until when an endpoint was metered last, or when it began if that is later, and at how many nodes; None: never."""
     m = t.meter
     found = store.first(
         m.select().where(m.c.run == f"{ENDPOINT}:{endpoint}").order_by(m.c.at.desc()).limit(1)

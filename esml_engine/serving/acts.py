@@ -6,6 +6,8 @@ import secrets
 from typing import Any
 
 from esml_engine.clock import now
+from esml_engine.costs import records as costs
+from esml_engine.costs.pricing import endpoint_nodes
 from esml_engine.door.facts import AtOnce, Call, Desk, Draft
 from esml_engine.door.site import Site
 from esml_engine.errors import FailedError, NotYetError
@@ -113,15 +115,20 @@ class Deploy:
             "deployment": f"v{model['version']}",
             "instances": serving.instances,
         }
-        save = saves(site.settings, ref, env)
+        save, at = saves(site.settings, ref, env), now()
         point("deploy:slot")
 
         def change(c: Any) -> dict[str, Any]:
             port = row["port"] if row else records.free_port(c, site.settings.estate.serving.ports)
             records.put(c, {
                 "object": str(ref), "env": env, "endpoint": endpoint_name(ref, env), "port": port, "live": live, "slots": slots, "save": save,
-                "at": now(), "by": desk.actor.rights, "run": desk.run,
+                "at": at, "by": desk.actor.rights, "run": desk.run,
             })  # fmt: skip
+            if row is None or not row["slots"]:
+                nodes = endpoint_nodes(platform.capabilities, serving.instances)
+                costs.endpoint_begins(
+                    c, endpoint=endpoint_name(ref, env), object_=str(ref), env=env, at=at, nodes=nodes
+                )
             return {"slot": slot}
 
         return desk.commit(change)

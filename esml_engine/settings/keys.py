@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import datetime as dt
 import difflib
-import re
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, field_validator, model_validator
 
+from esml_engine.settings import places
 from esml_engine.settings.values import Arrives, ColumnType, Delimiter, Encoding, Pattern
 
 Env = Literal["dev", "test", "prod"]
@@ -46,14 +46,6 @@ class _Strict(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, defer_build=True, allow_inf_nan=False)
 
 
-_AZURE_NEEDS = ("subscription", "resource_group", "workspace", "storage_account", "file_system", "key_vault", "region", "compute")  # fmt: skip
-_AZURE_FORMS = {
-    "subscription": r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}", "resource_group": r"[\w().-]{1,90}", "workspace": r"[A-Za-z0-9][\w-]{1,32}",
-    "storage_account": r"[a-z0-9]{3,24}", "file_system": r"[a-z0-9]([a-z0-9-]){1,61}[a-z0-9]", "key_vault": r"[A-Za-z][A-Za-z0-9-]{2,23}",
-    "region": r"[a-z0-9]+", "compute": r"[A-Za-z][A-Za-z0-9-]{1,31}",
-}  # fmt: skip
-
-
 class EnvironmentSettings(_Strict):
     """Where an environment lives.
 
@@ -78,15 +70,9 @@ class EnvironmentSettings(_Strict):
 
     @model_validator(mode="after")
     def _whole(self) -> EnvironmentSettings:
-        """An environment on azure says all of where it lives; nothing is guessed."""
-        if self.platform != "azure":
-            return self
-        missing = [k for k in _AZURE_NEEDS if not getattr(self, k)]
-        if missing:
-            raise ValueError(f"the azure platform needs {', '.join(missing)}")
-        for key, form in _AZURE_FORMS.items():
-            if not re.fullmatch(form, getattr(self, key)):
-                raise ValueError(f"{key} {getattr(self, key)!r} is no name that Azure allows")
+        """An environment says all of where it lies; nothing is guessed."""
+        if why := places.wrong(self.platform, {k: getattr(self, k) for k in places.PLACES[self.platform]}):
+            raise ValueError(why)
         return self
 
 

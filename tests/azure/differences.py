@@ -1,4 +1,8 @@
-"""Which published example belongs to an operation, which has none, and where the wire differs from it, with the reason."""
+"""Which published example belongs to an operation, which has none, and where the wire differs from it, with the reason.
+
+A reason about the published specification ends with the definition and the api-version where it was read, the one that the
+client asks for. `test_shapes` holds it to the clients' own models, which are made from that specification (2025-12-01).
+"""
 
 from __future__ import annotations
 
@@ -43,11 +47,20 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
     "Query_Usage": ("Query_Usage_SubscriptionQuery", "Query_Usage_SubscriptionQueryGrouping", "Query_Usage_ResourceGroupQuery", "Query_Usage_ResourceGroupQueryGrouping"),
 }  # fmt: skip
 
+# operations without an example in the folder -> the one whose answer has the same form: containers differ by their type alone
+# (AssetContainer, 2023-04-01-preview; so do the published examples CodeContainer/get and EnvironmentContainer/list)
+LIKE: dict[str, str] = {
+    "EnvironmentContainers_Get": "ModelContainers_Get",
+    "CodeContainers_Get": "ModelContainers_Get",
+}
+
 # lists without an example in the folder -> the operation whose answer shows one of their items
 LISTS: dict[str, str] = {
     "Compute_List": "Compute_Get",
     "DataContainers_List": "DataContainers_Get",
+    "EnvironmentContainers_List": "ModelContainers_Get",
     "EnvironmentVersions_List": "EnvironmentVersions_Get",
+    "CodeContainers_List": "ModelContainers_Get",
     "CodeVersions_List": "CodeVersions_CreateOrUpdate",
     "OnlineDeployments_List": "OnlineDeployments_Get",
 }
@@ -56,10 +69,6 @@ LISTS: dict[str, str] = {
 NO_EXAMPLE: dict[str, str] = {
     "Metadata.Endpoints": "not in the folder; keys as azure-ai-ml reads them",
     "Workspaces.Discovery": "no public specification; keys as azure-ai-ml reads them",
-    "EnvironmentContainers_Get": "not in the folder; as ModelContainers_Get",
-    "EnvironmentContainers_List": "not in the folder; as ModelContainers_List",
-    "CodeContainers_Get": "not in the folder; as ModelContainers_Get",
-    "CodeContainers_List": "not in the folder; as ModelContainers_List",
     "CodeVersions_Get": "not in the folder; what CodeVersions_CreateOrUpdate shows",
     "Operations.Status": "no example; recordings R1 and R5 of the real service",
     "Operations.Result": "no example; recording R4 of the real service",
@@ -75,52 +84,58 @@ NO_EXAMPLE: dict[str, str] = {
     "Scoring.Call": "the deployment's own answers",
 }
 
-ARCHIVED = (
-    "in the specification of the asset's base; the client sends and reads it, the example leaves it out"
-)
-NEXT = "in the specification of containers (read only); the client makes versions from it, the example leaves it out"
+MORE = "the example leaves it out; in the specification"  # so the client or the service may send it
+ARCHIVED = f"{MORE} (AssetBase, 2023-04-01-preview)"
 VIEW = "in the specification of the list; the client sends it, the example leaves it out"
-SPEC = "in the specification; the client sends it and the service shows it, the example leaves it out"
-CLUSTER = "in the specification; the example's cluster has none"
-SECRET = "in the specification of secrets; the example has none"
+SECRET = f"{MORE} (SecretBundle, 2026-04-01)"
 
 # operation -> path in the document (`?name` a query, `!status` a status) -> reason
 KNOWN: dict[str, dict[str, str]] = {
     "*Versions_*": {"*.isArchived": ARCHIVED, "?listViewType": VIEW},
     "*Containers_*": {
-        "*.isArchived": ARCHIVED,
+        "*.isArchived": f"{MORE} (AssetContainer, 2023-04-01-preview)",
         "?listViewType": VIEW,
-        "*.latestVersion": NEXT,
-        "*.nextVersion": NEXT,
+        "*.latestVersion": f"{MORE}, read only (AssetContainer, 2023-04-01-preview)",
+        "*.nextVersion": f"{MORE}, read only; the client makes versions from it (AssetContainer, 2023-04-01-preview)",
     },
     "CodeVersions_CreateOrUpdate": {
         ".properties.properties.*": "the client writes the version of its hash as a number"
     },
-    "EnvironmentVersions_*": {"*.osType": SPEC},
+    "EnvironmentVersions_*": {
+        "*.osType": f"{MORE}, default Linux (EnvironmentVersionProperties, 2023-04-01-preview)"
+    },
     "Jobs_*": {
-        "*.isArchived": ARCHIVED,
-        "*.properties.inputs.*.uri": "the example's input is a literal; a file or folder has uri and mode instead of value",
-        "*.properties.inputs.*.mode": "as uri",
-        "*.resources.shmSize": "added by the service (recording R3)",
+        "*.isArchived": f"{MORE}, default false (JobBaseProperties, 2024-01-01-preview)",
+        "*.properties.inputs.*.uri": "the example's input is a literal; a file or folder has uri (UriFolderJobInput, 2025-12-01)",
+        "*.properties.inputs.*.mode": "as uri (UriFolderJobInput, 2025-12-01)",
+        "*.resources.shmSize": "added by the service (recording R3), default 2g (JobResourceConfiguration, 2024-01-01-preview)",
         "?listViewType": VIEW,
         "?$skip": "the stand-in's own mark of the next page; the service's is opaque",
     },
     "Datastores_*": {
-        "*.filesystem": "the example is of a blob datastore; a Data Lake Gen2 one names its file system"
+        "*.filesystem": "the example is of a blob datastore; here it is required (AzureDataLakeGen2Datastore, 2024-10-01-preview)"
     },
-    "Compute_Get": {".identity": "in the specification; the example's cluster has none", ".tags": CLUSTER},
+    "Compute_Get": {
+        ".identity": f"{MORE} (ComputeResource, 2025-12-01)",
+        ".tags": f"{MORE} (ComputeResource, 2025-12-01)",
+    },
     "Compute_CreateOrUpdate": {
-        ".tags": CLUSTER,
-        ".identity": "in the specification; the example's cluster has none",
-        ".properties.disableLocalAuth": SPEC,
+        ".tags": f"{MORE} (ComputeResource, 2025-12-01)",
+        ".identity": f"{MORE} (ComputeResource, 2025-12-01)",
+        ".properties.disableLocalAuth": f"{MORE} (Compute, 2025-12-01)",
         ".properties.properties.*": "the example changes a cluster; the client sends what a new one needs, keys as in the answer",
     },
-    "OnlineEndpoints_*": {"*.mirrorTraffic": SPEC, "*.publicNetworkAccess": SPEC},
-    "OnlineDeployments_*": {"*.egressPublicNetworkAccess": SPEC},
+    "OnlineEndpoints_*": {
+        "*.mirrorTraffic": f"{MORE} (OnlineEndpointProperties, 2023-04-01-preview)",
+        "*.publicNetworkAccess": f"{MORE}, default Enabled (OnlineEndpointProperties, 2023-04-01-preview)",
+    },
+    "OnlineDeployments_*": {
+        "*.egressPublicNetworkAccess": f"{MORE}, default Enabled (OnlineDeploymentProperties, 2023-04-01-preview)"
+    },
     "SetSecret": {".tags": SECRET, ".contentType": SECRET},
     "GetSecret": {".tags": SECRET, ".contentType": SECRET},
     "GetSecrets": {
-        "*.tags": SECRET,
+        "*.tags": f"{MORE} (SecretItem, 2026-04-01)",
         "?$skiptoken": "stands in the example's own nextLink, not among its parameters",
     },
     "DeleteSecret": {".tags": SECRET, ".contentType": SECRET},
@@ -129,53 +144,54 @@ KNOWN: dict[str, dict[str, str]] = {
         ".dataset.filter.tags": "a filter may be a single expression; the example nests it in and, or",
     },
     "Workspaces_Get": {
-        ".properties.mlFlowTrackingUri": "in the specification (read only); the example leaves it out",
-        ".properties.workspaceId": "in the specification (read only); the example leaves it out",
-        ".systemData": "every ARM resource has it; the example leaves it out",
-        ".tags": "every tracked ARM resource has them; the example leaves them out",
+        ".properties.mlFlowTrackingUri": f"{MORE}, read only (WorkspaceProperties, 2024-10-01-preview)",
+        ".properties.workspaceId": f"{MORE}, read only (WorkspaceProperties, 2024-10-01-preview)",
+        ".systemData": f"{MORE}, read only, of every resource (Resource, v3 of the common types)",
+        ".tags": f"{MORE} (Workspace, 2024-10-01-preview)",
     },
 }
 
-SYSTEM = "optional: a system-assigned identity has no list of others"
+SYSTEM = "not required: a system-assigned identity has no list of others (ManagedServiceIdentity, v3 of the common types)"
+SKU = "not required, name alone is; not in recording R1 (Sku, v3 of the common types)"
+IMAGE = "not required, not nullable: left out of an environment of an image (EnvironmentVersionProperties, 2023-04-01-preview)"
+CLUSTER = "not required, nullable: a plain Linux cluster has none (AmlComputeProperties, 2023-08-01-preview)"
+WORKSPACE = "not required, nothing there is; a plain workspace without a network of its own has none (WorkspaceProperties, 2024-10-01-preview)"
+SERVICE = "not required, read only; a plain workspace has none (WorkspaceProperties, 2024-10-01-preview)"
 
-# keys that every example of an answer has and an answer of the stand-in leaves out: all optional in the specification
+# keys that every example of an answer has and an answer of the stand-in leaves out
 ABSENT: dict[str, dict[str, str]] = {
-    "Compute_*": {
-        "*.subnet": "optional: a cluster without a network of its own",
-        "*.virtualMachineImage": "optional: a cluster of the ordinary image",
-    },
+    "Compute_*": {"*.subnet": CLUSTER, "*.virtualMachineImage": CLUSTER},
     "Datastores_*": {
-        "*.containerName": "a blob datastore's; a Data Lake Gen2 one has filesystem",
-        "*.credentials.secrets": "the service never shows them here; listSecrets does",
-        ".nextLink": "optional: the last page",
+        "*.containerName": "a blob datastore's alone (AzureDataLakeGen2Datastore, 2024-10-01-preview)",
+        "*.credentials.secrets": "required to create, never read; listSecrets shows them (CertificateDatastoreCredentials, 2024-10-01-preview)",
+        ".nextLink": "not required: null or absent on the last page, as in every list of 2024-10-01-preview",
     },
-    "EnvironmentVersions_*": {
-        "*.build": "optional: an environment of an image is not built",
-        "*.condaFile": "optional: an environment of an image has none",
-        "*.inferenceConfig": "optional: an environment that only jobs use has none",
+    "EnvironmentVersions_*": {"*.build": IMAGE, "*.condaFile": IMAGE, "*.inferenceConfig": IMAGE},
+    "GetSecrets": {
+        "*.contentType": "not required: a secret that was set without one (SecretItem, 2026-04-01)"
     },
-    "GetSecrets": {"*.contentType": "optional: a secret that was set without one"},
-    "Jobs_*": {"*.parentJobName": "optional: a job without a parent"},
+    "Jobs_*": {
+        "*.parentJobName": "the example's alone, no definition has it (JobBaseProperties, 2024-01-01-preview)"
+    },
     "OnlineDeployments_*": {
-        ".identity": "optional: the endpoint's identity is used",
-        "*.startupProbe": "optional: later than the api-version that the client asks for",
-        ".sku.family": "optional: not in recording R1",
-        ".sku.size": "optional: not in recording R1",
+        ".identity": "not required: the endpoint's identity is used (OnlineDeployment, 2023-04-01-preview)",
+        "*.startupProbe": "not in the api-version that the client asks for, not required in later ones (OnlineDeploymentProperties, 2023-04-01-preview)",
+        ".sku.family": SKU,
+        ".sku.size": SKU,
     },
     "OnlineEndpoints_*": {
         "*.identity.userAssignedIdentities": SYSTEM,
-        "*.sku": "optional: a managed endpoint has its nodes in its deployments",
+        "*.sku": "not required: a managed endpoint has its nodes in its deployments (OnlineEndpoint, 2023-04-01-preview)",
     },
     "Workspaces_Get": {
         ".identity.userAssignedIdentities": SYSTEM,
-        ".properties.allowPublicAccessWhenBehindVnet": "optional: the engine asks for no such part of a workspace",
-        ".properties.containerRegistry": "optional: the engine asks for no such part of a workspace",
-        ".properties.encryption": "optional: the engine asks for no such part of a workspace",
-        ".properties.imageBuildCompute": "optional: the engine asks for no such part of a workspace",
-        ".properties.managedNetwork": "optional: the engine asks for no such part of a workspace",
-        ".properties.privateEndpointConnections": "optional: the engine asks for no such part of a workspace",
-        ".properties.privateLinkCount": "optional: the engine asks for no such part of a workspace",
-        ".properties.serviceProvisionedResourceGroup": "optional: the engine asks for no such part of a workspace",
-        ".properties.sharedPrivateLinkResources": "optional: the engine asks for no such part of a workspace",
+        ".properties.allowPublicAccessWhenBehindVnet": WORKSPACE,
+        ".properties.encryption": WORKSPACE,
+        ".properties.imageBuildCompute": WORKSPACE,
+        ".properties.managedNetwork": WORKSPACE,
+        ".properties.privateEndpointConnections": SERVICE,
+        ".properties.privateLinkCount": SERVICE,
+        ".properties.serviceProvisionedResourceGroup": SERVICE,
+        ".properties.sharedPrivateLinkResources": WORKSPACE,
     },
 }

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.azure.cloud.faults import Exchange
-from tests.azure.differences import ABSENT, EXAMPLES, KNOWN, LISTS, NO_EXAMPLE
+from tests.azure.differences import ABSENT, EXAMPLES, KNOWN, LIKE, LISTS, NO_EXAMPLE
 
 PAGE = {"value", "nextLink"}
 PLACEHOLDER = re.compile(r"string|some_string|tag\d*|properties\d+|property\d+")
@@ -31,12 +31,12 @@ def folder() -> Path | None:
 
 @functools.cache
 def examples(operation: str) -> tuple[dict[str, Any], ...]:
-    """The published examples of an operation; () when it has none."""
+    """The published examples of an operation, or of the one that it is like; () when it has none."""
     here = folder()
     assert here is not None
     return tuple(
         json.loads(next(here.glob(f"*/{n}.json")).read_text(encoding="utf-8"))
-        for n in EXAMPLES.get(operation, ())
+        for n in EXAMPLES.get(LIKE.get(operation, operation), ())
     )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -481,6 +482,17 @@ def test_doctors_hint_is_about_what_the_service_answered(
 
 def test_doctor_says_that_no_image_was_looked_up(azure: Cloud, dev: AzurePlatform) -> None:
     assert "not looked up" in doctor._image(dev)
+
+
+def test_an_environment_without_an_image_takes_the_engines_from_the_workspaces_registry(
+    azure: Cloud, dev: AzurePlatform, tmp_path: Path
+) -> None:
+    settings = EnvironmentSettings(**{**settings_of(azure, "dev", tmp_path), "image": ""})
+    made = AzurePlatform(tmp_path, "dev", settings, "EUR")
+    try:
+        assert re.fullmatch(r"crstandin\.azurecr\.io/esml-cockpit:\d+\.\d+\.\d+", made.workspace.image())
+    finally:
+        made.close()
 
 
 @pytest.mark.parametrize("status", [401, 403, 404, 424, 429, 503])

@@ -17,7 +17,7 @@ def walk(cloud: Cloud) -> None:
     tag = uuid.uuid4().hex[:10]
     ml = cloud.ml_client("dev")
     _assets(cloud, ml, tag)
-    _jobs(ml, tag)
+    _jobs(cloud, ml, tag)
     _serving(cloud, ml, tag)
     _others(cloud, tag)
 
@@ -69,9 +69,16 @@ def _assets(cloud: Cloud, ml: Any, tag: str) -> None:
         )
     )
     ml.environments.get(f"env-{tag}", "1")
+    list(ml.environments.list(f"env-{tag}"))
+    list(ml.environments.list())
+    manage(cloud, "GET", f"{ws.id}/environments/env-{tag}", "2025-09-01")
 
 
-def _jobs(ml: Any, tag: str) -> None:
+def _codes(cloud: Cloud) -> list[Any]:
+    return list(manage(cloud, "GET", f"{cloud.workspaces['dev'].id}/codes", "2025-09-01").json()["value"])
+
+
+def _jobs(cloud: Cloud, ml: Any, tag: str) -> None:
     from azure.ai.ml import command
 
     with tempfile.TemporaryDirectory() as folder:
@@ -81,6 +88,9 @@ def _jobs(ml: Any, tag: str) -> None:
             environment_variables={"A": "b"}, timeout=60, instance_count=1, inputs={"n": 3}, description="x", display_name="y", experiment_name="z",
         )  # fmt: skip
         ml.jobs.create_or_update(job)
+    # the job's code lies in a container that the client has no method for
+    code = next(r for r in _codes(cloud) if r["properties"]["latestVersion"])
+    manage(cloud, "GET", code["id"], "2025-09-01")
     ml.jobs.get(f"j-{tag}")
     list(ml.jobs.list(max_results=1))
     ml.jobs.begin_cancel(f"j-{tag}").wait()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 from dataclasses import replace
+from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
@@ -14,8 +15,10 @@ from esml_engine.door.facts import Call, Draft
 from esml_engine.door.start import make_plan
 from esml_engine.estate import Estate
 from esml_engine.platforms.base import Capabilities, EndpointState
-from esml_engine.serving import records
+from esml_engine.refs import ModelRef
+from esml_engine.serving import acts, records
 from esml_engine.serving.keeper import Keeper
+from esml_engine.settings import ServingSettings
 
 OWN = Capabilities(endpoints_outlive=True, far_secrets=True, serving_node="big")
 HOUR = dt.timedelta(hours=1)
@@ -34,6 +37,9 @@ class Away:
 
     def endpoint_state(self, name: str) -> EndpointState:
         return self.state
+
+    def get_secret(self, name: str) -> str:
+        return "key"
 
     def stop_endpoint(self, name: str) -> None:
         self.stopped.append(name)
@@ -114,6 +120,41 @@ def test_one_that_was_ended_while_no_worker_looked_is_counted_until_it_is_gone(e
     platform.state = EndpointState(True)  # somebody else's of the same name
     keeper._look_after(row, None)
     assert spent(empty) == pytest.approx(5 * 2 * 2.0, rel=1e-3)
+
+
+def test_a_first_deployment_is_counted_though_its_worker_was_killed_before_it_metered(
+    empty: Estate, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    platform, ref = Away(), ModelRef("p1", "m1")
+    site = SimpleNamespace(store=empty.site.store, settings=Serving(), platform=lambda env: platform)
+    desk = SimpleNamespace(site=site, run="r", actor=SimpleNamespace(rights="x"), commit=committed(empty))
+    version = {"version": 1, "folder": "f", "sha256": "s"}
+    monkeypatch.setattr(acts.models, "get_version", lambda *_: version)
+    ago = (dt.datetime.now(dt.UTC) - 3 * HOUR).isoformat(timespec="microseconds")
+    monkeypatch.setattr(acts, "now", lambda: ago)
+    call, draft = Call("deploy", "p1/m1", "dev", {}), Draft(will=(), params={"version": 1})
+    acts.Deploy()._slot(call, ref, draft, cast(Any, desk))
+    row_of(empty, 2 * HOUR)  # ended without a worker: the next one finds it running
+    Keeper(empty.site, lambda env: platform)._look_after(records.listing(empty.site.store)[0], None)
+    assert platform.stopped == ["p1-m1-dev"]
+    assert spent(empty) == pytest.approx(3 * 2 * 2.0, rel=1e-3)
+
+
+class Serving:
+    """The settings that a deployment asks for: two instances."""
+
+    estate = SimpleNamespace(serving=SimpleNamespace(ports="8600-8699"))
+
+    def model(self, ref: ModelRef) -> Any:
+        return SimpleNamespace(serving={"dev": ServingSettings(instances=2)}, rnd={})
+
+
+def committed(estate: Estate) -> Any:
+    def commit(change: Any) -> Any:
+        with estate.site.store.write() as c:
+            return change(c)
+
+    return commit
 
 
 def test_a_month_of_an_endpoint_is_its_nodes_and_instances() -> None:

@@ -128,7 +128,7 @@ def _compute(p: AzurePlatform) -> str:
     if getattr(found, "identity", None) is None:
         raise EsmlError(
             f"compute {s.compute} has no managed identity: its jobs reach neither lake nor tracking",
-            hint=f"az ml compute update --name {s.compute} --workspace-name {s.workspace} --resource-group {s.resource_group} --identity-type system_assigned",
+            hint=f"az ml compute update --name {s.compute} --workspace-name {s.workspace} --resource-group {s.resource_group} --identity-type SystemAssigned",
         )
     return f"{s.compute}: {found.size}"
 

@@ -113,7 +113,7 @@ class Workspace:
         if not registry:
             raise AzureMissingError(
                 f"workspace {self.settings.workspace} has no container registry, so there is no image with the engine",
-                hint="set image in estate.toml, or attach a registry: az ml workspace update --container-registry",
+                hint="set image in estate.toml, or attach a registry: az ml workspace update --container-registry <its id> --update-dependent-resources",
             )
         return f"{registry}.azurecr.io/{name}:{version('esml-cockpit')}"
 

@@ -116,6 +116,7 @@ def get_workspace(cloud: Cloud, call: Call) -> Answer:
     properties = {
         "description": f"{w.env} of the test estate", "friendlyName": w.name, "hbiWorkspace": False, "publicNetworkAccess": "Enabled",
         "storageAccount": w.scope(f"Microsoft.Storage/storageAccounts/{w.account}"), "keyVault": w.scope(f"Microsoft.KeyVault/vaults/{w.vault}"),
+        "containerRegistry": w.scope("Microsoft.ContainerRegistry/registries/crstandin"),
         "applicationInsights": w.scope(f"microsoft.insights/components/appi-{w.env}"), "discoveryUrl": f"{cloud.url}/discovery",
         "mlFlowTrackingUri": f"azureml://{host}/mlflow/v1.0{w.id}", "workspaceId": w.guid,
     }  # fmt: skip
