@@ -106,7 +106,7 @@ def test_a_file_with_none_of_the_columns_is_refused_by_name(estate: Estate, tmp_
     other = tmp_path / "b.csv"
     other.write_text("id,x,y\n90,t90,1.5\n")
     model.ingest("da", [other], "2026-01-02")
-    with pytest.raises(FailedError, match="none of the dataset's columns .*is its delimiter another"):
+    with pytest.raises(FailedError, match=r"none of the dataset's columns .*is its delimiter another"):
         model.refine()
     assert [v["version"] for v in model.table("da/bronze").versions()] == [1]
 
