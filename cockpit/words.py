@@ -79,6 +79,11 @@ def is_bound(basis: str) -> bool:
     return basis.startswith("upper bound")
 
 
+def has_bound(basis: str) -> bool:
+    """Whether a prediction is an upper bound, or counts a part of a pipeline with one."""
+    return "upper bound" in basis
+
+
 def predicted_cost(cost: dict[str, Any]) -> str:
     """`€ 4.10 (p90 € 6.30, 8 runs)`; without history an upper bound, named so."""
     currency = cost.get("currency", "EUR")

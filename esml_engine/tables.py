@@ -37,14 +37,28 @@ class Dataset:
         """Cleaned and checked."""
         return self.model.table(f"{self.name}/silver")
 
-    def quarantine(self, purpose: Purpose = "train") -> list[dict[str, Any]]:
-        """`[{"file", "line", "reason", "raw"}]`."""
+    def quarantine(self, purpose: Purpose = "train", bronze: int | None = None) -> list[dict[str, Any]]:
+        """Rows kept aside, beside a version of bronze (None: the current one): `[{"file", "line", "reason", "raw"}]`.
+
+        In R&D mode these are of the sample, as bronze is: rows in = bronze + quarantine holds of what was read.
+        """
+        from esml_engine.lake.catalogue import get, quarantine_of
+
+        model = self.model
         prefix = "inference/" if purpose == "inference" else ""
-        table = self.model.table(f"{prefix}{self.name}/quarantine")
-        self.model.estate.require("read_tables", self.model.ref.project)
+        table = model.table(f"{prefix}{self.name}/quarantine")
+        model.estate.require("read_tables", model.ref.project)
+        version = None
+        if bronze is not None:
+            store, where = model.site.store, (model.ref, model.env_name)
+            made = get(store, *where, f"{prefix}{self.name}/bronze", bronze)
+            beside = quarantine_of(store, *where, table.name, made)
+            if beside is None:
+                return []
+            version = beside.version
         return [
             {k: r[k] for k in ("file", "line", "reason", "raw")}
-            for r in table._arrow(missing_ok=True).to_pylist()
+            for r in table._arrow(version, missing_ok=True).to_pylist()
         ]
 
 

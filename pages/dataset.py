@@ -14,6 +14,7 @@ from cockpit.choosing import open_tabs
 from cockpit.components import Choice, as_of, choose, gone, nothing_yet, page, pick
 from cockpit.views import dataset as view
 from cockpit.words import plural
+from esml_engine.errors import NotFoundError
 from esml_engine.refs import TableName
 from esml_engine.tables import Table
 
@@ -72,8 +73,8 @@ def _head(choice: Choice, name: str, now: dict[str, Any], versions: list[dict[st
     made = f" · made from {age['Made from']}" if age["Made from"] else ""
     st.caption(f"{view.in_words(name)} of {choice.ref} in {choice.env}{made} · by {age['By'] or 'another engine'} · {as_of()}")  # fmt: skip
     left, right = st.columns([3, 2], gap="large")
+    current = now["version"] == versions[0]["version"]
     with left, st.grid(4, min_column_width=120):
-        current = now["version"] == versions[0]["version"]
         for label, value, note in (
             ("Version", f"v{now['version']}", "current" if current else f"now v{versions[0]['version']}"),
             ("Rows", f"{now['rows']:,}", "the first" if change is None else f"{change:+,} rows"),
@@ -101,7 +102,7 @@ def _tabs(choice: Choice, table: Table, now: dict[str, Any], versions: list[dict
             elif name == "Checks":
                 _table(view.checks(now["quality"]), "No expectation is declared for this layer.", "Write `[[datasets.NAME.expect]]` (gold: `[[expect]]`) into model.toml.")  # fmt: skip
             elif name == "Quarantine":
-                _quarantine(choice, table.name)
+                _quarantine(choice, table.name, now)
             else:
                 _table(view.version_rows(versions, dt.datetime.now(dt.UTC)), "", "")
 
@@ -129,18 +130,21 @@ def _changes(table: Table, v: int, numbers: list[int]) -> None:
     st.markdown("  \n".join(view.changes(said)) or "The columns are the same.")
 
 
-def _quarantine(choice: Choice, name: str) -> None:
+def _quarantine(choice: Choice, name: str, now: dict[str, Any]) -> None:
     t = TableName.parse(name)
     if t.dataset is None:
-        nothing_yet("Quarantine belongs to a dataset.", "Choose its bronze or silver table.")
+        return nothing_yet("Quarantine belongs to a dataset.", "Choose its bronze or silver table.")
+    try:
+        rows = choice.model.dataset(t.dataset).quarantine(t.purpose, view.bronze_behind(name, now))
+    except NotFoundError as e:  # the bronze behind an older silver is gone
+        st.caption(f"{e.message}.")
         return
-    rows = choice.model.dataset(t.dataset).quarantine(t.purpose)
     if not rows:
-        st.caption(":material/check: Every row that was delivered could be read.")
+        st.caption(f":material/check: {view.all_read(now)}")
         return
     st.markdown(" · ".join(f"**{n:,}** {why}" for why, n in view.by_reason(rows)))
     st.dataframe(pd.DataFrame(rows[:1000]), hide_index=True, height=360)
-    st.caption(f"the first {min(1000, len(rows)):,} of {plural(len(rows), 'row')} · line: counted from 1 with the header · these rows are in no later layer")  # fmt: skip
+    st.caption(f"the first {min(1000, len(rows)):,} of {plural(len(rows), 'row')} · line: counted from 1 with the header · these rows are in no later layer{view.of_sample(now)}")  # fmt: skip
 
 
 show()

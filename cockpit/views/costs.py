@@ -13,7 +13,7 @@ from typing import Any
 from cockpit.costing import ACTS, Asked, Judged
 from cockpit.reads import days
 from cockpit.views.estate import Figure
-from cockpit.words import MONTH_END, ago, duration, is_bound, money, plural, predicted_cost, share
+from cockpit.words import MONTH_END, ago, duration, has_bound, is_bound, money, plural, predicted_cost, share
 
 PERIODS = {"month": "this month", "last": "last month", "90": "90 days"}
 BY = {"project": "project", "model": "model", "act": "act", "env": "env", "day": "day"}
@@ -129,8 +129,8 @@ class Accuracy:
 
 
 def accuracy(runs: list[dict[str, Any]], currency: str) -> Accuracy:
-    """Predictions held against what came. A prediction without history is an upper bound and judged as one."""
-    known = [r for r in runs if not is_bound(r["predicted"]["cost"].get("basis", ""))]
+    """Predictions held against what came. A prediction without history, of a part even, is an upper bound and judged as one."""
+    known = [r for r in runs if not has_bound(r["predicted"]["cost"].get("basis", ""))]
     bounds = [r for r in runs if r not in known]
     lines = []
     for act in sorted({r["act"] for r in runs}):
@@ -168,7 +168,7 @@ def points(runs: list[dict[str, Any]]) -> list[dict[str, Any]]:
     return [
         {"run": r["run"], "act": r["act"], "predicted": r["predicted"]["cost"]["p50"], "p90": r["predicted"]["cost"]["p90"], "actual": r["cost"], "side": "at most p90" if _within(r) else "over p90"}
         for r in runs
-        if r["cost"] and r["predicted"]["cost"]["p50"] and not is_bound(r["predicted"]["cost"].get("basis", ""))
+        if r["cost"] and r["predicted"]["cost"]["p50"] and not has_bound(r["predicted"]["cost"].get("basis", ""))
     ]  # fmt: skip
 
 

@@ -161,3 +161,23 @@ def by_reason(rows: Sequence[Mapping[str, Any]]) -> list[tuple[str, int]]:
     for r in rows:
         counts[r["reason"]] = counts.get(r["reason"], 0) + 1
     return sorted(counts.items(), key=lambda x: (-x[1], x[0]))
+
+
+def bronze_behind(name: str, now: Mapping[str, Any]) -> int | None:
+    """The version of bronze whose quarantine belongs to the version shown, of bronze or silver; None: the current one."""
+    if name.endswith("/bronze"):
+        return int(now["version"])
+    bronze = name.removesuffix("silver") + "bronze"
+    return next((int(i["version"]) for i in now["inputs"] if i.get("table") == bronze), None)
+
+
+def all_read(now: Mapping[str, Any]) -> str:
+    """That nothing was rejected, of what was read."""
+    if now["rnd"]:
+        return "Every row of the R&D sample, a fifth of what was delivered, could be read."
+    return "Every row that was delivered could be read."
+
+
+def of_sample(now: Mapping[str, Any]) -> str:
+    """What a count of quarantined rows is of, where it is not all that was delivered."""
+    return " · of the R&D sample, a fifth of what was delivered" if now["rnd"] else ""

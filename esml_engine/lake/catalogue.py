@@ -135,6 +135,14 @@ def listing(store: Store, ref: ModelRef, env: str, name: str) -> list[Version]:
     return [version_of(r) for r in rows]
 
 
+def quarantine_of(store: Store, ref: ModelRef, env: str, name: str, bronze: Version) -> Version | None:
+    """The version of the quarantine `name` that stood when this bronze was made; None: nothing had been rejected.
+
+    A refinement that rejects nothing new makes none, so one may stand beside several versions of bronze.
+    """
+    return next((v for v in listing(store, ref, env, name) if v.at <= bronze.at), None)
+
+
 def passed(quality: Iterable[dict[str, Any]]) -> bool:
     """Whether no expectation failed that is more than a warning."""
     return all(q["passed"] or q["level"] == "warn" for q in quality)

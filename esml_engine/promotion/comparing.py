@@ -13,12 +13,13 @@ from esml_engine.lake.catalogue import table_in
 from esml_engine.lake.specs import job_spec, model_within_reach
 from esml_engine.promotion import records
 from esml_engine.promotion.cases import case_of, expectations_of, looked_up, rnd_of
-from esml_engine.promotion.facts import Side, case_from
+from esml_engine.promotion.facts import Case, Side, case_from
 from esml_engine.promotion.judging import document, judged
 from esml_engine.refs import ModelRef
 from esml_engine.runs.facts import JobResult, JobSpec, TableIn
 from esml_engine.training.behind import LEARNED, behind
 from esml_engine.training.facts import RESAMPLES
+from esml_engine.training.ways import again, split_of
 
 KEPT = ("from", "to", "verdict", "rows", "gates", "challenger", "champion", "metrics", "baseline", "intervals", "data", "cost_1000_rows", "evidence_from")  # fmt: skip
 
@@ -73,6 +74,7 @@ def measured_document(
             missing = [n for n in LEARNED if value.get(who) and f"{who}/{n}" not in desk.spec.inputs]
             if missing:
                 value["trained_on"][who] = {"rows": None, "examples": [], "by": "", "error": f"{missing[0]} behind it is not recorded or no longer there"}  # fmt: skip
+        value["splits"] = _splits(site, ref, case)
     else:
         case = case_of(site, ref, call.params["source"], call.env, version or call.params.get("version"))
     look = looked_up(site, ref)
@@ -81,6 +83,20 @@ def measured_document(
     price = priced(site.settings, node, site.platform(case.target).prices).price
     verdict = judged(case, value, expectations=passed, rnd=rnd, price=price)
     return document(case, value, verdict, expectations=passed, rnd=rnd, price=price, seconds=seconds)
+
+
+def _splits(site: Site, ref: ModelRef, case: Case) -> dict[str, dict[str, Any] | None]:
+    """How the data of each model and the test rows were split, where splitting so again would give the same sides."""
+    settings = site.settings.model(ref)
+    found: dict[str, dict[str, Any] | None] = {}
+    for who, side in (("challenger", case.challenger), ("champion", case.champion)):
+        if side is not None:
+            version = side.data_version("gold_train")
+            split = again(settings, split_of(site, ref, side.trained_in, "gold_train", version))
+            found[who] = dict(split) if split else None
+    if case.test is not None:
+        found["test"] = split_of(site, ref, case.test["env"], "gold_test", case.test["version"])
+    return found
 
 
 def compared(call: Call, version: int | None, result: JobResult | None, desk: Desk) -> dict[str, Any]:

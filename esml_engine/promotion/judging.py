@@ -11,6 +11,8 @@ from esml_engine.promotion.facts import Case
 from esml_engine.training.facts import DIRECTION, Evidence, Gate, Verdict
 from esml_engine.training.gates import judge
 from esml_engine.training.gates import rnd as rnd_gate
+from esml_engine.training.overlap import BY_ROW
+from esml_engine.training.ways import command
 
 Measured = Mapping[str, Any]
 
@@ -115,15 +117,39 @@ def _rows(case: Case, measured: Measured | None) -> Gate:
                 "rows",
                 False,
                 margin=-float(said["rows"]),
-                reason=f"the {who} v{side.version} was trained on {said['rows']} of the {measured['rows']} rows of {where}, found by {said['by']}: {examples}",
-                would_pass_if={
-                    "setting": "split",
-                    "value": None,
-                    "text": "the same split (seed and key) in both environments, and a version trained after it",
-                },
+                reason=f"the {who} v{side.version} was trained on {said['rows']} of the {measured['rows']} rows of {where}, {_found_by(said['by'])}: {examples}",
+                would_pass_if=_other_split(case, measured.get("splits") or {}),
             )
     source = "" if case.test["env"] == case.target else f" (evidence of {case.test['env']}, by policy)"
     return Gate("rows", True, reason=f"{measured['rows']} rows of {where}, none trained on{source}")
+
+
+def _found_by(by: str) -> str:
+    return "found by key" if by == "key" else BY_ROW
+
+
+def _other_split(case: Case, splits: Mapping[str, Any]) -> dict[str, Any] | None:
+    """The split of the test rows that leaves none that a model learned; None where no split is known to do that."""
+    assert case.test is not None
+    mine, standing, env = splits.get("challenger"), splits.get("champion"), case.test["env"]
+    wanted = mine if case.champion is None else standing
+    if wanted is None:
+        return None
+    where = [env] if splits.get("test") != wanted else []
+    if mine != wanted and case.source != env:
+        where.append(case.source)
+    if not where and mine == wanted:
+        return None  # split so already: what was learned came there otherwise
+    commands = " and ".join(command(case.object, e, wanted) for e in where)
+    said = f" ({commands})" if commands else ""
+    same_rows = ", on the same IN files" if wanted["by"] == "time" else ""
+    if mine == wanted:
+        text = f"{env} split as the models' data was{same_rows}{said}"
+    else:
+        assert case.champion is not None
+        text = f"gold split as the data of the champion v{case.champion.version} was{same_rows}{said}, and a version trained in {case.source} after it"
+    value = {k: wanted[k] for k in ("train", "validate", "test", "seed", "by", "group")}
+    return {"setting": "split", "value": value, "text": text}
 
 
 def _models(case: Case, measured: Measured | None) -> Gate:

@@ -1,17 +1,18 @@
 """A new model beside the champion of its environment: both on the rows of gold_test that the champion did not learn from.
 
 Splits are stable, so that is all of them, until somebody splits otherwise (decision 5: such rows are dropped and counted).
+A forecast is judged from origins, and one is fair only where all that it is asked about lies after every row that the
+champion learned: an earlier row helped to learn the later ones, whose past it is. So the rows after the last such row are left.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from esml_engine.errors import EsmlError
@@ -19,8 +20,9 @@ from esml_engine.runs.context import JobContext
 from esml_engine.training.answers import Answers, answers_of, baseline_of, metrics_of, of_champion
 from esml_engine.training.metrics import Metrics
 from esml_engine.training.model import Predictor
-from esml_engine.training.overlap import learned_rows
-from esml_engine.training.series.data import Layout, times_of
+from esml_engine.training.overlap import BY_ROW, learned_rows
+from esml_engine.training.preparing import numbers_of
+from esml_engine.training.series.data import times_of
 
 FEWEST = 20
 """Rows that must be left to judge two models by: fewer say nothing."""
@@ -33,83 +35,120 @@ class Beside:
     Args:
         answers: the new model's answers to all of gold_test, told among the classes of both models.
         champion: the champion's metrics; None with an `error`, or where none stands.
-        fair: `{"rows", "left_out", "metrics", "baseline"}` of the new model on the rows that were left, where some
-            were left out; the champion's metrics are of the same rows then.
+        fair: `{"rows", "left_out", "metrics", "baseline", "windows"}` of the new model on the rows that were left, where
+            some were left out; the champion's metrics are of the same rows then. `windows`: of a forecast, else None.
+        overlap: `{"learned", "left", "fewest", "by"}` where some were left out and the rest can't be judged, `fewest` None
+            where more rows would not help; `by`: key or row.
     """
 
     answers: Answers
     champion: Metrics | None = None
     error: str = ""
     fair: dict[str, Any] | None = None
+    overlap: dict[str, Any] | None = None
 
 
-def beside_champion(
-    job: JobContext,
-    task: str,
-    model: Predictor,
-    test: pa.Table,
-    train: pa.Table,
-    answers: Answers,
-    forecast: Mapping[str, Any] | None = None,
-) -> Beside:
+@dataclass(frozen=True)
+class Ground:
+    """The rows that two models are judged on, and what lies before them.
+
+    Args:
+        test: gold_test. before: rows with a known label that the baseline is made from; for a forecast all that lies
+            before `test`, its history.
+        key: columns that name a row; empty: all of them.
+        horizon, forecast: of a forecast: steps of a window, and the `[forecast]` table with its frequency.
+    """
+
+    test: pa.Table
+    before: pa.Table
+    key: tuple[str, ...] = ()
+    horizon: int | None = None
+    forecast: Mapping[str, Any] = field(default_factory=dict)
+
+    def without(self, learned: NDArray[np.bool_]) -> Ground:
+        """What is left to judge by where the champion learned these rows (n,) of `test`."""
+        if not self.forecast:
+            return replace(self, test=self.test.filter(pa.array(~learned)))
+        name = str(self.forecast["time_column"])
+        times = times_of(self.test.column(name), name)
+        after = times > times[learned].max()
+        # what was learned is past by then: both models may look back on it, neither is asked about it
+        past = [self.before, self.test.filter(pa.array(~after))]
+        before = pa.concat_tables(past, promote_options="permissive")
+        return replace(self, test=self.test.filter(pa.array(after)), before=before)
+
+    def rows(self, label: str) -> int:
+        """How many rows of `test` can be judged: a series keeps those without a label as gaps."""
+        return (
+            int(np.isfinite(numbers_of(self.test.column(label))).sum())
+            if self.forecast
+            else self.test.num_rows
+        )
+
+    @property
+    def fewest(self) -> int:
+        """Rows that must be left: of a forecast a whole window at least."""
+        return max(FEWEST, self.horizon or 0)
+
+
+def beside_champion(job: JobContext, task: str, model: Predictor, on: Ground, answers: Answers) -> Beside:
     """Measure both; what goes wrong with the champion is the `error`, by which the gates refuse.
 
     Args:
-        test, train: rows with a known label; for forecasting `train` is all that lies before `test`.
-        answers: the new model's to `test`.
-        forecast: a series' `[forecast]` table: its rows are told apart by their time, and its windows are walked on
-            what comes after the last row that the champion learned from.
+        answers: the new model's to `on.test`.
     """
     champion = job.model(job.params.get("champion"))
     if champion is None:
         return Beside(answers)
-    layout = Layout.parse(forecast, job.params["label"]) if forecast else None
-    horizon = layout.horizon if layout else None
-    name = layout.time_column if layout else job.params.get("key")
-    learned, error = learned_of(job, test, [name] if name else [])
+    learned, by, error = learned_of(job, on.test, on.key)
     if error:
         return Beside(answers, error=error)
     if not learned.any():
-        metrics, error, told = of_champion(champion, task, test, train, horizon, beside=answers)
+        metrics, error, told = of_champion(champion, task, on.test, on.before, on.horizon, beside=answers)
         return Beside(told, metrics, error)
-    left, before = _left(test, train, learned, layout.time_column if layout else "")
     counted = f"the champion was trained on {int(learned.sum())} of the {len(learned)} rows of gold_test"
-    if left.num_rows < FEWEST:
-        return Beside(answers, error=f"{counted}, {left.num_rows} are left to judge by")
+    if by == "row":
+        counted += f" ({BY_ROW})"
+    left = on.without(learned)
+    rows = left.rows(job.params["label"])
+    if rows < on.fewest:
+        overlap = {"learned": int(learned.sum()), "left": rows, "fewest": on.fewest, "by": by}
+        said = f"{counted}, {rows} {_after(on)}are left to judge by, at least {on.fewest} are needed"
+        return Beside(answers, error=said, overlap=overlap)
     try:
-        own = answers_of(model, left, before, horizon)
-        metrics, error, told = of_champion(champion, task, left, before, horizon, beside=own)
-        baseline = baseline_of(task, job.params["label"], left, before, forecast=forecast, beside=told)
+        own = answers_of(model, left.test, left.before, left.horizon)
+        metrics, error, told = of_champion(champion, task, left.test, left.before, left.horizon, beside=own)
+        baseline = baseline_of(
+            task, job.params["label"], left.test, left.before, forecast=left.forecast, beside=told
+        )
+        fair = {
+            "rows": told.rows, "left_out": len(learned) - left.test.num_rows, "by": by, "metrics": metrics_of(told), "baseline": baseline,
+            "windows": None if told.block is None else len(np.unique(told.block)),
+        }  # fmt: skip
     except EsmlError as e:
-        return Beside(answers, error=f"{counted}, and the rest can't be judged: {e.message}")
-    job.log(f"warning: {counted}: both are judged by the other {left.num_rows}")
-    out = test.num_rows - left.num_rows
-    fair = {"rows": left.num_rows, "left_out": out, "metrics": metrics_of(told), "baseline": baseline}
+        overlap = {"learned": int(learned.sum()), "left": rows, "fewest": None, "by": by}
+        said = f"{counted}, and the rest can't be judged: {e.message}"
+        return Beside(answers, error=said, overlap=overlap)
+    job.log(f"warning: {counted}: both are judged by the other {told.rows}")
     return Beside(answers, metrics, error, fair)
 
 
-def _left(
-    test: pa.Table, train: pa.Table, learned: NDArray[np.bool_], time_column: str
-) -> tuple[pa.Table, pa.Table]:
-    """The rows that are fair to both models, and those that lie before them."""
-    if not time_column:
-        return test.filter(pa.array(~learned)), train
-    times = times_of(test.column(time_column), time_column)
-    after = pa.array(times > times[learned].max())
-    known = [train, test.filter(pc.invert(after))]
-    return test.filter(after), pa.concat_tables(known, promote_options="permissive")
+def _after(on: Ground) -> str:
+    return "later ones " if on.forecast else ""
 
 
-def learned_of(job: JobContext, test: pa.Table, key: Sequence[str]) -> tuple[NDArray[np.bool_], str]:
-    """Which rows of `test` the champion was trained on, as a mask (n,), and why that is not known.
+def learned_of(job: JobContext, test: pa.Table, key: Sequence[str]) -> tuple[NDArray[np.bool_], str, str]:
+    """Which rows of `test` the champion was trained on, as a mask (n,), told by `key` or `row`, and why that is not known.
 
     The job's inputs `champion/<table>` are what it was trained on, where that is not what this job trains on.
     """
+    none = np.zeros(test.num_rows, dtype=bool)
     missing = (job.params.get("champion") or {}).get("missing")
     if missing:
-        return np.zeros(test.num_rows, dtype=bool), f"{missing}, which the champion was trained on, is not recorded or no longer there"  # fmt: skip
+        return none, "", f"{missing}, which the champion was trained on, is not recorded or no longer there"
     tables = [t for name, t in job.spec.inputs.items() if name.startswith("champion/")]
     try:
-        return learned_rows(job.work / "seen", test, tables, key), ""
+        learned, by = learned_rows(job.work / "seen", test, tables, key)
+        return learned, by, ""
     except EsmlError as e:
-        return np.zeros(test.num_rows, dtype=bool), f"what the champion was trained on: {e.message}"
+        return none, "", f"what the champion was trained on: {e.message}"

@@ -17,6 +17,7 @@ from esml_engine.lake.sql import connection, ident, literal, scalar
 from esml_engine.runs.facts import TableIn
 
 EXAMPLES = 5
+BY_ROW = "told by all shared columns, for want of a key that both have: rows that are alike count as one; a key would tell them apart"
 _ROW = "__esml_row"
 _NUMBERS = ("INT", "UINT", "FLOAT", "DOUBLE", "DECIMAL", "HUGEINT")
 
@@ -53,18 +54,18 @@ def trained_on(work: Path, test: TableIn, tables: Sequence[TableIn], key: Sequen
 
 def learned_rows(
     work: Path, test: pa.Table, tables: Sequence[TableIn], key: Sequence[str]
-) -> NDArray[np.bool_]:
-    """Which rows of `test` stand in any of `tables`, as a mask (n,); arguments and errors as of `trained_on`."""
-    mask = np.zeros(test.num_rows, dtype=bool)
+) -> tuple[NDArray[np.bool_], str]:
+    """Which rows of `test` stand in any of `tables`, as a mask (n,), told by `key` or `row`; else as `trained_on`."""
+    mask, by = np.zeros(test.num_rows, dtype=bool), "key" if key else "row"
     if not test.num_rows:
-        return mask
+        return mask, by
     with connection(work) as con:
         con.register("handed", test.append_column(_ROW, pa.array(range(test.num_rows), pa.int64())))
         con.execute("CREATE VIEW test_rows AS SELECT * FROM handed")
-        seen, _, _ = _seen(con, tables, key)
+        seen, _, by = _seen(con, tables, key)
         if seen:
             mask[[r[0] for r in con.execute(f"SELECT {_ROW} FROM test_rows WHERE {seen}").fetchall()]] = True
-    return mask
+    return mask, by
 
 
 def _seen(

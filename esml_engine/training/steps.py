@@ -17,7 +17,7 @@ from esml_engine.runs.facts import TableOut
 from esml_engine.training import storage, tracking
 from esml_engine.training.answers import Answers, agreed, answers_of, metrics_of
 from esml_engine.training.baselines import baseline_metrics
-from esml_engine.training.beside import beside_champion
+from esml_engine.training.beside import Ground, beside_champion
 from esml_engine.training.bootstrap import intervals_of
 from esml_engine.training.classes import Classes, classes_of
 from esml_engine.training.custom import TrainContext, train_custom
@@ -137,7 +137,8 @@ def _train(
         seed=profile.seed,
         seconds=max(0.5, 0.015 * profile.seconds),
     )
-    beside = beside_champion(job, task, model, test, known, answers)
+    on = Ground(test, known, (p["key"],) if p.get("key") else ())
+    beside = beside_champion(job, task, model, on, answers)
     if beside.error:
         job.log(f"warning: the champion could not be scored: {beside.error}")
     told = beside.answers
@@ -152,6 +153,7 @@ def _train(
         "champion_metrics": beside.champion,
         "champion_error": beside.error,
         "fair": beside.fair,
+        "overlap": beside.overlap,
         "trials": [asdict(t) for t in fitted.trials],
         "families": [
             _family(k, agreed(told, answers_of(m, test, known))[1]) for k, m in fitted.families.items()

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from esml_engine.door.site import Site
-from esml_engine.errors import NotFoundError
-from esml_engine.lake.catalogue import all_latest, get, latest
+from esml_engine.lake.catalogue import all_latest
 from esml_engine.refs import ModelRef
 from esml_engine.training import records
-from esml_engine.training.behind import trained_in
 from esml_engine.training.facts import Gate
 from esml_engine.training.gates import Evidence, Verdict, judge
+from esml_engine.training.overlap import BY_ROW
+from esml_engine.training.ways import way_on
 
 
 def verdict_of(site: Site, ref: ModelRef, env: str, value: dict[str, Any]) -> Verdict:
@@ -37,42 +38,23 @@ def verdict_of(site: Site, ref: ModelRef, env: str, value: dict[str, Any]) -> Ve
     said = judge(evidence, thresholds)
     beside, stands = value.get("champion_version"), old["version"] if old else None
     if beside == stands:
-        return _with_rows(said, value, _split_again(site, ref, env, old)) if old is not None else said
+        return said if old is None else _with_rows(said, value, lambda o: way_on(site, ref, env, old, o))
     measured = f"beside v{beside}" if beside else "with no champion beside it"
     reason = f"the champion is {f'v{stands}' if stands else 'none'} by now, this run was measured {measured}: train again"
     return Verdict("refuse", (*said.gates, Gate("champion", False, reason=reason)))
 
 
-def _with_rows(said: Verdict, value: dict[str, Any], split_again: str) -> Verdict:
+def _with_rows(
+    said: Verdict, value: dict[str, Any], way: Callable[[dict[str, Any]], dict[str, Any] | None]
+) -> Verdict:
     """The verdict with the gate `rows`, where the champion had learned from some of them or could not be asked."""
     if value.get("champion_error"):
-        change = {"setting": "split", "value": None, "text": split_again} if split_again else None
-        closed = Gate("rows", False, reason=value["champion_error"], would_pass_if=change)
-        return Verdict("refuse", (*said.gates, closed))
+        change = way(value["overlap"]) if value.get("overlap") else None
+        gate = Gate("rows", False, reason=value["champion_error"], would_pass_if=change)
+        return Verdict("refuse", (*said.gates, gate))
     if fair := value.get("fair"):
-        reason = f"both judged on {fair['rows']} rows of gold_test: the champion was trained on {fair['left_out']} others, after another split"
+        windows = f" in {fair['windows']} windows" if fair.get("windows") else ""
+        told = f" ({BY_ROW})" if fair.get("by") == "row" else ""
+        reason = f"both judged on {fair['rows']} rows of gold_test{windows}: the champion was trained on {fair['left_out']} others{told}, after another split"
         return Verdict(said.verdict, (*said.gates, Gate("rows", True, reason=reason)))
     return said
-
-
-def _split_again(site: Site, ref: ModelRef, env: str, champion: dict[str, Any]) -> str:
-    """The split that the champion was trained on, as a command, where gold is split otherwise now; '' where it is not.
-
-    Splits are stable: no row that it learned from is in gold_test then.
-    """
-    learned = next((i["version"] for i in champion["inputs"] if i.get("table") == "gold_train"), None)
-    head = latest(site.store, ref, env, "gold_train")
-    if learned is None or head is None or trained_in(champion) != env:
-        return ""
-    try:
-        was = get(site.store, ref, env, "gold_train", int(learned)).facts.get("split")
-    except NotFoundError:
-        return ""
-    if not was or was == head.facts.get("split"):
-        return ""
-    how = "".join(f" --{k} {was[k]:g}" for k in ("train", "validate", "test"))
-    how += f" --seed {was['seed']}" + (f" --group {was['group']}" if was["group"] else f" --by {was['by']}")
-    how += " --stratify" if was["stratify"] else ""
-    return (
-        f"split as for the champion v{champion['version']} and train again: esml split {ref} --env {env}{how}"
-    )

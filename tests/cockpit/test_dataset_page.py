@@ -90,3 +90,13 @@ def test_profile_counts_what_is_empty() -> None:
     assert (found["i"]["min"], found["i"]["max"]) == (0, 99_999)
     assert found["i"]["mean"] == pytest.approx(49_999.5)
     assert found["s"]["mean"] is None and found["s"]["min"] == "a0"
+
+
+def test_quarantine_is_of_the_version_shown_and_of_the_sample_where_it_is_one() -> None:
+    assert view.bronze_behind("ds01/bronze", _version(2, 90)) == 2
+    silver = _version(3, 90, inputs=[{"table": "ds01/bronze", "version": 1}])
+    assert view.bronze_behind("ds01/silver", silver) == 1
+    assert view.bronze_behind("inference/ds01/silver", silver) is None, "of another purpose"
+    assert "of the R&D sample" in view.all_read(_version(1, 9, rnd=True))
+    assert view.all_read(_version(1, 9)) == "Every row that was delivered could be read."
+    assert "R&D sample" in view.of_sample(_version(1, 9, rnd=True)) and view.of_sample(_version(1, 9)) == ""

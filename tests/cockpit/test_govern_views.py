@@ -173,6 +173,11 @@ def test_predictions_are_held_against_what_came() -> None:
     assert [(x["Act"], x["Runs"], x["First runs"]) for x in said.lines] == [("refine", "0", "1 of 1 under their upper bound"), ("train", "3", "none")]  # fmt: skip
     assert [p["side"] for p in costs.points(runs)] == ["at most p90", "at most p90", "over p90"]
     assert "was followed by a run yet" in costs.accuracy(runs[3:], "EUR").said
+    partly = "sum of its parts: refine: 2 runs; upper bound, no run yet: train"
+    runs.append(_ended(0.2, 5.0, 6.0, partly, "pipeline"))
+    assert costs.accuracy(runs, "EUR").said == said.said, "a part's upper bound is no promise of a median"
+    assert costs.accuracy(runs, "EUR").lines[0]["First runs"] == "1 of 1 under their upper bound"
+    assert len(costs.points(runs)) == 3
 
 
 def test_a_scenario_goes_into_the_address_and_back() -> None:

@@ -90,6 +90,33 @@ def test_doubt_refuses(three: Estate, harm, gate: str) -> None:
         assert reads.readiness(three.site, REF, 1, "dev")["ready"] is False
 
 
+def test_following_the_split_that_a_refused_gate_names_makes_it_pass(three: Estate) -> None:
+    def rows(said: dict) -> dict:
+        return next(g for g in said["gates"] if g["gate"] == "rows")
+
+    dev, test = three.model(MODEL), three.model(MODEL, "test")
+    with three.hand.holding(warm=True):
+        trained_on(three)
+        found = rows(do(three, "compare", "test", source="dev"))
+        assert not found["passed"] and "found by key" in found["reason"]
+        assert "esml split p1/m1 --env test --train 0.6" in found["would_pass_if"]["text"]
+        test.split(**found["would_pass_if"]["value"])
+        assert rows(do(three, "compare", "test", source="dev"))["passed"]
+        assert promote(three, "dev", "test")["state"] == "promoted"
+        # and where the challenger comes from another split than the champion
+        dev.split(seed=7)
+        version = dev.train()["model_version"]
+        found = rows(do(three, "compare", "test", source="dev", version=version))
+        assert not found["passed"]
+        text = found["would_pass_if"]["text"]
+        assert (
+            "--env dev" in text and "--env test" not in text and "a version trained in dev after it" in text
+        )
+        dev.split(**found["would_pass_if"]["value"])
+        version = dev.train()["model_version"]
+        assert rows(do(three, "compare", "test", source="dev", version=version))["passed"]
+
+
 def test_a_model_tampered_with_after_the_comparison_is_not_copied(three: Estate) -> None:
     from tests.promotion.conftest import as_, decide
 

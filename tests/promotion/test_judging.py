@@ -177,3 +177,17 @@ def test_both_models_and_what_the_baseline_knows_are_measured_among_the_same_cla
     other = replace(three, truth=(place + 1)[::-1].copy())
     apart = _measured({"challenger": ({}, two), "champion": ({}, other)}, ())
     assert apart["challenger"][1] is two and apart["champion"][1] is other
+
+
+def test_rows_told_without_a_key_say_so() -> None:
+    def reason(by: str) -> str:
+        seen = {
+            **MEASURED["trained_on"],
+            "challenger": {"rows": 2, "examples": ["a 1"], "by": by, "error": ""},
+        }
+        return next(
+            g.reason for g in verdict(measured={**MEASURED, "trained_on": seen}).gates if g.gate == "rows"
+        )
+
+    assert "found by key" in reason("key")
+    assert "told by all shared columns" in reason("row") and "a key would tell them apart" in reason("row")

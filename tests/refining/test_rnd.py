@@ -8,6 +8,7 @@ import pytest
 
 from esml_engine.errors import UsageError
 from esml_engine.estate import Estate, init_estate, open_estate
+from esml_engine.lake.deliveries import loaded
 from tests.working import until
 
 MODEL = "p1/m1"
@@ -173,3 +174,45 @@ def test_a_version_trained_in_rnd_mode_holds_on_to_no_table(two_envs: Estate, nu
     assert model.leaderboard("dev")[0]["model_version"] == 1
     back = model.lineage("gold")
     assert back["nodes"]
+
+
+def test_quarantine_is_that_of_the_rows_that_were_read(empty: Estate, numbers) -> None:
+    """Whole, as a sample without a broken row, as one with some, and whole again: always rows in = bronze + quarantine."""
+    from esml_engine.lake.landing import sampled
+
+    broken = {i: f"{i},{i % 17},not a number" for i in (next(i for i in range(400) if not sampled(str(i))),)}
+    path = numbers("a.csv", 0, 400)
+    lines = path.read_text().splitlines()
+    path.write_text("\n".join(broken.get(n - 1, line) for n, line in enumerate(lines)) + "\n")
+    empty.model(MODEL).dataset("d1").ingest(path, date="2026-01-01")
+
+    def refined() -> tuple[int, int, int]:
+        """Rows of IN, of bronze and of quarantine, as the store counts them and as they are read."""
+        model = fresh(empty).model(MODEL)
+        said = model.refine()["layers"][0]
+        kept = model.dataset("d1").quarantine()
+        bronze = model.table("d1/bronze").read()
+        assert (said["rows"], said["quarantined"]) == (len(bronze), len(kept))
+        files = loaded(model.estate.site.store, model.ref, "dev", "d1", "train").values()
+        assert sum(f.rows_in for f in files) == len(bronze) + len(kept)
+        return sum(f.rows_in for f in files), len(bronze), len(kept)
+
+    assert refined() == (400, 399, 1)
+    empty.set(MODEL, "rnd.dev", "true")
+    rows, bronze, kept = refined()
+    assert rows == bronze < 120 and kept == 0, "the broken row is not of the sample"
+    more = numbers("b.csv", 400, 600)
+    one = next(i for i in range(400, 600) if sampled(str(i)))
+    lines = more.read_text().splitlines()
+    more.write_text("\n".join(f"{one},1,broken" if x.startswith(f"{one},") else x for x in lines) + "\n")
+    fresh(empty).model(MODEL).dataset("d1").ingest(more, date="2026-01-02")
+    rows, bronze, kept = refined()
+    assert kept == 1 and rows == bronze + 1
+    numbers_of_it = fresh(empty).model(MODEL).table("d1/quarantine").versions()
+    fresh(empty).catalogue_rebuild()
+    assert fresh(empty).model(MODEL).table("d1/quarantine").versions() == numbers_of_it
+    empty.set(MODEL, "rnd.dev", "false")
+    assert refined() == (600, 598, 2)
+    kept = fresh(empty).model(MODEL).dataset("d1")
+    beside = {v["version"]: len(kept.quarantine(bronze=v["version"])) for v in kept.bronze.versions()}
+    assert beside == {1: 1, 3: 1, 4: 2}, "each version of bronze that is kept has its own"

@@ -8,9 +8,10 @@ import pyarrow as pa
 import pytest
 
 from esml_engine.errors import UsageError
+from esml_engine.lake import files
 from esml_engine.lake.files import schema_text, write_arrow
 from esml_engine.runs.facts import TableIn
-from esml_engine.training.overlap import trained_on
+from esml_engine.training.overlap import BY_ROW, learned_rows, trained_on
 
 
 def table(folder: Path, name: str, columns: dict) -> TableIn:
@@ -55,3 +56,19 @@ def test_tables_that_share_nothing_can_not_be_judged(tmp_path: Path) -> None:
 def test_no_rows(tmp_path: Path) -> None:
     test = table(tmp_path, "test", {"id": pa.array([], pa.int64())})
     assert trained_on(tmp_path, test, [table(tmp_path, "t", {"id": [1]})], ["id"])["rows"] == 0
+
+
+def test_without_a_key_other_observations_that_look_alike_count_as_learned_and_a_key_tells_them_apart(
+    tmp_path: Path,
+) -> None:
+    """Few distinct values: doubt leaves a row out rather than judge by one that may have been learned."""
+    test = table(tmp_path, "test", {"id": [11, 12, 13], "sex": ["f", "f", "m"], "cls": [1, 1, 2]})
+    train = table(tmp_path, "train", {"id": [1, 2, 3], "sex": ["f", "m", "m"], "cls": [1, 1, 1]})
+    alike = [table(tmp_path, f"{n}-bare", {c: files.arrow(t).column(c) for c in ("sex", "cls")}) for n, t in (("test", test), ("train", train))]  # fmt: skip
+    said = trained_on(tmp_path, alike[0], [alike[1]], ["id"])
+    assert (said["rows"], said["by"]) == (2, "row"), "a key that the tables lack tells nothing"
+    mask, by = learned_rows(tmp_path, files.arrow(alike[0]), [alike[1]], [])
+    assert (list(mask), by) == ([True, True, False], "row")
+    mask, by = learned_rows(tmp_path, files.arrow(test), [train], ["id"])
+    assert (mask.any(), by) == (False, "key")
+    assert "all shared columns" in BY_ROW and "a key would tell them apart" in BY_ROW

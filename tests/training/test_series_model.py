@@ -18,6 +18,7 @@ from esml_engine.serving.openapi import with_score
 from esml_engine.serving.scorer import Scorer
 from esml_engine.training import storage
 from esml_engine.training.answers import answers_of, metrics_of
+from esml_engine.training.beside import Ground
 from esml_engine.training.series.model import SeriesModel
 from esml_engine.training.steps import train
 
@@ -278,3 +279,66 @@ def test_noise_leaves_the_naive_forecast(tmp_path: Path) -> None:
     value, model = trained(job(tmp_path, parts(flat, 36, 12), "y", {"time_column": "day", "horizon": 3}))
     assert value["estimator"] == "seasonal_naive" and value["metrics"]["mase"] is None
     assert model.predict_columns({"day": ["2024-03-01"]}) == pytest.approx([1.0])
+
+
+def moved(tables: Tables, train_rows: int, validate_rows: int) -> Tables:
+    """The same series split otherwise."""
+    names = ("gold_train", "gold_validate", "gold_test")
+    return parts(pa.concat_tables([tables[n] for n in names]), train_rows, validate_rows)
+
+
+def beside(tmp: Path, shop: Trained, sales: Tables, learned: int) -> dict[str, Any]:
+    """A training on the sales, beside a champion that learned `learned` days of them (gold_test begins at day 140)."""
+    both = moved(sales, 100, 40)
+    known = moved(sales, learned - 10, 10)
+    profile = {"seconds": 300, "trials": 1, "metric": "mase", "estimators": ["linear"]}
+    champion = {"folder": shop[0]["model_folder"], "sha256": shop[0]["sha256"], "version": 1}
+    ours = job(tmp, both, "sold", SALES, run=f"r{learned}", profile=profile, champion=champion)
+    for name in ("gold_train", "gold_validate"):
+        folder = tmp / f"champion-{learned}" / name
+        files.write_arrow(known[name], str(folder), "part-0.parquet")
+        schema = files.schema_text(known[name].schema)
+        ours.spec.inputs[f"champion/{name}"] = TableIn(
+            name, str(folder), 1, ("part-0.parquet",), schema, known[name].num_rows
+        )
+    return train(ours)[0]
+
+
+def test_both_are_judged_from_origins_after_all_that_the_champion_learned(
+    shop: Trained, sales: Tables, tmp_path: Path
+) -> None:
+    value = beside(tmp_path, shop, sales, 165)
+    fair = value["fair"]
+    assert value["champion_error"] == "" and value["overlap"] is None
+    assert (fair["rows"], fair["left_out"], fair["windows"], fair["by"]) == (35, 25, 5, "key")
+    again = moved(sales, 120, 45)
+    before = pa.concat_tables([again["gold_train"], again["gold_validate"]])
+    told = metrics_of(answers_of(shop[1], again["gold_test"], before, 7))
+    assert value["champion_metrics"] == pytest.approx(told), "the champion's own fair back-test"
+    mine = storage.load(value["model_folder"], value["sha256"])
+    assert fair["metrics"] == pytest.approx(metrics_of(answers_of(mine, again["gold_test"], before, 7)))
+    assert fair["metrics"] != value["metrics"], "the leaderboard shows all rows"
+    assert fair["baseline"].keys() == value["baseline"].keys()
+
+
+def test_a_window_before_rows_that_the_champion_learned_is_not_fair(sales: Tables) -> None:
+    on = Ground(sales["gold_test"], sales["gold_train"], ("day",), 7, SALES)
+    learned = np.zeros(35, dtype=bool)
+    learned[[10, 13]] = True
+    left = on.without(learned)
+    assert (left.test.num_rows, left.before.num_rows) == (21, 120 + 14)
+    assert left.test.column("day")[0].as_py() > on.test.column("day")[13].as_py()
+
+
+def test_too_few_later_rows_are_refused_and_counted(shop: Trained, sales: Tables, tmp_path: Path) -> None:
+    value = beside(tmp_path, shop, sales, 185)
+    assert value["champion_metrics"] is None and value["fair"] is None
+    assert value["overlap"] == {"learned": 45, "left": 15, "fewest": 20, "by": "key"}
+    assert "was trained on 45 of the 60 rows of gold_test, 15 later ones are left" in value["champion_error"]
+
+
+def test_as_long_as_the_champion_learned_none_all_rows_count(
+    shop: Trained, sales: Tables, tmp_path: Path
+) -> None:
+    value = beside(tmp_path, shop, sales, 140)
+    assert value["fair"] is None and value["champion_error"] == "" and value["champion_metrics"]

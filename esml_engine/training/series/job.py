@@ -14,7 +14,7 @@ from esml_engine.errors import FailedError, NotYetError
 from esml_engine.runs.context import JobContext
 from esml_engine.training import storage
 from esml_engine.training.answers import Answers
-from esml_engine.training.beside import beside_champion
+from esml_engine.training.beside import Ground, beside_champion
 from esml_engine.training.bootstrap import intervals_of
 from esml_engine.training.facts import Profile, loss_of
 from esml_engine.training.importance import Importance
@@ -98,7 +98,9 @@ def train_series(
     model.predict_columns({k: [v] for k, v in model.example.items()})
     answers = answers_of_series(model, tables["gold_test"], before)
     naive = naive_answers(whole, at, layout.horizon)
-    beside = beside_champion(job, "forecasting", model, tables["gold_test"], before, answers, forecast)
+    given = {**forecast, "frequency": whole.frequency}
+    on = Ground(tables["gold_test"], before, (layout.time_column,), layout.horizon, given)
+    beside = beside_champion(job, "forecasting", model, on, answers)
     if beside.error:
         job.log(f"warning: the champion could not be scored: {beside.error}")
     importance = importance_of(model, whole, at, profile)
@@ -113,6 +115,7 @@ def train_series(
         "champion_metrics": beside.champion,
         "champion_error": beside.error,
         "fair": beside.fair,
+        "overlap": beside.overlap,
         "trials": [asdict(t) for t in found.trials],
         "families": _families(found, whole, at, fill, layout.horizon),
         "failures": list(found.failures),
