@@ -9,12 +9,13 @@ from typing import Any
 import pandas as pd
 import streamlit as st
 
-from cockpit import charts
+from cockpit import charts, talking
 from cockpit.carrying import to
 from cockpit.components import failure, when
 from cockpit.costing import spent_by
 from cockpit.reads import who_can
 from cockpit.views import promotion as view
+from cockpit.views import talk
 from cockpit.views.plan import without_underscores
 from cockpit.words import metric, plain, predicted_cost
 from esml_engine.costs.records import month_start
@@ -133,6 +134,9 @@ def cards(estate: Estate, requests: list[dict[str, Any]], now: dt.datetime) -> N
                 with st.container(gap="xxsmall"):
                     st.markdown(what)
                     st.caption(note if r["state"] != "waiting" else f"{note} · {view.expires(r, now)}")
+                    turn = talk.mark(r, estate.actor.rights)
+                    if turn:
+                        st.badge(turn.text, icon=f":material/{turn.icon}:", color=turn.color)
                 st.button(
                     "Close" if is_open else "Review",
                     key=f"review:{r['request']}",
@@ -145,6 +149,7 @@ def cards(estate: Estate, requests: list[dict[str, Any]], now: dt.datetime) -> N
                     decide(estate, r, told=r["kind"] == "promotion")
                 else:
                     _decided(r)
+                    talking.said(estate, r)
 
 
 def evidence_of(estate: Estate, request: dict[str, Any]) -> None:
@@ -248,13 +253,17 @@ def decide(estate: Estate, request: dict[str, Any], *, told: bool = False) -> No
     call = Call("approve", request["object"], request["env"], {"request": key, "kind": request["kind"]})
     rule = access.rule_name(call)
     verdict = estate.may(rule, call.project)
-    own = estate.actor.rights == request["by"]
+    me = estate.actor.rights
+    own, gave = me == request["by"], me in {x["by"] for x in people}
     why = (
         "It is your own request: it needs another person."
         if own
         else f"{without_underscores(verdict.reason)}."
+        if not verdict.allowed
+        else "You have decided already: it needs somebody else as well."
     )
-    blocked = own or not verdict.allowed
+    blocked = own or gave or not verdict.allowed
+    talking.said(estate, request)
     if blocked:
         st.info(
             f"{why} Who can: {who_can(estate.site, rule, call.project) or 'nobody has such a role yet'}.",
@@ -288,6 +297,8 @@ def decide(estate: Estate, request: dict[str, Any], *, told: bool = False) -> No
     for label, plan in plans.items():
         cost = predicted_cost(plan.document()["predicted"]["cost"])
         st.caption(f"**{label}** will: {'; '.join(plan.draft.will)} · {cost} · plan `{plan.hash[:8]}`")
+    if not blocked:
+        talking.forms(estate, request)
 
 
 def _plan(estate: Estate, act: str, request: dict[str, Any], reason: str) -> Plan | None:
