@@ -8,6 +8,7 @@ import streamlit as st
 from streamlit.navigation.page import StreamlitPage
 
 from cockpit import opening, places
+from cockpit.addressing import ADDRESS, UNKNOWN
 from cockpit.carrying import settle, to
 from cockpit.reads import roles_anywhere
 from cockpit.work_reads import open_requests
@@ -57,6 +58,10 @@ def _lost() -> str:
 def no_page() -> None:
     """The address names no page: say so, never show another instead."""
     name = _lost()
+    if (
+        name == UNKNOWN
+    ):  # the server sent a path of several parts here, since a browser could load nothing under it
+        name = st.query_params.get(ADDRESS, name).strip("/").replace("`", "")[:60]
     st.title("No such page")
     later = LATER.get(name.lower())
     st.warning(

@@ -69,3 +69,11 @@ def test_walk(url: str, page: Any) -> None:
     page.goto(url + "/lake?project=gone&model=m01_price")
     page.get_by_text("is gone, or not yours to see").wait_for()
     assert page.get_by_text("ds01_houses").count() == 0, "a dead link never shows something else instead"
+
+
+@pytest.mark.parametrize("path", ["/nonsense", "/a/b", "/work/more/"])
+def test_an_unknown_address_says_so(url: str, page: Any, path: str) -> None:
+    page.goto(url + path)
+    settle(page)
+    assert page.locator("h1").inner_text() == "No such page"
+    assert f"There is no page {path.rstrip('/')}." in page.inner_text("body")
