@@ -12,6 +12,7 @@ from cockpit.acting import released
 from cockpit.choosing import at_most_one, segment
 from cockpit.components import as_of, away, gone, no_sight, nothing_yet, page, when
 from cockpit.deciding import cards, just_decided, let_go
+from cockpit.screens import on_phone
 from cockpit.views import promotion as view
 from cockpit.views import talk, work
 from cockpit.words import plural
@@ -75,10 +76,15 @@ def _one(estate: Estate, found: list[dict[str, object]], opened: str, now: dt.da
 def _decided(estate: Estate, decided: list[dict[str, object]], now: dt.datetime) -> None:
     currency = estate.site.settings.estate.currency
     st.subheader(f"Decided · {len(decided)}")
+    if on_phone():  # as the open ones: a table's reasons would lie beyond the edge
+        cards(estate, decided[:10], now)
+        if len(decided) > 10:
+            st.caption(f"{plural(len(decided) - 10, 'older request')}: narrow by kind or environment above.")
+        return
     frame = pd.DataFrame([view.decided(r, currency, now, when) for r in decided])
     event = st.dataframe(
         frame, hide_index=True, on_select="rerun", selection_mode="single-row", key="decided", row_height=34, placeholder="", height="content" if len(frame) <= 12 else 440,
-        column_config={"Who, and why": {"width": 420}, "Request": {"width": 110}},
+        column_config={"Who, and why": {"width": 420}, "State": {"width": 90}, "By": {"width": 120}},
     )  # fmt: skip
     st.caption("Choose a row to see what it rested on.")
     if event["selection"]["rows"]:

@@ -56,7 +56,7 @@ def test_walk(url: str, page: Any) -> None:
     page.get_by_role("heading", name="Lake").wait_for()
     settle(page)
     assert "model=m01_price" in page.url, "the chosen model stays in the address"
-    assert "1 file waiting" in page.inner_text("body")
+    assert "1 waiting" in page.inner_text("body")
     assert "upper bound: no run yet" in page.inner_text("body"), "the plan stands before the button"
 
     page.get_by_role("button", name="Refine 1 file").dblclick()

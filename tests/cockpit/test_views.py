@@ -188,7 +188,7 @@ def _version(**over: Any) -> Version:
 def test_cells_of_the_lake() -> None:
     file = InFile("ds", "train", "2026-11-20", "a.csv", "00", "x", 1, "2026-11-20T00:00:00+00:00")
     assert in_cell([], 0).label == "none yet"
-    assert (in_cell([file, file], 1).label, in_cell([file], 0).label) == ("1 file waiting", "all read")
+    assert (in_cell([file, file], 1).label, in_cell([file], 0).label) == ("1 waiting", "all read")
     assert version_cell(None, False, [], NOW).label == "none yet"
     assert version_cell(_version(), True, [], NOW).label == "v3 → v4"
     cell = version_cell(
