@@ -112,7 +112,7 @@ def _rows(choice: Choice, w: view.Wanted, said: dict[str, Any]) -> None:
         placeholder="",
         column_config=_bars(said["rows"]),
         column_order=deciding_first(frame.columns, ("Prediction", "Caller", "Scored at")),
-        height=430,
+        height="content" if len(frame) <= 10 else 430,
         on_select="rerun",
         selection_mode="single-row",
         key=f"rows:{w.page}",
