@@ -27,7 +27,9 @@ def acting() -> None:
     if asked is not None:  # the address wins: a reload, a link and Back all keep whose rights they showed
         st.session_state["act_as"] = asked
     now = st.session_state.get("act_as")
-    if now:
+    if (
+        now and asked != now
+    ):  # each write is an entry of the browser's history, under the path of the page before
         st.query_params["as"] = now
     if (
         now and now not in known

@@ -17,6 +17,7 @@ from cockpit.addressing import unread
 from cockpit.carrying import Link, to
 from cockpit.reaching import unreached
 from cockpit.reads import who_can
+from cockpit.screens import on_phone
 from cockpit.views.plan import without_underscores
 from cockpit.words import STATES, clock, tidy
 from esml_engine.demo import why_stopped
@@ -284,14 +285,15 @@ def choose(estate: Estate, title: str) -> Choice | None:
         st.query_params.update(chosen)  # so that the address can be forwarded
     for k, v in chosen.items():
         st.session_state[f"pick:{k}"] = v
-    teams = {p: estate.site.settings.project(p).team for p in by_project}
+    small = on_phone()  # both on one row, whatever the screen
+    teams = {} if small else {p: estate.site.settings.project(p).team for p in by_project}
     with st.container(horizontal=True, vertical_alignment="bottom", gap="small"):
-        with st.container(width=260):
+        with st.container(width=160 if small else 220):
             st.selectbox(
                 "Project", list(by_project), key="pick:project", label_visibility="collapsed", format_func=lambda p: f"{p} · {teams.get(p)}" if teams.get(p) else p,
                 on_change=_pick, args=("project", lambda p: {"model": by_project[p][0]}),
             )  # fmt: skip
-        with st.container(width=200):
+        with st.container(width=180):
             st.selectbox(
                 "Model",
                 models,

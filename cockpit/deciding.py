@@ -9,12 +9,14 @@ from typing import Any
 import pandas as pd
 import streamlit as st
 
-from cockpit import charts
+from cockpit import charts, talking
 from cockpit.carrying import to
 from cockpit.components import failure, when
 from cockpit.costing import spent_by
 from cockpit.reads import who_can
+from cockpit.screens import on_phone
 from cockpit.views import promotion as view
+from cockpit.views import talk
 from cockpit.views.plan import without_underscores
 from cockpit.words import metric, plain, predicted_cost
 from esml_engine.costs.records import month_start
@@ -92,16 +94,25 @@ def comparison(
                 st.caption(f"**{name}**: {text}")
     sides = st.grid(5, min_column_width=180)  # a narrow page: below each other, so that no column is cut off
     with sides.cell(column_span=3):
+        told = [g for g in d.gates if not g.passed or g.margin or g.challenger]
+        if on_phone():
+            for g in told:
+                figures = f" · margin {g.margin}" if g.margin else ""
+                st.markdown(f":{'green' if g.passed else 'red'}-badge[:material/{'check' if g.passed else 'block'}: {'passed' if g.passed else 'refused'}] {g.gate}{figures}")  # fmt: skip
         frame = pd.DataFrame(
             [
                 {
                     "Gate": g.gate, "Verdict": ":green-badge[:material/check: passed]" if g.passed else ":red-badge[:material/block: refused]",
                     "Margin": g.margin, "Difference": g.difference, "Champion": g.champion, "Challenger": g.challenger,
                 }
-                for g in d.gates
+                for g in told
             ]
         )  # fmt: skip
-        st.table(frame, border="horizontal", hide_index=True)
+        if not on_phone():
+            st.table(frame, border="horizontal", hide_index=True)
+        plain_yes = [g.gate for g in d.gates if g not in told]
+        if plain_yes:  # a line, so that the decision stands on the first screen
+            st.markdown(f":green-badge[:material/check: passed] also: {' · '.join(plain_yes)}")
     with sides.cell(column_span=2):
         bars = view.bars(document.get("distribution"))
         if bars:
@@ -128,11 +139,16 @@ def cards(estate: Estate, requests: list[dict[str, Any]], now: dt.datetime) -> N
     for r in requests:
         what, note = view.asks(r, currency, now)
         is_open = opened == r["request"]
+        turn = talk.mark(r, estate.actor.rights)
         with st.container(border=True):
             with st.container(horizontal=True, vertical_alignment="center"):
                 with st.container(gap="xxsmall"):
                     st.markdown(what)
-                    st.caption(note if r["state"] != "waiting" else f"{note} · {view.expires(r, now)}")
+                    st.caption(
+                        f"{note} · {view.expires(r, now)}" if r["state"] == "waiting" else view.outcome(r)
+                    )
+                    if turn:
+                        st.badge(turn.text, icon=f":material/{turn.icon}:", color=turn.color)
                 st.button(
                     "Close" if is_open else "Review",
                     key=f"review:{r['request']}",
@@ -140,11 +156,15 @@ def cards(estate: Estate, requests: list[dict[str, Any]], now: dt.datetime) -> N
                     args=("" if is_open else r["request"],),
                 )
             if is_open:
+                first = turn is not None and turn.mine and r["turn"]["do"] == "answer"
+                if first:  # a question is answered before the evidence is read again
+                    talking.said(estate, r)
                 evidence_of(estate, r)
                 if r["state"] == "waiting":
-                    decide(estate, r, told=r["kind"] == "promotion")
+                    decide(estate, r, told=r["kind"] == "promotion", talked=first)
                 else:
                     _decided(r)
+                    talking.said(estate, r)
 
 
 def evidence_of(estate: Estate, request: dict[str, Any]) -> None:
@@ -229,8 +249,11 @@ def refusals(estate: Estate, name: str) -> dict[str, dict[int, str]]:
     return out
 
 
-def decide(estate: Estate, request: dict[str, Any], *, told: bool = False) -> None:
-    """Approve or refuse, with a reason, each under its own plan; or why this person can't. `told`: who asked, and until when, stands above."""
+def decide(estate: Estate, request: dict[str, Any], *, told: bool = False, talked: bool = False) -> None:
+    """Approve or refuse, with a reason, each under its own plan; or why this person can't.
+
+    `told`: who asked, and until when, stands above; `talked`: what was said does, too.
+    """
     key = request["request"]
     said = st.session_state.pop(f"{_SAID}:{key}", None)
     if isinstance(said, EsmlError):
@@ -248,13 +271,18 @@ def decide(estate: Estate, request: dict[str, Any], *, told: bool = False) -> No
     call = Call("approve", request["object"], request["env"], {"request": key, "kind": request["kind"]})
     rule = access.rule_name(call)
     verdict = estate.may(rule, call.project)
-    own = estate.actor.rights == request["by"]
+    me = estate.actor.rights
+    own, gave = me == request["by"], me in {x["by"] for x in people}
     why = (
         "It is your own request: it needs another person."
         if own
         else f"{without_underscores(verdict.reason)}."
+        if not verdict.allowed
+        else "You have decided already: it needs somebody else as well."
     )
-    blocked = own or not verdict.allowed
+    blocked = own or gave or not verdict.allowed
+    if not talked:
+        talking.said(estate, request)
     if blocked:
         st.info(
             f"{why} Who can: {who_can(estate.site, rule, call.project) or 'nobody has such a role yet'}.",
@@ -288,6 +316,8 @@ def decide(estate: Estate, request: dict[str, Any], *, told: bool = False) -> No
     for label, plan in plans.items():
         cost = predicted_cost(plan.document()["predicted"]["cost"])
         st.caption(f"**{label}** will: {'; '.join(plan.draft.will)} · {cost} · plan `{plan.hash[:8]}`")
+    if not blocked:
+        talking.forms(estate, request)
 
 
 def _plan(estate: Estate, act: str, request: dict[str, Any], reason: str) -> Plan | None:

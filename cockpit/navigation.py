@@ -8,8 +8,10 @@ import streamlit as st
 from streamlit.navigation.page import StreamlitPage
 
 from cockpit import opening, places
+from cockpit.addressing import ADDRESS, UNKNOWN
 from cockpit.carrying import settle, to
 from cockpit.reads import roles_anywhere
+from cockpit.screens import on_phone
 from cockpit.work_reads import open_requests
 from esml_engine.door import access
 from esml_engine.errors import EsmlError
@@ -35,7 +37,6 @@ SECTIONS: dict[str, dict[str, tuple[str, str]]] = {
 }
 """Section: page's file: (title, icon)."""
 _NEEDS = {"audit": "read_audit", "scored": "read_scored"}
-_PHONE = "_phone"
 HIDDEN = {"run": ("Run", "list"), "row": ("Row", "badge")}
 """Pages that only links lead to."""
 LATER = {"catalogue": "The catalogue", "lineage": "Lineage", "drift": "Drift"}
@@ -57,6 +58,10 @@ def _lost() -> str:
 def no_page() -> None:
     """The address names no page: say so, never show another instead."""
     name = _lost()
+    if (
+        name == UNKNOWN
+    ):  # the server sent a path of several parts here, since a browser could load nothing under it
+        name = st.query_params.get(ADDRESS, name).strip("/").replace("`", "")[:60]
     st.title("No such page")
     later = LATER.get(name.lower())
     st.warning(
@@ -79,13 +84,6 @@ def lost_page(url: str | None, base: str = "") -> str:
     inside = path.removeprefix(base.strip("/")).strip("/")
     known = {name for its in (*SECTIONS.values(), HIDDEN) for name in its}
     return "" if inside in ("", "home", *known) else inside.replace("`", "")[:60]
-
-
-def on_phone() -> bool:
-    """Whether a phone asks. There Streamlit's own navigation is used: it closes the sidebar, which lies over the page."""
-    if _PHONE not in st.session_state:  # a session keeps its browser
-        st.session_state[_PHONE] = "Mobi" in (st.context.headers.get("User-Agent") or "")
-    return bool(st.session_state[_PHONE])
 
 
 def chosen_page() -> StreamlitPage:

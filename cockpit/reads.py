@@ -127,10 +127,12 @@ def log_tail(work: str | None, folder: Path, lines: int = 40, most: int = 64_000
     """The last lines of a step's log; None when there is none. Reads at most `most` bytes, only inside `folder`."""
     if not work:
         return None
-    # a job elsewhere: its log is copied here while it is followed
-    place = folder.joinpath("runs", *work.split("/")[-3:]) if "://" in work else Path(work)
-    path = (place / "log.txt").resolve()
-    if not path.is_relative_to(folder.resolve()) or not path.is_file():
+    # a job elsewhere: its log is copied here while it is followed; an estate that was moved: it came along
+    here = folder.joinpath("runs", *work.split("/")[-3:])
+    places = [here] if "://" in work else [Path(work), here]
+    found = ((p / "log.txt").resolve() for p in places)
+    path = next((p for p in found if p.is_relative_to(folder.resolve()) and p.is_file()), None)
+    if path is None:
         return None
     with path.open("rb") as f:
         f.seek(max(0, path.stat().st_size - most))

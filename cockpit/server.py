@@ -15,11 +15,13 @@ from pathlib import Path
 from typing import Any
 
 from starlette.concurrency import run_in_threadpool
+from starlette.middleware import Middleware
 from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response, StreamingResponse
 from starlette.routing import Route
 
 from cockpit import places
+from cockpit.addressing import Several
 from esml_engine.errors import EsmlError, NotAllowedError, NotFoundError
 
 log = logging.getLogger("esml.cockpit")
@@ -228,6 +230,7 @@ def make_app() -> Any:
     return st.App(
         places.APP,
         routes=routes(),
+        middleware=[Middleware(Several)],
         lifespan=_lifespan,
         on_script_error=on_script_error,
         exception_handlers={Exception: told},
@@ -241,7 +244,14 @@ def routes() -> list[Route]:
         Route("/metrics", metrics),
         Route("/api/v1/scored/{project}/{model}.csv", _kind("csv")),
         Route("/api/v1/scored/{project}/{model}.parquet", _kind("parquet")),
+        Route("/api/{rest:path}", no_route),
     ]
+
+
+async def no_route(request: Request) -> Response:
+    """An address below `/api` that nothing answers: a document, never a page."""
+    error = {"code": "not_found", "message": f"nothing answers at {request.url.path}", "hint": "/api/v1/scored/PROJECT/MODEL.csv or .parquet", "id": ""}  # fmt: skip
+    return JSONResponse({"error": error}, 404)
 
 
 def _kind(kind: str) -> Any:

@@ -12,6 +12,10 @@ from urllib.parse import quote
 
 SIZES = {"1440x900": (1440, 900), "1024x768": (1024, 768), "390x844": (390, 844)}
 SCHEMES = ("light", "dark")
+PHONE = (
+    "Mozilla/5.0 (Linux; Android 14) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/130.0 Mobile Safari/537.36"
+)
+"""What a phone calls itself: pages are laid out for it by that."""
 ARGS = [
     "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking", "--disable-component-update", "--disable-sync",
 ]  # fmt: skip
@@ -76,10 +80,12 @@ def take(
         for size in sizes:
             width, height = SIZES[size]
             for scheme in SCHEMES:
+                phone = {"user_agent": PHONE, "has_touch": True} if width < 500 else {}
                 context = browser.new_context(
                     viewport={"width": width, "height": height},
                     color_scheme=scheme,
                     timezone_id="Europe/Stockholm",
+                    **phone,
                 )
                 page = context.new_page()
                 for name, path in pages.items():

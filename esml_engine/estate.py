@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from esml_engine import templates
-from esml_engine.door import access, audit, requests
+from esml_engine.door import access, audit, requests, talk
 from esml_engine.door.facts import HOW, Actor, Call, Plan
 from esml_engine.door.site import Site
 from esml_engine.door.start import local_admin
@@ -188,6 +188,34 @@ class Estate:
         """Refuse somebody else's request; the run that waited for it ends."""
         return self._decide("refuse", request, reason, how)
 
+    def ask(self, request: str, text: str, **how: Any) -> Any:
+        """Ask the requester something before deciding; the request waits on, and can still be decided."""
+        return self._said(request, "ask", {"text": text}, how)
+
+    def answer(self, request: str, text: str, **how: Any) -> Any:
+        """Answer the open question about a request: by the requester, or who else may ask for the same."""
+        return self._said(request, "answer", {"text": text}, how)
+
+    def delegate(self, request: str, to: str, reason: str = "", **how: Any) -> Any:
+        """Hand a request to another member who could decide it anyhow; everybody else who may decide still can."""
+        return self._said(request, "delegate", {"to": to, "reason": reason}, how)
+
+    def _said(self, request: str, act: str, params: dict[str, Any], how: dict[str, Any]) -> Any:
+        row = requests.get(self.site.store, request)
+        where, params = (row["object"], row["env"]), {"request": request, **params}
+        if act == "answer":
+            from esml_engine.promotion.talking import rule_of
+
+            call = Call("answer", *where, {**params, "rule": rule_of(self.site, row)})
+        elif act == "ask":
+            call = Call("ask", *where, {**params, "kind": row["kind"]})
+        else:
+            call = Call("delegate", *where, {**params, "kind": row["kind"]})
+        said = self._do(call, **how)
+        if isinstance(said, Plan):
+            return said
+        return {**said, **self._request(requests.get(self.site.store, request))}
+
     def _decide(self, act: str, request: str, reason: str, how: dict[str, Any]) -> Any:
         row = requests.get(self.site.store, request)
         params = {"request": request, "reason": reason, "kind": row["kind"]}
@@ -270,8 +298,8 @@ class Estate:
     @staticmethod
     def _request(row: dict[str, Any]) -> dict[str, Any]:
         keys = ("request", "kind", "object", "env", "by", "at", "expires", "state")
-        more = ("person", "run", "needed", "decided", "decisions", "detail")
-        return {k: row[k] for k in (*keys, *more)}
+        more = ("person", "run", "needed", "decided", "decisions", "detail", "talk")
+        return {**{k: row[k] for k in (*keys, *more)}, "turn": talk.turn(row)}
 
     def runs(self, run: str = "", **filters: Any) -> list[dict[str, Any]]:
         """Runs, newest first.

@@ -12,8 +12,9 @@ from cockpit.acting import released
 from cockpit.choosing import at_most_one, segment
 from cockpit.components import as_of, away, gone, no_sight, nothing_yet, page, when
 from cockpit.deciding import cards, just_decided, let_go
+from cockpit.screens import on_phone
 from cockpit.views import promotion as view
-from cockpit.views import work
+from cockpit.views import talk, work
 from cockpit.words import plural
 from cockpit.work_reads import may_decide
 from esml_engine.estate import Estate
@@ -43,7 +44,9 @@ def show() -> None:
         _one(estate, [r for r in requests if r["request"] == opened], opened, now)
         return
     mine, own, _ = work.mine(waiting, lambda r: may_decide(estate, r), estate.actor.rights)
-    st.caption(f"{plural(len(waiting), 'request')} open · {len(mine)} yours to decide · {len(own)} asked by you · {plural(len(requests) - len(waiting), 'request')} decided · {as_of()}")  # fmt: skip
+    asked = talk.asked_of(waiting, estate.actor.rights)
+    answer = f" · {plural(len(asked), 'question')} for you to answer" if asked else ""
+    st.caption(f"{plural(len(waiting), 'request')} open · {len(mine)} yours to decide · {len(own)} asked by you{answer} · {plural(len(requests) - len(waiting), 'request')} decided · {as_of()}")  # fmt: skip
     with st.container(horizontal=True):
         state = segment("State", _STATES, "state", "all")
         kind = at_most_one("Kind", _KINDS, "kind")
@@ -51,7 +54,8 @@ def show() -> None:
     shown = [r for r in requests if kind in (None, r["kind"]) and env in (None, r["env"])]
     if state != "decided":
         waits = [r for r in shown if r["state"] == "waiting"]
-        waits.sort(key=lambda r: (r not in mine, r["expires"]))
+        me = estate.actor.rights
+        waits.sort(key=lambda r: (r not in mine and r not in asked, talk.first_mine(r, me)))
         st.subheader(f"Open · {len(waits)}")
         if not waits:
             nothing_yet("Nothing waits.", "A request comes from the pages Promotion and Costs, or from a run over its policy.")  # fmt: skip
@@ -72,10 +76,15 @@ def _one(estate: Estate, found: list[dict[str, object]], opened: str, now: dt.da
 def _decided(estate: Estate, decided: list[dict[str, object]], now: dt.datetime) -> None:
     currency = estate.site.settings.estate.currency
     st.subheader(f"Decided · {len(decided)}")
+    if on_phone():  # as the open ones: a table's reasons would lie beyond the edge
+        cards(estate, decided[:10], now)
+        if len(decided) > 10:
+            st.caption(f"{plural(len(decided) - 10, 'older request')}: narrow by kind or environment above.")
+        return
     frame = pd.DataFrame([view.decided(r, currency, now, when) for r in decided])
     event = st.dataframe(
         frame, hide_index=True, on_select="rerun", selection_mode="single-row", key="decided", row_height=34, placeholder="", height="content" if len(frame) <= 12 else 440,
-        column_config={"Who, and why": {"width": 420}, "Request": {"width": 110}},
+        column_config={"Who, and why": {"width": 420}, "State": {"width": 90}, "By": {"width": 120}},
     )  # fmt: skip
     st.caption("Choose a row to see what it rested on.")
     if event["selection"]["rows"]:

@@ -10,6 +10,7 @@ import streamlit as st
 
 from cockpit import opening
 from cockpit.components import as_of, nothing_yet, page, when
+from cockpit.screens import deciding_first, on_phone
 from cockpit.views import audit as view
 from cockpit.words import plural
 
@@ -24,7 +25,11 @@ def show() -> None:
     with head:
         st.title("Audit")
     whole = estate.may("read_audit").allowed
-    with st.container(horizontal=True, vertical_alignment="bottom", gap="small"):
+    given = any(st.query_params.get(key) for key, *_ in view.FIELDS)
+    folded = (
+        st.expander("Filters", icon=":material/filter_alt:", expanded=given) if on_phone() else st.container()
+    )
+    with folded, st.container(horizontal=True, vertical_alignment="bottom", gap="small"):
         for key, label, icon, width in view.FIELDS:
             with st.container(width=width):
                 st.text_input(label, key=key, bind="query-params", icon=f":material/{icon}:")
@@ -52,7 +57,7 @@ def show() -> None:
     if not events:
         nothing_yet("No event matches.", "Take a filter away.")
         return
-    st.dataframe(pd.DataFrame(view.table(events, when)), hide_index=True, placeholder="", height=540, row_height=34, column_config=view.COLUMNS)  # fmt: skip
+    st.dataframe(pd.DataFrame(view.table(events, when)), hide_index=True, placeholder="", height=540, row_height=34, column_config=view.COLUMNS, column_order=deciding_first(view.ORDER, ("When", "Result", "Act", "Who")))  # fmt: skip
 
 
 def _chain() -> None:

@@ -14,6 +14,7 @@ from cockpit.choosing import segment
 from cockpit.components import as_of, away, chips, demo_stopped, no_sight, nothing_yet, page, pick, ways_on
 from cockpit.listing import columns, csv
 from cockpit.overview import Overview, overview
+from cockpit.screens import deciding_first
 from cockpit.starting import new_project_asked, new_project_dialog
 from cockpit.views import estate as view
 from cockpit.views import work
@@ -114,7 +115,7 @@ def _table(estate: Estate, seen: Overview, shown: list[int], lens: str) -> None:
     above = st.empty()
     event = st.dataframe(
         frame, hide_index=True, column_config=columns(lens, estate.environments), on_select="rerun", selection_mode="single-row", key=f"models:{lens}", placeholder="", row_height=34,
-        height="content" if len(shown) <= 15 else 560,
+        height="content" if len(shown) <= 15 else 560, column_order=deciding_first(frame.columns, ("Model", "Needs attention", "Health", "Whose turn", "Stage")),
     )  # fmt: skip
     st.caption("Choose a row for the ways to its pages. " + view.EXPLAINED[lens])
     if event["selection"]["rows"]:

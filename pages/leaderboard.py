@@ -9,11 +9,13 @@ import streamlit as st
 
 from cockpit import charts, opening
 from cockpit.acting import follow
+from cockpit.boards import best_by_environment, figure
 from cockpit.carrying import to
 from cockpit.components import Choice, as_of, choose, gone, nothing_yet, page, pick, when
 from cockpit.deciding import refusals
 from cockpit.modelling import register_card, train_card
 from cockpit.reads import runs_by_id
+from cockpit.screens import deciding_first
 from cockpit.views import intervals
 from cockpit.views import leaderboard as view
 from cockpit.views import model as model_view
@@ -74,19 +76,12 @@ def _overview(choice: Choice, rows: list[dict[str, Any]], main: str) -> None:
     sides = st.grid(2, min_column_width=430)  # a narrow page: below each other, so that no column is cut off
     with sides.cell(), st.container(border=True, height="stretch"):
         st.markdown("**Best by environment**")
-        lines = [
-            {
-                "": b.env, "Version": b.version, "State": f":{b.color}-badge[:material/{b.icon}: {b.state}]", f"{metric(main)} (95 % interval)": b.value,
-                "Against baseline": b.against.split(" than")[0], "Data": b.data, **({"Intervals": b.coverage or "not measured"} if covered and b.version else {}),
-            }
-            for b in view.best(rows, main, choice.estate.environments, refused, covered)
-        ]  # fmt: skip
-        st.table(pd.DataFrame(lines).fillna(""), border="horizontal", hide_index=True)
+        best_by_environment(view.best(rows, main, choice.estate.environments, refused, covered), metric(main))
         for env, its in refused.items():
             for version, said in its.items():
                 st.markdown(f":material/block: v{version} to {env} was refused by {said}")
         if up:
-            st.page_link(**to("promotion", env=up), label=f"Compare on the same rows, and ask for a promotion to {up}", icon=":material/upgrade:")  # fmt: skip
+            st.page_link(**to("promotion", env=up), label=f"Compare, and ask for promotion to {up}", icon=":material/upgrade:")  # fmt: skip
     with sides.cell(), st.container(border=True, height="stretch"):
         st.markdown("**Metric over registered versions** · dashed: the trivial baseline")
         points = model_view.over_versions(versions, main)
@@ -110,10 +105,10 @@ def _candidates(choice: Choice, rows: list[dict[str, Any]], main: str, names: li
     frame["at"] = frame["at"].map(when)
     frame.insert(0, "Beside", [i in picked for i in ids])
     top = float(max(frame["baseline"].max(), frame["metric"].max()) or 1.0)
-    bar = st.column_config.ProgressColumn(metric(main), min_value=0.0, max_value=top, format="%.4g")
-    config = {"metric": bar, "Ready?": st.column_config.TextColumn(width=150), "Estimator": st.column_config.TextColumn(width=100), "baseline": st.column_config.NumberColumn("Baseline", format="%.4g"), "at": "When", "Beside": st.column_config.CheckboxColumn("Beside", help="Two to four beside each other")}  # fmt: skip
+    bar = figure(metric(main), 0.0, top)
+    config = {"metric": bar, "Ready?": st.column_config.TextColumn(width=190), "Estimator": st.column_config.TextColumn(width=100), "baseline": st.column_config.NumberColumn("Baseline", format="%.4g"), "at": "When", "Beside": st.column_config.CheckboxColumn("Beside", help="Two to four beside each other")}  # fmt: skip
     edited = st.data_editor(
-        frame, hide_index=True, disabled=[c for c in frame.columns if c != "Beside"], column_config=config, height="content" if len(rows) <= 8 else 340,
+        frame, hide_index=True, disabled=[c for c in frame.columns if c != "Beside"], column_config=config, column_order=deciding_first(frame.columns, ("Beside", "metric", "Env", "Version", "Ready?")), height="content" if len(rows) <= 8 else 340,
         key=f"board:{choice.ref}:{main}:{','.join(picked)}",
     )  # fmt: skip
     chosen = [i for i, on in zip(ids, edited["Beside"], strict=True) if on]

@@ -10,10 +10,12 @@ import streamlit as st
 
 from cockpit import opening
 from cockpit.addressing import unread
+from cockpit.boards import figure
 from cockpit.carrying import to
 from cockpit.choosing import open_tabs
 from cockpit.components import Choice, choose, nothing_yet, page, ways_on, zone
 from cockpit.filtering import columns, filters, go
+from cockpit.screens import deciding_first
 from cockpit.viewing import by_day, of_address, profile, saved_views
 from cockpit.views import scored as view
 from cockpit.words import plural
@@ -96,7 +98,7 @@ def _bars(rows: list[dict[str, Any]]) -> dict[str, Any]:
     if len(found) < len(rows) or not found or min(found) == max(found):
         return {}
     low = min(0.0, float(min(found)))
-    return {"Prediction": st.column_config.ProgressColumn(min_value=low, max_value=float(max(found)), format="%.4g")}  # fmt: skip
+    return {"Prediction": figure("Prediction", low, float(max(found)))}
 
 
 def _rows(choice: Choice, w: view.Wanted, said: dict[str, Any]) -> None:
@@ -109,7 +111,8 @@ def _rows(choice: Choice, w: view.Wanted, said: dict[str, Any]) -> None:
         lazy=False,
         placeholder="",
         column_config=_bars(said["rows"]),
-        height=430,
+        column_order=deciding_first(frame.columns, ("Prediction", "Caller", "Scored at")),
+        height="content" if len(frame) <= 10 else 430,
         on_select="rerun",
         selection_mode="single-row",
         key=f"rows:{w.page}",

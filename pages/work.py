@@ -14,13 +14,14 @@ from cockpit.components import as_of, away, gone, no_sight, nothing_yet, page, w
 from cockpit.deciding import cards, just_decided, let_go
 from cockpit.overview import Overview, overview
 from cockpit.reads import crowned, roles_on
-from cockpit.views import work
+from cockpit.views import talk, work
 from cockpit.visits import last_visit
 from cockpit.words import ago, plural, role, tidy
 from cockpit.work_reads import forecast, may_decide
 from esml_engine.estate import Estate
 
 _DECIDE, _OWN, _OTHERS = "Yours to decide", "You asked for", "Waits for others to decide"
+_ANSWER = "Asked of you"
 
 
 @page
@@ -38,6 +39,9 @@ def show() -> None:
     mine = sorted({role(r) for p in seen.projects for r in roles(p)})
     st.caption(f"{estate.actor.rights} · {', '.join(mine) or 'no role yet'} of {plural(len(seen.projects), 'project')} · {said} · {as_of()}")  # fmt: skip
     to_decide, own, others = work.mine(requests, lambda r: may_decide(estate, r), estate.actor.rights)
+    to_decide.sort(key=lambda r: talk.first_mine(r, estate.actor.rights))
+    asked = talk.asked_of(own, estate.actor.rights)
+    own = [r for r in own if r not in asked]
     blocked, next_ = work.turns(seen.statuses, roles, now)
     failed = work.failed(runs, now)
     files = work.files(seen.facts.waiting, seen.facts.late, roles, now)
@@ -48,25 +52,26 @@ def show() -> None:
         return
     opened = st.query_params.get("request", "")
     decided = estate.requests("decided")
-    if opened and opened not in {r["request"] for r in (*to_decide, *own, *others)}:
+    lists = {_ANSWER: asked, _DECIDE: to_decide, _OWN: own, _OTHERS: others}
+    if opened and opened not in {r["request"] for rs in lists.values() for r in rs}:
         found = [r for r in decided if r["request"] == opened]
         if found:
             cards(estate, found, now)
         else:
             gone("Request", opened)
         return
-    if opened in {r["request"] for r in (*to_decide, *own, *others)}:  # read and decided over the whole width
-        kept = [[r for r in rs if r["request"] == opened] for rs in (to_decide, own, others)]
-        for title, rs in zip((_DECIDE, _OWN, _OTHERS), kept, strict=True):
-            _requests(estate, title, rs, now)
+    if opened:  # read and decided over the whole width
+        for title, rs in lists.items():
+            _requests(estate, title, [r for r in rs if r["request"] == opened], now)
         return
     left, right = st.columns([5, 3], gap="large")
     with left:
         answers = work.answers(decided, estate.actor.rights, since, now, when)
         needs = work.needs(seen.rows, roles)
-        if not (to_decide or own or answers or blocked or needs or next_ or failed or files):
+        if not (asked or to_decide or own or answers or blocked or needs or next_ or failed or files):
             changed = len({k["object"] for k in crowned(estate) if k["at"] >= since.isoformat()})
             nothing_yet("Nothing waits for you.", f"{plural(changed, 'model')} changed {heading[:1].lower()}{heading[1:]}." if changed else "The estate shows how everything is.")  # fmt: skip
+        _requests(estate, _ANSWER, asked, now)
         _requests(estate, _DECIDE, to_decide, now)
         _items("Your requests that did not go through", answers)
         _items("Blocked, and your turn", [*blocked, *needs])

@@ -24,9 +24,11 @@ FIELDS = (
 COLUMNS = {
     "n": {"width": 55},
     "Env": {"width": 50},
-    "Why, or with what": {"width": 240},
+    "Object": {"width": 175},
+    "Why, or with what": {"width": 300},
     "Run": {"width": 160},
 }
+ORDER = ("n", "When", "Who", "Act", "Object", "Env", "Result", "Why, or with what", "Run")
 _SIGNS = {"done": "✓", "started": "▶", "refused": "⊘", "failed": "✕", "waiting": "‖", "promoted": "↑", "cancelled": "⊘", "joined": "＝", "nothing to do": "–"}  # fmt: skip
 _COLUMNS = ("n", "at", "actor", "as", "act", "object", "env", "result", "run", "detail", "prev", "hash")
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -128,7 +129,7 @@ def profile(columns: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
     return [
         {
             "Column": c["name"],
-            "Type": c["type"],
+            "Type": type_word(c["type"]),
             "filled": 1.0 if not c["rows"] else 1 - c["nulls"] / c["rows"],
             "Empty": f"{c['nulls']:,}",
             "Distinct, about": f"{c['distinct']:,}",
@@ -142,8 +143,22 @@ def profile(columns: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
     ]
 
 
+_WORDS = {
+    "varchar": "text", "double": "number", "float": "number", "bigint": "whole number", "integer": "whole number", "smallint": "whole number", "tinyint": "whole number", "hugeint": "whole number",
+    "boolean": "yes or no", "date": "date",
+}  # fmt: skip
+
+
+def type_word(kind: str) -> str:
+    """A database's type as people say it; one that has no word stays as it is."""
+    return "time" if kind.startswith("timestamp") else _WORDS.get(kind, kind)
+
+
+_MOMENT = re.compile(r"^(\d{4}-\d\d-\d\d \d\d:\d\d):\d\d(?:\.\d+)?\+00(?::00)?$")
+
+
 def _cell(x: Any) -> str:
-    return "" if x is None else value(x) if isinstance(x, float) else str(x)
+    return "" if x is None else value(x) if isinstance(x, float) else _MOMENT.sub(r"\1 UTC", str(x))
 
 
 def changes(said: Mapping[str, Any]) -> list[str]:

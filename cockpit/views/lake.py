@@ -45,7 +45,7 @@ def in_cell(files: list[InFile], waiting: int, refused: int = 0) -> Cell:
         return Cell("none yet", "deliver to IN", "inbox", "gray")
     last = max(f.date for f in files)
     if waiting:
-        return Cell(f"{plural(waiting, 'file')} waiting", f"of {len(files)} · last {last}", "inbox", "orange")
+        return Cell(f"{waiting} waiting", f"of {len(files)} · last {last}", "inbox", "orange")
     if refused:
         return Cell(f"{plural(refused, 'file')} refused", f"of {len(files)} · last {last}", "report", "red")
     return Cell("all read", f"{plural(len(files), 'file')} · last {last}", "check", "green")

@@ -84,10 +84,10 @@ def _state(r: Mapping[str, Any], refused: Mapping[str, Mapping[int, str]]) -> tu
 
 
 def with_interval(r: Mapping[str, Any], main: str) -> str:
-    """`53.1 (51.9 to 54.2)`: the metric and its 95 % interval, where the training left one."""
+    """`53.1 (51.9–54.2)`: the metric and its 95 % interval, where the training left one."""
     low_high = (r.get("intervals") or {}).get(main)
     text = value(r["metrics"].get(main))
-    return f"{text} ({value(low_high[0])} to {value(low_high[1])})" if low_high else text
+    return f"{text} ({value(low_high[0])}–{value(low_high[1])})" if low_high else text
 
 
 def _data(r: Mapping[str, Any]) -> str:

@@ -108,7 +108,7 @@ def decision(document: dict[str, Any], rows: dict[int, dict[str, Any]], now: dt.
         if mine is not None and theirs is not None:
             better = direction * (mine - theirs) >= 0
             apart = abs(mine - theirs)
-            delta = f"{apart:.4g} {'better' if better else 'worse'} than champion" if apart else "as good as champion"  # fmt: skip
+            delta = f"{apart:.4g} {'better' if better else 'worse'}" if apart else "as good as champion"  # fmt: skip
     failed = [g for g in document["gates"] if not g["passed"]]
     test = document["data"]["gold_test"]
     where = (
@@ -293,6 +293,16 @@ def refusal(request: dict[str, Any], when: Callable[[str], str]) -> str:
     return f"{said['by']} on {when(said['at'])}: {plain(said['reason'])}"
 
 
+_COLORS = {"approved": "green", "refused": "red", "stale": "orange"}
+
+
+def outcome(request: dict[str, Any]) -> str:
+    """How a decided request ended, by whom and why, in a line."""
+    said = "; ".join(f"{d['by']}: {plain(d['reason'])}" for d in request["decisions"]) or "nobody decided"
+    state = request["state"]
+    return f":{_COLORS.get(state, 'gray')}-badge[{_SIGNS.get(state, '·')} {state}] {said} · asked by {request['by']}"
+
+
 _SIGNS = {"approved": "✓", "refused": "⊘", "expired": "–", "stale": "!", "withdrawn": "–"}
 
 
@@ -300,6 +310,6 @@ def decided(request: dict[str, Any], currency: str, now: dt.datetime, when: Call
     """A decided request as a line."""
     what, _ = asks(request, currency, now)
     return {
-        "State": f"{_SIGNS.get(request['state'], '·')} {request['state']}", "Asked": what.replace("**", ""), "By": request["by"], "Decided": when(request["decided"] or request["expires"]),
-        "Who, and why": "; ".join(f"{d['by']}: {d['reason']}" for d in request["decisions"]) or "nobody decided", "Request": request["request"],
+        "State": f"{_SIGNS.get(request['state'], '·')} {request['state']}", "Asked": what.replace("**", ""), "Decided": when(request["decided"] or request["expires"]),
+        "Who, and why": "; ".join(f"{d['by']}: {d['reason']}" for d in request["decisions"]) or "nobody decided", "By": request["by"],
     }  # fmt: skip

@@ -116,8 +116,11 @@ def progress(row: dict[str, Any]) -> None:
         typer.echo(f"{row['run']} {row['state']} {row['progress']:.0%} {row['message'] or ''}", err=True)
 
 
-def say(value: Any) -> None:
-    """The answer: a document, or words for a person. One that waits for an approval ends with exit code 4."""
+def say(value: Any, *, waits: bool = True) -> None:
+    """The answer: a document, or words for a person. One that waits for an approval ends with exit code 4.
+
+    `waits`: whether that waiting is what the command itself ended with.
+    """
     if hasattr(value, "draft") and hasattr(value, "document"):
         value = {"plan": value.document()}
     if state.json:
@@ -127,7 +130,7 @@ def say(value: Any) -> None:
 
         on_terminal = sys.stdout.isatty()
         typer.echo(words(_brief(value), room=shutil.get_terminal_size().columns if on_terminal else 0))
-    if isinstance(value, dict) and value.get("state") == "waiting" and value.get("request"):
+    if waits and isinstance(value, dict) and value.get("state") == "waiting" and value.get("request"):
         raise typer.Exit(WAITING_EXIT)
 
 
@@ -147,7 +150,7 @@ _LONG = frozenset(
 def _brief(value: Any, *, row: bool = False) -> Any:
     """An answer without what would fill screens; a table's rows without their nested tables."""
     if isinstance(value, dict):
-        nested = ("gates", "data", "baseline", "decisions") if row else ()
+        nested = ("gates", "data", "baseline", "decisions", "talk", "turn") if row else ()
         return {k: _brief(v) for k, v in value.items() if k not in _LONG and k not in nested}
     if isinstance(value, list):
         return [_brief(v, row=True) for v in value]

@@ -13,6 +13,7 @@ from esml_engine.errors import FailedError
 From = Annotated[str, typer.Option("--from", help="the environment that it comes from")]
 To = Annotated[str, typer.Option("--to", help="the environment that it goes to")]
 Reason = Annotated[str, typer.Option(help="why; kept with the decision")]
+Text = Annotated[str, typer.Option(help="what you say; kept with the request")]
 
 
 @app.command()
@@ -81,6 +82,32 @@ def approve(request: str, how: How, reason: Reason = "") -> None:
 def refuse(request: str, how: How, reason: Reason = "") -> None:
     """Refuse somebody else's request."""
     say(open_().refuse(request, reason, **how))
+
+
+@app.command()
+@changes
+def ask(request: str, how: How, text: Text = "") -> None:
+    """Ask the requester something before deciding."""
+    say(open_().ask(request, text, **how), waits=False)
+
+
+@app.command()
+@changes
+def answer(request: str, how: How, text: Text = "") -> None:
+    """Answer the open question about a request."""
+    say(open_().answer(request, text, **how), waits=False)
+
+
+@app.command()
+@changes
+def delegate(
+    request: str,
+    how: How,
+    to: Annotated[str, typer.Option("--to", metavar="ACTOR", help="somebody who may decide it, too")] = "",
+    reason: Reason = "",
+) -> None:
+    """Hand a request to somebody else who may decide; all who may still can."""
+    say(open_().delegate(request, to, reason, **how), waits=False)
 
 
 @app.command()

@@ -91,9 +91,9 @@ def rule_name(call: Call) -> str:
         return "budget"
     if call.act in ("member_add", "member_remove") and call.object == "estate":
         return "estate_people"
-    if call.act in ("approve", "refuse"):
+    if call.act in ("approve", "refuse", "ask", "delegate"):
         return "approve_exception" if call.params.get("kind") == "exception" else "approve"
-    if call.act in ("cancel", "retry"):
+    if call.act in ("cancel", "retry", "answer"):
         return str(call.params.get("rule", call.act))
     return call.act
 

@@ -13,7 +13,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from esml_engine.clock import new_id, now
-from esml_engine.door import audit
+from esml_engine.door import audit, talk
 from esml_engine.door.facts import Actor
 from esml_engine.door.policy import MONEY
 from esml_engine.errors import NotFoundError
@@ -64,7 +64,7 @@ def ask(
 
 
 def get(store: Store, request: str) -> dict[str, Any]:
-    """One request with its decisions.
+    """One request with its decisions and what was said about it.
 
     Raises:
         NotFoundError: there is none.
@@ -96,7 +96,9 @@ def listing(
     d = t.decisions
     said = store.rows(d.select().where(d.c.request.in_([r["request"] for r in rows])).order_by(d.c.n))
     at = now()
+    said_of = talk.of(store, [r["request"] for r in rows])
     for r in rows:
+        r["talk"] = said_of[r["request"]]
         if r["state"] == WAITING and r["expires"] < at:
             r["state"] = "expired"
         r["decisions"] = [

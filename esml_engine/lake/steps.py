@@ -76,7 +76,11 @@ def bronze(job: JobContext) -> tuple[dict[str, Any], list[TableOut]]:
             if params.get("others"):  # other datasets have files too: these are told of, and the run goes on
                 return {"files": state.files, "types": state.fixed, "drift": []}, []
             reasons = "; ".join(str(f["reason"]) for f in state.files[:10])
-            raise UnreadableError(f"no file could be read: {reasons}", files=state.files)
+            raise UnreadableError(
+                f"no file could be read: {reasons}",
+                hint="deliver them again, whole, then refine; a retry reads the same files",
+                files=state.files,
+            )
         if params.get("drift") == "fail":
             refuse_drift(state.drift)
         tables = _tables(job, con, state)

@@ -8,7 +8,7 @@ import sqlalchemy as sa
 
 from esml_engine.clock import now
 from esml_engine.costs import records as costs
-from esml_engine.door import access, requests
+from esml_engine.door import access, requests, talk
 from esml_engine.door.facts import AtOnce, Call, Desk, Draft
 from esml_engine.door.site import Site
 from esml_engine.errors import NotAllowedError, RefusedError, UsageError
@@ -27,11 +27,12 @@ class _Decide(AtOnce):
 
     def plan(self, call: Call, site: Site) -> Draft:
         """What the decision sets going."""
-        row = asked(call, site)
-        what = f"{self.name} {row['kind']} {row['request']} of {row['by']}: {_subject(row)}"
+        row = reasoned(call, site)
+        what = f"{self.name} {row['kind']} {row['request']} of {row['by']}: {subject(row)}"
+        open_ = talk.askers(row["talk"])
         return Draft(
-            will=(what,),
-            inputs=({"request": row["request"], "facts": row["facts"]},),
+            will=(what, *((f"without an answer to the question of {open_}",) if open_ else ())),
+            inputs=(seen(row),),
             params={"request": row["request"]},
         )
 
@@ -43,8 +44,8 @@ class _Decide(AtOnce):
             (more approvals are needed), approved (its run goes on), refused or stale (its run has ended).
         """
         site = desk.site
-        row = asked(call, site)
-        may_decide(site, row, desk)
+        row = reasoned(call, site)
+        may_decide(site, row, desk.actor.rights)
         reason = call.params["reason"].strip()
         promotion = row["kind"] == requests.PROMOTION
         comparison = _comparison(site, row) if promotion else None
@@ -96,17 +97,32 @@ class Refuse(_Decide):
     name = "refuse"
 
 
+def reasoned(call: Call, site: Site) -> dict[str, Any]:
+    """The request that a decision names.
+
+    Raises:
+        UsageError: no reason is given. What `asked` raises.
+    """
+    if not str(call.params.get("reason") or "").strip():
+        raise UsageError(f"why {call.act}?", hint='give a reason: --reason "…"; the evidence keeps it')
+    return asked(call, site)
+
+
+def seen(row: dict[str, Any]) -> dict[str, Any]:
+    """What a plan about a request rests on: what it asks about, and how much was said about it by then."""
+    said = {"said": len(row["talk"])} if row["talk"] else {}
+    return {"request": row["request"], "facts": row["facts"], **said}
+
+
 def asked(call: Call, site: Site) -> dict[str, Any]:
     """The request that a call names, if it still can be decided.
 
     Raises:
-        UsageError: no reason is given, or the call names another object, environment or kind than the request.
+        UsageError: the call names another object, environment or kind than the request.
         RefusedError: it is decided, expired or stale.
     """
-    if not str(call.params.get("reason") or "").strip():
-        raise UsageError(f"why {call.act}?", hint='give a reason: --reason "…"; the evidence keeps it')
     row = requests.get(site.store, str(call.params.get("request") or ""))
-    kind = call.params.get("kind") or requests.PROMOTION
+    kind = call.params.get("kind") or (row["kind"] if call.act == "answer" else requests.PROMOTION)
     if (row["object"], row["env"], row["kind"]) != (call.object, call.env, kind):
         raise UsageError(
             f"request {row['request']} is about a {row['kind']} of {row['object']} in {row['env']}",
@@ -128,14 +144,28 @@ def asked(call: Call, site: Site) -> dict[str, Any]:
     return row
 
 
-def may_decide(site: Site, row: dict[str, Any], desk: Desk) -> None:
+def could_decide(site: Site, row: dict[str, Any]) -> list[str]:
+    """Members who may decide on this request, by the role table and by everything else, in the order of their names."""
+    call = Call("approve", row["object"], row["env"], {"kind": row["kind"]})
+    rule, m = access.rule_name(call), t.members
+    q = sa.select(m.c.actor).where(m.c.scope.in_(("estate", call.project)), m.c.role.in_(access.RULES[rule]))
+    out = []
+    for r in site.store.rows(q.distinct().order_by(m.c.actor)):
+        try:
+            may_decide(site, row, r["actor"])
+        except NotAllowedError:
+            continue
+        out.append(str(r["actor"]))
+    return out
+
+
+def may_decide(site: Site, row: dict[str, Any], who: str) -> None:
     """Raise unless this actor may decide on this request, beyond what the role table says.
 
     Raises:
         NotAllowedError: it is the actor's own, the actor decided already, or an exception is above a project
             manager's budget.
     """
-    who = desk.actor.rights
     if who == row["by"]:
         raise NotAllowedError(
             f"{who} asked for {row['request']}: nobody decides on a request of their own",
@@ -147,12 +177,12 @@ def may_decide(site: Site, row: dict[str, Any], desk: Desk) -> None:
             hint=f"{row['needed']} different people are needed",
         )
     if row["kind"] == requests.EXCEPTION:
-        _within_budget(site, row, desk)
+        _within_budget(site, row, who)
 
 
-def _within_budget(site: Site, row: dict[str, Any], desk: Desk) -> None:
+def _within_budget(site: Site, row: dict[str, Any], who: str) -> None:
     """An approver decides on any exception, a project manager on what the project's budget of the month still holds."""
-    who, project = desk.actor.rights, row["object"].split("/")[0]
+    project = row["object"].split("/")[0]
     have = access.roles_of(site.store, frozenset({who}))
     mine = have.get((who, "estate"), frozenset()) | have.get((who, project), frozenset())
     if "approver" in mine:
@@ -168,17 +198,18 @@ def _within_budget(site: Site, row: dict[str, Any], desk: Desk) -> None:
         )
 
 
-def still_open(c: sa.Connection, row: dict[str, Any], desk: Desk) -> None:
-    """Inside the transaction: nobody else ended it meanwhile, and this actor said nothing yet.
+def still_open(c: sa.Connection, row: dict[str, Any], desk: Desk | None) -> None:
+    """Inside the transaction: nobody else ended it meanwhile, and this actor (of `desk`, where that counts) said nothing yet.
 
     Raises:
         RefusedError: it is decided by now.
     """
     q, d = t.requests, t.decisions
     state = c.execute(sa.select(q.c.state).where(q.c.request == row["request"])).scalar()
-    mine = c.execute(
-        sa.select(d.c.n).where(d.c.request == row["request"], d.c.by == desk.actor.rights)
-    ).first()
+    mine = None
+    if desk is not None:
+        by_me = sa.select(d.c.n).where(d.c.request == row["request"], d.c.by == desk.actor.rights)
+        mine = c.execute(by_me).first()
     if state != requests.WAITING or mine is not None:
         raise RefusedError(f"request {row['request']} was decided a moment ago", hint="look at it again")
 
@@ -192,7 +223,7 @@ def _comparison(site: Site, row: dict[str, Any]) -> dict[str, Any]:
     return found
 
 
-def _subject(row: dict[str, Any]) -> str:
+def subject(row: dict[str, Any]) -> str:
     d = row["detail"]
     if row["kind"] == requests.EXCEPTION:
         return f"{d.get('act')} of {row['object']} in {row['env']} for up to {d.get('amount'):g} {d.get('currency')}"

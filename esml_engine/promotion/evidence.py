@@ -74,7 +74,7 @@ def made(
         "gates": {"verdict": said["verdict"], "gates": said["gates"], "settings": case.thresholds},
         "data": {"evidence_from": said["evidence_from"], "tables": _tables(site, ref, case), "rows_trained_on": said["trained_on"], "expectations": said["expectations"], "rnd": said["rnd"]},
         "policy": {"environment": case.target, "in_force": case.policy, "origin": case.origin},
-        "request": {"run": run, "by": by, "person": person, "at": row["created"], **({k: asked[k] for k in keys} if asked else {})},
+        "request": {"run": run, "by": by, "person": person, "at": row["created"], **({k: asked[k] for k in keys} if asked else {}), "talk": asked["talk"] if asked else []},
         "approvals": {"needed": int(case.policy.get("approvals", 0)), "decisions": approvals, "note": ONE_PERSON if one else ""},
         "engine": {"version": _version(), "estate": site.settings.estate.name, "comparison": comparison["comparison"], "compared_at": comparison["at"], "facts": comparison["facts"]},
     }  # fmt: skip

@@ -8,7 +8,7 @@ import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-PAGE = 2  # raised with every change of what `render` writes: a page of another number is refused, its JSON can be verified
+PAGE = 3  # raised with every change of what `render` writes: a page of another number is refused, its JSON can be verified
 
 _CSS = """
 :root{color-scheme:light dark;--line:#c9ced6;--soft:#f3f5f8;--good:#0a6b3d;--bad:#a3271f;--bar:#5b7db1}
@@ -184,10 +184,13 @@ def _data(data: Mapping[str, Any]) -> str:
 
 def _approvals(request: Mapping[str, Any], approvals: Mapping[str, Any]) -> str:
     asked = f"<p>Asked by {_t(request['by'])} (person: {_t(request['person'])}) at {_t(request['at'])}; {approvals['needed']} approvals by others needed.</p>"
+    talk = request.get("talk") or ()  # packs of before nothing could be asked have none
+    said = ((x["kind"], x["by"], x["person"], x["at"], x["to"], x["text"]) for x in talk)
     rows = ((a["verdict"], a["by"], a["person"], a["at"], a["reason"]) for a in approvals["decisions"])
     note = f'<p class="bad">{_t(approvals["note"])}.</p>' if approvals["note"] else ""
     return (
         asked
+        + (_table(("said", "by", "person", "at", "to", "text"), said) if talk else "")
         + (_table(("verdict", "by", "person", "at", "reason"), rows) if approvals["decisions"] else "")
         + note
     )

@@ -13,7 +13,7 @@ import sqlalchemy as sa
 
 from esml_engine.errors import PlatformError, StoreFullError, disk_full
 
-HEAD = "0003"
+HEAD = "0004"
 _decode = json.JSONDecoder().raw_decode
 
 

@@ -91,6 +91,17 @@ decisions = _table(
     Column("reason", Text),
     _str("at"),
 )
+request_talk = _table(
+    "request_talk",
+    _str("request", primary_key=True),
+    Column("n", Integer, primary_key=True),
+    _str("kind"),
+    _str("by"),
+    _str("person"),
+    Column("text", Text, nullable=False),
+    _str("to"),
+    _str("at"),
+)
 exceptions = _table(
     "exceptions",
     _str("request", primary_key=True),

@@ -56,7 +56,7 @@ def test_walk(url: str, page: Any) -> None:
     page.get_by_role("heading", name="Lake").wait_for()
     settle(page)
     assert "model=m01_price" in page.url, "the chosen model stays in the address"
-    assert "1 file waiting" in page.inner_text("body")
+    assert "1 waiting" in page.inner_text("body")
     assert "upper bound: no run yet" in page.inner_text("body"), "the plan stands before the button"
 
     page.get_by_role("button", name="Refine 1 file").dblclick()
@@ -69,3 +69,11 @@ def test_walk(url: str, page: Any) -> None:
     page.goto(url + "/lake?project=gone&model=m01_price")
     page.get_by_text("is gone, or not yours to see").wait_for()
     assert page.get_by_text("ds01_houses").count() == 0, "a dead link never shows something else instead"
+
+
+@pytest.mark.parametrize("path", ["/nonsense", "/a/b", "/work/more/"])
+def test_an_unknown_address_says_so(url: str, page: Any, path: str) -> None:
+    page.goto(url + path)
+    settle(page)
+    assert page.locator("h1").inner_text() == "No such page"
+    assert f"There is no page {path.rstrip('/')}." in page.inner_text("body")

@@ -187,7 +187,7 @@ def test_back_and_forward_need_one_press_a_page(url: str, page: Any) -> None:
     page.get_by_role("heading", name="Lake", exact=True).wait_for()
     settle(page)
     assert page.url == lake
-    link = f"{url}/scored?{DIABETES}&env=prod&caller=web"
+    link = f"{url}/scored?{DIABETES}&env=prod&caller=web&as=analyst%40demo"
     go(page, link, "Scored data")
     page.get_by_test_id("stDataFrame").first.click(position={"x": 18, "y": 52})  # the first row's box
     page.get_by_role("link", name=re.compile("Passport")).click()

@@ -262,3 +262,11 @@ def test_only_azure_says_where_in_azure() -> None:
     assert [r["Setting"] for r in policies.values(rows)] == [
         k for k, _ in keys if k != "environments.dev.serving_node"
     ]
+
+
+def test_how_a_request_ended_in_a_line() -> None:
+    said = {"by": "boss@x", "person": "os", "verdict": "refuse", "reason": "too [dear]", "at": "2026-11-20"}
+    refused = {"state": "refused", "by": "anna@x", "decisions": [said]}
+    assert promotion_view.outcome(refused) == ":red-badge[⊘ refused] boss@x: too \\[dear\\] · asked by anna@x"
+    expired = {"state": "expired", "by": "anna@x", "decisions": []}
+    assert promotion_view.outcome(expired) == ":gray-badge[– expired] nobody decided · asked by anna@x"

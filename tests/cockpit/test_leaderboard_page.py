@@ -29,7 +29,7 @@ def test_the_champion_stands_for_its_environment_else_the_best_candidate() -> No
         _row("linear", 6.0, env="test"),
     ]
     dev, test, prod = view.best(rows, "rmse", ("dev", "test", "prod"))
-    assert (dev.version, dev.value, dev.state) == ("v3", "5 (4.5 to 5.5)", "champion")
+    assert (dev.version, dev.value, dev.state) == ("v3", "5 (4.5–5.5)", "champion")
     assert (test.version, test.state) == ("not registered", "candidate")
     assert prod.state == "nothing trained yet" and not prod.value
 

@@ -9,6 +9,7 @@ import streamlit as st
 from streamlit.testing.v1 import AppTest
 
 from cockpit import carrying, opening, places
+from cockpit.addressing import ADDRESS, UNKNOWN
 from cockpit.navigation import HIDDEN, LATER, SECTIONS, lost_page
 from esml_engine.estate import Estate
 from esml_engine.refs import ModelRef
@@ -152,3 +153,14 @@ def test_a_page_that_is_not_there_says_so(estate: Estate, monkeypatch: pytest.Mo
     said = said_by(at)
     assert not at.exception and at.title[0].value == "No such page" and f"`/{name}`" in said
     assert ("comes later" in said) == (name in LATER)
+
+
+def test_a_path_of_several_parts_is_named_whole(estate: Estate, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(opening.ENVIRONMENT, str(estate.site.root))
+    monkeypatch.setattr("cockpit.navigation._lost", lambda: UNKNOWN)
+    at = AppTest.from_file(str(places.APP), default_timeout=60)
+    at.query_params[ADDRESS] = "work/mo`re"
+    said = said_by(at.run())
+    assert at.title[0].value == "No such page" and "There is no page `/work/more`" in said
+    bare = AppTest.from_file(str(places.APP), default_timeout=60).run()
+    assert "There is no page `/unknown`" in said_by(bare)

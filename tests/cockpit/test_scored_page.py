@@ -113,6 +113,9 @@ def test_rows_figures_and_callers(demo: Path, page: Open) -> None:
     names = list(at.table[0].value["Name"])
     assert "gold_train · dev" in names and any(n.startswith("patients-2026-11-01") for n in names)
     assert "bmi" in list(at.table[1].value["Column"])
+    on = {link.proto.label: link.proto.query_string for link in at.get("page_link")}
+    assert any("env=dev" in q and "v=2" in q for t, q in on.items() if t.startswith("What it learned from"))
+    assert "caller=web" in next(q for t, q in on.items() if t == "Answers to web")
     assert "gone, or not yours to see" in text_of(page(demo, "row", **WHERE, request="nobody", row="0"))
     assert "You may not." in text_of(page(demo, "row", act_as="manager@demo", **WHERE, request="demo-web"))
 

@@ -6,9 +6,13 @@ from pathlib import Path
 
 import pytest
 from starlette.applications import Starlette
+from starlette.middleware import Middleware
+from starlette.responses import PlainTextResponse
+from starlette.routing import Route
 from starlette.testclient import TestClient
 
 from cockpit import opening, places, server
+from cockpit.addressing import Several, instead
 from esml_engine.estate import Estate
 from tests.cockpit.conftest import MODEL
 
@@ -45,6 +49,8 @@ def test_export_streams_the_whole_result_or_answers_with_an_error(client: TestCl
     answer = client.get(f"/api/v1/scored/{MODEL}.parquet?env=dev")
     assert answer.status_code == 200 and answer.content[:4] == b"PAR1"
     assert client.get("/api/v1/scored/project001/m09_gone.csv").status_code == 404
+    lost = client.get("/api/v1/nothing/here")
+    assert lost.status_code == 404 and lost.json()["error"]["code"] == "not_found"
     assert client.get(f"/api/v1/scored/{MODEL}.csv?env=nowhere").status_code in (400, 404)
     answer = client.get(f"/api/v1/scored/{MODEL}.csv?version=first")
     assert answer.status_code == 400 and answer.json()["error"]["hint"]
@@ -70,3 +76,30 @@ def test_pages_and_theme_are_found() -> None:
     assert all(
         len(p.read_text(encoding="utf-8").splitlines()) <= 150 for p in (places.home() / "pages").glob("*.py")
     )
+
+
+@pytest.mark.parametrize(
+    ("asked", "to"),
+    [
+        ("/a/b", "/unknown?address=a/b"),
+        ("/work/more/", "/unknown?address=work/more"),
+        ("/a/b/c%20d?as=anna%40x&x=1", "/unknown?address=a/b/c%20d&as=anna%40x&x=1"),
+        ("/nonsense", ""),
+        ("/", ""),
+        ("/healthz", ""),
+        ("/api/v1/scored/p/m.csv?env=dev", ""),
+        ("/_stcore/health", ""),
+        ("/unknown/_stcore/host-config", ""),
+        ("/static/js/index.js", ""),
+    ],
+)
+def test_a_path_of_several_parts_leads_to_the_page_that_says_so(asked: str, to: str) -> None:
+    app = Starlette(routes=[Route("/{rest:path}", lambda _: PlainTextResponse("streamlit"))], middleware=[Middleware(Several)])  # fmt: skip
+    answer = TestClient(app, follow_redirects=False).get(asked)
+    assert (answer.status_code, answer.headers.get("location", "")) == ((302, to) if to else (200, ""))
+
+
+def test_it_knows_under_which_path_the_cockpit_is_served() -> None:
+    assert instead("/cockpit/a/b", "", "cockpit") == "/cockpit/unknown?address=a/b"
+    assert instead("/cockpit/work", "", "/cockpit/") == "" and instead("/cockpit/", "", "cockpit") == ""
+    assert instead("/elsewhere/a/b", "", "cockpit") == ""

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import datetime as dt
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from cockpit.evidence import Evidence
+from cockpit.reads import log_tail
 from cockpit.views import estate as estate_view
 from cockpit.views import model as model_view
 from cockpit.views import plan as plan_view
@@ -188,7 +190,7 @@ def _version(**over: Any) -> Version:
 def test_cells_of_the_lake() -> None:
     file = InFile("ds", "train", "2026-11-20", "a.csv", "00", "x", 1, "2026-11-20T00:00:00+00:00")
     assert in_cell([], 0).label == "none yet"
-    assert (in_cell([file, file], 1).label, in_cell([file], 0).label) == ("1 file waiting", "all read")
+    assert (in_cell([file, file], 1).label, in_cell([file], 0).label) == ("1 waiting", "all read")
     assert version_cell(None, False, [], NOW).label == "none yet"
     assert version_cell(_version(), True, [], NOW).label == "v3 → v4"
     cell = version_cell(
@@ -260,3 +262,15 @@ def test_what_blocks_a_model() -> None:
     assert "2 runs in progress" in model_view.blocked(_status("p/m"), 2)[1]
     icon, line = model_view.blocked(_status("p/m"), 0)
     assert icon == "flag" and "*train*" in line and "Whose turn: **Data scientist**." in line
+
+
+def test_a_log_is_found_where_the_estate_was_moved_to_and_nowhere_else(tmp_path: Path) -> None:
+    state = tmp_path / "moved" / ".esml"
+    work = state / "runs" / "r-1" / "step" / "1"
+    work.mkdir(parents=True)
+    (work / "log.txt").write_text("one\ntwo\n", encoding="utf-8")
+    assert log_tail(str(work), state, lines=1) == "two"
+    assert log_tail(f"/was/there/.esml/runs/{'/'.join(work.parts[-3:])}", state) == "one\ntwo"
+    assert log_tail("/etc/../etc/x", state) is None and log_tail("../../../x/y", state) is None
+    (tmp_path / "log.txt").write_text("secret", encoding="utf-8")
+    assert log_tail(str(tmp_path), state) is None and log_tail(None, state) is None

@@ -20,8 +20,8 @@ from esml_engine.store import schema as t
 ROOT = Path(__file__).parents[2]
 # the admin's alone: no row in the role table, by the domain's own words
 ADMIN_ONLY = {"set", "new_project", "catalogue_rebuild"}
-# judged by the rule of the act that the run carries out
-AS_THE_ACT_ITSELF = {"cancel", "retry", "refuse"}  # refuse: judged as approve
+# judged by the rule of the act that the run carries out; what is said about a request, by the rule of deciding or of asking for it
+AS_THE_ACT_ITSELF = {"cancel", "retry", "refuse", "ask", "answer", "delegate"}
 
 
 def called_acts(path: Path) -> set[str]:
@@ -95,6 +95,9 @@ def test_each_command_that_changes_takes_the_four_options() -> None:
         "promote",
         "approve",
         "refuse",
+        "ask",
+        "answer",
+        "delegate",
         "cancel",
         "retry",
         "exception",
@@ -147,10 +150,17 @@ def calls() -> list[Call]:
         ),
         *(Call(a, o, "prod", {}) for a in ("deploy", "undeploy", "keys", "rollback")),
         *(Call(a, o, "dev", {"source": "test"}) for a in ("compare", "promote")),
-        *(Call(a, o, "dev", {"request": "q", "reason": "r"}) for a in ("approve", "refuse")),
+        *(
+            Call(a, o, "dev", {"request": "q", "reason": "r"})
+            for a in ("approve", "refuse", "ask", "delegate")
+        ),
         *(
             Call(a, o, "dev", {"request": "q", "reason": "r", "kind": "exception"})
-            for a in ("approve", "refuse")
+            for a in ("approve", "refuse", "ask", "delegate")
+        ),
+        *(
+            Call("answer", o, "dev", {"request": "q", "text": "t", "rule": r})
+            for r in ("promote", "ask_exception", "refine")
         ),
         Call("ask_exception", o, "dev", {"amount": 1.0, "days": 7, "reason": "r"}),
         Call("cancel", o, "dev", {"run": "r", "rule": "refine"}),

@@ -1,0 +1,38 @@
+"""The leaderboard's parts: the best of each environment as a table or, on a phone, as a list; a figure's column."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import pandas as pd
+import streamlit as st
+
+from cockpit.screens import on_phone
+from cockpit.views.leaderboard import Best
+
+
+def figure(label: str, low: float, high: float) -> Any:
+    """A column of figures, with a bar where there is room for one."""
+    if on_phone():
+        return st.column_config.NumberColumn(label, format="%.4g", width=80)
+    return st.column_config.ProgressColumn(label, min_value=low, max_value=high, format="%.4g")
+
+
+def best_by_environment(found: Sequence[Best], metric: str) -> None:
+    """A line an environment: version, state, metric with its interval, what it gains on the baseline, its data."""
+    covered = any(b.coverage for b in found)
+    if on_phone():
+        for b in found:
+            facts = [b.value, b.against.split(" than")[0], b.data, b.coverage]
+            st.markdown(f"**{b.env}** {b.version} :{b.color}-badge[:material/{b.icon}: {b.state}]  \n" + " · ".join(x for x in facts if x))  # fmt: skip
+        st.caption(f"{metric}, its 95 % interval, against the trivial baseline")
+        return
+    lines = [
+        {
+            "": b.env, "Version": b.version, "State": f":{b.color}-badge[:material/{b.icon}: {b.state}]", f"{metric} (95 %)": b.value,
+            "Baseline": b.against.split(" than")[0], "Gold": b.data.removeprefix("gold "), **({"Intervals": b.coverage or "not measured"} if covered and b.version else {}),
+        }
+        for b in found
+    ]  # fmt: skip
+    st.table(pd.DataFrame(lines).fillna(""), border="horizontal", hide_index=True)
