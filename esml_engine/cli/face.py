@@ -150,7 +150,7 @@ _LONG = frozenset(
 def _brief(value: Any, *, row: bool = False) -> Any:
     """An answer without what would fill screens; a table's rows without their nested tables."""
     if isinstance(value, dict):
-        nested = ("gates", "data", "baseline", "decisions", "talk", "turn") if row else ()
+        nested = ("gates", "data", "baseline", "decisions", "talk") if row else ()
         return {k: _brief(v) for k, v in value.items() if k not in _LONG and k not in nested}
     if isinstance(value, list):
         return [_brief(v, row=True) for v in value]

@@ -77,7 +77,10 @@ class Answer(AtOnce):
                 hint=f"esml requests shows what was said about {row['request']}",
             )
         will = f"answer {waits} about {row['request']} ({subject(row)}): {text}"
-        return Draft(will=(will,), inputs=(seen(row),), params={"request": row["request"], "text": text})
+        asked_ = (f"{x['by']} asked: {x['text']}" for x in talk.open_questions(row["talk"]))
+        return Draft(
+            will=(will, *asked_), inputs=(seen(row),), params={"request": row["request"], "text": text}
+        )
 
     def record(self, call: Call, draft: Draft, result: JobResult | None, desk: Desk) -> dict[str, Any]:
         """The answer and its audit event, in one transaction; as `Ask.record`."""

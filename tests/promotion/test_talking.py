@@ -106,6 +106,7 @@ def test_who_may_ask_and_who_may_answer(waits: tuple[Estate, str]) -> None:
             as_(estate, actor).answer(q, "because")
     plan = as_(estate, "colleague@p1").answer(q, "because", dry_run=True)
     assert f"answer {APPROVER} and {SECOND} about" in plan.draft.will[0]
+    assert plan.draft.will[1:] == (f"{APPROVER} asked: why?", f"{SECOND} asked: and when?")
     assert as_(estate, "colleague@p1").answer(q, "because", plan=plan)["turn"]["who"] == SECOND
 
 
