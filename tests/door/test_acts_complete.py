@@ -58,6 +58,24 @@ def test_every_act_that_a_face_names_is_bound_and_every_bound_act_has_a_face() -
     assert named == set(bindings.ACTS)
 
 
+def test_no_act_and_no_rule_is_left_out_of_the_walks_below() -> None:
+    assert {c.act for c in calls()} == set(bindings.ACTS)
+    reads = {r for r in access.RULES if r.startswith("read_")}
+    assert set(TABLE) - {"estate_people"} - ADMIN_ONLY == set(access.RULES) - reads
+    assert {access.rule_name(c) for c in calls()} <= set(TABLE)
+
+
+def test_every_act_of_the_demo_stands_in_the_audit(demo: Path) -> None:
+    estate = open_estate(demo)
+    ended = {(r["run"], r["act"], r["state"]) for r in estate.runs(limit=10_000) if r["ended"]}
+    events = estate.audit(limit=100_000)
+    said = {(e["run"], e["act"], "cancelled" if e["result"] == "refused" else e["result"]) for e in events}
+    assert ended and ended <= said
+    at_once = {name for name in bindings.ACTS if not bindings.act(name).durable}
+    done = {e["act"] for e in events if e["result"] == "done" and not e["run"]}
+    assert {"ingest", "member_add", "new_model", "new_project", "approve", "refuse", "set"} <= done <= at_once
+
+
 @pytest.mark.parametrize("name", sorted(bindings.ACTS))
 def test_each_act_has_plan_jobs_record_and_a_rule(name: str) -> None:
     act = bindings.act(name)
