@@ -165,7 +165,10 @@ def act_card(
 
 # runs
 def act_on_run(estate: Estate, act: str, run: str, *, key: str) -> None:
-    """Cancel or retry, with its own plan's verdict as the reason when it can't be pressed."""
+    """Cancel or retry, with its own plan's verdict as the reason when it can't be pressed.
+
+    Started without the plan's hash: a run that went on by a step since it was drawn is still the one that was meant.
+    """
     label, icon = {"cancel": ("Cancel", "cancel"), "retry": ("Retry", "refresh")}[act]
 
     def pressed() -> None:
