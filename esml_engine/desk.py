@@ -89,18 +89,18 @@ class StepDesk:
 
     def meter(self, c: sa.Connection, attempt: int) -> None:
         """Record what this step used, under an attempt's key."""
+        env, node, price = costs.where_of(self.row, self.step)
         predicted = self.row["predicted"] or {}
-        price = float(predicted.get("price") or 0.0)
-        if price or self.row["node"]:
+        if price or node:
             costs.meter(
                 c,
                 run=self.run,
                 step=self.step,
                 attempt=attempt,
                 object_=self.row["object"],
-                env=self.row["env"],
+                env=env,
                 act=self.row["act"],
-                node=self.row["node"] or "",
+                node=node,
                 price=price,
                 seconds=self.seconds(),
                 size=float(predicted.get("size", 0.0)),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import sqlalchemy as sa
@@ -45,6 +45,14 @@ def meter(
     return cost
 
 
+def where_of(row: Mapping[str, Any], step: str) -> tuple[str, str, float]:
+    """The environment that a step of a run (a row of the store) is counted in, its node type and the price of an hour."""
+    predicted = row["predicted"] or {}
+    env = step_env(step, row["env"])
+    its = (predicted.get("environments") or {}).get(env, predicted)
+    return env, its.get("node") or row["node"] or "", float(its.get("price") or 0.0)
+
+
 def attempt_key(begun: int, attempt: int) -> int:
     """One number for an attempt of a step: attempts are counted anew each time that its run is begun again."""
     return (begun - 1) * 100 + attempt
@@ -67,6 +75,7 @@ def meter_left(c: sa.Connection, last_seen: float) -> None:
     for x in c.execute(of_run.where(r.c.state == "running", s.c.state == "running")).mappings().all():
         if not x["node"] or not x["step_started"] or not x["step_attempt"]:
             continue
+        env, node, price = where_of(dict(x), x["step"])
         seconds = last_seen - dt.datetime.fromisoformat(x["step_started"]).timestamp()
         meter(
             c,
@@ -74,10 +83,10 @@ def meter_left(c: sa.Connection, last_seen: float) -> None:
             step=x["step"],
             attempt=attempt_key(x["attempt"], x["step_attempt"]),
             object_=x["object"],
-            env=x["env"],
+            env=env,
             act=x["act"],
-            node=x["node"],
-            price=float((x["predicted"] or {}).get("price") or 0.0),
+            node=node,
+            price=price,
             seconds=max(0.0, seconds),
             size=0.0,
             keep=True,

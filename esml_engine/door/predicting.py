@@ -50,13 +50,29 @@ def run_ahead(site: Site, call: Call, draft: Draft, search: float) -> dict[str, 
         for q in ("p50", "p90"):
             cost[q] = round(sum(getattr(s, q) / 3600 * node.counted for _, s, node in found), 6)
     node = _node([n for _, _, n in found])
+    several = {p.env for p, _, _ in found} != {call.env}
     return {
         "seconds": {"p50": seconds.p50, "p90": seconds.p90, "basis": seconds.basis},
         "cost": cost,
         "size": draft.size,
         "node": node.name,
         "price": node.price,
+        **({"environments": _by_environment(found, settings.estate.currency)} if several else {}),
     }
+
+
+def _by_environment(found: Sequence[tuple[Part, Seconds, Node]], currency: str) -> dict[str, dict[str, Any]]:
+    """What a chain takes in each environment on its way: `{"cost", "node", "price"}`, as its policy is asked."""
+    out: dict[str, dict[str, Any]] = {}
+    for env in dict.fromkeys(p.env for p, _, _ in found):
+        its = [(p, s) for p, s, _ in found if p.env == env]
+        node = next(n for p, _, n in found if p.env == env)
+        out[env] = {
+            "cost": money(_together(env, its), 1, node.counted, currency),
+            "node": node.name,
+            "price": node.price,
+        }
+    return out
 
 
 def _node(nodes: Sequence[Node]) -> Node:

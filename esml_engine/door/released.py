@@ -60,6 +60,9 @@ def _changed(site: Site, act: Act, row: dict[str, Any], asked: dict[str, Any]) -
         return f"the facts under {row['act']} changed while it waited"
     if not plan.allowed:
         return plan.reason
+    held = (plan.policy.get("env") or row["env"], plan.policy["key"])
+    if plan.policy["verdict"] != "ok" and held != (asked["env"], asked["detail"]["key"]):
+        return str(plan.policy["reason"])  # another limit than the one that was lifted
     cost, amount = plan.predicted["cost"], float(asked["detail"]["amount"])
     if cost["p90"] > amount:
         return f"{cost['p90']:.6g} {cost['currency']} is predicted now, {amount:g} {cost['currency']} was approved"

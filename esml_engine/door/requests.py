@@ -209,10 +209,13 @@ def expire(store: Store) -> list[dict[str, Any]]:
     return [get(store, row["request"]) for row in over]
 
 
-def exception_for(store: Store, object_: str, env: str, cost: float) -> dict[str, Any] | None:
-    """An exception in force that covers a predicted cost."""
-    e = t.exceptions
+def exceptions_in_force(store: Store, object_: str, env: str) -> list[dict[str, Any]]:
+    """Approved exceptions of a model in an environment, largest first, each with the `key` of the limit that it is from, and `since`."""
+    e, q = t.exceptions, t.requests
     rows = store.rows(
-        e.select().where(e.c.object == object_, e.c.env == env, e.c.until >= now(), e.c.amount >= cost)
+        sa.select(e, q.c.detail, q.c.at)
+        .join_from(e, q, q.c.request == e.c.request)
+        .where(e.c.object == object_, e.c.env == env, e.c.until >= now())
+        .order_by(e.c.amount.desc())
     )
-    return max(rows, key=lambda x: x["amount"]) if rows else None
+    return [{**r, "key": r["detail"].get("key"), "since": r["at"]} for r in rows]

@@ -11,12 +11,10 @@ from typing import Any, NoReturn
 import sqlalchemy as sa
 
 from esml_engine.clock import new_id, now
-from esml_engine.costs import records as costs
-from esml_engine.costs.pricing import endpoint_month, endpoint_node, endpoint_nodes
 from esml_engine.door import access, audit, requests
+from esml_engine.door.allowing import allowed_money
 from esml_engine.door.facts import Act, Actor, Call, Plan, draft_json, fingerprint
 from esml_engine.door.keys import asked_of, run_of, same_act
-from esml_engine.door.policy import MONEY, verdict, within_budget
 from esml_engine.door.predicting import nothing_spent, run_ahead
 from esml_engine.door.site import Site
 from esml_engine.errors import (
@@ -27,10 +25,8 @@ from esml_engine.errors import (
     disk_full,
 )
 from esml_engine.faults import point
-from esml_engine.refs import ModelRef
 from esml_engine.runs import records
 from esml_engine.runs.facts import JobSpec
-from esml_engine.settings import Settings
 
 
 def local_admin() -> str:
@@ -58,40 +54,9 @@ def make_plan(site: Site, act: Act, actor: Actor, call: Call) -> Plan:
     in_force: Any = None
     predicted = nothing_spent(draft.size, currency)
     if draft.bound_seconds > 0 and not draft.nothing_to_do and "/" in call.object:
-        ref = ModelRef.parse(call.object)
-        policy, origin = settings.policy(ref, call.env)
-        in_force = policy.model_dump(mode="json")
-        platform = site.platform(call.env)
         search = float(draft.params.get("train_seconds", 0))
         predicted = run_ahead(site, call, draft, search)
-        serving = None
-        if draft.stands:
-            serving = endpoint_node(settings, policy, platform.prices, platform.capabilities)
-            nodes = endpoint_nodes(platform.capabilities, draft.stands)
-            predicted["endpoint_month"] = endpoint_month(serving, nodes, currency)
-        month = costs.spent(site.store, project=ref.project, env=call.env, since=costs.month_start())
-        judged = verdict(
-            policy,
-            origin,
-            predicted,
-            spent_month=month,
-            train_seconds=search,
-        )
-        budget = settings.project(ref.project).budget.month
-        all_envs = costs.spent(site.store, project=ref.project, since=costs.month_start())
-        budget_left = round(budget - all_envs - predicted["cost"]["p90"], 6)
-        judged = within_budget(
-            judged, policy.over, budget, _budget_origin(settings, ref.project), all_envs, predicted
-        )
-        judged = _with_exception(site, call, judged, predicted)
-        if serving is not None and serving.unpriced and judged["verdict"] == "ok":
-            judged = {
-                **judged,
-                "verdict": "refuse",
-                "origin": "prices",
-                "key": "nodes",
-                "reason": serving.unpriced,
-            }
+        judged, budget_left, in_force = allowed_money(site, call, draft, predicted, search)
     may = may_all(site, actor, call, draft.contains)
     return Plan(
         call,
@@ -113,25 +78,6 @@ def may_all(site: Site, actor: Actor, call: Call, contains: Sequence[str]) -> ac
             inside = "" if rule == access.rule_name(call) else f"{call.act} would {rule.replace('_', ' ')}: "
             return access.Verdict(False, f"{inside}{found.reason}")
     return access.Verdict(True)
-
-
-def _budget_origin(settings: Settings, project: str) -> str:
-    """Whose word the project's budget of the month is."""
-    row = next(e for e in settings.rows(project) if e.key == "budget.month")
-    return f"override on {project} by {row.by}" if row.by else f"{project} ({row.origin})"
-
-
-def _with_exception(
-    site: Site, call: Call, judged: dict[str, Any], predicted: dict[str, Any]
-) -> dict[str, Any]:
-    """The verdict, lifted where an approved exception covers the predicted money."""
-    if judged["verdict"] == "ok" or judged["key"] not in MONEY:
-        return judged
-    found = requests.exception_for(site.store, call.object, call.env, predicted["cost"]["p90"])
-    if found is None:
-        return judged
-    origin = f"exception {found['request']} of {found['amount']:g} until {found['until'][:10]}, approved by {found['approved_by']}"
-    return {**judged, "verdict": "ok", "origin": origin}
 
 
 def start(
@@ -287,7 +233,7 @@ def _intent(site: Site, actor: Actor, call: Call, plan: Plan, key: str) -> Start
 def _ask_exception(c: sa.Connection, row: dict[str, Any], actor: Actor, plan: Plan) -> None:
     cost = plan.predicted["cost"]
     requests.ask(
-        c, kind=requests.EXCEPTION, object_=row["object"], env=row["env"], run=row["run"], actor=actor, needed=1, facts=plan.hash,
+        c, kind=requests.EXCEPTION, object_=row["object"], env=plan.policy.get("env") or row["env"], run=row["run"], actor=actor, needed=1, facts=plan.hash,
         detail={"act": row["act"], "key": plan.policy["key"], "amount": cost["p90"], "currency": cost["currency"], "reason": plan.policy["reason"], "origin": plan.policy["origin"], "will": list(plan.draft.will)},
     )  # fmt: skip
 

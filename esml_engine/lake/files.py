@@ -8,6 +8,7 @@ import json
 import math
 import uuid
 from collections.abc import Iterable
+from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -65,9 +66,15 @@ def arrow(table: TableIn, columns: list[str] | None = None) -> pa.Table:
     return ds.dataset(paths(table), format="parquet", schema=schema).to_table(columns=columns)
 
 
+_names = count()  # of this process: a job is one
+
+
 def new_name(run: str, attempt: int, prefix: str = "part") -> str:
-    """A file name that no other attempt ever uses."""
-    return f"{prefix}-{run}-{attempt}-{uuid.uuid4().hex[:12]}.parquet"
+    """A file name that no other attempt ever uses; names of a run are in the order in which they were asked for.
+
+    A version's files are read in the order of their names, so the same files in IN give the same rows in the same order.
+    """
+    return f"{prefix}-{run}-{attempt}-{next(_names):05d}{uuid.uuid4().hex[:12]}.parquet"
 
 
 def write_arrow(

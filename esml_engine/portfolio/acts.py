@@ -9,7 +9,6 @@ import sqlalchemy as sa
 from esml_engine.clock import now
 from esml_engine.door import requests
 from esml_engine.door.facts import AtOnce, Call, Desk, Draft
-from esml_engine.door.released import exception_of
 from esml_engine.door.site import Site
 from esml_engine.errors import RefusedError, UsageError
 from esml_engine.portfolio.pipeline import Pipeline, rules_of
@@ -70,20 +69,21 @@ class Retry(AtOnce):
     name = "retry"
 
     def plan(self, call: Call, site: Site) -> Draft:
-        """Only an ended run that is not done, and was not held by a policy that nobody made an exception from.
+        """Only an ended run that is not done, and did not end by a decision: that stands.
 
         Raises:
-            UsageError: it has not ended badly. RefusedError: it was held, and its exception was not approved.
+            UsageError: it has not ended badly. RefusedError: what it waited for was refused, or came too late.
         """
         row = records.get(site.store, call.params["run"])
         if row["state"] not in ("failed", "cancelled"):
             raise UsageError(
                 f"run {row['run']} is {row['state']}", hint="only a failed or cancelled run can be retried"
             )
-        held = exception_of(site, row["run"])
-        if held is not None and held["state"] != "approved":
+        held = requests.of_run(site.store, row["run"])
+        unmade = held is not None and held["kind"] == requests.EXCEPTION and held["state"] != "approved"
+        if held is not None and (unmade or held["state"] in ("refused", "expired", "stale")):
             raise RefusedError(
-                f"run {row['run']} was held, and its request {held['request']} is {held['state']}",
+                f"run {row['run']} waited for a decision, and its request {held['request']} is {held['state']}",
                 hint=f"ask again: start {row['act']} anew",
                 request=held["request"],
                 state=held["state"],

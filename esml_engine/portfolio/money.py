@@ -18,7 +18,10 @@ from esml_engine.training.acts import OVERHEAD_SECONDS
 
 
 def cost(site: Site, scope: str, env: str) -> dict[str, Any]:
-    """The contract's answer for the estate, a project or a model."""
+    """The contract's answer for the estate, a project or a model.
+
+    Predictions and policy are those of `env`; spent, budget and month's end are of all environments, `spent_in` of each.
+    """
     settings = site.settings
     since = costs.month_start()
     currency = settings.estate.currency
@@ -58,10 +61,13 @@ def cost(site: Site, scope: str, env: str) -> dict[str, Any]:
         zero = {"cost": {"p90": 0.0, "currency": currency, "basis": ""}}
         limits = {"limits": verdict(policy, origin, zero, spent_month=0.0)["limits"], "origin": origin}
     charged = billed(site, scope, env)
+    whose = {"object_": scope} if "/" in scope else {"project": "" if scope == "estate" else scope}
+    by_env = {e: costs.spent(site.store, **whose, env=e, since=since) for e in settings.environments}
     return {
         **({"billed": charged} if charged else {}),
         "predicted": total,
         "spent": round(spent, 6),
+        "spent_in": {e: round(v, 6) for e, v in by_env.items()},
         "spent_on": {"runs": round(spent - endpoints, 6), "endpoints": round(endpoints, 6)},
         "currency": currency,
         "budget": budget,

@@ -75,6 +75,9 @@ def measured_document(
             if missing:
                 value["trained_on"][who] = {"rows": None, "examples": [], "by": "", "error": f"{missing[0]} behind it is not recorded or no longer there"}  # fmt: skip
         value["splits"] = _splits(site, ref, case)
+        if case.test is not None and result is not None:
+            found = looked_up(site, ref)(case.test["env"], "gold_test", case.test["version"])
+            value["sample"] = found is None or found[1]
     else:
         case = case_of(site, ref, call.params["source"], call.env, version or call.params.get("version"))
     look = looked_up(site, ref)

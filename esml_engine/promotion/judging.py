@@ -100,6 +100,8 @@ def _rows(case: Case, measured: Measured | None) -> Gate:
     where = f"gold_test v{case.test['version']} of {case.test['env']}"
     if measured is None:
         return Gate("rows", False, reason=f"{where} was not measured")
+    if measured.get("sample"):
+        return Gate("rows", False, reason=f"{where} is an R&D sample, which proves nothing: take {case.test['env']} out of R&D mode, refine and split it")  # fmt: skip
     rows = measured.get("rows")
     if isinstance(rows, bool) or not isinstance(rows, int) or rows < 1:
         return Gate("rows", False, reason=f"{where} has no row")

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 from esml_engine.clock import now
 from esml_engine.door.facts import Call, Desk, Draft, NoJobs
 from esml_engine.door.site import Site
-from esml_engine.errors import NotFoundError
+from esml_engine.errors import FailedError, NotFoundError
 from esml_engine.refs import ModelRef
 from esml_engine.runs.facts import JobResult
 from esml_engine.serving import records
 from esml_engine.training import records as models
+from esml_engine.training import storage
 from esml_engine.training.acts import write_aliases
 
 
@@ -48,10 +50,15 @@ class Rollback(NoJobs):
         )
 
     def record(self, call: Call, draft: Draft, result: JobResult | None, desk: Desk) -> dict[str, Any]:
-        """One transaction: champion, history, traffic; then MLflow's aliases."""
+        """One transaction: champion, history, traffic; then MLflow's aliases.
+
+        Raises:
+            FailedError: the model that would be champion is gone, or its bytes are not the registered ones.
+        """
         if desk.step == "alias":
             return write_aliases(call, desk)
         ref, to = ModelRef.parse(call.object), draft.params["to"]
+        _require_whole(desk.site, ref, call.env, to)
         deployment = records.get(desk.site.store, ref, call.env)
         slot = _slot_of(deployment, to)
         before = models.champion(desk.site.store, ref, call.env)
@@ -81,6 +88,18 @@ class Rollback(NoJobs):
             return {"champion": to, "previous": before["version"] if before else None}
 
         return desk.commit(change)
+
+
+def _require_whole(site: Site, ref: ModelRef, env: str, version: int) -> None:
+    row = models.get_version(site.store, ref, env, version)
+    folder = Path(site.platform(env).here(site.outside(row["folder"])))
+    found = storage.content_hash(folder) if folder.is_dir() else ""
+    if found != row["sha256"]:
+        why = "its bytes are not the registered ones" if found else "it is gone"
+        raise FailedError(
+            f"v{version} of {ref} can't be champion of {env}: {why}",
+            hint="the champion stays; promote another version",
+        )
 
 
 def _slot_of(row: dict[str, Any] | None, version: int) -> str | None:

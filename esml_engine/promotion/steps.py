@@ -54,7 +54,7 @@ def compare(job: JobContext) -> tuple[dict[str, Any], list[TableOut]]:
     said = _measured(said, _classes_behind(job))
     mine, theirs = said["challenger"], said.get("champion", (None, None))
     value: dict[str, Any] = {
-        "rows": test.num_rows,
+        "rows": test.num_rows if mine[1] is None else mine[1].rows,  # those with a known label
         "trained_on": seen,
         "challenger": mine[0],
         "champion": theirs[0],

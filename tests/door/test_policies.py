@@ -229,6 +229,10 @@ def test_an_exception_from_a_limit_on_money_lifts_no_other_limit(held: Estate) -
     with held.site.store.write() as c:
         c.execute(t.exceptions.update().values(amount=1000.0))
     assert mine(held).plan_train().policy["verdict"] == "ok"
+    held.set("p1", "budget.month", "0.0000001")
+    asked = mine(held).plan_train().policy
+    assert (asked["verdict"], asked["key"]) == ("ask", "budget.month"), "it was asked for from max_cost_run"
+    held.set("p1", "budget.month", "100")
     held.set(NAME, "policy.max_train_seconds", "1")
     asked = mine(held).plan_train().policy
     assert (asked["verdict"], asked["key"]) == ("ask", "max_train_seconds")

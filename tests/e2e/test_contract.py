@@ -154,6 +154,8 @@ GRAPH = {
     "nodes": some({"id": S, "kind": S, "name": S, "version": opt(ANY), "rows": opt(I), "at": opt(S)}),
     "edges": some({"from": S, "to": S, "run": opt(S)}),
 }
+ABOUT = {"request": S, "kind": S, "object": S, "env": S}
+TALK = {**ABOUT, "said": {"kind": S, "by": S, "person": S, "text": S, "at": S}}
 MEMBERS = some({"actor": S, "role": S, "on": S})
 STATUS = some({
     "model": S, "task": S, "stage": one_of(*STAGES), "since": opt(S), "fresh": ANY, "next": opt(ANY), "blocked_by": opt(ANY), "turn": opt(ANY),
@@ -208,6 +210,10 @@ TABLE = [
     Row("exception", f"{TUMOUR} --amount 100 --reason yearly", {"request": S, "amount": N, "until": S, "state": one_of("waiting")}, exit=4, on="shared"),
     Row("requests", "", some(REQUEST)),
     Row("requests", "--state decided", some(REQUEST)),
+    Row("ask", "{request} --text why", TALK, on="shared", who="approver@demo"),
+    Row("answer", "{request} --text because", TALK, on="shared", who="scientist@demo"),
+    Row("delegate", "{request} --to analyst@demo", ERROR, exit=3, on="shared", who="approver@demo"),
+    Row("delegate", "{request} --to approver@demo", ABOUT, on="shared", who="approver@demo"),
     Row("approve", "{request} --reason agreed", {**REQUEST, "state": one_of("approved"), "released": {**PROMOTED, "state": one_of("promoted")}}, on="own", who="approver@demo"),
     Row("approve", "{request} --reason agreed", ERROR, exit=3, who="analyst@demo", on="shared"),
     Row("approve", "{request}", ERROR, exit=2, who="approver@demo", on="shared"),

@@ -12,6 +12,7 @@ import pytest
 
 from esml_engine.errors import ExpectationError, SettingsError, UnreadableError
 from esml_engine.lake.delimited import Dialect
+from esml_engine.lake.files import new_name
 from esml_engine.lake.incoming import line_of
 from tests.table_kit import TestLake
 
@@ -300,3 +301,8 @@ def test_a_file_that_is_gone_is_refused(lake: TestLake, tmp_path: Path) -> None:
 
     with pytest.raises(UnreadableError, match=r"no\.csv is not there any more"):
         lake.run(bronze, {**params, "tables": tables}, {k: lake.table(v) for k, v in tables.items()}, tables)
+
+
+def test_names_of_a_run_are_in_the_order_in_which_they_were_asked_for() -> None:
+    names = [new_name("r-1", 1) for _ in range(200)]
+    assert names == sorted(names) and len(set(names)) == 200
