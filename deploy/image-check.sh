@@ -25,7 +25,7 @@ port=$(python -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); 
 command=$(grep -oP '^CMD \K.*' "$here/Dockerfile" | python -c 'import json, sys; print(json.load(sys.stdin)[2])')
 sh -c "${command//0.0.0.0/127.0.0.1} --port $port" &
 served=$!
-trap 'kill "$served" 2>/dev/null; rm -rf "$clean"' EXIT
+trap 'kill "$served" 2>/dev/null || true; rm -rf "$clean"' EXIT
 for _ in $(seq 120); do
   kill -0 "$served" && sleep 0.5
   if python -c "import urllib.request; urllib.request.urlopen('http://127.0.0.1:$port/healthz', timeout=4)" 2>/dev/null; then break; fi

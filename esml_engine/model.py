@@ -7,7 +7,7 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from esml_engine.door.facts import HOW, Call, Plan
+from esml_engine.door.facts import Call, Plan
 from esml_engine.errors import NotFoundError, RefusedError, UsageError
 from esml_engine.refs import ModelRef, Purpose, TableName
 from esml_engine.tables import Dataset, Scored, Table
@@ -76,9 +76,29 @@ class Model:
             raise UsageError(f"no layer {layer!r}", hint="bronze, silver or gold")
         return self._do("refine", {"purpose": purpose, "layer": layer, "dataset": dataset}, how)
 
-    def split(self, **params: Any) -> Any:
+    def split(
+        self,
+        *,
+        train: float | None = None,
+        validate: float | None = None,
+        test: float | None = None,
+        stratify: bool | None = None,
+        group: str | None = None,
+        seed: int | None = None,
+        by: str | None = None,
+        **how: Any,
+    ) -> Any:
         """Gold into train, validate, test: train, validate, test, stratify, group, seed, by."""
-        how: dict[str, Any] = {k: params.pop(k) for k in HOW if k in params}
+        asked = {
+            "train": train,
+            "validate": validate,
+            "test": test,
+            "stratify": stratify,
+            "group": group,
+            "seed": seed,
+            "by": by,
+        }
+        params = {k: v for k, v in asked.items() if v is not None}
         return self._do("split", {k: v for k, v in params.items() if v is not None}, how)
 
     def train(self, profile: str = "", budget: float | None = None, **how: Any) -> Any:

@@ -34,7 +34,7 @@ def main() -> int:
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
     keep_quiet()
     parent = int(os.environ.get("ESML_PARENT", "0"))
-    worker = Worker(Site(Path(sys.argv[1])), "up", warm=True)
+    worker = Worker(Site(Path(sys.argv[1]), lenient=True), "up", warm=True)
     told = threading.Event()
     for s in (signal.SIGINT, signal.SIGTERM):
         signal.signal(s, lambda *_: told.set())

@@ -104,12 +104,14 @@ def _layer(
     newest = max(v.at for v in versions)
     numbers = sorted({v.version for v in versions})
     note = " / ".join(f"v{n}" for n in numbers) + f" · {ago(newest, now)}"
+    bad = sum(not q.get("passed", True) for v in versions for q in v.quality)
+    worse = [*([f"{kept_out:,} quarantined"] if kept_out else []), *([plural(bad, "warning")] if bad else [])]
+    if worse:
+        note += f" · {' · '.join(worse)}"
     if len(versions) < wanted:
         return Cell(name, f"{len(versions)} of {wanted} datasets · {note}", "hourglass_top", "orange")
-    bad = sum(not q.get("passed", True) for v in versions for q in v.quality)
-    worse = [f"{kept_out:,} quarantined"] if kept_out else [plural(bad, "warning")] if bad else []
     if worse:
-        return Cell(name, f"{note} · {worse[0]}", "warning", "orange")
+        return Cell(name, note, "warning", "orange")
     if to_do:
         return Cell(name, f"{note} · a newer one is due", "update", "orange")
     return Cell(name, note, "check_circle", "green")
@@ -248,6 +250,14 @@ def next_step(model: Model) -> Step:
         return Step(
             "", "", "check_circle", None, f"Everything in {env} is current: an analytics model ends at gold."
         )
+    if not training.versions(site.store, ref, env):
+        waits = ", ".join(stale(site, ref, env, "train").blocked)
+        why = (
+            f"gold waits for {waits}, which has no IN file"
+            if waits
+            else "nothing more can be done with what is there"
+        )
+        return Step("ingest", "", "hourglass_empty", None, f"Nothing is trained in {env} yet: {why}. Page *Lake* says where the data stands.")  # fmt: skip
     if crowned is None:
         return Step(
             "",

@@ -39,6 +39,7 @@ def run_demo(root: Path, *, on_progress: OnProgress | None = None) -> dict[str, 
     if _told(root).exists():
         return {"models": summary(open_estate(root)), "seconds": round(time.monotonic() - began, 1)}
     estate = make(root)
+    _stopped(root).unlink(missing_ok=True)
     with estate.hand.holding(warm=True) as worker:
         if worker is not None:
             worker.wanted |= {d["endpoint"] for d in deployments.listing(estate.site.store)}
@@ -69,11 +70,11 @@ def summary(estate: Estate) -> list[dict[str, Any]]:
 def drive(root: Path) -> None:
     """The demo's cycle beside a worker that is up: a person watches its runs."""
     try:
+        _stopped(root).unlink(missing_ok=True)
         if not _told(root).exists():
             make(root)
             tell(root)
             _told(root).touch()
-            _stopped(root).unlink(missing_ok=True)
     except EsmlError as e:
         log.error("the demo stopped: %s (%s)", e.message, e.hint)
         _note(root, e.message)

@@ -198,6 +198,8 @@ class NewModel(AtOnce):
     def record(self, call: Call, draft: Draft, result: JobResult | None, desk: Desk) -> dict[str, Any]:
         """Write the file, make the skeleton in every environment's lake."""
         ref, site, p = ModelRef.parse(call.object), desk.site, call.params
+        for env in site.settings.environments:
+            design.mark(site.platform(env))
         path = site.root / "projects" / ref.project / ref.model / "model.toml"
         write_new(path, templates.model_toml(p, list(site.settings.environments)), "model")
         (path.parent / "steps").mkdir(exist_ok=True)
@@ -206,7 +208,6 @@ class NewModel(AtOnce):
             f"{model_folder(ref)}/{side}/{d}/in" for side in ("train", "inference") for d in p["datasets"]
         ]
         for env in site.settings.environments:
-            design.mark(site.platform(env))
             site.platform(env).make_skeleton(folders)
         return desk.commit(lambda c: {"model": str(ref), "files": [str(path.relative_to(site.root))]})
 

@@ -34,7 +34,7 @@ def same_act(call: Call, found: Any, asked: str, key: str) -> None:
         )
     if asked and asked != asked_of(call.params):
         raise UsageError(
-            f"key {key} names a {call.act} of {call.object} with other parameters already",
+            f"key {key} names {call.act} of {call.object} with other parameters already",
             hint="repeat it with the same parameters, or take a key of its own for each act",
         )
 

@@ -20,9 +20,10 @@ def disks_of(root: Path) -> list[Path]:
 class Site:
     """One estate on this machine. Cheap to open; platforms open when first asked for."""
 
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: Path, *, lenient: bool = False) -> None:
         self.root = root.resolve()
-        self.files = read_files(self.root)
+        self.lenient = lenient  # a model whose settings are wrong does not stop the others'
+        self.files = read_files(self.root, lenient=lenient)
         self._platforms: dict[str, Platform] = {}
 
     @property
@@ -51,7 +52,7 @@ class Site:
 
     def reload(self) -> None:
         """Read the settings files again (a worker does before each run)."""
-        self.files = read_files(self.root)
+        self.files = read_files(self.root, lenient=self.lenient)
 
     def platform(self, env: str) -> Platform:
         """The platform of an environment."""

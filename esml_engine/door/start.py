@@ -25,6 +25,7 @@ from esml_engine.errors import (
     disk_full,
 )
 from esml_engine.faults import point
+from esml_engine.platforms import design
 from esml_engine.runs import records
 from esml_engine.runs.facts import JobSpec
 
@@ -103,6 +104,8 @@ def start(
         may = access.may(site.store, actor, access.rule_name(call), call.project, local_admin=local_admin())
         if not may.allowed:  # before planning: a plan would show what the actor may not see
             raise NotAllowedError(may.reason, hint="ask an owner of the project, or an admin of the estate")
+        if call.env and "/" in call.object:
+            design.require_known(site.platform(call.env))
         known = run_of(site, call, key) if key else None
         if key and not act.durable:
             with site.store.read() as c:

@@ -9,6 +9,7 @@ from typing import Any
 from esml_engine.door import audit
 from esml_engine.door.site import Site
 from esml_engine.errors import EsmlError
+from esml_engine.platforms import design
 from esml_engine.runs import leases
 
 
@@ -57,6 +58,7 @@ def doctor(site: Site, env: str = "") -> list[dict[str, Any]]:
     for name in settings.environments if not env else (settings.check_env(env),):
         try:
             rows += site.platform(name).check()
+            design.require_known(site.platform(name))
         except EsmlError as e:
             row(f"{name} platform", False, e.message, e.hint)
     return rows

@@ -152,6 +152,8 @@ def split_params(settings: ModelSettings, asked: dict[str, Any]) -> dict[str, An
     if settings.task == "forecasting" and merged["stratify"]:
         raise UsageError("a split by time can't be stratified as well", hint="leave --stratify out")
     total = merged["train"] + merged["validate"] + merged["test"]
+    if not merged["train"] > 0:
+        raise UsageError("a split without rows to train on", hint="give train a fraction above 0")
     if abs(total - 1) > 1e-9 or any(not 0 <= merged[k] <= 1 for k in sides):
         raise UsageError(
             f"train, validate and test are {merged['train']:g}, {merged['validate']:g} and {merged['test']:g}",

@@ -90,7 +90,8 @@ class Keeper:
         fresh = revision == row["revision"] and time.monotonic() - at < APPLY_EVERY
         if fresh and platform.capabilities.far_secrets:  # its key is not asked for every turn
             return
-        wanted = config(self.site, row, self._settings)
+        broken = ModelRef.parse(row["object"]) in self.site.files.broken
+        wanted = config(self.site, row, None if broken else self._settings)
         if fresh and wanted == known:
             return
         platform.apply_endpoint(name, wanted)

@@ -10,7 +10,7 @@ from typing import Any
 import pydantic
 
 from esml_engine import refs
-from esml_engine.errors import NotFoundError
+from esml_engine.errors import NotFoundError, SettingsError
 from esml_engine.refs import ModelRef, check_name
 from esml_engine.remembered import Remembered
 from esml_engine.settings import keys, validation, values
@@ -26,6 +26,7 @@ class Files:
     estate: dict[str, Any]
     projects: dict[str, dict[str, Any]] = field(default_factory=dict)
     models: dict[ModelRef, dict[str, Any]] = field(default_factory=dict)
+    broken: dict[ModelRef, SettingsError] = field(default_factory=dict)  # models whose file can't be used
     _typed: dict[str, Any] = field(default_factory=dict, repr=False, compare=False)
 
     def typed(self, scope: str) -> Any:
@@ -42,6 +43,8 @@ class Files:
             ref = ModelRef.parse(scope)
             if ref in self.models:
                 return self.models[ref]
+            if ref in self.broken:
+                raise self.broken[ref]
             known = ", ".join(sorted(str(m) for m in self.models)) or "none yet"
             raise NotFoundError(f"no model {scope}", hint=f"models: {known}")
         if scope in self.projects:
@@ -50,8 +53,12 @@ class Files:
         raise NotFoundError(f"no project {scope}", hint=f"projects: {known}")
 
 
-def read_files(root: Path) -> Files:
+def read_files(root: Path, *, lenient: bool = False) -> Files:
     """Read and validate all settings files of an estate; unchanged ones are remembered in its cache.
+
+    Args:
+        lenient: a model whose file is wrong stands in `broken`, and only what is asked about it fails: a worker serves
+            the other models of the estate.
 
     Raises:
         NotFoundError: no estate there. SettingsError: a file is wrong.
@@ -63,13 +70,20 @@ def read_files(root: Path) -> Files:
     estate = memory.get(path, lambda p: load(p, EstateSettings)[1])
     projects: dict[str, dict[str, Any]] = {}
     models: dict[ModelRef, dict[str, Any]] = {}
+    broken: dict[ModelRef, SettingsError] = {}
     for p in sorted((root / "projects").glob("*/project.toml")):
         name = check_name(p.parent.name, "project")
         projects[name] = memory.get(p, lambda p: load(p, ProjectSettings)[1])
         for m in sorted(p.parent.glob("*/model.toml")):
-            models[ModelRef(name, check_name(m.parent.name, "model"))] = memory.get(m, _load_model)
+            ref = ModelRef(name, check_name(m.parent.name, "model"))
+            try:
+                models[ref] = memory.get(m, _load_model)
+            except SettingsError as e:
+                if not lenient:
+                    raise
+                broken[ref] = e
     memory.save()
-    return Files(root, estate, projects, models)
+    return Files(root, estate, projects, models, broken)
 
 
 def _load_model(path: Path) -> dict[str, Any]:

@@ -24,6 +24,12 @@ def test_a_lake_says_its_design_and_a_newer_one_is_refused(empty: Estate, number
         mark.write_text(text)
         with pytest.raises(EsmlError, match=said):
             open_estate(empty.site.root).model("p1/m1").refine()
+        with pytest.raises(EsmlError, match=said):
+            model.ingest("d1", [numbers("b.csv", 20, 30)], "2026-01-02")
+        with pytest.raises(EsmlError, match=said):
+            empty.new_model("p1/m2", "regression", ["d1"], label="y", key="id")
+        assert not (empty.site.root / "projects/p1/m2").exists()
+        assert any(not r["ok"] and said in r["message"] for r in empty.doctor())
         assert model.table("d1/bronze").versions() == []
     mark.unlink()  # a lake of the time before the mark
     assert open_estate(empty.site.root).model("p1/m1").refine()["layers"][0]["rows"] == 20

@@ -1,0 +1,43 @@
+"""A model whose settings can't be used stops what is asked about it, not the worker that serves the others."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from esml_engine.door.site import Site
+from esml_engine.errors import SettingsError
+from esml_engine.estate import Estate
+from esml_engine.refs import ModelRef
+
+
+def test_a_worker_goes_on_without_a_model_whose_file_is_wrong(empty: Estate) -> None:
+    empty.new_model("p1/m2", "regression", ["d1"], label="y", key="id")
+    path = empty.site.root / "projects/p1/m2/model.toml"
+    good = path.read_text()
+    site = Site(empty.site.root, lenient=True)
+    for text in ("task = = 1\n", good.replace('task = "regression"', 'task = "regresion"')):
+        path.write_text(text)
+        with pytest.raises(SettingsError, match=r"p1/m2/model\.toml"):
+            Site(empty.site.root)
+        site.reload()
+        assert site.settings.models() == [ModelRef("p1", "m1")]
+        with pytest.raises(SettingsError, match=r"p1/m2/model\.toml"):
+            site.settings.model(ModelRef("p1", "m2"))
+    path.write_text(good)
+    site.reload()
+    assert len(site.settings.models()) == 2 and not site.files.broken
+
+
+def test_a_split_needs_rows_to_train_on_and_takes_no_unknown_word(
+    empty: Estate, numbers, tmp_path: Path
+) -> None:
+    model = empty.model("p1/m1")
+    model.ingest("d1", [numbers("a.csv", 0, 40)], "2026-01-01")
+    model.refine()
+    with pytest.raises(Exception, match="without rows to train on"):
+        model.split(train=0, validate=0.5, test=0.5)
+    with pytest.raises(TypeError, match="banana"):
+        model.split(banana=1)
+    assert model.table("gold_train").versions() == []
