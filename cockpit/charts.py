@@ -9,6 +9,8 @@ from typing import Any
 import altair as alt
 import pandas as pd
 
+_LABELS = 12  # days that are each named below their bar
+
 
 def over_versions(rows: list[dict[str, Any]], metric: str) -> Any:
     """Metric over registered versions, one line an environment; dashed: the trivial baseline on the same rows."""
@@ -30,7 +32,10 @@ def over_versions(rows: list[dict[str, Any]], metric: str) -> Any:
 def distribution(bars: list[dict[str, Any]], metric: str, resamples: int) -> Any:
     """The bootstrap's differences as bars, coloured by who is better there; the dashed line is no difference."""
     frame = pd.DataFrame(bars)
-    colors = alt.Scale(domain=["challenger better", "champion better"], range=["#0f6cbd", "#8a94a3"])
+    sides = {"challenger better": "#0f6cbd", "champion better": "#8a94a3"}
+    if any(r["side"] not in sides for r in bars):
+        sides = {"no difference": "#b8860b"}
+    colors = alt.Scale(domain=list(sides), range=list(sides.values()))
     shape = (
         alt.Chart(frame)
         .mark_bar()
@@ -52,6 +57,8 @@ def by_day(rows: list[dict[str, Any]]) -> Any:
     frame["day"] = pd.to_datetime(frame["day"])
     drawn = alt.selection_interval(name="days", encodings=["x"])
     clicked = alt.selection_point(name="day", fields=["day"])
+    each = [alt.DateTime(year=d.year, month=d.month, date=d.day) for d in frame["day"]]
+    ticks: dict[str, Any] = {"values": each} if len(each) <= _LABELS else {"tickCount": _LABELS}
     around = pd.Timedelta(hours=18)  # room beside the first and the last bar, and for one day alone
     span = alt.Scale(
         domain=[(frame["day"].min() - around).isoformat(), (frame["day"].max() + around).isoformat()]
@@ -60,7 +67,7 @@ def by_day(rows: list[dict[str, Any]]) -> Any:
         alt.Chart(frame)
         .mark_bar(color="#0f6cbd", size=max(4, min(28, 600 // max(1, len(frame)))))
         .encode(
-            x=alt.X("day:T", title=None, scale=span, axis=alt.Axis(format="%d %b", labelAngle=0, tickCount=min(12, len(frame)))),
+            x=alt.X("day:T", title=None, scale=span, axis=alt.Axis(format="%d %b", labelAngle=0, **ticks)),
             y=alt.Y("rows:Q", title="rows a day"),
             tooltip=[alt.Tooltip("day:T", format="%d %b %Y"), alt.Tooltip("rows:Q", format=","), alt.Tooltip("calls:Q", format=",")],
         )

@@ -61,6 +61,7 @@ def show() -> None:
             nothing_yet("Nothing waits.", "A request comes from the pages Promotion and Costs, or from a run over its policy.")  # fmt: skip
         cards(estate, waits, now)
     decided = [r for r in shown if r["state"] != "waiting"]
+    decided.sort(key=lambda r: str(r["decided"] or r["at"]), reverse=True)
     if state != "open" and decided:
         _decided(estate, decided, now)
 

@@ -88,7 +88,9 @@ def _back(choice: Choice, here: reads.Served) -> None:
     if here.previous is not None:
         st.markdown(f"**Traffic back to v{here.previous}** · the champion stays")
         _planned(choice, lambda: model.plan_deploy(version=here.previous), f"Shift traffic to v{here.previous}", "deploy", "undo", version=here.previous)  # fmt: skip
-    st.markdown("**Champion back to the one before it** · a deployed endpoint follows")
+    st.markdown(
+        "**Champion back to the one before it** · the endpoint follows where it still holds that version, as the plan says"
+    )
     _planned(choice, lambda: model.rollback(dry_run=True), f"Roll back {choice.env}", "rollback", "history")
     st.markdown("**End the endpoint** · its answers stay")
     plan = planned(lambda: model.undeploy(dry_run=True))

@@ -11,7 +11,7 @@ from cockpit import opening
 from cockpit.addressing import unread
 from cockpit.carrying import to
 from cockpit.choosing import segment
-from cockpit.components import as_of, away, chips, demo_stopped, no_sight, nothing_yet, page, pick, ways_on
+from cockpit.components import away, chips, demo_stopped, no_sight, nothing_yet, page, pick, ways_on, when
 from cockpit.listing import columns, csv
 from cockpit.overview import Overview, overview
 from cockpit.screens import deciding_first
@@ -37,7 +37,7 @@ def show() -> None:
     with head:
         st.title("Estate")
         age = int((dt.datetime.now(dt.UTC) - seen.read).total_seconds())
-        st.caption(f"{plural(len(seen.projects), 'project')} · {plural(len(seen.rows), 'model')} · {as_of()} · read {age} s ago")  # fmt: skip
+        st.caption(f"{plural(len(seen.projects), 'project')} · {plural(len(seen.rows), 'model')} · as of {when(seen.read)} · read {age} s ago")  # fmt: skip
     new_project_dialog(estate)
     asked = {**st.query_params.to_dict(), "q": st.session_state.get("q", st.query_params.get("q", "")) or ""}
     where = view.wanted(asked, {k: st.query_params.get_all(k) for k in ("stage", "attention")})  # fmt: skip

@@ -33,7 +33,8 @@ def show() -> None:
     try:
         lineage = choice.model.lineage(request_id=request, row=int(number) if number.isdigit() else 0)
     except NotFoundError:
-        gone("Request", request)
+        there = choice.model.scored(where=(written("request_id", "=", request),), limit=1)
+        gone(*(("Row", number) if there.document()["rows"] else ("Request", request)))
         return
     found = choice.model.scored(where=(written("request_id", "=", request), f"row = {number}"), limit=1)
     rows = found.document()["rows"]

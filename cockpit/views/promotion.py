@@ -189,12 +189,13 @@ def bars(distribution: dict[str, Any] | None) -> list[dict[str, Any]]:
     if not distribution:
         return []
     edges, counts = distribution["edges"], distribution["counts"]
+    tie = [a <= 0 <= b for a, b, n in zip(edges, edges[1:], counts, strict=False) if n] == [True]
     return [
         {
             "left": a,
             "right": b,
             "count": n,
-            "side": "challenger better" if (a + b) / 2 > 0 else "champion better",
+            "side": "no difference" if tie else "challenger better" if (a + b) / 2 > 0 else "champion better",
         }
         for a, b, n in zip(edges, edges[1:], counts, strict=False)
     ]

@@ -38,12 +38,21 @@ class Rollback(NoJobs):
         will = [f"make v{row['previous']} the champion of {call.env} again, v{row['version']} its previous"]
         if slot and deployment and deployment["live"] != slot:
             will.append(f"shift all traffic of {deployment['endpoint']} back to v{row['previous']}")
+        elif deployment and not slot:
+            live = deployment["slots"].get(deployment["live"], {}).get("model_version")
+            will.append(
+                f"leave the traffic of {deployment['endpoint']} on v{live}: it no longer holds v{row['previous']}, deploy that next"
+            )
         return Draft(
             will=tuple(will),
             inputs=({"champion": row["version"], "revision": row["revision"]},),
             makes=(
                 f"champion v{row['previous']}",
-                *((f"traffic of {call.env} on v{row['previous']}",) if len(will) > 1 else ()),
+                *(
+                    (f"traffic of {call.env} on v{row['previous']}",)
+                    if slot and deployment and deployment["live"] != slot
+                    else ()
+                ),
             ),
             steps=("swap", "alias"),
             params={"revision": row["revision"], "to": row["previous"]},
