@@ -55,15 +55,21 @@ def init_estate(folder: str | Path, environments: list[str] | None = None, name:
 
 
 def open_estate(
-    folder: str | Path | None = None, *, act_as: str | None = None, on_progress: OnProgress | None = None
+    folder: str | Path | None = None,
+    *,
+    act_as: str | None = None,
+    on_progress: OnProgress | None = None,
+    lenient: bool = False,
 ) -> Estate:
     """Open an estate: `folder`, else `ESML_ESTATE`, else `./estate`.
+
+    `lenient`: a model whose settings file is wrong stops only what is asked about it (`doctor` names it).
 
     Raises:
         NotFoundError: no estate there. SettingsError: a file is wrong.
     """
     root = Path(folder or os.environ.get("ESML_ESTATE") or "estate")
-    return Estate(Site(root), Actor(local_admin(), act_as), on_progress)
+    return Estate(Site(root, lenient=lenient), Actor(local_admin(), act_as), on_progress)
 
 
 class Estate:

@@ -7,6 +7,7 @@ import http.client
 import logging
 import os
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -34,6 +35,10 @@ def up(site: Site, port: int, *, host: str = "127.0.0.1", demo: bool = False) ->
     """
     if not 1 <= port <= 65535:
         raise UsageError(f"{port} is no port")
+    try:
+        socket.getaddrinfo(host, port)
+    except OSError as e:
+        raise UsageError(f"{host} is no address of this machine", hint="--host 127.0.0.1, or 0.0.0.0") from e
     table = ProcessTable(site.state)
     alone = FileLock(str(site.state / "up.lock"))  # held while this process lives
     try:
@@ -62,9 +67,12 @@ def up(site: Site, port: int, *, host: str = "127.0.0.1", demo: bool = False) ->
     again: dict[str, float] = {}
     logs = site.state / "logs"
     logs.mkdir(parents=True, exist_ok=True)
-    sys.stderr.write(f"cockpit on http://localhost:{port} (Ctrl-C ends everything)\n")
+    near = host in ("127.0.0.1", "localhost", "0.0.0.0", "::", "::1")
+    sys.stderr.write(f"cockpit on http://{'localhost' if near else host}:{port} (Ctrl-C ends everything)\n")
     if host not in ("127.0.0.1", "localhost", "::1"):
         sys.stderr.write(f"it listens on {host}: whoever reaches it acts as its administrator\n")
+    for broken in site.files.broken.values():
+        sys.stderr.write(f"left out until it is mended: {broken.message}\n")
     try:
         while not stopping.is_set():
             for name, command in wanted.items():

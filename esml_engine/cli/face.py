@@ -98,11 +98,11 @@ def main_options(
         raise typer.Exit
 
 
-def open_() -> Any:
-    """The estate that the options name."""
+def open_(*, lenient: bool = False) -> Any:
+    """The estate that the options name; `lenient` as in `open_estate`."""
     from esml_engine.estate import open_estate
 
-    return open_estate(state.estate, act_as=state.actor, on_progress=progress)
+    return open_estate(state.estate, act_as=state.actor, on_progress=progress, lenient=lenient)
 
 
 def model_(name: str, env: str) -> Any:

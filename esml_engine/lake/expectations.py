@@ -12,12 +12,12 @@ from typing import Any
 import duckdb
 
 from esml_engine.errors import ExpectationError, SettingsError
+from esml_engine.lake.later import LATER
 from esml_engine.lake.sql import ident, literal, scalar
 
 Spec = Mapping[str, Any]
 Result = dict[str, Any]
 _VIEW = "expected_rows"
-LATER = ("fresh", "custom")  # keys of model.toml that nothing checks yet
 
 
 def check(

@@ -27,11 +27,14 @@ def doctor(site: Site, env: str = "") -> list[dict[str, Any]]:
         f"Python {sys.version.split()[0]}",
         "install Python 3.11 or newer",
     )
-    row(
-        "settings",
-        True,
-        f"{len(settings.files.projects)} projects, {len(settings.models())} models, all files valid",
-    )
+    for broken in site.files.broken.values():
+        row("settings", False, broken.message, broken.hint)
+    if not site.files.broken:
+        row(
+            "settings",
+            True,
+            f"{len(settings.files.projects)} projects, {len(settings.models())} models, all files valid",
+        )
     chain = audit.verify(site.store, site.state)
     row(
         "audit",

@@ -12,6 +12,7 @@ from esml_engine.faults import point
 from esml_engine.lake import deliveries as d
 from esml_engine.lake.catalogue import Version, all_latest, latest, put, table_in
 from esml_engine.lake.commit import expected_versions, make_versions
+from esml_engine.lake.later import require_built
 from esml_engine.lake.retention import keep_one
 from esml_engine.lake.specs import archive, job_spec, step_file
 from esml_engine.refining.staleness import (
@@ -49,6 +50,8 @@ class Refine:
             raise NotFoundError(
                 f"{ref} has no dataset {dataset!r}", hint=f"it has {', '.join(settings.datasets)}"
             )
+        declared = [e for ds in settings.datasets.values() for e in ds.expect]
+        require_built(e.model_dump() for e in (*declared, *settings.expect))
         have = all_latest(site.store, ref, call.env)
         s = stale(site, ref, call.env, purpose, layer, dataset)
         goal = goal_table(purpose)

@@ -8,8 +8,9 @@ import pytest
 
 from esml_engine.door.site import Site
 from esml_engine.errors import SettingsError
-from esml_engine.estate import Estate
+from esml_engine.estate import Estate, open_estate
 from esml_engine.refs import ModelRef
+from tests.conftest import esml
 
 
 def test_a_worker_goes_on_without_a_model_whose_file_is_wrong(empty: Estate) -> None:
@@ -41,3 +42,22 @@ def test_a_split_needs_rows_to_train_on_and_takes_no_unknown_word(
     with pytest.raises(TypeError, match="banana"):
         model.split(banana=1)
     assert model.table("gold_train").versions() == []
+
+
+def test_doctor_names_the_file_and_looks_at_the_rest(empty: Estate) -> None:
+    path = empty.site.root / "projects/p1/m1/model.toml"
+    path.write_text("task = = 1\n")
+    said = open_estate(empty.site.root, lenient=True).doctor()
+    wrong = next(r for r in said if r["part"] == "settings")
+    assert not wrong["ok"] and "p1/m1/model.toml: not valid TOML" in wrong["message"]
+    assert any(r["part"] == "dev lake" and r["ok"] for r in said)
+    assert esml(empty.site.root, "status", check=2)["error"]["code"] == "settings"
+
+
+def test_an_expectation_that_comes_later_is_said_before_anything_runs(empty: Estate, numbers) -> None:
+    empty.model("p1/m1").ingest("d1", [numbers("a.csv", 0, 40)], "2026-01-01")
+    path = empty.site.root / "projects/p1/m1/model.toml"
+    path.write_text(path.read_text() + '[[expect]]\ncheck = "custom"\ncolumn = "x"\n')
+    said = esml(empty.site.root, "refine", "p1/m1", "--dry-run", check=2)["error"]
+    assert said["code"] == "not_yet" and "custom comes later" in said["message"]
+    assert open_estate(empty.site.root).runs() == []
