@@ -104,7 +104,7 @@ def start(
         may = access.may(site.store, actor, access.rule_name(call), call.project, local_admin=local_admin())
         if not may.allowed:  # before planning: a plan would show what the actor may not see
             raise NotAllowedError(may.reason, hint="ask an owner of the project, or an admin of the estate")
-        if call.env and "/" in call.object:
+        if call.env in site.settings.environments and "/" in call.object:
             design.require_known(site.platform(call.env))
         known = run_of(site, call, key) if key else None
         if key and not act.durable:
