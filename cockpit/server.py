@@ -11,6 +11,7 @@ import secrets
 import sys
 import tempfile
 from collections.abc import AsyncIterator, Iterator
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -30,16 +31,29 @@ _warming: asyncio.Task[None] | None = None  # what is loaded behind the start; n
 _MEDIA = {"csv": "text/csv; charset=utf-8", "parquet": "application/vnd.apache.parquet"}
 
 
-def _site() -> Any:
-    from cockpit.opening import opened, root
+def _store() -> Any:
+    """The estate's store alone: health and figures do not hang on a settings file that somebody mends."""
+    from cockpit.opening import root
 
-    return opened(str(root())).site()
+    return _store_of(str(root()))
+
+
+@cache
+def _store_of(folder: str) -> Any:
+    from esml_engine.errors import NotFoundError
+    from esml_engine.store.database import Store
+
+    if not (Path(folder) / "estate.toml").is_file():
+        raise NotFoundError(f"no estate at {folder}", hint=f"make one: esml init {folder}")
+    state = Path(folder) / ".esml"
+    state.mkdir(exist_ok=True)
+    return Store.at(state)
 
 
 def _answers() -> str:
     """'' when the store answers, else why not."""
     try:
-        with _site().store.read() as c:
+        with _store().read() as c:
             c.exec_driver_sql("SELECT 1 FROM runs LIMIT 1")
     except EsmlError as e:
         return e.message
@@ -75,13 +89,13 @@ def _metrics() -> str:
     from esml_engine.runs import leases, records
     from esml_engine.store import schema as t
 
-    site = _site()
-    with site.store.read() as c:
+    store = _store()
+    with store.read() as c:
         states = {
             s: int(n)
             for s, n in c.execute(sa.select(t.runs.c.state, sa.func.count()).group_by(t.runs.c.state)).all()
         }
-    holder = leases.holder(site.store)
+    holder = leases.holder(store)
     names = (*records.OPEN, *records.ENDED)
     lines = ["# HELP esml_runs Runs by state.", "# TYPE esml_runs gauge"]
     lines += [f'esml_runs{{state="{s}"}} {states.get(s, 0)}' for s in names]

@@ -252,11 +252,7 @@ def next_step(model: Model) -> Step:
         )
     if not training.versions(site.store, ref, env):
         waits = ", ".join(stale(site, ref, env, "train").blocked)
-        why = (
-            f"gold waits for {waits}, which has no IN file"
-            if waits
-            else "nothing more can be done with what is there"
-        )
+        why = f"gold waits for {waits}, which has no IN file" if waits else "nothing more can be done now"
         return Step("ingest", "", "hourglass_empty", None, f"Nothing is trained in {env} yet: {why}. Page *Lake* says where the data stands.")  # fmt: skip
     if crowned is None:
         return Step(

@@ -130,6 +130,8 @@ def start(
                 hint="look at the new plan and start again",
                 plan=plan.document(),
             )
+        for env in {p.env for p in plan.draft.parts} - {call.env}:
+            design.require_known(site.platform(env))
         if plan.policy["verdict"] == "refuse":
             raise PolicyError(
                 f"{plan.policy['reason']} ({plan.policy['origin']})",

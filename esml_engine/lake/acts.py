@@ -13,6 +13,7 @@ from esml_engine.errors import FailedError, NotFoundError, UsageError
 from esml_engine.lake import deliveries as d
 from esml_engine.lake import replay
 from esml_engine.lake.assets import announce_new
+from esml_engine.platforms import design
 from esml_engine.refs import ModelRef, Purpose
 from esml_engine.runs.facts import JobResult
 from esml_engine.store import schema as t
@@ -146,6 +147,8 @@ class CatalogueRebuild(AtOnce):
 
     def record(self, call: Call, draft: Draft, result: JobResult | None, desk: Desk) -> dict[str, Any]:
         """One transaction replaces the catalogue."""
+        for env in desk.site.settings.environments:
+            design.require_known(desk.site.platform(env))
         counts = replay.rebuild(desk.site)
         for env in desk.site.settings.environments:
             for ref in desk.site.settings.models():

@@ -33,6 +33,17 @@ def test_health(client: TestClient, monkeypatch: pytest.MonkeyPatch, tmp_path: P
     assert answer.status_code == 503 and answer.json()["reason"] and str(tmp_path) not in answer.text
 
 
+def test_health_and_figures_do_not_hang_on_a_settings_file(client: TestClient, estate: Estate) -> None:
+    path = next((estate.site.root / "projects").glob("*/*/model.toml"))
+    good = path.read_text()
+    path.write_text("task = = 1\n")
+    try:
+        assert client.get("/healthz").status_code == 200
+        assert "esml_runs" in client.get("/metrics").text
+    finally:
+        path.write_text(good)
+
+
 def test_metrics(client: TestClient, estate: Estate) -> None:
     text = client.get("/metrics").text
     done = sum(r["state"] == "done" for r in estate.runs(limit=1000))

@@ -95,3 +95,14 @@ def test_a_decision_is_not_undone_by_trying_again(three: Estate) -> None:
             three.retry(request["run"])
     run = three.runs(request["run"])[0]
     assert run["state"] == "cancelled" and "bias found" in run["error"]["message"]
+
+
+def test_a_pipeline_meets_a_newer_lake_before_it_begins(three: Estate) -> None:
+    (Path(three.site.platform("test").lake_root()) / "lake.json").write_text('{"design": 2}')
+    before = len(three.runs())
+    three.model(MODEL).ingest("d1", [bent(three.site.root / "more.csv", 240, 400)], "2026-01-02")
+    with pytest.raises(EsmlError, match="this engine knows up to"):
+        three.model(MODEL).pipeline(until="test")
+    assert len(three.runs()) == before
+    with pytest.raises(EsmlError, match="this engine knows up to"):
+        three.catalogue_rebuild()
