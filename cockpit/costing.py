@@ -13,7 +13,7 @@ from esml_engine.costs import records as costs
 from esml_engine.costs.prediction import Past
 from esml_engine.costs.pricing import endpoint_node, endpoint_nodes, priced
 from esml_engine.costs.whatif import Answer, Scenario, what_if
-from esml_engine.door.policy import verdict
+from esml_engine.door.policy import broken, verdict
 from esml_engine.door.site import Site
 from esml_engine.lake.catalogue import all_latest
 from esml_engine.refs import ModelRef
@@ -135,10 +135,11 @@ def judge(site: Site, asked: Asked) -> Judged:
     )  # fmt: skip
     if asked.nodes > policy.max_nodes:
         return Judged(asked, answer, False, f"refused: {asked.nodes} nodes, {policy.max_nodes} allowed ({origin['max_nodes']})")  # fmt: skip
-    said = verdict(
-        policy, origin, {"cost": answer.cost, "node": asked.node, "price": node.price}, train_seconds=seconds,
+    over = broken(
+        policy, origin, {"cost": answer.cost, "node": asked.node, "price": node.price}, env=asked.env, train_seconds=seconds,
         spent_month=costs.spent(site.store, project=ref.project, env=asked.env, since=costs.month_start()),
     )  # fmt: skip
+    said = verdict(over, policy, home=asked.env, ok=origin["max_cost_run"])
     if said["verdict"] == "ok":
         return Judged(asked, answer, True, f"allowed: at most {policy.max_cost_run:g} {currency} a run ({said['origin']})")  # fmt: skip
     word = "asks for an approval" if said["verdict"] == "ask" else "refused"

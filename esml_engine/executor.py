@@ -19,7 +19,7 @@ from esml_engine.costs import records as costs
 from esml_engine.desk import ParkedError, StepDesk
 from esml_engine.door import audit
 from esml_engine.door.facts import Act, Actor, Call, Draft, draft_of
-from esml_engine.door.released import require_as_approved
+from esml_engine.door.released import holds_again
 from esml_engine.door.site import Site
 from esml_engine.errors import (
     CancelledError,
@@ -109,7 +109,8 @@ class Executor:
             self.site.reload()
             if not self._lock(row, row["env"]):
                 return  # the next worker takes it up
-            require_as_approved(self.site, bindings.act(row["act"]), row)
+            if holds_again(self.site, bindings.act(row["act"]), row):
+                return  # parked once more: another limit holds it
             point("run:locked")
             records.set_run(store, run, state="running", started=row["started"] or now(), executor=self.name)
             answer = self._steps(row)

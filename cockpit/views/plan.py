@@ -51,6 +51,12 @@ def reads_of(document: dict[str, Any]) -> tuple[str, str]:
     return "nothing", ""
 
 
+def _asks(policy: dict[str, Any]) -> str:
+    """Whose policy wants an approval for what, and what will be asked for after it."""
+    said = f"Policy of {policy['origin']} asks for an approval first: {policy['reason']}"
+    return said + (f". After it, one each: {'; '.join(policy['also'])}" if policy.get("also") else "")
+
+
 def card(
     document: dict[str, Any], *, worker: bool, who: str = "", durable: bool = True, running: str | None = None
 ) -> Card:
@@ -91,5 +97,5 @@ def card(
         cost=(f"≤ {money(cost['p90'], currency)}", cost["basis"]) if bound else (money(cost["p50"], currency), f"p90 {money(cost['p90'], currency)} · {cost['basis']}"),
         left=(money(left, currency) if left is not None else "unchanged", "this month, at p90" if left is not None else "spends nothing"),
         will=tuple(document["will"]), makes=", ".join(document["makes"]), policy=line, irreversible=tuple(document["irreversible"]), hash=document["hash"], blocked=blocked, kind=kind,
-        asks=f"Policy of {policy['origin']} asks for an approval first: {policy['reason']}" if kind == "waits" else "",
+        asks=_asks(policy) if kind == "waits" else "",
     )  # fmt: skip

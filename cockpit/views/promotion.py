@@ -280,6 +280,7 @@ def exception_grounds(
         ("Asks for", "; ".join(d.get("will") or [f"{d.get('act', 'a run')} for {money(d.get('amount'), currency)}"])),
         ("Why", plain(str(d.get("reason") or "no reason was given"))),
         ("Money", f"up to {money(d.get('amount'), currency)} a run; the budget still holds {money(max(0.0, left), currency)} of {money(budget, currency)} this month"),
+        *((("Asked after it", plain("; ".join(d["also"]))),) if d.get("also") else ()),
         ("Policy", str(d.get("origin") or "the estate's")),
         ("Holds until", when(d["until"]) if d.get("until") else f"{when(request['expires'])}, when the request expires"),
         ("People", f"asked by {request['by']} on {when(request['at'])}"),

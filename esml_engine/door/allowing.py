@@ -2,64 +2,86 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from esml_engine.costs import records as costs
 from esml_engine.costs.pricing import endpoint_month, endpoint_node, endpoint_nodes
 from esml_engine.door import requests
 from esml_engine.door.facts import Call, Draft
-from esml_engine.door.policy import verdict, within_budget
+from esml_engine.door.policy import Breach, broken, verdict
 from esml_engine.door.site import Site
 from esml_engine.refs import ModelRef
-from esml_engine.settings import Settings
+from esml_engine.settings import PolicySettings, Settings
 
-_RANK = {"ok": 0, "ask": 1, "refuse": 2}
+Granted = Mapping[tuple[str, str], str]
+"""`(environment, limit)` that a run was approved for when it was held -> whose word that is."""
 
 
 def allowed_money(
-    site: Site, call: Call, draft: Draft, predicted: dict[str, Any], search: float
+    site: Site, call: Call, draft: Draft, predicted: dict[str, Any], search: float, granted: Granted
 ) -> tuple[dict[str, Any], float, Any]:
     """The verdict on a run, what it leaves of the project's budget at p90, and the policies that it rests on.
 
-    A chain is held against the policy of each environment that it does something in; the strictest answer counts, and
-    names its `env`. `predicted` gains `endpoint_month` where the act leaves an endpoint up.
+    A chain is held against the policy of each environment that it does something in, and all of it against the budget.
+    `predicted` gains `endpoint_month` where the act leaves an endpoint up.
     """
-    settings, ref, currency = site.settings, ModelRef.parse(call.object), site.settings.estate.currency
+    settings, ref = site.settings, ModelRef.parse(call.object)
     month = costs.month_start()
-    judged: dict[str, Any] = {}
+    home, whose = settings.policy(ref, call.env)
     in_force: dict[str, Any] = {}
+    breaches: list[Breach] = []
+    ok = whose["max_cost_run"]
     for env, its in (predicted.get("environments") or {call.env: predicted}).items():
         policy, origin = settings.policy(ref, env)
         in_force[env] = policy.model_dump(mode="json")
-        found = verdict(
+        cost = its["cost"]["p90"]
+        spent = costs.spent(site.store, project=ref.project, env=env, since=month)
+        lifted = _lifted(site, call.object, env, cost)
+        if env == call.env and (cost > policy.max_cost_run or spent + cost > policy.max_cost_month):
+            ok = lifted.get("max_cost_run") or lifted.get("max_cost_month") or ok
+        breaches += broken(
             policy,
             origin,
             its,
-            spent_month=costs.spent(site.store, project=ref.project, env=env, since=month),
+            env=env,
+            spent_month=spent,
             train_seconds=search if env == call.env else 0.0,
-            lifted=_lifted(site, call.object, env, its["cost"]["p90"]),
+            lifted=lifted | {key: by for (where, key), by in granted.items() if where == env},
         )
-        if env != call.env:
-            found |= {"env": env, "reason": found["reason"] and f"in {env}: {found['reason']}"}
-        if not judged or _RANK[found["verdict"]] > _RANK[judged["verdict"]]:
-            judged = found
-    policy, _ = settings.policy(ref, call.env)
-    in_force.setdefault(call.env, policy.model_dump(mode="json"))
-    budget = settings.project(ref.project).budget.month
+    in_force.setdefault(call.env, home.model_dump(mode="json"))
+    cost, budget = predicted["cost"]["p90"], settings.project(ref.project).budget.month
     spent = costs.spent(site.store, project=ref.project, since=month)
-    lifted = _lifted(site, call.object, call.env, predicted["cost"]["p90"])
-    judged = within_budget(
-        judged, policy.over, budget, _budget_origin(settings, ref.project), spent, predicted, lifted
-    )
+    if cost > 0 and spent + cost > budget:
+        lifted = _lifted(site, call.object, call.env, cost)
+        ok = lifted.get("budget.month", ok)
+        if "budget.month" not in lifted:
+            breaches.append(_over_budget(settings, call, predicted["cost"], home.over, budget, spent))
     if draft.stands:
-        platform = site.platform(call.env)
-        serving = endpoint_node(settings, policy, platform.prices, platform.capabilities)
-        nodes = endpoint_nodes(platform.capabilities, draft.stands)
-        predicted["endpoint_month"] = endpoint_month(serving, nodes, currency)
-        if serving.unpriced and judged["verdict"] == "ok":
-            judged |= {"verdict": "refuse", "origin": "prices", "key": "nodes", "reason": serving.unpriced}
+        breaches += _standing(site, call, draft, predicted, home)
     only = in_force[call.env] if list(in_force) == [call.env] else in_force
-    return judged, round(budget - spent - predicted["cost"]["p90"], 6), only
+    return verdict(breaches, home, home=call.env, ok=ok), round(budget - spent - cost, 6), only
+
+
+def _over_budget(
+    settings: Settings, call: Call, cost: dict[str, Any], over: str, budget: float, spent: float
+) -> Breach:
+    currency = settings.estate.currency
+    said = f"{spent:.6g} spent this month + predicted {cost['p90']:.6g} {currency} is over the project's budget of {budget:g} {currency}"
+    return Breach("budget.month", over, _budget_origin(settings, call.project), said, call.env, cost["p90"])
+
+
+def _standing(
+    site: Site, call: Call, draft: Draft, predicted: dict[str, Any], policy: PolicySettings
+) -> list[Breach]:
+    """The month of the endpoint that the act leaves up goes into `predicted`; a node without a price is refused."""
+    settings, platform = site.settings, site.platform(call.env)
+    serving = endpoint_node(settings, policy, platform.prices, platform.capabilities)
+    nodes = endpoint_nodes(platform.capabilities, draft.stands)
+    predicted["endpoint_month"] = endpoint_month(serving, nodes, settings.estate.currency)
+    if not serving.unpriced:
+        return []
+    return [Breach("nodes", "refuse", "prices", serving.unpriced, call.env, predicted["cost"]["p90"])]
 
 
 def _lifted(site: Site, object_: str, env: str, cost: float) -> dict[str, str]:

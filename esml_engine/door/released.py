@@ -1,69 +1,104 @@
-"""A run that waited for an exception and was let go: it does what was approved, or nothing."""
+"""A run that waited for an exception and was let go: it does what was approved, asks for what else holds it, or ends."""
 
 from __future__ import annotations
 
 from typing import Any
 
-from esml_engine.door import requests
-from esml_engine.door.facts import Act, Actor, Call
+from esml_engine.door import audit, requests
+from esml_engine.door.facts import Act, Actor, Call, Plan
+from esml_engine.door.policy import MONEY
 from esml_engine.door.site import Site
-from esml_engine.door.start import make_plan
+from esml_engine.door.start import ask_exception, make_plan
 from esml_engine.errors import EsmlError, StalePlanError
 from esml_engine.runs import records
 from esml_engine.store import schema as t
 
 
-def exception_of(site: Site, run: str) -> dict[str, Any] | None:
-    """The newest request for an exception that a run was held by."""
-    found = requests.listing(site.store, run=run)
-    return next((r for r in found if r["kind"] == requests.EXCEPTION), None)
+def holds_again(site: Site, act: Act, row: dict[str, Any]) -> bool:
+    """Look at a held run's facts again before its first step: True where it now waits for the next limit's exception.
 
-
-def require_as_approved(site: Site, act: Act, row: dict[str, Any]) -> None:
-    """Look at a held run's facts again before its first step; a run that was never held, or has begun, passes.
-
-    Its request covers this plan at this price, so both are made anew: an IN file that came while it waited, other
-    code, settings or rights, or a prediction above the approved amount end the run, and its request is stale.
+    A run that was never held, or has begun, passes. Each request covers this plan at this price, so both are made anew:
+    an IN file that came while it waited, other code, settings or rights, or a prediction above an approved amount end
+    the run, and its newest request is stale.
 
     Raises:
         StalePlanError: with what changed.
     """
-    asked = exception_of(site, row["run"])
-    if asked is None or any(
-        s["state"] == "done" or s["attempt"] for s in records.steps(site.store, row["run"])
-    ):
-        return
-    changed = _changed(site, act, row, asked)
+    asked = [r for r in requests.listing(site.store, run=row["run"]) if r["kind"] == requests.EXCEPTION]
+    if not asked or any(s["state"] == "done" or s["attempt"] for s in records.steps(site.store, row["run"])):
+        return False
+    plan, changed = _now(site, act, row, asked)
+    if not changed and plan is not None and plan.policy["verdict"] == "ask":
+        _hold(site, row, plan)
+        return True
     if not changed:
-        return
+        return False
+    newest = asked[0]
     with site.store.write() as c:
-        requests.outdated(c, asked["request"])
-    lifted = t.exceptions.select().where(t.exceptions.c.request == asked["request"])
+        requests.outdated(c, newest["request"])
+    lifted = t.exceptions.select().where(t.exceptions.c.request == newest["request"])
     stands = site.store.first(lifted) is not None
     hint = "start it again: what is there now is planned anew"
     if stands:
-        hint += f", and exception {asked['request']} covers up to {float(asked['detail']['amount']):g} {asked['detail']['currency']}"
+        hint += f", and exception {newest['request']} covers up to {float(newest['detail']['amount']):g} {newest['detail']['currency']}"
     raise StalePlanError(
-        f"request {asked['request']} is stale: {changed}", hint=hint, request=asked["request"], state="stale"
+        f"request {newest['request']} is stale: {changed}",
+        hint=hint,
+        request=newest["request"],
+        state="stale",
     )
 
 
-def _changed(site: Site, act: Act, row: dict[str, Any], asked: dict[str, Any]) -> str:
-    if asked["state"] != "approved":
-        return f"it is {asked['state']}"
+def _now(site: Site, act: Act, row: dict[str, Any], asked: list[dict[str, Any]]) -> tuple[Plan | None, str]:
+    """The plan of what is there now, and what of it is not what was approved."""
+    undecided = next((r for r in asked if r["state"] != "approved"), None)
+    if undecided is not None:
+        return None, f"it is {undecided['state']}"
+    granted = {(r["env"], r["detail"]["key"]): f"request {r['request']}" for r in asked}
+    single = {k: by for k, by in granted.items() if k[1] not in MONEY}  # for this run alone
     call = Call(row["act"], row["object"], row["env"], row["params"])
     try:
-        plan = make_plan(site, act, Actor(row["actor"], row["as_actor"]), call)
+        plan = make_plan(site, act, Actor(row["actor"], row["as_actor"]), call, single)
     except EsmlError as e:
-        return e.message
+        return None, e.message
     if plan.hash != row["plan_hash"]:
-        return f"the facts under {row['act']} changed while it waited"
+        return plan, f"the facts under {row['act']} changed while it waited"
     if not plan.allowed:
-        return plan.reason
+        return plan, plan.reason
+    for r in asked:
+        its = (plan.predicted.get("environments") or {}).get(r["env"], plan.predicted)
+        of = plan.predicted if r["detail"]["key"] == "budget.month" else its
+        cost, amount = of["cost"], float(r["detail"]["amount"])
+        if cost["p90"] > amount:
+            return (
+                plan,
+                f"{cost['p90']:.6g} {cost['currency']} is predicted now, {amount:g} {cost['currency']} was approved",
+            )
     held = (plan.policy.get("env") or row["env"], plan.policy["key"])
-    if plan.policy["verdict"] != "ok" and held != (asked["env"], asked["detail"]["key"]):
-        return str(plan.policy["reason"])  # another limit than the one that was lifted
-    cost, amount = plan.predicted["cost"], float(asked["detail"]["amount"])
-    if cost["p90"] > amount:
-        return f"{cost['p90']:.6g} {cost['currency']} is predicted now, {amount:g} {cost['currency']} was approved"
-    return ""
+    if plan.policy["verdict"] == "refuse" or held in granted:
+        return plan, str(plan.policy["reason"])  # what was approved does not lift it any more
+    return plan, ""
+
+
+def _hold(site: Site, row: dict[str, Any], plan: Plan) -> None:
+    """The next request, the run that waits for it and its released lock: one transaction."""
+    actor = Actor(row["actor"], row["as_actor"])
+    with site.store.write() as c:
+        asked = ask_exception(c, row, actor, plan)
+        c.execute(
+            t.runs.update()
+            .where(t.runs.c.run == row["run"])
+            .values(state="waiting", message=f"waits for a decision on {asked}")
+        )
+        c.execute(t.locks.delete().where(t.locks.c.run == row["run"]))
+        audit.append(
+            c,
+            actor,
+            row["act"],
+            row["object"],
+            row["env"],
+            "waiting",
+            run=row["run"],
+            detail={"request": asked},
+        )
+    audit.anchor(site.store, site.state)

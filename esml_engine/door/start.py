@@ -6,13 +6,14 @@ import getpass
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any, NoReturn
 
 import sqlalchemy as sa
 
 from esml_engine.clock import new_id, now
 from esml_engine.door import access, audit, requests
-from esml_engine.door.allowing import allowed_money
+from esml_engine.door.allowing import Granted, allowed_money
 from esml_engine.door.facts import Act, Actor, Call, Plan, draft_json, fingerprint
 from esml_engine.door.keys import asked_of, run_of, same_act
 from esml_engine.door.predicting import nothing_spent, run_ahead
@@ -45,8 +46,13 @@ class Started:
     answer: dict[str, Any] | None = None
 
 
-def make_plan(site: Site, act: Act, actor: Actor, call: Call) -> Plan:
-    """Plan one act: the act's own draft, with prediction, budget, policy and permission around it."""
+def make_plan(
+    site: Site, act: Act, actor: Actor, call: Call, granted: Granted = MappingProxyType({})
+) -> Plan:
+    """Plan one act: the act's own draft, with prediction, budget, policy and permission around it.
+
+    `granted`: limits that this very run was approved for while it was held.
+    """
     draft = act.plan(call, site)
     settings = site.settings
     currency = settings.estate.currency
@@ -57,7 +63,7 @@ def make_plan(site: Site, act: Act, actor: Actor, call: Call) -> Plan:
     if draft.bound_seconds > 0 and not draft.nothing_to_do and "/" in call.object:
         search = float(draft.params.get("train_seconds", 0))
         predicted = run_ahead(site, call, draft, search)
-        judged, budget_left, in_force = allowed_money(site, call, draft, predicted, search)
+        judged, budget_left, in_force = allowed_money(site, call, draft, predicted, search, granted)
     may = may_all(site, actor, call, draft.contains)
     return Plan(
         call,
@@ -229,17 +235,19 @@ def _intent(site: Site, actor: Actor, call: Call, plan: Plan, key: str) -> Start
                 detail={"plan": plan.hash, "predicted": plan.predicted["cost"]},
             )
             if held:
-                _ask_exception(c, row, actor, plan)
+                ask_exception(c, row, actor, plan)
     point("start:intent")
     audit.anchor(site.store, site.state)
     return Started(open_run or row["run"], open_run is not None, plan)
 
 
-def _ask_exception(c: sa.Connection, row: dict[str, Any], actor: Actor, plan: Plan) -> None:
-    cost = plan.predicted["cost"]
-    requests.ask(
-        c, kind=requests.EXCEPTION, object_=row["object"], env=plan.policy.get("env") or row["env"], run=row["run"], actor=actor, needed=1, facts=plan.hash,
-        detail={"act": row["act"], "key": plan.policy["key"], "amount": cost["p90"], "currency": cost["currency"], "reason": plan.policy["reason"], "origin": plan.policy["origin"], "will": list(plan.draft.will)},
+def ask_exception(c: sa.Connection, row: dict[str, Any], actor: Actor, plan: Plan) -> str:
+    """Ask for what holds this run: the first limit that nobody has lifted, at what the run costs there."""
+    held = plan.policy
+    return requests.ask(
+        c, kind=requests.EXCEPTION, object_=row["object"], env=held.get("env") or row["env"], run=row["run"], actor=actor, needed=1, facts=plan.hash,
+        detail={"act": row["act"], "key": held["key"], "amount": held["amount"], "currency": plan.predicted["cost"]["currency"], "reason": held["reason"],
+                "origin": held["origin"], "will": list(plan.draft.will), **({"also": held["also"]} if held.get("also") else {})},
     )  # fmt: skip
 
 

@@ -8,7 +8,7 @@ from esml_engine.costs import records as costs
 from esml_engine.costs.forecast import month_end
 from esml_engine.costs.prediction import money, predict_seconds
 from esml_engine.costs.pricing import endpoint_month, endpoint_node, endpoint_nodes, next_node
-from esml_engine.door.policy import verdict
+from esml_engine.door.policy import limits_of
 from esml_engine.door.site import Site
 from esml_engine.lake.catalogue import Version, all_latest
 from esml_engine.refs import ENVIRONMENTS, ModelRef
@@ -58,8 +58,7 @@ def cost(site: Site, scope: str, env: str) -> dict[str, Any]:
         budget = settings.project(ref.project).budget.month
         total = predicted(site, ref, env)
         policy, origin = settings.policy(ref, env)
-        zero = {"cost": {"p90": 0.0, "currency": currency, "basis": ""}}
-        limits = {"limits": verdict(policy, origin, zero, spent_month=0.0)["limits"], "origin": origin}
+        limits = {"limits": limits_of(policy), "origin": origin}
     charged = billed(site, scope, env)
     whose = {"object_": scope} if "/" in scope else {"project": "" if scope == "estate" else scope}
     by_env = {e: costs.spent(site.store, **whose, env=e, since=since) for e in settings.environments}

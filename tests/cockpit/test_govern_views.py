@@ -246,6 +246,10 @@ def test_money_behind_an_exception() -> None:
     lines = dict(promotion_view.exception_grounds(asked, 30.0, 100.0, "EUR", lambda t: t[:10]))
     assert lines["Money"] == "up to € 41.00 a run; the budget still holds € 70.00 of € 100.00 this month"
     assert lines["Why"] == "the yearly load" and lines["Holds until"].startswith("2026-11-28")
+    assert "Asked after it" not in lines
+    asked["detail"]["also"] = ["in prod: 3 EUR is over max_cost_run = 1 EUR"]  # type: ignore[index]
+    lines = dict(promotion_view.exception_grounds(asked, 30.0, 100.0, "EUR", lambda t: t[:10]))
+    assert "in prod: " in lines["Asked after it"].lower()
 
 
 def test_only_azure_says_where_in_azure() -> None:

@@ -160,6 +160,12 @@ def test_a_plan_card_says_every_figure_with_its_basis() -> None:
             "waits",
             "asks for an approval",
         ),
+        (
+            {"policy": {"verdict": "ask", "origin": "e", "reason": "dear", "also": ["in prod: dear"]}},
+            True,
+            "waits",
+            "After it, one each: in prod: dear",
+        ),
         ({}, False, "worker", "esml up"),
     ],
 )
