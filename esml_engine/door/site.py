@@ -22,7 +22,7 @@ class Site:
 
     def __init__(self, root: Path, *, lenient: bool = False) -> None:
         self.root = root.resolve()
-        self.lenient = lenient  # a model whose settings are wrong does not stop the others'
+        self.lenient = lenient  # a project or model whose settings are wrong does not stop the others'
         self.files = read_files(self.root, lenient=lenient)
         self._platforms: dict[str, Platform] = {}
 

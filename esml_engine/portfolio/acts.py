@@ -80,8 +80,7 @@ class Retry(AtOnce):
                 f"run {row['run']} is {row['state']}", hint="only a failed or cancelled run can be retried"
             )
         held = requests.of_run(site.store, row["run"])
-        unmade = held is not None and held["kind"] == requests.EXCEPTION and held["state"] != "approved"
-        if held is not None and (unmade or held["state"] in ("refused", "expired", "stale")):
+        if held is not None and held["state"] != "approved":
             raise RefusedError(
                 f"run {row['run']} waited for a decision, and its request {held['request']} is {held['state']}",
                 hint=f"ask again: start {row['act']} anew",

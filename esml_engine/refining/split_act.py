@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, get_args
 
 from esml_engine.door.facts import Call, Desk, Draft
 from esml_engine.door.site import Site
@@ -16,7 +16,10 @@ from esml_engine.lake.specs import job_spec
 from esml_engine.refining.staleness import input_version, rnd_version
 from esml_engine.refs import ModelRef
 from esml_engine.runs.facts import JobResult, JobSpec
-from esml_engine.settings import ModelSettings
+from esml_engine.settings import ModelSettings, SplitSettings
+
+_WAYS = get_args(SplitSettings.model_fields["by"].annotation)
+_KINDS = {float: "a number from 0 to 1", int: "a whole number", bool: "true or false", str: "a text"}
 
 
 class Split:
@@ -135,6 +138,14 @@ def split_params(settings: ModelSettings, asked: dict[str, Any]) -> dict[str, An
     """Effective split: the call's values over model.toml's, checked."""
     base = settings.split.model_dump(by_alias=True)
     given = {k: v for k, v in asked.items() if v is not None and k in base}
+    for key, value in given.items():
+        wanted = type(base[key])
+        if not isinstance(value, int | float if wanted is float else wanted) or (
+            isinstance(value, bool) and wanted is not bool
+        ):
+            raise UsageError(f"split can't take {key} = {value!r}", hint=f"{key} is {_KINDS[wanted]}")
+    if given.get("by", base["by"]) not in _WAYS:
+        raise UsageError(f"no way to split by {given['by']!r}", hint=f"by is one of {', '.join(_WAYS)}")
     sides = ("train", "validate", "test")
     open_sides = [k for k in sides if k not in given]
     if len(open_sides) < 3:  # what is not said shares the rest in the model's own proportions

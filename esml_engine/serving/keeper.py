@@ -90,7 +90,7 @@ class Keeper:
         fresh = revision == row["revision"] and time.monotonic() - at < APPLY_EVERY
         if fresh and platform.capabilities.far_secrets:  # its key is not asked for every turn
             return
-        broken = ModelRef.parse(row["object"]) in self.site.files.broken
+        broken = self.site.files.wrong(row["object"]) is not None
         wanted = config(self.site, row, None if broken else self._settings)
         if fresh and wanted == known:
             return

@@ -4,6 +4,7 @@ from esml_engine.settings.effective import Effective, Override, Settings
 from esml_engine.settings.files import Files, read_files
 from esml_engine.settings.keys import (
     BUILT_IN_PRICES,
+    ERRORS,
     PRIMARY_METRIC,
     TASK_METRICS,
     DatasetSettings,
@@ -22,6 +23,6 @@ from esml_engine.settings.keys import (
 from esml_engine.settings.validation import KINDS, dig, flatten, load, validate
 
 __all__ = [
-    "BUILT_IN_PRICES", "KINDS", "PRIMARY_METRIC", "TASK_METRICS", "DatasetSettings", "Effective", "EnvironmentSettings", "EstateSettings", "Expectation", "Files", "ForecastSettings", "GateSettings", "ModelSettings", "Override", "PolicySettings",
+    "BUILT_IN_PRICES", "ERRORS", "KINDS", "PRIMARY_METRIC", "TASK_METRICS", "DatasetSettings", "Effective", "EnvironmentSettings", "EstateSettings", "Expectation", "Files", "ForecastSettings", "GateSettings", "ModelSettings", "Override", "PolicySettings",
     "ProjectSettings", "ServingSettings", "Settings", "SplitSettings", "TrainSettings", "dig", "flatten", "load", "read_files", "validate",
 ]  # fmt: skip

@@ -26,7 +26,7 @@ class Files:
     estate: dict[str, Any]
     projects: dict[str, dict[str, Any]] = field(default_factory=dict)
     models: dict[ModelRef, dict[str, Any]] = field(default_factory=dict)
-    broken: dict[ModelRef, SettingsError] = field(default_factory=dict)  # models whose file can't be used
+    broken: dict[str, SettingsError] = field(default_factory=dict)  # scopes whose own file can't be used
     _typed: dict[str, Any] = field(default_factory=dict, repr=False, compare=False)
 
     def typed(self, scope: str) -> Any:
@@ -35,16 +35,20 @@ class Files:
             self._typed[scope] = KINDS[kind_of(scope)].model_validate(self.raw(scope))
         return self._typed[scope]
 
+    def wrong(self, scope: str) -> SettingsError | None:
+        """Why a scope can't be used: its own file, or its project's; None where both can."""
+        return self.broken.get(scope) or self.broken.get(scope.partition("/")[0])
+
     def raw(self, scope: str) -> dict[str, Any]:
         """Raw tables of a scope (`estate`, `project`, `project/model`)."""
         if scope == "estate":
             return self.estate
+        if error := self.wrong(scope):
+            raise error
         if "/" in scope:
             ref = ModelRef.parse(scope)
             if ref in self.models:
                 return self.models[ref]
-            if ref in self.broken:
-                raise self.broken[ref]
             known = ", ".join(sorted(str(m) for m in self.models)) or "none yet"
             raise NotFoundError(f"no model {scope}", hint=f"models: {known}")
         if scope in self.projects:
@@ -57,8 +61,8 @@ def read_files(root: Path, *, lenient: bool = False) -> Files:
     """Read and validate all settings files of an estate; unchanged ones are remembered in its cache.
 
     Args:
-        lenient: a model whose file is wrong stands in `broken`, and only what is asked about it fails: a worker serves
-            the other models of the estate.
+        lenient: a project or model whose file is wrong stands in `broken`, and only what is asked about it fails: a
+            worker serves the other models of the estate.
 
     Raises:
         NotFoundError: no estate there. SettingsError: a file is wrong.
@@ -70,10 +74,16 @@ def read_files(root: Path, *, lenient: bool = False) -> Files:
     estate = memory.get(path, lambda p: load(p, EstateSettings)[1])
     projects: dict[str, dict[str, Any]] = {}
     models: dict[ModelRef, dict[str, Any]] = {}
-    broken: dict[ModelRef, SettingsError] = {}
+    broken: dict[str, SettingsError] = {}
     for p in sorted((root / "projects").glob("*/project.toml")):
         name = check_name(p.parent.name, "project")
-        projects[name] = memory.get(p, lambda p: load(p, ProjectSettings)[1])
+        try:
+            projects[name] = memory.get(p, lambda p: load(p, ProjectSettings)[1])
+        except SettingsError as e:
+            if not lenient:
+                raise
+            broken[name] = e
+            continue
         for m in sorted(p.parent.glob("*/model.toml")):
             ref = ModelRef(name, check_name(m.parent.name, "model"))
             try:
@@ -81,7 +91,7 @@ def read_files(root: Path, *, lenient: bool = False) -> Files:
             except SettingsError as e:
                 if not lenient:
                     raise
-                broken[ref] = e
+                broken[str(ref)] = e
     memory.save()
     return Files(root, estate, projects, models, broken)
 

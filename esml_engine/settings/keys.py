@@ -7,7 +7,15 @@ import difflib
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
 
 from esml_engine.settings import places
 from esml_engine.settings.values import Arrives, ColumnType, Delimiter, Encoding, Pattern
@@ -25,6 +33,8 @@ TASK_METRICS: dict[str, tuple[str, ...]] = {
     "classification": ("auc", "accuracy", "precision", "recall", "f1", "log_loss", "mcc"),
     "forecasting": ("mae", "rmse", "mase", "smape"),
 }
+# of those the ones where less is better
+ERRORS = frozenset({"rmse", "nrmse", "mae", "mape", "mase", "smape", "log_loss"})
 
 
 def _metric_key(name: str) -> str:
@@ -203,6 +213,18 @@ class GateSettings(_Strict):
     interval: list[MetricKey] = Field(default_factory=list)
     weights: dict[MetricKey, float] = Field(default_factory=dict)
     max_cost_1000_rows: float = 0.5
+
+    @field_validator("floor", "ceiling")
+    @classmethod
+    def _bounds_what_is_bad(cls, table: dict[str, float], info: ValidationInfo) -> dict[str, float]:
+        """The other bound would let every model pass that is worse."""
+        wrong = next((m for m in table if (m in ERRORS) == (info.field_name == "floor")), None)
+        if wrong is not None:
+            what, bound = ("less", "ceiling") if wrong in ERRORS else ("more", "floor")
+            raise ValueError(
+                f"{what} {wrong} is better: bound it by {bound} = {{ {wrong} = {table[wrong]:g} }}"
+            )
+        return table
 
 
 class ForecastSettings(_Strict):

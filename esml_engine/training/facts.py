@@ -8,27 +8,12 @@ from dataclasses import dataclass, field, fields
 from typing import Any
 
 from esml_engine.errors import SettingsError
+from esml_engine.settings import ERRORS
 from esml_engine.settings import PRIMARY_METRIC as PRIMARY_METRIC  # for the room's other files
 from esml_engine.settings import TASK_METRICS as TASK_METRICS
 
 # +1: higher is better, -1: lower is better; every metric key of the product
-DIRECTION: dict[str, int] = {
-    "rmse": -1,
-    "nrmse": -1,
-    "mae": -1,
-    "mape": -1,
-    "r2": +1,
-    "spearman": +1,
-    "auc": +1,
-    "accuracy": +1,
-    "precision": +1,
-    "recall": +1,
-    "f1": +1,
-    "log_loss": -1,
-    "mcc": +1,
-    "mase": -1,
-    "smape": -1,
-}
+DIRECTION: dict[str, int] = {m: -1 if m in ERRORS else +1 for ms in TASK_METRICS.values() for m in ms}
 
 # the least and the greatest value that each can have; of an error that has no greatest, infinity
 RANGE: dict[str, tuple[float, float]] = {

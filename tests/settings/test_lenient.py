@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from esml_engine.door.site import Site
-from esml_engine.errors import SettingsError
+from esml_engine.errors import SettingsError, UsageError
 from esml_engine.estate import Estate, open_estate
 from esml_engine.refs import ModelRef
 from tests.conftest import esml
@@ -31,6 +31,21 @@ def test_a_worker_goes_on_without_a_model_whose_file_is_wrong(empty: Estate) -> 
     assert len(site.settings.models()) == 2 and not site.files.broken
 
 
+def test_a_project_whose_file_is_wrong_stops_its_own_models_alone(empty: Estate) -> None:
+    empty.new_project("p2", "team")
+    empty.new_model("p2/m1", "regression", ["d1"], label="y", key="id")
+    path = empty.site.root / "projects/p2/project.toml"
+    path.write_text(path.read_text() + "colour = 1\n")
+    said = esml(empty.site.root, "doctor")
+    (wrong,) = [r for r in said if r["part"] == "settings"]
+    assert not wrong["ok"] and "p2/project.toml" in wrong["message"] and "colour" in wrong["message"]
+    site = Site(empty.site.root, lenient=True)
+    assert site.settings.models() == [ModelRef("p1", "m1")]
+    for scope in ("p2", "p2/m1"):
+        with pytest.raises(SettingsError, match=r"p2/project\.toml"):
+            site.files.raw(scope)
+
+
 def test_a_split_needs_rows_to_train_on_and_takes_no_unknown_word(
     empty: Estate, numbers, tmp_path: Path
 ) -> None:
@@ -39,6 +54,16 @@ def test_a_split_needs_rows_to_train_on_and_takes_no_unknown_word(
     model.refine()
     with pytest.raises(Exception, match="without rows to train on"):
         model.split(train=0, validate=0.5, test=0.5)
+    for wrong in (
+        {"train": "a"},
+        {"seed": 1.5},
+        {"seed": True},
+        {"stratify": "maybe"},
+        {"by": "luck"},
+        {"group": 3},
+    ):
+        with pytest.raises(UsageError, match=f"{next(iter(wrong.values()))}"):
+            model.split(**wrong)
     with pytest.raises(TypeError, match="banana"):
         model.split(banana=1)
     assert model.table("gold_train").versions() == []
