@@ -9,11 +9,13 @@ from esml_engine.door.facts import Call, Desk, Draft
 from esml_engine.door.site import Site
 from esml_engine.errors import UsageError
 from esml_engine.faults import point
+from esml_engine.lake.catalogue import all_latest
 from esml_engine.promotion import records
 from esml_engine.promotion.cases import case_of, check_pair, check_way
 from esml_engine.promotion.comparing import KEPT, compare_job, compared, measured_document
 from esml_engine.promotion.facts import Case
 from esml_engine.promotion.promoting import copied, copy_job, crown, decide, standing_answer
+from esml_engine.refining.staleness import input_version
 from esml_engine.refs import ModelRef
 from esml_engine.runs import records as runs
 from esml_engine.runs.facts import JobResult, JobSpec
@@ -117,6 +119,15 @@ def _under_way(site: Site, call: Call, draft: Draft) -> str:
     return ""
 
 
+def _behind(site: Site, call: Call, test: dict[str, Any]) -> str:
+    """That gold is newer than the split that both models are asked on."""
+    have = all_latest(site.store, ModelRef.parse(call.object), test["env"])
+    split, gold = input_version(have.get("gold_train"), "gold"), have.get("gold")
+    if gold is None or split is None or split == gold.version:
+        return ""
+    return f", split from gold v{split} while gold is v{gold.version} (esml split {call.object} --env {test['env']})"
+
+
 def _draft(
     case: Case, site: Site, call: Call, steps: tuple[str, ...], will: tuple[str, ...], makes: tuple[str, ...], nothing: str = "", answer: dict[str, Any] | None = None
 ) -> Draft:  # fmt: skip
@@ -125,7 +136,7 @@ def _draft(
         f"champion v{old.version}" if old else "floors and the trivial baseline (no champion stands there)"
     )
     rows = (
-        f"the {test['rows']} rows of gold_test v{test['version']} of {test['env']}"
+        f"the {test['rows']} rows of gold_test v{test['version']} of {test['env']}{_behind(site, call, test)}"
         if test
         else "no rows: there is no gold_test"
     )

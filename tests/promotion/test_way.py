@@ -208,6 +208,17 @@ def test_facts_that_change_under_a_request_make_it_stale(three: Estate, change: 
     assert violations(three.site.root) == []
 
 
+def test_a_plan_says_that_gold_is_newer_than_the_rows_it_compares_on(three: Estate, tmp_path: Path) -> None:
+    test = three.model(MODEL, "test")
+    test.ingest("d1", [bent(tmp_path / "more.csv", 240, 300)], "2026-01-02")
+    test.refine()
+    (line, *_) = three.model(MODEL).plan_promote("test").draft.will
+    assert "split from gold v1 while gold is v2 (esml split p1/m1 --env test)" in line
+    test.split()
+    (line, *_) = three.model(MODEL).plan_promote("test").draft.will
+    assert "split from" not in line
+
+
 def test_expiry_and_cancel(three: Estate) -> None:
     setting(three, "[policy.test]\napprovals = 1\n")
     store = three.site.store
@@ -226,6 +237,8 @@ def test_expiry_and_cancel(three: Estate) -> None:
         assert e.value.code == "expired" and e.value.exit_code == 3
         asked = promote(as_(three, "scientist@p1"), "dev", "test")
         three.cancel(asked["run"])
+        with pytest.raises(RefusedError, match="is withdrawn"):
+            three.retry(asked["run"])  # nobody decided: it is asked for anew
     assert runs.get(store, asked["run"])["state"] == "cancelled"
     kept = evidence.pack(three.site, asked["evidence"])
     assert kept["sections"]["decision"]["state"] == "withdrawn" and kept == evidence.pack(
