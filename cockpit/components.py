@@ -108,12 +108,15 @@ def locked(estate: Estate, rule: str, project: str) -> bool:
     return True
 
 
-def gone(what: str, name: str) -> None:
-    """A link to something that is not there, or not for this person; never something else instead."""
-    st.warning(
-        f"**{what} `{name}` is gone, or not yours to see.** Ask the person who sent the link, or an owner of the project.",
-        icon=":material/link_off:",
-    )
+def gone(what: str, name: str, *, instead: bool = True) -> None:
+    """A link to something that is not there, or not for this person; never something else instead.
+
+    `instead`: with a way on, where the page shows nothing else.
+    """
+    ask = " Ask the person who sent the link, or an owner of the project." if instead else ""
+    st.warning(f"**{what} `{name}` is gone, or not yours to see.**{ask}", icon=":material/link_off:")
+    if not instead:
+        return
     st.page_link(**to("estate"), label="All models that you may see", icon=":material/dashboard:")
 
 

@@ -11,7 +11,7 @@ import streamlit as st
 
 from cockpit import charts
 from cockpit.at_once import at_once
-from cockpit.components import failure, nothing_yet
+from cockpit.components import failure, gone, nothing_yet
 from cockpit.costing import ACTS, Asked, as_it_is, judge, judged_runs
 from cockpit.editing import exception, setting
 from cockpit.overview import Overview
@@ -77,7 +77,7 @@ def what_if(a: Ask) -> None:
         dearest = a.runs[0]["model"] if a.runs and a.runs[0]["model"] in names else names[0]
         named = next((p[6:] for p in text.split(";") if p.startswith("model:")), dearest)
         if named not in names:
-            st.warning(f"`{named}` is gone, or not yours to see.", icon=":material/link_off:")
+            gone("Model", named, instead=False)
             return
         task = settings.model(ModelRef.parse(named)).task
         base = as_it_is(site, ModelRef.parse(named), "refine" if task == "analytics" else "train", a.first)

@@ -96,7 +96,7 @@ def _candidates(choice: Choice, rows: list[dict[str, Any]], main: str, names: li
     asked = [i for i in st.query_params.get_all("runs")]
     lost = [i for i in asked if i not in ids]
     for i in lost:
-        st.warning(f"**Candidate `{i}` is gone, or not yours to see.**", icon=":material/link_off:")
+        gone("Candidate", i, instead=False)
     picked = [i for i in asked if i in ids][: view.MOST]
     if view.on_other_rows(rows):
         st.caption(":material/info: Not all on the same rows: values of different versions of gold, or of two environments, can't be compared directly. *Promotion* scores two models afresh on the same rows.")  # fmt: skip

@@ -37,7 +37,14 @@ class Track:
     short: str  # the need in a few words
 
 
-_PAGES = {"ingest": "lake", "refine": "lake", "split": "lake", "promote": "promotion", "approve": "approvals"}
+_PAGES = {
+    "ingest": "lake",
+    "refine": "lake",
+    "split": "lake",
+    "promote": "promotion",
+    "approve": "approvals",
+    "answer": "approvals",
+}
 
 
 def tracks(statuses: list[dict[str, Any]], rows: list[Row], environments: tuple[str, ...]) -> list[Track]:

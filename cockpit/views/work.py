@@ -42,7 +42,7 @@ def turns(
     blocked, next_ = [], []
     for s in statuses:
         project, model = s["model"].split("/")
-        if not s["turn"] or s["next"] == "approve" or not {s["turn"], "admin"} & roles(project):
+        if not s["turn"] or s["next"] in ("approve", "answer") or not {s["turn"], "admin"} & roles(project):
             continue  # what waits for a decision has a list of its own
         query = {"project": project, "model": model}
         since = f"{s['stage']} since {ago(s['since'], now)}" if s["since"] else "new"

@@ -7,6 +7,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
+from esml_engine.door import talk
 from esml_engine.door.site import Site
 from esml_engine.refs import STAGES, ModelRef, TableName
 from esml_engine.settings import Settings
@@ -84,10 +85,11 @@ def status(site: Site, refs: list[ModelRef]) -> list[dict[str, Any]]:
             .group_by(f.c.object)
         ).all()
         asked = c.execute(
-            sa.select(q.c.object, q.c.env, q.c.by, q.c.detail).where(
+            sa.select(q.c.object, q.c.env, q.c.by, q.c.detail, q.c.request).where(
                 ours(q.c.object), q.c.state == "waiting", q.c.kind == "promotion"
             )
         ).all()
+    said = talk.of(site.store, [r.request for r in asked]) if asked else {}
     by: dict[str, dict[str, list[Any]]] = {
         n: {"asked": [], "tables": [], "trained": [], "champions": [], "runs": [], "in": []} for n in names
     }
@@ -97,7 +99,7 @@ def status(site: Site, refs: list[ModelRef]) -> list[dict[str, Any]]:
         ("champions", champions),
         ("runs", ended),
         ("in", delivered),
-        ("asked", asked),
+        ("asked", [(*r[:4], talk.askers(said[r.request])) for r in asked]),
     ):
         for row in rows:
             if row[0] in by:  # a model whose settings file is gone may still have facts
@@ -142,9 +144,14 @@ def _one(
         error = failed[0][4] or {}
         blocked = f"{failed[0][2]} failed in {failed[0][1]}: {error.get('message', '')}"
     if facts["asked"]:
-        _, env, who, detail = facts["asked"][0]
-        turn, next_ = "approver", "approve"
-        blocked = blocked or f"v{detail.get('challenger')} waits for a decision: {who} asked for {env}"
+        _, env, who, detail, askers = facts["asked"][0]
+        waits = f"v{detail.get('challenger')} waits for"
+        if askers:
+            turn, next_ = "data_scientist", "answer"
+            blocked = blocked or f"{waits} an answer: {askers} asked {who} before deciding on {env}"
+        else:
+            turn, next_ = "approver", "approve"
+            blocked = blocked or f"{waits} a decision: {who} asked for {env}"
     return {
         "model": str(ref), "task": model.task, "stage": stage, "since": reached.get(stage), "fresh": fresh, "next": next_ or None, "blocked_by": blocked, "turn": turn or None,
         "environments": envs,

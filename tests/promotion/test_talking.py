@@ -52,7 +52,15 @@ def test_a_question_is_the_requesters_turn_and_its_answer_the_askers(waits: tupl
     assert [(x["kind"], x["by"], x["text"]) for x in said["talk"]] == [
         ("question", APPROVER, "Why so few rows?")
     ]
+    (standing,) = estate.status(MODEL)
+    assert (standing["turn"], standing["next"]) == ("data_scientist", "answer")
+    assert (
+        standing["blocked_by"]
+        == f"v1 waits for an answer: {APPROVER} asked {SCIENTIST} before deciding on test"
+    )
     said = as_(estate, SCIENTIST).answer(q, "The ward opened in May.")
+    (standing,) = estate.status(MODEL)
+    assert (standing["turn"], standing["next"]) == ("approver", "approve")
     assert said["turn"] == {"do": "decide", "who": APPROVER}
     assert said["talk"][1]["kind"] == "answer" and said["talk"][1]["person"] == estate.actor.name
     events = audit.events(estate.site.store, object_=MODEL)
