@@ -39,6 +39,9 @@ class Evidence:
     late: dict[str, tuple[str, str]] = field(default_factory=dict)  # the dataset that is late longest, since
     refused: dict[str, int] = field(default_factory=dict)  # IN files that could not be read
     quarantined: dict[str, int] = field(default_factory=lambda: defaultdict(int))
+    fullest: dict[str, tuple[int, str, str]] = field(
+        default_factory=dict
+    )  # quarantine: rows, environment, table
     warned: dict[str, str] = field(default_factory=dict)  # an expectation that warned
     serving: dict[Place, int] = field(default_factory=dict)  # version with traffic
     served: dict[Place, str] = field(default_factory=dict)  # newest of its deployment and its last call
@@ -99,10 +102,11 @@ def _quality(c: sa.Connection, ours: Any, out: Evidence) -> None:
     )
     same = [v.c[k] == newest.c[k] for k in ("object", "env", "name", "version")]
     kept, bad = v.c.name.like("%/quarantine"), sa.cast(v.c.quality, sa.Text).like('%"passed": false%')
-    heads = sa.select(v.c.object, v.c.name, v.c.rows, v.c.quality).join(newest, sa.and_(*same))
-    for object_, name, rows, quality in c.execute(heads.where(sa.or_(kept, bad))):
+    heads = sa.select(v.c.object, v.c.env, v.c.name, v.c.rows, v.c.quality).join(newest, sa.and_(*same))
+    for object_, env, name, rows, quality in c.execute(heads.where(sa.or_(kept, bad))):
         if name.endswith("/quarantine"):
             out.quarantined[object_] += int(rows)
+            out.fullest[object_] = max(out.fullest.get(object_, (0, "", "")), (int(rows), env, name))
         failed = next((q for q in quality or () if not q.get("passed", True)), None)
         if failed:
             what = f"{failed.get('check', 'expectation')} {failed.get('column') or ''}".strip()

@@ -13,6 +13,7 @@ from cockpit.carrying import to
 from cockpit.choosing import open_tabs, segment
 from cockpit.components import Choice, as_of, choose, page
 from cockpit.views import lake as view
+from cockpit.views.dataset import quarantine_of
 from cockpit.words import plain, plural, tidy
 from esml_engine.lake.deliveries import kept_out
 from esml_engine.refs import Purpose
@@ -66,13 +67,17 @@ def _acts(choice: Choice, purpose: Purpose, m: view.Matrix) -> None:
             draw[name]()
 
 
-def _cell(cell: view.Cell, head: str = "") -> None:
+def _cell(choice: Choice, cell: view.Cell, head: str = "") -> None:
     with st.container(border=True, height="stretch", gap="xxsmall"):
         if head:
             st.caption(head)
         st.badge(cell.label, icon=f":material/{cell.icon}:", color=cell.color)
         if cell.note:
             st.caption(cell.note)
+        if cell.quarantine:
+            where = {"project": choice.ref.project, "model": choice.ref.model}
+            where |= quarantine_of(choice.env, cell.quarantine)
+            st.page_link(**to("dataset", **where), label="Broken rows")
 
 
 def _matrix(choice: Choice, m: view.Matrix) -> None:
@@ -93,13 +98,13 @@ def _matrix(choice: Choice, m: view.Matrix) -> None:
                 )
                 with st.grid(3, min_column_width=105, gap="xsmall"):
                     for head, cell in zip(("IN", "Bronze", "Silver"), cells, strict=True):
-                        _cell(cell, head)
+                        _cell(choice, cell, head)
     with right, st.container(gap="xsmall"):
         st.markdown("**all datasets**")
         with st.grid(2 if m.split is not None else 1, min_column_width=130, gap="xsmall"):
-            _cell(m.gold, "Gold" if m.goal == "gold" else "To score")
+            _cell(choice, m.gold, "Gold" if m.goal == "gold" else "To score")
             if m.split is not None:
-                _cell(m.split, "Split")
+                _cell(choice, m.split, "Split")
 
 
 show()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime as dt
 import re
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from cockpit.words import ago, plural, value
@@ -12,6 +13,14 @@ from esml_engine.refs import TableName
 from esml_engine.settings import ModelSettings
 
 TABS = ("Preview", "Profile", "Changes", "Checks", "Quarantine", "Versions")
+
+
+def quarantine_of(env: str, table: str) -> dict[str, str]:
+    """Where a dataset's broken rows are read: beside the bronze that they were kept out of."""
+    bronze = TableName.parse(table)
+    return {"env": env, "table": str(replace(bronze, layer="bronze")), "tab": "Quarantine"}
+
+
 _SPLIT = ("gold_train", "gold_validate", "gold_test")
 
 

@@ -39,6 +39,7 @@ class Need:
 
     kind: str
     text: str
+    table: tuple[str, str] | None = None  # (environment, table) whose quarantine holds most of it
 
     @property
     def rank(self) -> int:
@@ -132,7 +133,8 @@ def needs_of(
     if e.refused.get(model, 0):
         out.append(Need("quality", f"{plural(e.refused[model], 'IN file')} refused"))
     if e.quarantined.get(model, 0):
-        out.append(Need("quality", f"{plural(e.quarantined[model], 'row')} in quarantine, all environments"))
+        text = f"{plural(e.quarantined[model], 'row')} in quarantine, all environments"
+        out.append(Need("quality", text, e.fullest[model][1:] if model in e.fullest else None))
     if model in e.warned:
         out.append(Need("quality", f"Warned: {e.warned[model]}"))
     return tuple(sorted(out, key=lambda n: n.rank))

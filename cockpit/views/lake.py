@@ -22,6 +22,7 @@ class Cell:
     note: str
     icon: str
     color: str
+    quarantine: str = ""  # the table whose broken rows were kept out
 
 
 NONE = Cell("none yet", "", "remove", "gray")
@@ -67,9 +68,8 @@ def version_cell(v: Version | None, to_do: bool, notes: list[str], now: dt.datet
         return Cell(f"v{v.version} → v{v.version + 1}", note, "update", "orange")
     kept_out = any("quarantined" in n for n in notes)
     label = f"v{v.version} · quarantine" if kept_out else f"v{v.version} · warned" if bad else f"v{v.version}"
-    return Cell(
-        label, note, "warning" if bad or kept_out else "check", "orange" if bad or kept_out else "green"
-    )
+    icon, color = ("warning", "orange") if bad or kept_out else ("check", "green")
+    return Cell(label, note, icon, color, quarantine=v.name if kept_out else "")
 
 
 def split_cell(

@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from cockpit.views.dataset import quarantine_of
 from cockpit.views.estate import KINDS, TURNS, Row
 from cockpit.views.promotion import asks, refusal
 from cockpit.views.runs import not_made_good
@@ -67,6 +68,8 @@ def needs(rows: Sequence[Row], roles: Callable[[str], frozenset[str]]) -> list[I
                 continue
             query = {"project": r.project, "model": r.name}
             page, label = {"serving": ("deployments", "Deployments"), "quality": ("lake", "Lake")}.get(n.kind, ("costs", "Costs"))  # fmt: skip
+            if n.table:
+                page, label, query = "dataset", "Quarantine", {**query, **quarantine_of(*n.table)}
             out.append(Item(n.kind, f"**{r.name}**: {n.text}", f"{KINDS[n.kind].lower()} · {role(role_)}", label, page, query))  # fmt: skip
     return out
 

@@ -79,6 +79,16 @@ def test_whose_turn_a_need_makes_it() -> None:
     assert _rows(Evidence(), failed)[0].turn == "Data scientist"
 
 
+def test_broken_rows_lead_to_the_fullest_quarantine() -> None:
+    done = {**_status("p/m", "prod", champion=1), "next": None, "turn": None}
+    e = Evidence(quarantined={"p/m": 14}, fullest={"p/m": (9, "test", "inference/ds01/quarantine")})
+    (item,) = work.needs(_rows(e, done), lambda _: frozenset({"data_engineer"}))
+    assert (item.page, item.label) == ("dataset", "Quarantine") and "14 rows" in item.text
+    assert item.query == {"project": "p", "model": "m", "env": "test", "table": "inference/ds01/bronze", "tab": "Quarantine"}  # fmt: skip
+    (warned,) = work.needs(_rows(Evidence(warned={"p/m": "unique id in gold"}), done), lambda _: frozenset({"data_engineer"}))  # fmt: skip
+    assert warned.page == "lake"
+
+
 def test_a_decision_that_waits_is_said_with_its_age_and_end() -> None:
     asked = {
         "kind": "exception", "object": "p/m", "env": "dev", "by": "li", "at": "2026-11-21T12:00:00+00:00", "expires": "2026-11-26T12:00:00+00:00",
@@ -249,7 +259,7 @@ def test_money_behind_an_exception() -> None:
     assert "Asked after it" not in lines
     asked["detail"]["also"] = ["in prod: 3 EUR is over max_cost_run = 1 EUR"]  # type: ignore[index]
     lines = dict(promotion_view.exception_grounds(asked, 30.0, 100.0, "EUR", lambda t: t[:10]))
-    assert "in prod: " in lines["Asked after it"].lower()
+    assert "3 EUR is over" in lines["Asked after it"]
 
 
 def test_only_azure_says_where_in_azure() -> None:

@@ -207,6 +207,7 @@ def test_cells_of_the_lake() -> None:
         "1,200 rows · 2 h · 14 quarantined · 1 warning",
         "warning",
     )
+    assert cell.quarantine and not version_cell(_version(), False, [], NOW).quarantine
     train = _version(
         name="gold_train",
         inputs=({"table": "gold", "version": 2},),
