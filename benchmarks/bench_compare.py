@@ -78,7 +78,8 @@ def main() -> None:
             )
         tables["gold_train"] = tables["challenger/gold_train"]
         (folder / "work").mkdir()
-        params = {"task": "regression", "label": "y", "key": ["id"], "primary": "rmse", "resamples": 10_000, "challenger": both[0], "champion": both[1]}  # fmt: skip
+        params = {"task": "regression", "label": "y", "key": ["id"], "primary": "rmse", "resamples": 10_000,
+            "challenger": both[0], "champion": both[1]}  # fmt: skip
         spec = JobSpec(
             "r-bench",
             "compare",

@@ -92,24 +92,31 @@ def fill(estate: Estate, models: int, runs: int) -> None:
     """Champions in test and prod of every third model, and runs with their meter over the last 60 days."""
     dice = random.Random(7)
     names = [str(r) for r in estate.site.settings.models()]
-    plan = {"will": ["train lightgbm, xgboost, linear on gold_train v2 (400 rows)"] * 6, "steps": ["train", "register", "alias"], "code": "0" * 64}  # fmt: skip
+    plan = {"will": ["train lightgbm, xgboost, linear on gold_train v2 (400 rows)"] * 6, "steps": ["train", "register", "alias"],
+        "code": "0" * 64}  # fmt: skip
     rows, meter = [], []
     for n in range(runs):
         name, act, env = names[n % models], ("refine", "split", "train")[n // models % 3], ENVS[n % 7 % 3]
         at = f"2026-{10 + n % 2:02d}-{1 + dice.randrange(24):02d}T{dice.randrange(24):02d}:00:00.000000+00:00"
         seconds, size = 5 + dice.random() * 60, 100.0 + dice.randrange(4000)
-        predicted = {"seconds": {"p50": 20.0, "p90": 40.0, "basis": "8 runs"}, "cost": {"p50": 0.01, "p90": 0.02, "currency": "EUR", "basis": "8 runs"}, "size": size, "node": "local.small", "price": 0.1}  # fmt: skip
+        predicted = {"seconds": {"p50": 20.0, "p90": 40.0, "basis": "8 runs"},
+            "cost": {"p50": 0.01, "p90": 0.02, "currency": "EUR", "basis": "8 runs"}, "size": size, "node": "local.small",
+            "price": 0.1}  # fmt: skip
         state = "failed" if n % 97 == 0 else "done"
         rows.append({
-            "run": f"r-b{n:07d}", "object": name, "env": env, "act": act, "state": state, "actor": "bench", "plan": plan, "params": {}, "created": at, "ended": at, "predicted": predicted,
-            "result": {"run": f"r-b{n:07d}"}, "plan_hash": f"b{n}", "seconds": seconds, "cost": seconds / 36000, "error": {"message": "no column", "hint": ""} if state == "failed" else None,
+            "run": f"r-b{n:07d}", "object": name, "env": env, "act": act, "state": state, "actor": "bench", "plan": plan,
+            "params": {}, "created": at, "ended": at, "predicted": predicted,
+            "result": {"run": f"r-b{n:07d}"}, "plan_hash": f"b{n}", "seconds": seconds, "cost": seconds / 36000,
+            "error": {"message": "no column", "hint": ""} if state == "failed" else None,
         })  # fmt: skip
         meter.append({
-            "run": f"r-b{n:07d}", "step": act, "attempt": 1, "object": name, "project": name.split("/")[0], "env": env, "act": act, "node": "local.small", "nodes": 1, "seconds": seconds,
+            "run": f"r-b{n:07d}", "step": act, "attempt": 1, "object": name, "project": name.split("/")[0], "env": env,
+            "act": act, "node": "local.small", "nodes": 1, "seconds": seconds,
             "price": 0.1, "cost": seconds / 36000, "size": size, "at": at,
         })  # fmt: skip
     up = [(name, env) for name in names[::3] for env in ("test", "prod")]
-    champions = [{"object": o, "env": e, "version": 2, "previous": 1, "revision": 1, "aliased": 1, "at": AT.format(6), "by": "bench"} for o, e in up]  # fmt: skip
+    champions = [{"object": o, "env": e, "version": 2, "previous": 1, "revision": 1, "aliased": 1, "at": AT.format(6),
+        "by": "bench"} for o, e in up]  # fmt: skip
     trained = [{**_trained(0, o)[1], "object": o, "env": e} for o, e in up]
     with estate.site.store.write() as c:
         for some in range(0, len(rows), 10_000):

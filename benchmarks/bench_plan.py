@@ -60,7 +60,8 @@ def _make(root: Path, versions: int) -> Estate:
             model.ingest(ds, [file], f"2026-01-{n:02d}")
             found = max(d.delivered(site, REF, "dev", ds, "train"), key=lambda f: f.date)
             said = {
-                "date": found.date, "name": found.name, "path": found.path, "sha256": found.sha256, "rows_in": 1, "bronze": 1, "quarantine": 0,
+                "date": found.date, "name": found.name, "path": found.path, "sha256": found.sha256, "rows_in": 1, "bronze": 1,
+                "quarantine": 0,
                 "bronze_files": [], "quarantine_files": [],
             }  # fmt: skip
             commit(f"{ds}/bronze", n, [], "", {"files": [said], "types": {}})

@@ -57,7 +57,8 @@ def main() -> None:
         ])  # fmt: skip
         ours = AppTest.from_file(str(places.APP), default_timeout=300).run()
         ours.switch_page("../pages/scored.py")
-        for k, v in {"project": "project1", "model": "model1", "env": "dev", "from": SINCE, "to": UNTIL, "caller": CALLER, "where": "prediction >= 0.5"}.items():  # fmt: skip
+        for k, v in {"project": "project1", "model": "model1", "env": "dev", "from": SINCE, "to": UNTIL, "caller": CALLER,
+            "where": "prediction >= 0.5"}.items():  # fmt: skip
             ours.query_params[k] = v
         ours.run()
         assert not ours.exception and not ours.error, (ours.exception, ours.error)

@@ -48,7 +48,8 @@ def make(folder: Path, models: int, per_project: int = PER_PROJECT) -> Estate:
 
 def _in_files(n: int, name: str) -> list[dict[str, Any]]:
     row = {
-        "object": name, "env": "dev", "purpose": "train", "date": "2026-10-31", "name": "a.csv", "sha256": "0" * 64, "path": "a.csv", "bytes": 1,
+        "object": name, "env": "dev", "purpose": "train", "date": "2026-10-31", "name": "a.csv", "sha256": "0" * 64,
+        "path": "a.csv", "bytes": 1,
         "at": AT.format(1), "by": "bench", "stat": "1:1",
     }  # fmt: skip
     return [{**row, "dataset": d} for d in ("ds01", "ds02")]
@@ -58,7 +59,8 @@ def _versions(n: int, name: str) -> list[dict[str, Any]]:
     names = ["gold", "gold_validate", "gold_test", "gold_train"]
     names += [f"{d}/{layer}" for d in ("ds01", "ds02") for layer in ("bronze", "silver")]
     row = {
-        "object": name, "env": "dev", "delta_version": 0, "rows": 400, "bytes": 10_000, "run": f"r-{n}", "step": "s", "by": "bench", "inputs": [], "code": "",
+        "object": name, "env": "dev", "delta_version": 0, "rows": 400, "bytes": 10_000, "run": f"r-{n}", "step": "s",
+        "by": "bench", "inputs": [], "code": "",
         "schema": "", "quality": [], "facts": {}, "note": None, "origin": "engine", "siblings": {}, "rnd": False,
     }  # fmt: skip
     return [
@@ -70,7 +72,8 @@ def _versions(n: int, name: str) -> list[dict[str, Any]]:
 
 def _trained(n: int, name: str) -> list[dict[str, Any]]:
     row = {
-        "object": name, "env": "dev", "run": f"r-{n}", "mlflow_run": "m", "task": "regression", "estimator": "blend", "baseline": {"rmse": 70.0}, "sha256": "0" * 64,
+        "object": name, "env": "dev", "run": f"r-{n}", "mlflow_run": "m", "task": "regression", "estimator": "blend",
+        "baseline": {"rmse": 70.0}, "sha256": "0" * 64,
         "folder": "f", "inputs": [{"table": "gold", "version": 2}], "detail": {}, "at": AT.format(4), "by": "bench", "rnd": False,
     }  # fmt: skip
     metrics = {"rmse": 55.5, "r2": 0.47, "mae": 44.1, "mape": 0.38}
@@ -79,13 +82,15 @@ def _trained(n: int, name: str) -> list[dict[str, Any]]:
 
 def _champions(n: int, name: str) -> list[dict[str, Any]]:
     return [
-        {"object": name, "env": "dev", "version": 2, "previous": 1, "revision": 2, "aliased": 2, "at": AT.format(5), "by": "bench"}
+        {"object": name, "env": "dev", "version": 2, "previous": 1, "revision": 2, "aliased": 2, "at": AT.format(5),
+            "by": "bench"}
     ]  # fmt: skip
 
 
 def _runs(n: int, name: str) -> list[dict[str, Any]]:
     row = {
-        "object": name, "env": "dev", "state": "done", "actor": "bench", "plan": {}, "params": {}, "created": AT.format(3), "predicted": {}, "result": {},
+        "object": name, "env": "dev", "state": "done", "actor": "bench", "plan": {}, "params": {}, "created": AT.format(3),
+        "predicted": {}, "result": {},
     }  # fmt: skip
     acts = ("refine", "split", "train")
     return [{**row, "run": f"r-{n}-{i}", "act": a, "plan_hash": f"{n}-{i}"} for i, a in enumerate(acts)]
@@ -101,7 +106,8 @@ def leaderboard_of(folder: Path, name: str, candidates: int) -> None:
 
     site = open_estate(folder).site
     gates = [
-        {"gate": g, "metric": "rmse", "passed": n % 3 > 0, "value": 55.0 + n, "reference": 70.0, "margin": 1.5, "reason": f"{g}: 55.0 against 70.0", "would_pass_if": None}
+        {"gate": g, "metric": "rmse", "passed": n % 3 > 0, "value": 55.0 + n, "reference": 70.0, "margin": 1.5,
+            "reason": f"{g}: 55.0 against 70.0", "would_pass_if": None}
         for n, g in enumerate(("baseline", "floor:r2", "gain:rmse", "expectations", "signature", "rnd"))
     ]  # fmt: skip
     signature = [{"name": f"x{n}", "type": "double"} for n in range(12)]
@@ -111,14 +117,17 @@ def leaderboard_of(folder: Path, name: str, candidates: int) -> None:
     for n in range(candidates):
         version = 10 + n // 5 if n % 5 == 0 else None
         metrics = {"rmse": 50.0 + (n * 7919 % 1000) / 50, "r2": 0.47, "mae": 44.1, "mape": 0.38}
-        data = {"gold": 10 + n // 5, "gold_train": 10 + n // 5, "gold_validate": 10 + n // 5, "gold_test": 10 + n // 5}  # fmt: skip
+        data = {"gold": 10 + n // 5, "gold_train": 10 + n // 5, "gold_validate": 10 + n // 5,
+            "gold_test": 10 + n // 5}  # fmt: skip
         rows.append({
-            "object": name, "env": "dev", "run": f"r-{n // 5:06d}", "estimator": f"e{n % 5}", "version": version, "metrics": metrics, "baseline": {"rmse": 70.0}, "data": data, "cost": 0.01,
+            "object": name, "env": "dev", "run": f"r-{n // 5:06d}", "estimator": f"e{n % 5}", "version": version,
+            "metrics": metrics, "baseline": {"rmse": 70.0}, "data": data, "cost": 0.01,
             "at": AT.format(4), "verdict": {"verdict": "refuse", "gates": gates} if version else None,
         })  # fmt: skip
         if version:
             inputs = [{"table": k, "version": v} for k, v in data.items()]
-            versions.append({**base, "version": version, "registry_version": version, "run": f"r-{n // 5:06d}", "metrics": metrics, "inputs": inputs, "detail": {"signature": signature}})  # fmt: skip
+            versions.append({**base, "version": version, "registry_version": version, "run": f"r-{n // 5:06d}",
+                "metrics": metrics, "inputs": inputs, "detail": {"signature": signature}})  # fmt: skip
             tables += [{**table, "name": k, "version": v, "at": AT.format(3)} for k, v in data.items()]
     test = [
         {**table, "env": "test", "name": k, "version": 1, "at": AT.format(3), "siblings": {"gold_test": 1}}
@@ -135,7 +144,8 @@ def leaderboard_of(folder: Path, name: str, candidates: int) -> None:
             t.comparisons.insert(),
             [
                 {
-                    "comparison": f"c-{n}", "object": name, "version": case.challenger.version, "source": "dev", "target": "test", "facts": case.facts, "verdict": "refuse",
+                    "comparison": f"c-{n}", "object": name, "version": case.challenger.version, "source": "dev", "target": "test",
+                    "facts": case.facts, "verdict": "refuse",
                     "document": {"gates": gates, "case": case.document()}, "run": f"r-c{n}", "at": AT.format(5),
                 }
                 for n, case in enumerate(cases)

@@ -37,7 +37,8 @@ def make(root: Path, rows: int, days: int) -> Estate:
     one = next(iter(uri.glob("scored_date=*/*.parquet")))
     columns = pq.read_schema(one).append(pa.field("scored_date", pa.date32()))
     version = Version(
-        MODEL, "dev", "scored", 1, table.version(), rows, 0, "2026-11-01T00:00:00+00:00", "bench", "scored", "bench", (), "", schema_text(columns)
+        MODEL, "dev", "scored", 1, table.version(), rows, 0, "2026-11-01T00:00:00+00:00", "bench", "scored", "bench", (), "",
+        schema_text(columns)
     )  # fmt: skip
     with estate.site.store.write() as c:
         put(c, version)

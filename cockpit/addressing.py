@@ -22,7 +22,8 @@ def unread(key: str, options: Iterable[str]) -> None:
     known = list(options)
     for asked in st.query_params.get_all(key):
         if asked not in known:
-            st.warning(f"`{key}={asked}` in the address can't be read and was left out; {key} is one of {', '.join(known)}.", icon=":material/link_off:")  # fmt: skip
+            st.warning(f"`{key}={asked}` in the address can't be read and was left out; {key} is one of {', '.join(known)}.",
+                icon=":material/link_off:")  # fmt: skip
 
 
 def instead(path: str, query: str = "", base: str = "") -> str:

@@ -37,7 +37,8 @@ def acting() -> None:
         known.append(now)
     with st.sidebar:
         chosen = st.selectbox(
-            f"Act as (signed in: {me})", ["", *(p for p in known if p != me)], key="act_as", persist_state="session", on_change=_acted, format_func=lambda p: p or f"{me} · administrator",
+            f"Act as (signed in: {me})", ["", *(p for p in known if p != me)], key="act_as", persist_state="session",
+            on_change=_acted, format_func=lambda p: p or f"{me} · administrator",
             help="This machine has no sign-in: its user is administrator and may act as any member. The audit names both.",
         )  # fmt: skip
         if chosen:

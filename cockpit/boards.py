@@ -30,8 +30,10 @@ def best_by_environment(found: Sequence[Best], metric: str) -> None:
         return
     lines = [
         {
-            "": b.env, "Version": b.version, "State": f":{b.color}-badge[:material/{b.icon}: {b.state}]", f"{metric} (95 % interval)": b.value,
-            "Baseline": b.against.split(" than")[0], "Gold": b.data.removeprefix("gold "), **({"Intervals": b.coverage or "not measured"} if covered and b.version else {}),
+            "": b.env, "Version": b.version, "State": f":{b.color}-badge[:material/{b.icon}: {b.state}]",
+            f"{metric} (95 % interval)": b.value,
+            "Baseline": b.against.split(" than")[0], "Gold": b.data.removeprefix("gold "),
+            **({"Intervals": b.coverage or "not measured"} if covered and b.version else {}),
         }
         for b in found
     ]  # fmt: skip

@@ -71,7 +71,8 @@ def settle(see: Callable[[], Sequence[ModelRef]], environments: Sequence[str]) -
         choose(**q)
     project = chosen().get("project", "")
     first = next((r for r in visible if project in ("", r.project)), None)
-    st.session_state[_USUAL] = {"project": first.project, "model": first.model, "env": environments[0]} if first else {}  # fmt: skip
+    st.session_state[_USUAL] = {"project": first.project, "model": first.model,
+        "env": environments[0]} if first else {}  # fmt: skip
 
 
 def to(name: str, **query: Any) -> Link:

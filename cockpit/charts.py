@@ -18,8 +18,10 @@ def over_versions(rows: list[dict[str, Any]], metric: str) -> Any:
     x = alt.X("version:O", title="registered version", axis=alt.Axis(labelAngle=0))
     scale = alt.Scale(zero=False, padding=12)
     line = alt.Chart(frame).mark_line(point=alt.OverlayMarkDef(size=70)).encode(
-        x=x, y=alt.Y("value:Q", title=f"{metric} on gold_test", scale=scale), color=alt.Color("env:N", title="environment", legend=alt.Legend(orient="top") if frame["env"].nunique() > 1 else None),
-        tooltip=[alt.Tooltip("version:O", title="version"), alt.Tooltip("env:N", title="environment"), alt.Tooltip("value:Q", title=metric, format=".4g"), alt.Tooltip("baseline:Q", format=".4g")],
+        x=x, y=alt.Y("value:Q", title=f"{metric} on gold_test", scale=scale),
+        color=alt.Color("env:N", title="environment", legend=alt.Legend(orient="top") if frame["env"].nunique() > 1 else None),
+        tooltip=[alt.Tooltip("version:O", title="version"), alt.Tooltip("env:N", title="environment"),
+            alt.Tooltip("value:Q", title=metric, format=".4g"), alt.Tooltip("baseline:Q", format=".4g")],
     )  # fmt: skip
     base = (
         alt.Chart(frame)
@@ -69,7 +71,8 @@ def by_day(rows: list[dict[str, Any]]) -> Any:
         .encode(
             x=alt.X("day:T", title=None, scale=span, axis=alt.Axis(format="%d %b", labelAngle=0, **ticks)),
             y=alt.Y("rows:Q", title="rows a day"),
-            tooltip=[alt.Tooltip("day:T", format="%d %b %Y"), alt.Tooltip("rows:Q", format=","), alt.Tooltip("calls:Q", format=",")],
+            tooltip=[alt.Tooltip("day:T", format="%d %b %Y"), alt.Tooltip("rows:Q", format=","),
+                alt.Tooltip("calls:Q", format=",")],
         )
         .add_params(drawn, clicked)
         .properties(height=180)
@@ -103,7 +106,8 @@ def versions(rows: list[dict[str, Any]], chosen: int) -> Any:
             x=alt.X("version:O", title="version", axis=alt.Axis(labelAngle=0)),
             y=alt.Y("rows:Q", title="rows"),
             color=alt.Color("shown:N", scale=colors, legend=None),
-            tooltip=[alt.Tooltip("version:O"), alt.Tooltip("rows:Q", format=","), alt.Tooltip("change:Q", format="+,"), alt.Tooltip("at:T", format="%d %b %Y %H:%M")],
+            tooltip=[alt.Tooltip("version:O"), alt.Tooltip("rows:Q", format=","), alt.Tooltip("change:Q", format="+,"),
+                alt.Tooltip("at:T", format="%d %b %Y %H:%M")],
         )
         .properties(height=150)
     )  # fmt: skip
@@ -141,7 +145,8 @@ def predicted(rows: list[dict[str, Any]], currency: str) -> Any:
             y=alt.Y("actual:Q", title=f"metered, {currency}"),
             color=alt.Color("side:N", scale=colors, legend=alt.Legend(orient="top", title=None)),
             shape=shape,
-            tooltip=["run:N", "act:N", alt.Tooltip("predicted:Q", format=".4g"), alt.Tooltip("p90:Q", format=".4g"), alt.Tooltip("actual:Q", format=".4g")],
+            tooltip=["run:N", "act:N", alt.Tooltip("predicted:Q", format=".4g"), alt.Tooltip("p90:Q", format=".4g"),
+                alt.Tooltip("actual:Q", format=".4g")],
         )
     )  # fmt: skip
     line = (

@@ -38,7 +38,8 @@ def segment(label: str, options: Mapping[str, str], key: str, default: str) -> s
 
     return str(
         st.segmented_control(
-            label, list(options), required=True, key=widget, label_visibility="collapsed", format_func=lambda v: lit(options.get(v, v), v == now), on_change=changed
+            label, list(options), required=True, key=widget, label_visibility="collapsed",
+            format_func=lambda v: lit(options.get(v, v), v == now), on_change=changed
         )
     )  # fmt: skip
 
@@ -54,7 +55,8 @@ def at_most_one(label: str, options: Sequence[str], key: str) -> str | None:
         value = st.session_state[widget]
         st.query_params.update({key: value or []})
 
-    chosen = st.pills(label, options, key=widget, label_visibility="collapsed", format_func=lambda v: lit(v, v == now), on_change=changed)  # fmt: skip
+    chosen = st.pills(label, options, key=widget, label_visibility="collapsed", format_func=lambda v: lit(v, v == now),
+        on_change=changed)  # fmt: skip
     return str(chosen) if chosen else None
 
 
@@ -121,14 +123,17 @@ def scope(
         return None
     with st.container(horizontal=True, vertical_alignment="bottom", gap="small"):
         first = ALL if whole else asked["project"] or next(iter(by_project))
-        project = pick("Project", [*([ALL] if whole else []), *by_project], "project", lambda p: p or "all projects", default=first, width=230)  # fmt: skip
+        project = pick("Project", [*([ALL] if whole else []), *by_project], "project", lambda p: p or "all projects",
+            default=first, width=230)  # fmt: skip
         if project:
             st.query_params["project"] = project
         carrying.narrow(project)
         name = ALL
         if model and project:
-            name = pick("Model", [ALL, *by_project[project]], "model", lambda m: m or "all models", default=ALL, width=200)  # fmt: skip
+            name = pick("Model", [ALL, *by_project[project]], "model", lambda m: m or "all models", default=ALL,
+                width=200)  # fmt: skip
         env = ALL
         if environment:
-            env = pick("Environment", [ALL, *estate.environments], "env", lambda e: e or "all environments", default=ALL, width=180)  # fmt: skip
+            env = pick("Environment", [ALL, *estate.environments], "env", lambda e: e or "all environments", default=ALL,
+                width=180)  # fmt: skip
     return (f"{project}/{name}" if name else project or "estate"), env

@@ -73,7 +73,8 @@ def no_sight(estate: Estate) -> bool:
     if estate.projects() or not estate.site.files.projects:
         return False
     can = who_can(estate.site, "member_add", "") or "an administrator of the estate"
-    st.warning(f"**You may not see any project.** {estate.actor.rights} has no role yet. Who can give one: {can}, and each project's manager.", icon=":material/lock:")  # fmt: skip
+    st.warning(f"**You may not see any project.** {estate.actor.rights} has no role yet. Who can give one: {can}, and each project's manager.",
+        icon=":material/lock:")  # fmt: skip
     return True
 
 
@@ -293,7 +294,8 @@ def choose(estate: Estate, title: str) -> Choice | None:
     with st.container(horizontal=True, vertical_alignment="bottom", gap="small"):
         with st.container(width=160 if small else 220):
             st.selectbox(
-                "Project", list(by_project), key="pick:project", label_visibility="collapsed", format_func=lambda p: f"{p} · {teams.get(p)}" if teams.get(p) else p,
+                "Project", list(by_project), key="pick:project", label_visibility="collapsed",
+                format_func=lambda p: f"{p} · {teams.get(p)}" if teams.get(p) else p,
                 on_change=_pick, args=("project", lambda p: {"model": by_project[p][0]}),
             )  # fmt: skip
         with st.container(width=180):

@@ -35,7 +35,8 @@ def environments(estate: Estate, where: str, env: str) -> None:
             if found.rows:
                 lines = [
                     {
-                        "Part": r["part"], "State": ":green-badge[:material/check: works]" if r["ok"] else ":red-badge[:material/error: does not]",
+                        "Part": r["part"],
+                        "State": ":green-badge[:material/check: works]" if r["ok"] else ":red-badge[:material/error: does not]",
                         "What it said": tidy(r["message"], opening.root()), "To do": tidy(r["hint"], opening.root()) or "nothing",
                     }
                     for r in found.rows
@@ -57,12 +58,16 @@ def _state(r: Reached) -> None:
 def _engine(estate: Estate) -> None:
     """The rest of `esml doctor`, on demand: it walks the audit chain."""
     key = "_doctor"
-    if st.button("Check the engine itself", key="doctor", icon=":material/stethoscope:", disabled=not estate.may("read_status").allowed, help="Settings, store, audit chain, worker: what `esml doctor` says, to who has a role on the estate."):  # fmt: skip
+    if st.button("Check the engine itself", key="doctor", icon=":material/stethoscope:",
+        disabled=not estate.may("read_status").allowed,
+        help="Settings, store, audit chain, worker: what `esml doctor` says, to who has a role on the estate."):  # fmt: skip
         names = tuple(f"{e} " for e in estate.environments)
         st.session_state[key] = [r for r in estate.doctor() if not r["part"].startswith(names)]
     if rows := st.session_state.get(key):
         lines = [
-            {"Part": r["part"], "State": ":green-badge[:material/check: works]" if r["ok"] else ":red-badge[:material/error: does not]", "What it said": tidy(r["message"], opening.root()), "To do": tidy(r["hint"], opening.root()) or "nothing"}
+            {"Part": r["part"],
+                "State": ":green-badge[:material/check: works]" if r["ok"] else ":red-badge[:material/error: does not]",
+                "What it said": tidy(r["message"], opening.root()), "To do": tidy(r["hint"], opening.root()) or "nothing"}
             for r in rows
         ]  # fmt: skip
         st.table(pd.DataFrame(lines), border="horizontal", hide_index=True)
@@ -88,15 +93,18 @@ def people(estate: Estate, where: str, env: str) -> None:
     left, right = st.columns([3, 2], gap="large")
     with left:
         if rows:
-            st.dataframe(pd.DataFrame(rows), hide_index=True, height="content" if len(rows) <= 14 else 520, row_height=34)  # fmt: skip
+            st.dataframe(pd.DataFrame(rows), hide_index=True, height="content" if len(rows) <= 14 else 520,
+                row_height=34)  # fmt: skip
         else:
-            nothing_yet("Nobody was given a role yet.", "On this machine its own user is administrator. Give the first role beside this.")  # fmt: skip
+            nothing_yet("Nobody was given a role yet.",
+                "On this machine its own user is administrator. Give the first role beside this.")  # fmt: skip
     with right:
         who = st.text_input("Person", key="member:who", placeholder="anna@company").strip()
         names = [r for r in NAMES if r != "admin" or on == "estate"]
         role = str(st.selectbox("Role", names, format_func=lambda r: ROLES[r], key="member:role"))
         at_once(
-            estate, lambda **how: estate.member_add(on, who, role, **how), f"Give the role on {on}", key="member_add", icon="person_add",
+            estate, lambda **how: estate.member_add(on, who, role, **how), f"Give the role on {on}", key="member_add",
+            icon="person_add",
             done=f"{who} is {ROLES[role].lower()} of {on} now.", ready=bool(who), missing="Whom?",
         )  # fmt: skip
         mine = {m["role"] for m in members if (m["actor"], m["on"]) == (who, on)}
@@ -104,7 +112,8 @@ def people(estate: Estate, where: str, env: str) -> None:
             take = role if role in mine else ""
             label = f"Take {ROLES[role].lower()} away" if take else "Take every role away"
             at_once(
-                estate, lambda **how: estate.member_remove(on, who, take, **how), label, key="member_remove", icon="person_remove",
+                estate, lambda **how: estate.member_remove(on, who, take, **how), label, key="member_remove",
+                icon="person_remove",
                 done=f"Taken from {who}.",
             )  # fmt: skip
 
@@ -116,9 +125,11 @@ def secrets(estate: Estate, where: str, env: str) -> None:
         try:
             kept = estate.site.platform(name).secret_names()
         except EsmlError as e:
-            st.warning(f"**{name} can't be reached**, so its secrets can't be listed: {tidy(e.message, opening.root())}.", icon=":material/cloud_off:")  # fmt: skip
+            st.warning(f"**{name} can't be reached**, so its secrets can't be listed: {tidy(e.message, opening.root())}.",
+                icon=":material/cloud_off:")  # fmt: skip
             continue
-        rows += [{"Environment": name, "Secret": s, "For": "the key of an endpoint" if s.startswith("endpoint-") else "your own use"} for s in kept]  # fmt: skip
+        rows += [{"Environment": name, "Secret": s,
+            "For": "the key of an endpoint" if s.startswith("endpoint-") else "your own use"} for s in kept]  # fmt: skip
     rows = [r for r in rows if _may_see(estate, r["Secret"])]
     if rows:
         st.table(pd.DataFrame(rows), border="horizontal", hide_index=True)
@@ -152,4 +163,5 @@ def everything(estate: Estate, where: str, env: str) -> None:
     st.dataframe(pd.DataFrame(rows), hide_index=True, height=420, placeholder="", row_height=34)
     raw = estate.site.files.typed(where).model_dump(by_alias=True, mode="json")
     keys = [k for k, _ in flatten(raw) if not k.startswith("policy")]
-    setting(estate, where, keys, key="all", help_="Written as in the settings file: 30, true, \"text\", [\"a\", \"b\"].")  # fmt: skip
+    setting(estate, where, keys, key="all",
+        help_="Written as in the settings file: 30, true, \"text\", [\"a\", \"b\"].")  # fmt: skip

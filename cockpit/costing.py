@@ -37,7 +37,8 @@ def spent_by(
 ) -> dict[str, float]:
     """Metered money by `day`, `project`, `model`, `act`, `env` or `node`; `projects`: only these (sight)."""
     m = t.meter
-    what: Any = {"day": sa.func.substr(m.c.at, 1, 10), "project": m.c.project, "model": m.c.object, "act": m.c.act, "env": m.c.env, "node": m.c.node}[by]  # fmt: skip
+    what: Any = {"day": sa.func.substr(m.c.at, 1, 10), "project": m.c.project, "model": m.c.object, "act": m.c.act,
+        "env": m.c.env, "node": m.c.node}[by]  # fmt: skip
     q = sa.select(what, sa.func.sum(m.c.cost)).where(m.c.at >= since)
     for column, value in ((m.c.project, project), (m.c.object, model), (m.c.env, env)):
         if value:
@@ -101,7 +102,8 @@ class Judged:
 def as_it_is(site: Site, ref: ModelRef, act: str, env: str) -> Asked:
     """The next run as things are: the fields that its plan would have."""
     policy, _ = site.settings.policy(ref, env)
-    return Asked(str(ref), act, env, policy.nodes[0] if policy.nodes else "", 1, _rows(site, ref, act, env), env if act == "train" else "")  # fmt: skip
+    return Asked(str(ref), act, env, policy.nodes[0] if policy.nodes else "", 1, _rows(site, ref, act, env),
+        env if act == "train" else "")  # fmt: skip
 
 
 def _rows(site: Site, ref: ModelRef, act: str, env: str) -> int:
@@ -131,17 +133,20 @@ def judge(site: Site, asked: Asked) -> Judged:
     scaled = size * asked.rows / usual.rows if usual.rows and asked.rows else size
     node = priced(settings, asked.node, lambda _: platform_prices(site, asked.env))
     answer = what_if(
-        history, Scenario(asked.node, asked.nodes, node.counted, scaled, limit, seconds), currency, measured_on=usual.node, usual_size=size
+        history, Scenario(asked.node, asked.nodes, node.counted, scaled, limit, seconds), currency, measured_on=usual.node,
+        usual_size=size
     )  # fmt: skip
     if asked.nodes > policy.max_nodes:
-        return Judged(asked, answer, False, f"refused: {asked.nodes} nodes, {policy.max_nodes} allowed ({origin['max_nodes']})")  # fmt: skip
+        return Judged(asked, answer, False,
+            f"refused: {asked.nodes} nodes, {policy.max_nodes} allowed ({origin['max_nodes']})")  # fmt: skip
     over = broken(
         policy, origin, {"cost": answer.cost, "node": asked.node, "price": node.price}, env=asked.env, train_seconds=seconds,
         spent_month=costs.spent(site.store, project=ref.project, env=asked.env, since=costs.month_start()),
     )  # fmt: skip
     said = verdict(over, policy, home=asked.env, ok=origin["max_cost_run"])
     if said["verdict"] == "ok":
-        return Judged(asked, answer, True, f"allowed: at most {policy.max_cost_run:g} {currency} a run ({said['origin']})")  # fmt: skip
+        return Judged(asked, answer, True,
+            f"allowed: at most {policy.max_cost_run:g} {currency} a run ({said['origin']})")  # fmt: skip
     word = "asks for an approval" if said["verdict"] == "ask" else "refused"
     return Judged(asked, answer, False, f"{word}: {said['reason']} ({said['origin']})")
 

@@ -102,7 +102,8 @@ def comparison(
         frame = pd.DataFrame(
             [
                 {
-                    "Gate": g.gate, "Verdict": ":green-badge[:material/check: passed]" if g.passed else ":red-badge[:material/block: refused]",
+                    "Gate": g.gate,
+                    "Verdict": ":green-badge[:material/check: passed]" if g.passed else ":red-badge[:material/block: refused]",
                     "Margin": g.margin, "Difference": g.difference, "Champion": g.champion, "Challenger": g.challenger,
                 }
                 for g in told

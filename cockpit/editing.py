@@ -10,7 +10,9 @@ from esml_engine.estate import Estate
 from esml_engine.settings import dig
 
 
-def setting(estate: Estate, scope: str, keys: list[str], *, key: str, label: str = "Set it", help_: str = "") -> None:  # fmt: skip
+def setting(
+    estate: Estate, scope: str, keys: list[str], *, key: str, label: str = "Set it", help_: str = ""
+) -> None:
     """One of `keys` of a scope."""
     left, right = st.columns(2)
     with left:
@@ -19,7 +21,8 @@ def setting(estate: Estate, scope: str, keys: list[str], *, key: str, label: str
     over = next((o.value for o in estate.site.settings.live(scope) if o.key == chosen), None)
     said = f"override here: {over}" if over is not None else f"file here: {now}" if now is not None else "nothing said here: inherited"  # fmt: skip
     with right:
-        value = st.text_input("Value", key=f"{key}:value:{chosen}", placeholder="30, true, or [\"local.small\"]", help=help_ or "Written as in the settings files.").strip()  # fmt: skip
+        value = st.text_input("Value", key=f"{key}:value:{chosen}", placeholder="30, true, or [\"local.small\"]",
+            help=help_ or "Written as in the settings files.").strip()  # fmt: skip
     at_once(
         estate,
         lambda **how: estate.set(scope, chosen, _text(chosen, value), **how),

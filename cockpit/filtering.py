@@ -78,5 +78,6 @@ def columns(w: view.Wanted, said: dict[str, Any]) -> None:
         )
         if not st.form_submit_button("Show these", type="primary"):
             return
-    go(dataclasses.replace(w, cols=() if len(chosen) in (0, len(every)) else tuple(chosen)), st.query_params.get("view", ""))  # fmt: skip
+    go(dataclasses.replace(w, cols=() if len(chosen) in (0, len(every)) else tuple(chosen)),
+        st.query_params.get("view", ""))  # fmt: skip
     st.rerun()

@@ -23,13 +23,16 @@ def refine(choice: Choice, purpose: Purpose, m: view.Matrix) -> None:
     layers = {_ALL: "all layers", "bronze": "to bronze", "silver": "to silver", "gold": "gold alone"}
     sets = {_ALL: "all datasets", **{d: d for d in m.datasets}}
     if not any(c[0].label != "none yet" for c in m.datasets.values()):
-        nothing_yet("No IN file yet.", f"Deliver one under *Deliver files*, or put it into the dataset's IN folder of {choice.env}.")  # fmt: skip
+        nothing_yet("No IN file yet.",
+            f"Deliver one under *Deliver files*, or put it into the dataset's IN folder of {choice.env}.")  # fmt: skip
         return
     with st.container(horizontal=True):
         with st.container(width=180):
-            layer = st.selectbox("Layer", list(layers), format_func=layers.__getitem__, key=f"layer:{purpose}", label_visibility="collapsed")  # fmt: skip
+            layer = st.selectbox("Layer", list(layers), format_func=layers.__getitem__, key=f"layer:{purpose}",
+                label_visibility="collapsed")  # fmt: skip
         with st.container(width=220):
-            dataset = st.selectbox("Dataset", list(sets), format_func=sets.__getitem__, key=f"dataset:{choice.ref}", label_visibility="collapsed", disabled=layer == "gold")  # fmt: skip
+            dataset = st.selectbox("Dataset", list(sets), format_func=sets.__getitem__, key=f"dataset:{choice.ref}",
+                label_visibility="collapsed", disabled=layer == "gold")  # fmt: skip
     params: dict[str, Any] = {"purpose": purpose, "layer": layer, "dataset": "" if layer == "gold" else dataset}  # fmt: skip
     plan = planned(lambda: choice.model.plan_refine(**params))
     if plan:
@@ -46,10 +49,12 @@ def deliver(choice: Choice, purpose: Purpose) -> None:
         with st.container(width=220):
             dataset = st.selectbox("Dataset", list(sets), key=f"deliver:{choice.ref}")
         with st.container(width=180):
-            date = st.date_input("Date of the data", value=dt.datetime.now(dt.UTC).date(), key="deliver:date", format="YYYY-MM-DD")  # fmt: skip
+            date = st.date_input("Date of the data", value=dt.datetime.now(dt.UTC).date(), key="deliver:date",
+                format="YYYY-MM-DD")  # fmt: skip
     given = st.file_uploader(
         f"Files of {dataset}: .{sets[dataset].format}", accept_multiple_files=True, type=[sets[dataset].format],
-        key=f"deliver:files:{choice.ref}:{dataset}", help="A file is known by dataset, date and name; delivered again with other content it replaces the old one.",
+        key=f"deliver:files:{choice.ref}:{dataset}",
+        help="A file is known by dataset, date and name; delivered again with other content it replaces the old one.",
     )  # fmt: skip
     if not given:
         st.caption(f"Files delivered to {choice.env}'s lake by other means are found too.")
@@ -61,9 +66,11 @@ def deliver(choice: Choice, purpose: Purpose) -> None:
         return
     for r in plan.draft.params["files"]:
         if r["status"] == "refused":
-            st.warning(f"**{r['path'].rsplit('/', 1)[-1]} will not be delivered**: {r['reason']}.", icon=":material/report:")  # fmt: skip
+            st.warning(f"**{r['path'].rsplit('/', 1)[-1]} will not be delivered**: {r['reason']}.",
+                icon=":material/report:")  # fmt: skip
     plan_card(
-        choice.estate, plan, f"Deliver {plural(len(files), 'file')}", lambda h: dict(choice.model.ingest(dataset, files, day, purpose, plan=h)),
+        choice.estate, plan, f"Deliver {plural(len(files), 'file')}",
+        lambda h: dict(choice.model.ingest(dataset, files, day, purpose, plan=h)),
         key="ingest", icon="upload", durable=False,
     )  # fmt: skip
 
@@ -82,17 +89,21 @@ def split(choice: Choice, m: view.Matrix) -> None:
         shares = []
         for name in ("train", "validate", "test"):
             with st.container(width=120):
-                shares.append(st.number_input(name, 0.0, 1.0, float(usual[name]), 0.05, key=f"split:{name}:{choice.ref}"))  # fmt: skip
+                shares.append(st.number_input(name, 0.0, 1.0, float(usual[name]), 0.05,
+                    key=f"split:{name}:{choice.ref}"))  # fmt: skip
         with st.container(width=120):
-            by = st.selectbox("by", ["key", "group", "time"], index=["key", "group", "time"].index(now.by), key=f"split:by:{choice.ref}")  # fmt: skip
+            by = st.selectbox("by", ["key", "group", "time"], index=["key", "group", "time"].index(now.by),
+                key=f"split:by:{choice.ref}")  # fmt: skip
         with st.container(width=100):
             seed = st.number_input("seed", 0, value=int(now.seed), key=f"split:seed:{choice.ref}")
-        stratify = st.checkbox("stratify", value=bool(now.stratify), key=f"split:stratify:{choice.ref}", help="The label's shares alike in all three parts.")  # fmt: skip
+        stratify = st.checkbox("stratify", value=bool(now.stratify), key=f"split:stratify:{choice.ref}",
+            help="The label's shares alike in all three parts.")  # fmt: skip
     group = ""
     if by == "group":
         with st.container(width=220):
             group = st.text_input("Group column", value=now.group or "", key=f"split:group:{choice.ref}")
-    asked = {"train": shares[0], "validate": shares[1], "test": shares[2], "by": by, "seed": int(seed), "stratify": stratify, "group": group}  # fmt: skip
+    asked = {"train": shares[0], "validate": shares[1], "test": shares[2], "by": by, "seed": int(seed), "stratify": stratify,
+        "group": group}  # fmt: skip
     params = {k: v for k, v in asked.items() if v != usual[k]}
     plan = planned(lambda: choice.model.plan_split(**params))
     if plan:
@@ -127,7 +138,8 @@ def rnd(choice: Choice) -> None:
     plan = planned(lambda: choice.estate.set(str(choice.ref), key, value, dry_run=True))
     if plan:
         plan_card(
-            choice.estate, plan, f"Turn R&D mode {'off' if on else 'on'}", lambda h: dict(choice.estate.set(str(choice.ref), key, value, plan=h)),
+            choice.estate, plan, f"Turn R&D mode {'off' if on else 'on'}",
+            lambda h: dict(choice.estate.set(str(choice.ref), key, value, plan=h)),
             key="rnd", icon="science", durable=False,
         )  # fmt: skip
 

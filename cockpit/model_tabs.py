@@ -77,7 +77,8 @@ def leaderboard(choice: Choice, _: list[dict[str, Any]]) -> None:
     )
     if event["selection"]["rows"]:
         r = rows[event["selection"]["rows"][0]]
-        ways_on(above, f"{r['Estimator']} in {r['Env']}", [(f"Run {r['Run']}: steps, log, importance", "list", to("run", run=r["Run"]))])  # fmt: skip
+        ways_on(above, f"{r['Estimator']} in {r['Env']}",
+            [(f"Run {r['Run']}: steps, log, importance", "list", to("run", run=r["Run"]))])  # fmt: skip
 
 
 def versions(choice: Choice, _: list[dict[str, Any]]) -> None:

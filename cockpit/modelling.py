@@ -20,7 +20,8 @@ def train_card(choice: Choice) -> None:
     settings = choice.estate.site.settings.model(choice.ref)
     names: list[str] = [*settings.train] or [choice.env]
     with st.container(horizontal=True, vertical_alignment="bottom"):
-        profile = pick("Profile", names, "profile", lambda n: f"profile {n}", default=choice.env if choice.env in names else names[0], width=220)  # fmt: skip
+        profile = pick("Profile", names, "profile", lambda n: f"profile {n}",
+            default=choice.env if choice.env in names else names[0], width=220)  # fmt: skip
         usual = profile_of(
             choice.estate.site, choice.ref, choice.env, {"profile": "" if profile == choice.env else profile}
         )
@@ -43,7 +44,8 @@ def _budget(usual: float) -> float:
     try:
         now = max(1.0, float(asked)) if asked else usual
     except ValueError:
-        st.warning(f"`budget={asked}` in the address is no number of seconds and was left out.", icon=":material/link_off:")  # fmt: skip
+        st.warning(f"`budget={asked}` in the address is no number of seconds and was left out.",
+            icon=":material/link_off:")  # fmt: skip
         now = usual
     st.session_state["train:budget"] = now
 
@@ -94,14 +96,17 @@ def deploy_card(choice: Choice) -> None:
     plan = planned(lambda: choice.model.plan_deploy(version=version))
     if plan is None:
         return
-    act_card(choice, plan, f"Deploy v{version}", "deploy", icon="rocket_launch", place="deployments:", version=version)  # fmt: skip
+    act_card(choice, plan, f"Deploy v{version}", "deploy", icon="rocket_launch", place="deployments:",
+        version=version)  # fmt: skip
 
 
 def score_file_card(choice: Choice) -> None:
     """Score an uploaded file as a batch, or all that waits in to_score."""
-    given = st.file_uploader("File to score", type=["csv", "parquet"], key="score:file", help="Rows shaped as the model's signature. Without a file: everything in to_score that is not scored yet.")  # fmt: skip
+    given = st.file_uploader("File to score", type=["csv", "parquet"], key="score:file",
+        help="Rows shaped as the model's signature. Without a file: everything in to_score that is not scored yet.")  # fmt: skip
     with st.container(width=260):
-        caller = st.text_input("Caller", value=choice.estate.actor.rights.split("@")[0], key="score:caller", help="Who will be told: kept with every row.")  # fmt: skip
+        caller = st.text_input("Caller", value=choice.estate.actor.rights.split("@")[0], key="score:caller",
+            help="Who will be told: kept with every row.")  # fmt: skip
     params: dict[str, Any] = {"caller": caller.strip() or "batch"}
     if given is not None:
         params["file"] = kept(choice.estate, given)
@@ -116,4 +121,5 @@ def score_file_card(choice: Choice) -> None:
     except EsmlError as e:
         failure(e)
         return
-    act_card(choice, plan, f"Score {Path(params['file']).name}" if given is not None else "Score what waits", "score_batch", icon="calculate", place="score:", **params)  # fmt: skip
+    act_card(choice, plan, f"Score {Path(params['file']).name}" if given is not None else "Score what waits", "score_batch",
+        icon="calculate", place="score:", **params)  # fmt: skip

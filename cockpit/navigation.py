@@ -88,7 +88,8 @@ def lost_page(url: str | None, base: str = "") -> str:
 
 def chosen_page() -> StreamlitPage:
     """Register every page; the one that the address names."""
-    seen: dict[str, list[StreamlitPage]] = {"": [st.Page(home, title="Home", url_path="home", default=True, visibility="hidden")]}  # fmt: skip
+    seen: dict[str, list[StreamlitPage]] = {"": [st.Page(home, title="Home", url_path="home", default=True,
+        visibility="hidden")]}  # fmt: skip
     for section, its in SECTIONS.items():
         for name, (title, icon) in its.items():
             label = f"{title} ({n})" if name == "approvals" and on_phone() and (n := _waiting()) else title

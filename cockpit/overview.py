@@ -77,7 +77,8 @@ def read(estate: Estate) -> Overview:
     total = {k: sum(b[k] for b in spent.values()) for k in ("spent", "budget", "month_end")}
     kinds, stages = view.counts(rows)
     return Overview(
-        statuses, facts, spent, costs, rows, view.figures(rows, facts, total | {"currency": currency}, now.date()), kinds, stages, owners, now, currency, estate.environments
+        statuses, facts, spent, costs, rows, view.figures(rows, facts, total | {"currency": currency}, now.date()), kinds, stages,
+        owners, now, currency, estate.environments
     )  # fmt: skip
 
 

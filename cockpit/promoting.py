@@ -37,9 +37,11 @@ def acts(choice: Choice, source: str, version: int) -> None:
     model = choice.estate.model(str(choice.ref), source)
     promote, compare = st.tabs(["Promote", "Compare only"])
     with promote:
-        _card(choice, lambda: model.plan_promote(choice.env, version), f"Promote v{version} to {choice.env}", "promote", "upgrade", model, version)  # fmt: skip
+        _card(choice, lambda: model.plan_promote(choice.env, version), f"Promote v{version} to {choice.env}", "promote",
+            "upgrade", model, version)  # fmt: skip
     with compare:
-        _card(choice, lambda: model.plan_compare(choice.env, version), "Compare", "compare", "compare_arrows", model, version)  # fmt: skip
+        _card(choice, lambda: model.plan_compare(choice.env, version), "Compare", "compare", "compare_arrows", model,
+            version)  # fmt: skip
 
 
 def _card(
@@ -60,7 +62,8 @@ def history(choice: Choice) -> None:
     st.subheader(f"Champions of {choice.env}")
     frame = pd.DataFrame(
         [
-            {"Version": f"v{k['version']}", "Since": when(k["at"]), "By": k["by"], "Why": k["why"] or "", "Evidence": k.get("evidence") or ""}
+            {"Version": f"v{k['version']}", "Since": when(k["at"]), "By": k["by"], "Why": k["why"] or "",
+                "Evidence": k.get("evidence") or ""}
             for k in line
         ]
     )  # fmt: skip

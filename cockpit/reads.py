@@ -118,7 +118,8 @@ def runs_now(
         .order_by(r.c.run.desc())
         .limit(20)
     )
-    found = [x for x in estate.site.store.rows(q) if not purpose or (x["params"] or {}).get("purpose", "train") == purpose]  # fmt: skip
+    found = [x for x in estate.site.store.rows(q) if not purpose or (x["params"] or {}).get("purpose",
+        "train") == purpose]  # fmt: skip
     ids = [x["run"] for n, x in enumerate(found) if n == 0 or x["state"] in records.OPEN]
     return [records.listing(estate.site.store, run=i)[0] for i in ids[:most]]
 

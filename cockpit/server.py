@@ -264,7 +264,8 @@ def routes() -> list[Route]:
 
 async def no_route(request: Request) -> Response:
     """An address below `/api` that nothing answers: a document, never a page."""
-    error = {"code": "not_found", "message": f"nothing answers at {request.url.path}", "hint": "/api/v1/scored/PROJECT/MODEL.csv or .parquet", "id": ""}  # fmt: skip
+    error = {"code": "not_found", "message": f"nothing answers at {request.url.path}",
+        "hint": "/api/v1/scored/PROJECT/MODEL.csv or .parquet", "id": ""}  # fmt: skip
     return JSONResponse({"error": error}, 404)
 
 

@@ -17,14 +17,18 @@ PHONE = (
 )
 """What a phone calls itself: pages are laid out for it by that."""
 ARGS = [
-    "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking", "--disable-component-update", "--disable-sync",
+    "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
+    "--disable-component-update", "--disable-sync",
 ]  # fmt: skip
 _NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 PAGES = {
     "work": "/work", "estate": "/estate", "project": "/project", "approvals": "/approvals", "costs": "/costs", "audit": "/audit",
-    "lake": "/lake", "lake-inference": "/lake?purpose=inference", "lake-deliver": "/lake?act=Deliver+files", "dataset": "/dataset", "dataset-profile": "/dataset?tab=Profile",
-    "model": "/model", "model-versions": "/model?tab=Versions", "model-cost": "/model?tab=Cost", "leaderboard": "/leaderboard", "leaderboard-train": "/leaderboard?train=true",
-    "promotion": "/promotion?env=prod", "deployments": "/deployments?env=prod", "scored": "/scored?env=prod", "scored-profile": "/scored?env=prod&show=Profile",
+    "lake": "/lake", "lake-inference": "/lake?purpose=inference", "lake-deliver": "/lake?act=Deliver+files",
+    "dataset": "/dataset", "dataset-profile": "/dataset?tab=Profile",
+    "model": "/model", "model-versions": "/model?tab=Versions", "model-cost": "/model?tab=Cost", "leaderboard": "/leaderboard",
+    "leaderboard-train": "/leaderboard?train=true",
+    "promotion": "/promotion?env=prod", "deployments": "/deployments?env=prod", "scored": "/scored?env=prod",
+    "scored-profile": "/scored?env=prod&show=Profile",
     "runs": "/runs", "settings": "/settings",
 }  # fmt: skip
 """Each page, and those of its tabs that look unlike it."""

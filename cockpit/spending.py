@@ -136,7 +136,8 @@ def _fields(a: Ask, names: list[str]) -> Asked:
             nodes.append(st.session_state["if:node"])
         node = str(st.selectbox("Node type", nodes, key="if:node"))
         count = int(st.number_input("Nodes", 1, 1000, key="if:nodes"))
-        rows = int(st.number_input("Rows", 0, key="if:rows", step=100, help="Of gold_train for training, of gold for refining, of to_score for scoring."))  # fmt: skip
+        rows = int(st.number_input("Rows", 0, key="if:rows", step=100,
+            help="Of gold_train for training, of gold for refining, of to_score for scoring."))  # fmt: skip
         profiles: list[str] = [*its.train]
         if env not in profiles:
             profiles.append(env)
@@ -147,7 +148,8 @@ def _fields(a: Ask, names: list[str]) -> Asked:
             profile = str(st.selectbox("Training profile", profiles, key="if:profile"))
         with st.container(height="stretch", vertical_alignment="bottom"):
             st.button(
-                "As it is", icon=":material/restart_alt:", on_click=lambda: _seed(as_it_is(site, ModelRef.parse(model), act, a.first))
+                "As it is", icon=":material/restart_alt:",
+                on_click=lambda: _seed(as_it_is(site, ModelRef.parse(model), act, a.first))
             )  # fmt: skip
     return Asked(model, act, env, node, count, rows, profile)
 
@@ -186,7 +188,8 @@ def policy(a: Ask) -> None:
     envs = (a.env,) if a.env else a.estate.environments
     for env in envs:
         st.markdown(f"**{env}**")
-        lines = [{k: v for k, v in line.items() if k != "Key"} for line in policies.policy(a.estate.site.settings, a.where, env)]  # fmt: skip
+        lines = [{k: v for k, v in line.items() if k != "Key"} for line in policies.policy(a.estate.site.settings, a.where,
+            env)]  # fmt: skip
         st.table(pd.DataFrame(lines), border="horizontal", hide_index=True)
 
 
@@ -200,10 +203,13 @@ def change(a: Ask) -> None:
             st.caption("Each project has its own: choose one above.")
         else:
             now = float(a.seen.budgets[project]["budget"])
-            new = st.number_input(f"{project}, {a.seen.currency} a month", 0.0, value=now, step=10.0, key=f"budget:{project}")  # fmt: skip
+            new = st.number_input(f"{project}, {a.seen.currency} a month", 0.0, value=now, step=10.0,
+                key=f"budget:{project}")  # fmt: skip
             at_once(
-                a.estate, lambda **how: a.estate.set(project, "budget.month", f"{new:g}", **how), "Set the budget", key="set_budget", icon="payments",
-                done=f"The budget of {project} is {new:g} {a.seen.currency} a month.", ready=new != now, missing=f"It is {now:g} {a.seen.currency} a month now.",
+                a.estate, lambda **how: a.estate.set(project, "budget.month", f"{new:g}", **how), "Set the budget",
+                key="set_budget", icon="payments",
+                done=f"The budget of {project} is {new:g} {a.seen.currency} a month.", ready=new != now,
+                missing=f"It is {now:g} {a.seen.currency} a month now.",
             )  # fmt: skip
         st.markdown(f"**Exception** for {a.where.split('/')[-1]} in {a.first}" if "/" in a.where else "**Exception**")  # fmt: skip
         if "/" in a.where:

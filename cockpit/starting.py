@@ -34,7 +34,8 @@ def new_project(estate: Estate) -> None:
     if locked(estate, "new_project", ""):
         return
     with st.grid(2, min_column_width=200):
-        name = st.text_input("Name", key="np:name", placeholder="project007", help="a-z, 0-9 and _, from the second letter on")  # fmt: skip
+        name = st.text_input("Name", key="np:name", placeholder="project007",
+            help="a-z, 0-9 and _, from the second letter on")  # fmt: skip
         team = st.text_input("Team", key="np:team", placeholder="care-analytics")
         owner = st.text_input("Owner", key="np:owner", placeholder="anna@company")
         contact = st.text_input("Contact", key="np:contact", placeholder="care@company")
@@ -83,7 +84,8 @@ def new_model(estate: Estate, project: str) -> None:
     at_once(
         estate,
         lambda **how: estate.new_model(
-            f"{project}/{name.strip()}", task, datasets, label.strip() if task != "analytics" else "", id_.strip(), forecast=forecast or None, **how
+            f"{project}/{name.strip()}", task, datasets, label.strip() if task != "analytics" else "", id_.strip(),
+            forecast=forecast or None, **how
         ),
         "Make the model",
         key="new_model",

@@ -45,7 +45,8 @@ def forms(estate: Estate, request: dict[str, Any]) -> None:
     with left, st.expander("Ask the requester", icon=":material/help:"):
         name = f"ask:{key}"
         text = st.text_input(f"Question to {request['by']}", key=name, max_chars=LONGEST).strip()
-        _form(estate, "ask", key, (text,), "Ask", "send", name, ready=bool(text), done=f"Asked: it is {request['by']}'s turn.", missing="Write the question: what asking will do is shown then.")  # fmt: skip
+        _form(estate, "ask", key, (text,), "Ask", "send", name, ready=bool(text), done=f"Asked: it is {request['by']}'s turn.",
+            missing="Write the question: what asking will do is shown then.")  # fmt: skip
     with right, st.expander("Hand it to somebody else", icon=":material/forward:"):
         others = [p for p in could_decide(estate.site, request) if p != estate.actor.rights]
         if not others:
@@ -54,7 +55,8 @@ def forms(estate: Estate, request: dict[str, Any]) -> None:
         to = st.selectbox("To", others, index=None, placeholder="who could decide, too", key=f"to:{key}")
         name = f"why:{key}"
         why = st.text_input("Why, if it helps", key=name, max_chars=LONGEST).strip()
-        _form(estate, "delegate", key, (to or "", why), "Hand over", "forward", name, ready=bool(to), done=f"Handed to {to}.", missing="Choose a person: only people who could decide it anyhow are listed.")  # fmt: skip
+        _form(estate, "delegate", key, (to or "", why), "Hand over", "forward", name, ready=bool(to), done=f"Handed to {to}.",
+            missing="Choose a person: only people who could decide it anyhow are listed.")  # fmt: skip
 
 
 def _form(

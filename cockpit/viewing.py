@@ -33,16 +33,19 @@ def saved_views(choice: Choice, w: view.Wanted) -> None:
     with st.popover(f"View: {now}" if now else "Saved views", icon=":material/bookmark:"):
         for v in found:
             with st.container(horizontal=True, vertical_alignment="center"):
-                st.button(v["name"], key=f"view:{v['name']}", icon=":material/bookmark:", type="tertiary", on_click=go, args=(dataclasses.replace(view.of_view(v["filters"]), cols=w.cols), v["name"]))  # fmt: skip
+                st.button(v["name"], key=f"view:{v['name']}", icon=":material/bookmark:", type="tertiary", on_click=go,
+                    args=(dataclasses.replace(view.of_view(v["filters"]), cols=w.cols), v["name"]))  # fmt: skip
                 st.caption(f"{v['by']} · {when(v['at'])}")
-                st.button("Forget", key=f"drop:{v['name']}", icon=":material/delete:", type="tertiary", on_click=_drop, args=(choice, v["name"]), disabled=not may.allowed)  # fmt: skip
+                st.button("Forget", key=f"drop:{v['name']}", icon=":material/delete:", type="tertiary", on_click=_drop,
+                    args=(choice, v["name"]), disabled=not may.allowed)  # fmt: skip
         if not found:
             st.caption("No view is kept yet. Set filters, then give them a name: everybody who may read these rows finds it here.")  # fmt: skip
         with st.form(
             "view:form", border=False
         ):  # a form: a popover closes when what is in it draws the page again
             st.text_input("Name", key="view:new", placeholder="high predictions of October")
-            st.form_submit_button("Keep these filters", icon=":material/bookmark_add:", on_click=_save, args=(choice, w), disabled=not may.allowed, help=None if may.allowed else may.reason)  # fmt: skip
+            st.form_submit_button("Keep these filters", icon=":material/bookmark_add:", on_click=_save, args=(choice, w),
+                disabled=not may.allowed, help=None if may.allowed else may.reason)  # fmt: skip
 
 
 def _save(choice: Choice, w: view.Wanted) -> None:
@@ -98,5 +101,6 @@ def profile(choice: Choice, w: view.Wanted, said: dict[str, Any]) -> None:
     found = view.bars(scored.histogram(column))
     if found:
         st.altair_chart(charts.spread(found, column))
-    st.dataframe(pd.DataFrame(dataset_view.profile(scored.profile())), hide_index=True, column_config={"filled": bar}, height="content")  # fmt: skip
+    st.dataframe(pd.DataFrame(dataset_view.profile(scored.profile())), hide_index=True, column_config={"filled": bar},
+        height="content")  # fmt: skip
     st.caption(f"over all {plural(said['total'], 'filtered row')}, not over this page alone")

@@ -12,11 +12,13 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 NOT_MEASURED = "not measured"
 NOT_SET_UP = "not set up"
 ROLES = {
-    "reader": "Reader", "analyst": "Analyst", "data_engineer": "Data engineer", "data_scientist": "Data scientist", "project_manager": "Project manager",
+    "reader": "Reader", "analyst": "Analyst", "data_engineer": "Data engineer", "data_scientist": "Data scientist",
+    "project_manager": "Project manager",
     "approver": "Approver", "steward": "Steward", "admin": "Administrator",
 }  # fmt: skip
 METRICS = {
-    "rmse": "RMSE", "mae": "MAE", "r2": "R²", "mape": "MAPE", "smape": "sMAPE", "auc": "AUC", "f1": "F1", "log_loss": "Log loss", "accuracy": "Accuracy",
+    "rmse": "RMSE", "mae": "MAE", "r2": "R²", "mape": "MAPE", "smape": "sMAPE", "auc": "AUC", "f1": "F1", "log_loss": "Log loss",
+    "accuracy": "Accuracy",
     "precision": "Precision", "recall": "Recall", "mcc": "MCC", "mase": "MASE", "nrmse": "NRMSE", "spearman": "Spearman",
 }  # fmt: skip
 STATES = {

@@ -8,7 +8,8 @@ from typing import Any
 _NESTED = 60
 _MOMENT = re.compile(r"^(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d)(?:\.\d+)?\+00:00$")
 _LEAST_FIRST = (
-    "plan_hash", "cancel", "result", "predicted", "steps", "environments", "message", "created", "started", "as", "actor", "ended", "cost", "progress",
+    "plan_hash", "cancel", "result", "predicted", "steps", "environments", "message", "created", "started", "as", "actor",
+    "ended", "cost", "progress",
     "seconds", "fresh", "since", "error", "turn", "blocked_by", "next", "task", "detail", "intervals", "hash", "raw",
 )  # fmt: skip
 """Columns that a narrow terminal can do without, the first ones first. Ids and names are never among them."""

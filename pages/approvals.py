@@ -37,7 +37,8 @@ def show() -> None:
     released(estate, let_go(estate.requests("approved"), estate.actor.rights), key="released")
     away(estate)
     if not requests:
-        nothing_yet("No request yet.", "A promotion whose policy asks for people, or a run over its policy, makes one.")  # fmt: skip
+        nothing_yet("No request yet.",
+            "A promotion whose policy asks for people, or a run over its policy, makes one.")  # fmt: skip
         return
     opened = st.query_params.get("request", "")
     if opened:
@@ -58,7 +59,8 @@ def show() -> None:
         waits.sort(key=lambda r: (r not in mine and r not in asked, talk.first_mine(r, me)))
         st.subheader(f"Open · {len(waits)}")
         if not waits:
-            nothing_yet("Nothing waits.", "A request comes from the pages Promotion and Costs, or from a run over its policy.")  # fmt: skip
+            nothing_yet("Nothing waits.",
+                "A request comes from the pages Promotion and Costs, or from a run over its policy.")  # fmt: skip
         cards(estate, waits, now)
     decided = [r for r in shown if r["state"] != "waiting"]
     decided.sort(key=lambda r: str(r["decided"] or r["at"]), reverse=True)
@@ -84,7 +86,8 @@ def _decided(estate: Estate, decided: list[dict[str, object]], now: dt.datetime)
         return
     frame = pd.DataFrame([view.decided(r, currency, now, when) for r in decided])
     event = st.dataframe(
-        frame, hide_index=True, on_select="rerun", selection_mode="single-row", key="decided", row_height=34, placeholder="", height="content" if len(frame) <= 12 else 440,
+        frame, hide_index=True, on_select="rerun", selection_mode="single-row", key="decided", row_height=34, placeholder="",
+        height="content" if len(frame) <= 12 else 440,
         column_config={"Who, and why": {"width": 420}, "State": {"width": 90}, "By": {"width": 120}},
     )  # fmt: skip
     st.caption("Choose a row to see what it rested on.")

@@ -38,15 +38,18 @@ def show() -> None:
     if bad:
         st.warning(f"**{bad}** is no date: write YYYY-MM-DD.", icon=":material/event_busy:")
         return
-    filters: dict[str, Any] = {"actor": wanted["actor"], "act": wanted["act"].replace(" ", "_"), "object_": wanted["object"], "result": wanted["result"], "since": wanted["from"], "until": wanted["to"]}  # fmt: skip
+    filters: dict[str, Any] = {"actor": wanted["actor"], "act": wanted["act"].replace(" ", "_"), "object_": wanted["object"],
+        "result": wanted["result"], "since": wanted["from"], "until": wanted["to"]}  # fmt: skip
     events = estate.audit(**filters, limit=_MOST)
     with side, st.container(horizontal=True, horizontal_alignment="right"):
         st.download_button(
-            "Export", data=lambda: view.csv(estate.audit(**filters, limit=1_000_000)), file_name=f"audit-{dt.date.today()}.csv", mime="text/csv", icon=":material/download:",
+            "Export", data=lambda: view.csv(estate.audit(**filters, limit=1_000_000)), file_name=f"audit-{dt.date.today()}.csv",
+            mime="text/csv", icon=":material/download:",
             disabled=not events, help="Every event that matches, as CSV, with the hash of each.",
         )  # fmt: skip
         verify = st.button(
-            "Verify the chain", icon=":material/verified:", type="primary", help="Recomputes the hash of every event of the estate, and holds the newest against the anchor outside the database.",
+            "Verify the chain", icon=":material/verified:", type="primary",
+            help="Recomputes the hash of every event of the estate, and holds the newest against the anchor outside the database.",
         )  # fmt: skip
     if verify:
         st.session_state["_chain"] = {**estate.audit(verify=True), "at": dt.datetime.now(dt.UTC)}
@@ -57,7 +60,8 @@ def show() -> None:
     if not events:
         nothing_yet("No event matches.", "Take a filter away.")
         return
-    st.dataframe(pd.DataFrame(view.table(events, when)), hide_index=True, placeholder="", height=540, row_height=34, column_config=view.COLUMNS, column_order=deciding_first(view.ORDER, ("When", "Result", "Act", "Who")))  # fmt: skip
+    st.dataframe(pd.DataFrame(view.table(events, when)), hide_index=True, placeholder="", height=540, row_height=34,
+        column_config=view.COLUMNS, column_order=deciding_first(view.ORDER, ("When", "Result", "Act", "Who")))  # fmt: skip
 
 
 def _chain() -> None:
@@ -65,9 +69,11 @@ def _chain() -> None:
     if said is None:
         return
     if said["ok"]:
-        st.success(f"**The chain holds.** {said['events']:,} events, each with the hash of the one before; verified {when(said['at'])}.", icon=":material/verified:")  # fmt: skip
+        st.success(f"**The chain holds.** {said['events']:,} events, each with the hash of the one before; verified {when(said['at'])}.",
+            icon=":material/verified:")  # fmt: skip
     else:
-        st.error(f"**The chain is broken** at event {said['first_bad']}: {said.get('reason', '')}. Keep a copy of the store, compare it with the last backup, and tell an administrator.", icon=":material/gpp_bad:")  # fmt: skip
+        st.error(f"**The chain is broken** at event {said['first_bad']}: {said.get('reason', '')}. Keep a copy of the store, compare it with the last backup, and tell an administrator.",
+            icon=":material/gpp_bad:")  # fmt: skip
 
 
 show()

@@ -68,20 +68,24 @@ def show() -> None:
     serving = {k: v for k, v in seen.facts.serving.items() if k[0] in {str(r) for r in refs} and env in ("", k[1])}  # fmt: skip
     prices = {k: hour_price(site, *k) for k in serving}
     idle = view.endpoints(serving, seen.facts.served, prices, now, IDLE_DAYS)
-    cards = view.figures(sum(by_day.values()), sum(before.values()), budget, month, end, p, by_day, runs, idle, seen.currency)  # fmt: skip
+    cards = view.figures(sum(by_day.values()), sum(before.values()), budget, month, end, p, by_day, runs, idle,
+        seen.currency)  # fmt: skip
     if not by_day and not before:
         nothing_yet("No run metered yet: showing upper bounds.", "Money is metered with the first run.")
     with st.grid(5, min_column_width=165, gap="small"):
         for f in cards:
             st.metric(
-                f.label, f.text, f.note, delta_color=f.tone, delta_arrow=f.arrow, border=True, height=150, help=f.help or None, chart_data=list(f.series) if len(f.series) > 1 else None, chart_type=f.chart,
+                f.label, f.text, f.note, delta_color=f.tone, delta_arrow=f.arrow, border=True, height=150, help=f.help or None,
+                chart_data=list(f.series) if len(f.series) > 1 else None, chart_type=f.chart,
             )  # fmt: skip
     left, right = st.columns([3, 2], gap="large")
     with left:
         by = segment("By", view.BY, "by", "project" if where == "estate" else "model" if not model else "act")
-        rows = view.table(spent_by(site, by, **between, **mine), spent_by(site, by, **earlier, **mine), by, seen.currency)  # fmt: skip
+        rows = view.table(spent_by(site, by, **between, **mine), spent_by(site, by, **earlier, **mine), by,
+            seen.currency)  # fmt: skip
         if rows:
-            st.dataframe(pd.DataFrame(rows), hide_index=True, height="content" if len(rows) <= 6 else 250, placeholder="", row_height=34)  # fmt: skip
+            st.dataframe(pd.DataFrame(rows), hide_index=True, height="content" if len(rows) <= 6 else 250, placeholder="",
+                row_height=34)  # fmt: skip
         else:
             nothing_yet("Nothing was spent in this period.", "Choose another period above.")
     with right:

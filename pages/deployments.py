@@ -70,7 +70,8 @@ def _card(choice: Choice, c: view.Card) -> None:
             for name, value, note in c.figures:
                 st.metric(name, value, note or None, delta_color="off", delta_arrow="off")
         if c.trouble:
-            st.error(f"**It does not answer as it should.** {c.trouble}. Traffic is unchanged; the worker tries again.", icon=":material/error:")  # fmt: skip
+            st.error(f"**It does not answer as it should.** {c.trouble}. Traffic is unchanged; the worker tries again.",
+                icon=":material/error:")  # fmt: skip
         st.caption(c.note)
 
 
@@ -87,7 +88,8 @@ def _back(choice: Choice, here: reads.Served) -> None:
     model = choice.model
     if here.previous is not None:
         st.markdown(f"**Traffic back to v{here.previous}** · the champion stays")
-        _planned(choice, lambda: model.plan_deploy(version=here.previous), f"Shift traffic to v{here.previous}", "deploy", "undo", version=here.previous)  # fmt: skip
+        _planned(choice, lambda: model.plan_deploy(version=here.previous), f"Shift traffic to v{here.previous}", "deploy", "undo",
+            version=here.previous)  # fmt: skip
     st.markdown(
         "**Champion back to the one before it** · the endpoint follows where it still holds that version, as the plan says"
     )
@@ -96,7 +98,8 @@ def _back(choice: Choice, here: reads.Served) -> None:
     plan = planned(lambda: model.undeploy(dry_run=True))
     if plan is None:
         return
-    plan_card(choice.estate, plan, "End the endpoint", lambda h: model.undeploy(plan=h), key="undeploy", icon="stop_circle", durable=False, primary=False)  # fmt: skip
+    plan_card(choice.estate, plan, "End the endpoint", lambda h: model.undeploy(plan=h), key="undeploy", icon="stop_circle",
+        durable=False, primary=False)  # fmt: skip
 
 
 def _planned(choice: Choice, plan: Any, label: str, act: str, icon: str, **params: Any) -> None:

@@ -44,12 +44,14 @@ def show() -> None:
     shown = view.chosen(seen.rows, where, seen.projects)
     with side, st.container(horizontal=True, horizontal_alignment="right"):
         st.download_button(
-            "Export the list", data=lambda: csv(seen, shown), file_name=f"estate-{seen.read:%Y-%m-%d}.csv", mime="text/csv", icon=":material/download:", disabled=not shown,
+            "Export the list", data=lambda: csv(seen, shown), file_name=f"estate-{seen.read:%Y-%m-%d}.csv", mime="text/csv",
+            icon=":material/download:", disabled=not shown,
             help="All four lenses of the models that the filters leave, as CSV.",
         )  # fmt: skip
         may = estate.may("new_project")
         st.button(
-            "New project", icon=":material/create_new_folder:", on_click=new_project_asked, width="content", disabled=not may.allowed,
+            "New project", icon=":material/create_new_folder:", on_click=new_project_asked, width="content",
+            disabled=not may.allowed,
             help=None if may.allowed else without_underscores(may.reason),
         )  # fmt: skip
     if not seen.projects and no_sight(estate):
@@ -95,7 +97,8 @@ def _filters(seen: Overview) -> str:
             pick("Team", ["", *teams], "team", lambda t: t or "all teams", default="", width=170)
         pick("Order", list(view.SORTS), "sort", lambda s: view.SORTS[s], default="attention", width=170)
         with st.container(width=240):
-            st.text_input("Search", key="q", bind="query-params", label_visibility="collapsed", placeholder="project, model, team, owner", icon=":material/search:")  # fmt: skip
+            st.text_input("Search", key="q", bind="query-params", label_visibility="collapsed",
+                placeholder="project, model, team, owner", icon=":material/search:")  # fmt: skip
     with st.container(horizontal=True, vertical_alignment="center", gap="small"):
         for label, key, names, counts in (
             ("Attention", "attention", view.KINDS, seen.kinds),
@@ -114,14 +117,17 @@ def _table(estate: Estate, seen: Overview, shown: list[int], lens: str) -> None:
         frame = frame.iloc[shown]
     above = st.empty()
     event = st.dataframe(
-        frame, hide_index=True, column_config=columns(lens, estate.environments), on_select="rerun", selection_mode="single-row", key=f"models:{lens}", placeholder="", row_height=34,
-        height="content" if len(shown) <= 15 else 560, column_order=deciding_first(frame.columns, ("Model", "Needs attention", "Health", "Whose turn", "Stage")),
+        frame, hide_index=True, column_config=columns(lens, estate.environments), on_select="rerun", selection_mode="single-row",
+        key=f"models:{lens}", placeholder="", row_height=34,
+        height="content" if len(shown) <= 15 else 560,
+        column_order=deciding_first(frame.columns, ("Model", "Needs attention", "Health", "Whose turn", "Stage")),
     )  # fmt: skip
     st.caption("Choose a row for the ways to its pages. " + view.EXPLAINED[lens])
     if event["selection"]["rows"]:
         r = seen.rows[shown[event["selection"]["rows"][0]]]
         where = {"project": r.project, "model": r.name}
-        ways = (("Model", "account_tree"), ("Lake", "waves"), ("Leaderboard", "leaderboard"), ("Deployments", "rocket_launch"))  # fmt: skip
+        ways = (("Model", "account_tree"), ("Lake", "waves"), ("Leaderboard", "leaderboard"),
+            ("Deployments", "rocket_launch"))  # fmt: skip
         ways_on(above, r.name, [(label, icon, to(label.lower(), **where)) for label, icon in ways])
 
 

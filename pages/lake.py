@@ -49,9 +49,11 @@ def _refused(choice: Choice, purpose: Purpose) -> None:
         for file, why in kept_out(site, choice.ref, choice.env, ds, purpose)
     ]
     if found:
-        lines = [f"- {ds}, {file.date}: **{plain(file.name)}** · {plain(tidy(why, root))}" for ds, file, why in found[:5]]  # fmt: skip
+        lines = [f"- {ds}, {file.date}: **{plain(file.name)}** · {plain(tidy(why, root))}" for ds, file,
+            why in found[:5]]  # fmt: skip
         more = f"\n- and {plural(len(found) - 5, 'more')}" if len(found) > 5 else ""
-        st.warning("**Refused as unreadable.** Deliver it again, mended, under the same name.\n" + "\n".join(lines) + more, icon=":material/report:")  # fmt: skip
+        st.warning("**Refused as unreadable.** Deliver it again, mended, under the same name.\n" + "\n".join(lines) + more,
+            icon=":material/report:")  # fmt: skip
 
 
 def _acts(choice: Choice, purpose: Purpose, m: view.Matrix) -> None:

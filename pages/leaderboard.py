@@ -81,7 +81,8 @@ def _overview(choice: Choice, rows: list[dict[str, Any]], main: str) -> None:
             for version, said in its.items():
                 st.markdown(f":material/block: v{version} to {env} was refused by {said}")
         if up:
-            st.page_link(**to("promotion", env=up), label=f"Compare, and ask for promotion to {up}", icon=":material/upgrade:")  # fmt: skip
+            st.page_link(**to("promotion", env=up), label=f"Compare, and ask for promotion to {up}",
+                icon=":material/upgrade:")  # fmt: skip
     with sides.cell(), st.container(border=True, height="stretch"):
         st.markdown("**Metric over registered versions** · dashed: the trivial baseline")
         points = model_view.over_versions(versions, main)
@@ -106,9 +107,14 @@ def _candidates(choice: Choice, rows: list[dict[str, Any]], main: str, names: li
     frame.insert(0, "Beside", [i in picked for i in ids])
     top = float(max(frame["baseline"].max(), frame["metric"].max()) or 1.0)
     bar = figure(metric(main), 0.0, top)
-    config = {"metric": bar, "Ready?": st.column_config.TextColumn(width=190), "Estimator": st.column_config.TextColumn(width=100), "baseline": st.column_config.NumberColumn("Baseline", format="%.4g"), "at": "When", "Beside": st.column_config.CheckboxColumn("Beside", help="Two to four beside each other")}  # fmt: skip
+    config = {"metric": bar, "Ready?": st.column_config.TextColumn(width=190),
+        "Estimator": st.column_config.TextColumn(width=100),
+        "baseline": st.column_config.NumberColumn("Baseline", format="%.4g"), "at": "When",
+        "Beside": st.column_config.CheckboxColumn("Beside", help="Two to four beside each other")}  # fmt: skip
     edited = st.data_editor(
-        frame, hide_index=True, disabled=[c for c in frame.columns if c != "Beside"], column_config=config, column_order=deciding_first(frame.columns, ("Beside", "metric", "Env", "Version", "Ready?")), height="content" if len(rows) <= 8 else 340,
+        frame, hide_index=True, disabled=[c for c in frame.columns if c != "Beside"], column_config=config,
+        column_order=deciding_first(frame.columns, ("Beside", "metric", "Env", "Version", "Ready?")),
+        height="content" if len(rows) <= 8 else 340,
         key=f"board:{choice.ref}:{main}:{','.join(picked)}",
     )  # fmt: skip
     chosen = [i for i, on in zip(ids, edited["Beside"], strict=True) if on]
@@ -124,15 +130,19 @@ def _beside(choice: Choice, rows: list[dict[str, Any]], names: list[str]) -> Non
         st.subheader("Beside each other" if len(rows) > 1 else "One candidate")
         every = st.toggle("All facts", key="diff", bind="query-params") or len(rows) == 1
     if view.on_other_rows(rows):
-        st.warning("**Not on the same rows.** These were measured on different test rows: compare them in *Promotion*.", icon=":material/difference:")  # fmt: skip
+        st.warning("**Not on the same rows.** These were measured on different test rows: compare them in *Promotion*.",
+            icon=":material/difference:")  # fmt: skip
     runs = runs_by_id(choice.estate, [r["run"] for r in rows])
     currency = choice.estate.site.settings.estate.currency
     covered = intervals.by_version(training.versions(choice.estate.site.store, choice.ref))
-    facts = [view.facts(r, runs.get(r["run"]), (runs.get(r["run"]) or {}).get("profile", {}), names, currency, covered) for r in rows]  # fmt: skip
+    facts = [view.facts(r, runs.get(r["run"]), (runs.get(r["run"]) or {}).get("profile", {}), names, currency,
+        covered) for r in rows]  # fmt: skip
     head = [f"{n}. {f['Estimator']} · {f['Environment']} · {f['Version']}" for n, f in enumerate(facts, 1)]
-    st.table(pd.DataFrame(view.beside(facts, names, all_=every), columns=["", *head]), border="horizontal", hide_index=True)  # fmt: skip
+    st.table(pd.DataFrame(view.beside(facts, names, all_=every), columns=["", *head]), border="horizontal",
+        hide_index=True)  # fmt: skip
     for r in rows:
-        st.page_link(**to("run", run=r["run"]), label=f"Run {r['run']}: steps, log, importance", icon=":material/list:")  # fmt: skip
+        st.page_link(**to("run", run=r["run"]), label=f"Run {r['run']}: steps, log, importance",
+            icon=":material/list:")  # fmt: skip
         if r["model_version"] is None and r["env"] == choice.env:
             register_card(choice, r["run"])
 

@@ -49,24 +49,28 @@ def show() -> None:
     with st.container(border=True, horizontal=True, vertical_alignment="center"):
         st.markdown(view.headline(tracks), width="stretch" if first else "content")
         if first:
-            st.page_link(**to(first.page, **first.query), label="**Open the blocked step**", icon=":material/arrow_forward:")  # fmt: skip
+            st.page_link(**to(first.page, **first.query), label="**Open the blocked step**",
+                icon=":material/arrow_forward:")  # fmt: skip
     today = dt.datetime.now(dt.UTC).date()
     by_day = spent_by(site, "day", since=month_start(), project=project)
     series = [by_day.get(d, 0.0) for d in days(today.replace(day=1), today)]
     with st.grid(4, min_column_width=170, gap="small"):
         for f in view.figures(tracks, seen.budgets[project], runs, seen.currency, series):  # fmt: skip
-            st.metric(f.label, f.text, f.note, delta_color=f.tone, delta_arrow=f.arrow, border=True, help=f.help or None)  # fmt: skip
+            st.metric(f.label, f.text, f.note, delta_color=f.tone, delta_arrow=f.arrow, border=True,
+                help=f.help or None)  # fmt: skip
     for t in tracks[:_SHOWN]:
         _track(t)
     if len(tracks) > _SHOWN:
-        st.page_link(**to("estate", q=project), label=f"{plural(len(tracks) - _SHOWN, 'more model')} in the list", icon=":material/list:")  # fmt: skip
+        st.page_link(**to("estate", q=project), label=f"{plural(len(tracks) - _SHOWN, 'more model')} in the list",
+            icon=":material/list:")  # fmt: skip
     _tabs(estate, project, seen, runs)
 
 
 def _track(t: view.Track) -> None:
     with st.container(border=True, gap="xxsmall"):
         with st.container(horizontal=True, vertical_alignment="center", gap="small"):
-            st.page_link(**to("model", **{k: t.query[k] for k in ("project", "model")}), label=f"**{t.model}**", width="content")  # fmt: skip
+            st.page_link(**to("model", **{k: t.query[k] for k in ("project", "model")}), label=f"**{t.model}**",
+                width="content")  # fmt: skip
             st.markdown(view.line(t), width="content")
         st.caption(t.said)
 
@@ -104,7 +108,8 @@ def _people(estate: Estate, project: str) -> None:
         roles = [r for r in NAMES if r != "admin"]
         role = str(st.selectbox("Role", roles, format_func=lambda r: ROLES[r], key="member:role"))
         at_once(
-            estate, lambda **how: estate.member_add(project, who, role, **how), "Give the role", key="member_add", icon="person_add",
+            estate, lambda **how: estate.member_add(project, who, role, **how), "Give the role", key="member_add",
+            icon="person_add",
             done=f"{who} is {ROLES[role].lower()} now.", ready=bool(who), missing="Whom?",
         )  # fmt: skip
         if who and any(m["actor"] == who for m in members):
@@ -112,7 +117,8 @@ def _people(estate: Estate, project: str) -> None:
             take = role if mine else ""
             label = f"Take {ROLES[role].lower()} away" if mine else "Take every role away"
             at_once(
-                estate, lambda **how: estate.member_remove(project, who, take, **how), label, key="member_remove", icon="person_remove",
+                estate, lambda **how: estate.member_remove(project, who, take, **how), label, key="member_remove",
+                icon="person_remove",
                 done=f"Taken from {who}.",
             )  # fmt: skip
 
@@ -125,8 +131,10 @@ def _budget(estate: Estate, project: str, seen: Overview) -> None:
     with st.container(width=260):
         new = st.number_input(f"Budget a month, {seen.currency}", 0.0, value=now, step=10.0, key=f"budget:{project}")  # fmt: skip
     at_once(
-        estate, lambda **how: estate.set(project, "budget.month", f"{new:g}", **how), "Set the budget", key="set_budget", icon="payments",
-        done=f"The budget of {project} is {new:g} {seen.currency} a month.", ready=new != now, missing=f"It is {now:g} {seen.currency} a month now; write another amount to see the plan.",
+        estate, lambda **how: estate.set(project, "budget.month", f"{new:g}", **how), "Set the budget", key="set_budget",
+        icon="payments",
+        done=f"The budget of {project} is {new:g} {seen.currency} a month.", ready=new != now,
+        missing=f"It is {now:g} {seen.currency} a month now; write another amount to see the plan.",
     )  # fmt: skip
 
 

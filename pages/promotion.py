@@ -68,7 +68,8 @@ def show() -> None:
             icon=":material/lock:",
         )
     elif refused := refusals(choice.estate, str(choice.ref))[choice.env].get(version):
-        st.error(f"**A request for v{version} was refused by** {refused}. Ask again when that has changed.", icon=":material/block:")  # fmt: skip
+        st.error(f"**A request for v{version} was refused by** {refused}. Ask again when that has changed.",
+            icon=":material/block:")  # fmt: skip
     if not stands and found and not found[0]["current"]:
         st.warning(
             "**Compare again.** What this comparison rested on changed since.", icon=":material/sync_problem:"
@@ -76,7 +77,8 @@ def show() -> None:
     if found:
         comparison(found[0], rows, stands=stands)
     else:
-        nothing_yet(f"v{version} was not compared with {choice.env} yet.", "Comparing scores both models afresh on the same rows.")  # fmt: skip
+        nothing_yet(f"v{version} was not compared with {choice.env} yet.",
+            "Comparing scores both models afresh on the same rows.")  # fmt: skip
     for request in waits:
         with st.container(border=True):
             st.markdown(f"**Request {request['request']}**")

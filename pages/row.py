@@ -46,11 +46,13 @@ def show() -> None:
     with st.container(horizontal=True):
         of_caller = to("scored", caller=row["caller_id"])
         st.page_link(**of_caller, label=f"Answers to {row['caller_id']}", icon=":material/table_view:")
-        st.page_link(**to("model", tab="Versions"), label=f"Version v{row['model_version']}", icon=":material/account_tree:")  # fmt: skip
+        st.page_link(**to("model", tab="Versions"), label=f"Version v{row['model_version']}",
+            icon=":material/account_tree:")  # fmt: skip
         gold = next((n for n in lineage["nodes"] if n["name"] == "gold_train"), None)
         if gold:
             its = to("dataset", env=gold["id"].split("/")[0], table="gold_train", v=gold["version"])
-            st.page_link(**its, label=f"What it learned from: gold_train v{gold['version']}", icon=":material/table:")  # fmt: skip
+            st.page_link(**its, label=f"What it learned from: gold_train v{gold['version']}",
+                icon=":material/table:")  # fmt: skip
     with st.grid(4, min_column_width=150):
         for name, text in view.figures(row):
             st.metric(name, text, border=True)

@@ -79,9 +79,11 @@ def _list(estate: Estate, states: list[str], by: str) -> None:
         return
     above = st.empty()
     event = st.dataframe(
-        pd.DataFrame(view.table(shown, when)), hide_index=True, on_select="rerun", selection_mode="single-row", key="list", row_height=34, placeholder="",
+        pd.DataFrame(view.table(shown, when)), hide_index=True, on_select="rerun", selection_mode="single-row", key="list",
+        row_height=34, placeholder="",
         height="content" if len(shown) <= 15 else 560,
-        column_config={n: st.column_config.TextColumn(alignment="right") for n in ("Time", "Predicted", "Cost", "Predicted cost")},
+        column_config={n: st.column_config.TextColumn(alignment="right") for n in ("Time", "Predicted", "Cost",
+            "Predicted cost")},
     )  # fmt: skip
     st.caption(
         "Choose a row for its steps, log and result. ≤ marks an upper bound: no run of that act before it."

@@ -44,7 +44,8 @@ def show() -> None:
         ]
     )
     if len(bad):
-        st.warning(f"**{plural(len(bad), 'override')} no longer count:** the settings file changed after them, and the file wins.", icon=":material/history:")  # fmt: skip
+        st.warning(f"**{plural(len(bad), 'override')} no longer count:** the settings file changed after them, and the file wins.",
+            icon=":material/history:")  # fmt: skip
         st.table(bad, border="horizontal", hide_index=True)
     for tab, name in open_tabs(list(_TABS)):
         with tab:

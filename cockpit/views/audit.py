@@ -29,7 +29,8 @@ COLUMNS = {
     "Run": {"width": 160},
 }
 ORDER = ("n", "When", "Who", "Act", "Object", "Env", "Result", "Why, or with what", "Run")
-_SIGNS = {"done": "✓", "started": "▶", "refused": "⊘", "failed": "✕", "waiting": "‖", "promoted": "↑", "cancelled": "⊘", "joined": "＝", "nothing to do": "–"}  # fmt: skip
+_SIGNS = {"done": "✓", "started": "▶", "refused": "⊘", "failed": "✕", "waiting": "‖", "promoted": "↑", "cancelled": "⊘",
+    "joined": "＝", "nothing to do": "–"}  # fmt: skip
 _COLUMNS = ("n", "at", "actor", "as", "act", "object", "env", "result", "run", "detail", "prev", "hash")
 
 
@@ -47,7 +48,9 @@ def table(events: list[dict[str, Any]], when: Callable[[str], str]) -> list[dict
     """One line an event; `when` writes a time in the viewer's zone."""
     return [
         {
-            "n": e["n"], "When": when(e["at"]), "Who": f"{e['as']} ({e['actor']})" if e["as"] and e["as"] != e["actor"] else e["actor"], "Act": e["act"].replace("_", " "), "Object": e["object"], "Env": e["env"] or "",
+            "n": e["n"], "When": when(e["at"]),
+            "Who": f"{e['as']} ({e['actor']})" if e["as"] and e["as"] != e["actor"] else e["actor"],
+            "Act": e["act"].replace("_", " "), "Object": e["object"], "Env": e["env"] or "",
             "Result": f"{_SIGNS.get(e['result'], '·')} {e['result']}", "Why, or with what": why(e), "Run": e["run"] or "",
         }
         for e in events

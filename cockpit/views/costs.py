@@ -52,7 +52,8 @@ def period(key: str, today: dt.date) -> Period:
 
 
 def figures(
-    spent: float, before: float, budget: float, month_spent: float, month_end: float, p: Period, by_day: Mapping[str, float], next_runs: list[dict[str, Any]], idle: list[Endpoint], currency: str,
+    spent: float, before: float, budget: float, month_spent: float, month_end: float, p: Period, by_day: Mapping[str, float],
+    next_runs: list[dict[str, Any]], idle: list[Endpoint], currency: str,
 ) -> list[Figure]:  # fmt: skip
     """Five cards: spent, month end, the next runs, how predictions did stands below, endpoints."""
     all_days = days(p.first, p.end - dt.timedelta(days=1))
@@ -63,11 +64,19 @@ def figures(
     bounds = sum(is_bound(r["cost"]["basis"]) for r in next_runs)
     quiet = [e for e in idle if e.idle]
     return [
-        Figure(f"Spent {p.short}", money(spent, currency), change, series=series, chart="bar", help=f"Metered cost of all runs, {p.label}, by day (UTC), against the same time before."),
-        Figure("Spent against budget", share(month_spent, budget) if budget else "no budget set", f"of {money(budget, currency)} a month" if budget else "set one below", help="Metered this month; the budget is the project's, or the sum over projects."),
-        Figure("Month end, forecast", money(month_end, currency), f"{share(month_end, budget)} of budget" if budget else "no budget set", "inverse" if over else "off", "up" if over else "off", tuple(accumulate(series)) if p.current else (), "area", MONTH_END),
-        Figure("Next runs, p50", money(p50, currency), f"p90 {money(p90, currency)} · {plural(len(next_runs), 'run')}", help=f"Predicted cost of the next run of each model; {bounds} of {len(next_runs)} are upper bounds: no run yet."),
-        Figure("Idle endpoints", f"{len(quiet)} of {len(idle)}", f"{money(sum(e.month for e in quiet), currency)} a month for nothing" if quiet else f"all: {money(sum(e.month for e in idle), currency)} a month" if idle else "nothing is deployed", "inverse" if quiet else "off", help="Endpoints without a call for seven days."),
+        Figure(f"Spent {p.short}", money(spent, currency), change, series=series, chart="bar",
+            help=f"Metered cost of all runs, {p.label}, by day (UTC), against the same time before."),
+        Figure("Spent against budget", share(month_spent, budget) if budget else "no budget set",
+            f"of {money(budget, currency)} a month" if budget else "set one below",
+            help="Metered this month; the budget is the project's, or the sum over projects."),
+        Figure("Month end, forecast", money(month_end, currency),
+            f"{share(month_end, budget)} of budget" if budget else "no budget set", "inverse" if over else "off",
+            "up" if over else "off", tuple(accumulate(series)) if p.current else (), "area", MONTH_END),
+        Figure("Next runs, p50", money(p50, currency), f"p90 {money(p90, currency)} · {plural(len(next_runs), 'run')}",
+            help=f"Predicted cost of the next run of each model; {bounds} of {len(next_runs)} are upper bounds: no run yet."),
+        Figure("Idle endpoints", f"{len(quiet)} of {len(idle)}",
+            f"{money(sum(e.month for e in quiet), currency)} a month for nothing" if quiet else f"all: {money(sum(e.month for e in idle), currency)} a month" if idle else "nothing is deployed",
+            "inverse" if quiet else "off", help="Endpoints without a call for seven days."),
     ]  # fmt: skip
 
 
@@ -79,7 +88,8 @@ def table(spent: Mapping[str, float], before: Mapping[str, float], by: str, curr
     order = sorted(names, reverse=True) if by == "day" else names
     return [
         {
-            head: k.replace("_", " ") if by == "act" else k, "Spent": money(spent.get(k, 0.0), currency), "Share": share(spent.get(k, 0.0), total) if total else "",
+            head: k.replace("_", " ") if by == "act" else k, "Spent": money(spent.get(k, 0.0), currency),
+            "Share": share(spent.get(k, 0.0), total) if total else "",
             "Period before": money(before.get(k, 0.0), currency) if by != "day" else "",
         }
         for k in order
@@ -99,7 +109,13 @@ class Endpoint:
     idle: bool
 
 
-def endpoints(serving: Mapping[tuple[str, str], int], served: Mapping[tuple[str, str], str], prices: Mapping[tuple[str, str], float], now: dt.datetime, idle_days: int) -> list[Endpoint]:  # fmt: skip
+def endpoints(
+    serving: Mapping[tuple[str, str], int],
+    served: Mapping[tuple[str, str], str],
+    prices: Mapping[tuple[str, str], float],
+    now: dt.datetime,
+    idle_days: int,
+) -> list[Endpoint]:
     """Every endpoint, quietest first."""
     out = []
     for (model, env), version in serving.items():
@@ -113,7 +129,9 @@ def endpoint_table(found: list[Endpoint], currency: str, now: dt.datetime) -> li
     """Endpoints as lines."""
     return [
         {
-            "Endpoint": e.model, "Environment": e.env, "Serves": f"v{e.version}", "Last call or deployment": f"{ago(e.last, now)} ago".replace("just now ago", "just now"), "State": "! idle" if e.idle else "✓ in use",
+            "Endpoint": e.model, "Environment": e.env, "Serves": f"v{e.version}",
+            "Last call or deployment": f"{ago(e.last, now)} ago".replace("just now ago", "just now"),
+            "State": "! idle" if e.idle else "✓ in use",
             "Costs a month": f"{money(e.month, currency)} (1 node × {HOURS:g} h)",
         }
         for e in found
@@ -138,8 +156,10 @@ def accuracy(runs: list[dict[str, Any]], currency: str) -> Accuracy:
         its_bounds = [r for r in bounds if r["act"] == act]
         lines.append(
             {
-                "Act": act.replace("_", " "), "Runs": str(len(mine)), "Cost at most p90": share(sum(_within(r) for r in mine), len(mine)) if mine else "no run after the first yet",
-                "Median cost ÷ p50": f"{_ratio(mine, 'cost'):.2f}" if mine else "", "Median time ÷ p50": f"{_ratio(mine, 'seconds'):.2f}" if mine else "",
+                "Act": act.replace("_", " "), "Runs": str(len(mine)),
+                "Cost at most p90": share(sum(_within(r) for r in mine), len(mine)) if mine else "no run after the first yet",
+                "Median cost ÷ p50": f"{_ratio(mine, 'cost'):.2f}" if mine else "",
+                "Median time ÷ p50": f"{_ratio(mine, 'seconds'):.2f}" if mine else "",
                 "First runs": f"{sum(_within(r) for r in its_bounds)} of {len(its_bounds)} under their upper bound" if its_bounds else "none",
             }
         )  # fmt: skip
@@ -166,7 +186,8 @@ def _ratio(runs: list[dict[str, Any]], what: str) -> float:
 def points(runs: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """Predicted p50 and p90 beside what came, a point a run, upper bounds left out."""
     return [
-        {"run": r["run"], "act": r["act"], "predicted": r["predicted"]["cost"]["p50"], "p90": r["predicted"]["cost"]["p90"], "actual": r["cost"], "side": "at most p90" if _within(r) else "over p90"}
+        {"run": r["run"], "act": r["act"], "predicted": r["predicted"]["cost"]["p50"], "p90": r["predicted"]["cost"]["p90"],
+            "actual": r["cost"], "side": "at most p90" if _within(r) else "over p90"}
         for r in runs
         if r["cost"] and r["predicted"]["cost"]["p50"] and not has_bound(r["predicted"]["cost"].get("basis", ""))
     ]  # fmt: skip
@@ -211,9 +232,12 @@ def against(now: Judged, then: Judged, currency: str) -> list[dict[str, str]]:
     a, b = now.answer.cost, then.answer.cost
     change = f"{b['p50'] / a['p50']:.2f} ×" if a["p50"] else ""
     return [
-        {"": "Node type × nodes", "As it is": f"{now.asked.node} × {now.asked.nodes}", "If": f"{then.asked.node} × {then.asked.nodes}", "Change": ""},
-        {"": "Rows", "As it is": f"{now.asked.rows:,}", "If": f"{then.asked.rows:,}", "Change": f"{then.asked.rows / now.asked.rows:.2f} ×" if now.asked.rows else ""},
-        {"": "Time", "As it is": time(now), "If": time(then), "Change": f"{then.answer.seconds.p50 / now.answer.seconds.p50:.2f} ×" if now.answer.seconds.p50 else ""},
+        {"": "Node type × nodes", "As it is": f"{now.asked.node} × {now.asked.nodes}",
+            "If": f"{then.asked.node} × {then.asked.nodes}", "Change": ""},
+        {"": "Rows", "As it is": f"{now.asked.rows:,}", "If": f"{then.asked.rows:,}",
+            "Change": f"{then.asked.rows / now.asked.rows:.2f} ×" if now.asked.rows else ""},
+        {"": "Time", "As it is": time(now), "If": time(then),
+            "Change": f"{then.answer.seconds.p50 / now.answer.seconds.p50:.2f} ×" if now.answer.seconds.p50 else ""},
         {"": "Cost", "As it is": predicted_cost(a), "If": predicted_cost(b), "Change": change},
         {"": "Policy", "As it is": now.policy, "If": then.policy, "Change": ""},
     ]  # fmt: skip

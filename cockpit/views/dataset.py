@@ -153,7 +153,8 @@ def profile(columns: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
 
 
 _WORDS = {
-    "varchar": "text", "double": "number", "float": "number", "bigint": "whole number", "integer": "whole number", "smallint": "whole number", "tinyint": "whole number", "hugeint": "whole number",
+    "varchar": "text", "double": "number", "float": "number", "bigint": "whole number", "integer": "whole number",
+    "smallint": "whole number", "tinyint": "whole number", "hugeint": "whole number",
     "boolean": "yes or no", "date": "date",
 }  # fmt: skip
 

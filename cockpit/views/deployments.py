@@ -39,10 +39,12 @@ def card(s: Served, month: Mapping[str, Any], now: dt.datetime) -> Card:
         speed = (duration_ms(f.quantile(0.95)), beside_it)
         errors = (f"{f.of(500, 599):,}", f"of {plural(f.requests, 'call')} · {f.of(400, 499):,} refused")
     figures = (
-        ("Calls, 7 days", f"{s.calls_7_days:,}", f"last {ago(s.last_call, now)} ago".replace("just now ago", "just now") if s.last_call else "none kept yet"),
+        ("Calls, 7 days", f"{s.calls_7_days:,}", f"last {ago(s.last_call, now)} ago".replace("just now ago",
+            "just now") if s.last_call else "none kept yet"),
         ("p95 of an answer", *speed),
         ("Errors", *errors),
-        ("Costs a month", money(month["p50"] if s.version is not None else 0, month["currency"]), month["basis"] if s.version is not None else "nothing is up"),
+        ("Costs a month", money(month["p50"] if s.version is not None else 0, month["currency"]),
+            month["basis"] if s.version is not None else "nothing is up"),
     )  # fmt: skip
     title = f"v{s.version} · 100 % of traffic" if s.version is not None else "Nothing is deployed"
     beside = f" · v{s.previous} stands beside it" if s.previous is not None else ""

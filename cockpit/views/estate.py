@@ -15,13 +15,15 @@ from cockpit.words import MONTH_END, ago, is_bound, metric, money, plural, role,
 from esml_engine.refs import STAGES
 
 KINDS = {
-    "failed": "Failed run", "approval": "Waits for approval", "policy": "Over policy", "budget": "Over budget", "late": "Late data", "nodata": "No data yet", "waiting": "IN waits",
+    "failed": "Failed run", "approval": "Waits for approval", "policy": "Over policy", "budget": "Over budget",
+    "late": "Late data", "nodata": "No data yet", "waiting": "IN waits",
     "serving": "Serves old champion", "quality": "Quality",
 }  # fmt: skip
 
 
 RANK = {k: n for n, k in enumerate(KINDS)}
-SORTS = {"attention": "by attention", "model": "by name", "stage": "by stage", "spent": "by money spent", "next": "by next run"}  # fmt: skip
+SORTS = {"attention": "by attention", "model": "by name", "stage": "by stage", "spent": "by money spent",
+    "next": "by next run"}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -147,7 +149,8 @@ def champion_text(its: dict[str, Any] | None) -> str:
     return f"v{its['champion']}" + (f" · {value(its['value'])}" if its["value"] is not None else "")
 
 
-TURNS = {"waiting": "data_engineer", "late": "data_engineer", "quality": "data_engineer", "nodata": "data_engineer", "serving": "data_scientist", "policy": "project_manager", "budget": "project_manager"}  # fmt: skip
+TURNS = {"waiting": "data_engineer", "late": "data_engineer", "quality": "data_engineer", "nodata": "data_engineer",
+    "serving": "data_scientist", "policy": "project_manager", "budget": "project_manager"}  # fmt: skip
 
 
 def _whose(status: dict[str, Any], needs: tuple[Need, ...]) -> str:
@@ -189,15 +192,20 @@ def _row(
     bound = bool(p) and is_bound(p["basis"]) if p else False
     names = [its["metric"] for its in s["environments"].values() if its["metric"]]
     return Row(
-        model=s["model"], needs=needs, stage=s["stage"], progress=min(1.0, STAGES.index(s["stage"]) / STAGES.index(goal)), since=s["since"] or "", age=ago(s["since"], now), turn=role(s["turn"]) or _whose(s, needs),
-        metric=metric(names[0]) if names else "", champions={env: champion_text(s["environments"].get(env)) for env in ("dev", "test", "prod")},
-        next_p50=None if p is None else p["p50"], next_text="" if p is None else ("≤ " if bound else "") + money(p["p50"], p["currency"]), running=e.open_runs.get(s["model"], 0),
-        act=act, next_p90_text="" if p is None else ("≤ " if bound else "") + money(p["p90"], p["currency"]), fresh=s["fresh"] or "", spent=e.spent.get(s["model"], 0.0),
+        model=s["model"], needs=needs, stage=s["stage"], progress=min(1.0, STAGES.index(s["stage"]) / STAGES.index(goal)),
+        since=s["since"] or "", age=ago(s["since"], now), turn=role(s["turn"]) or _whose(s, needs),
+        metric=metric(names[0]) if names else "", champions={env: champion_text(s["environments"].get(env)) for env in ("dev",
+            "test", "prod")},
+        next_p50=None if p is None else p["p50"], next_text="" if p is None else ("≤ " if bound else "") + money(p["p50"],
+            p["currency"]), running=e.open_runs.get(s["model"], 0),
+        act=act, next_p90_text="" if p is None else ("≤ " if bound else "") + money(p["p90"], p["currency"]),
+        fresh=s["fresh"] or "", spent=e.spent.get(s["model"], 0.0),
     )  # fmt: skip
 
 
 def rows(
-    statuses: list[dict[str, Any]], e: Evidence, environments: tuple[str, ...], costs: dict[str, dict[str, Any]], budgets: dict[str, dict[str, Any]], now: dt.datetime,
+    statuses: list[dict[str, Any]], e: Evidence, environments: tuple[str, ...], costs: dict[str, dict[str, Any]],
+    budgets: dict[str, dict[str, Any]], now: dt.datetime,
 ) -> list[Row]:  # fmt: skip
     """The list: worst need first, then the longest in its stage."""
     out = []
@@ -224,7 +232,8 @@ def chosen(found: list[Row], w: Wanted, projects: dict[str, Owner]) -> list[int]
     words = w.q.lower().split()
     out = [
         n for n, r in enumerate(found)
-        if (not w.stages or r.stage in w.stages) and (not w.kinds or any(x.kind in w.kinds for x in r.needs)) and (not w.team or _owner(projects, r).team == w.team)
+        if (not w.stages or r.stage in w.stages) and (not w.kinds or any(x.kind in w.kinds for x in r.needs)) and (not w.team or _owner(projects,
+            r).team == w.team)
         and (not words or all(x in _said(r, projects) for x in words))
     ]  # fmt: skip
     order: dict[str, Any] = {
@@ -346,7 +355,8 @@ EXPLAINED = {
 def wanted(one: Mapping[str, str], many: Mapping[str, Sequence[str]]) -> Wanted:
     """From the address; a stage, need or order that there is not is left out."""
     return Wanted(
-        one.get("q", ""), tuple(s for s in many.get("stage", ()) if s in STAGES), tuple(k for k in many.get("attention", ()) if k in KINDS), one.get("team", ""),
+        one.get("q", ""), tuple(s for s in many.get("stage", ()) if s in STAGES),
+        tuple(k for k in many.get("attention", ()) if k in KINDS), one.get("team", ""),
         one.get("sort", "attention"),
     )  # fmt: skip
 

@@ -36,7 +36,8 @@ def _head(r: Row) -> dict[str, Any]:
 def progress(r: Row, s: Seen) -> dict[str, Any]:
     """How far, whose turn, champions."""
     return {
-        **_head(r), "Stage": f"{r.stage} · {r.age}" if r.age else r.stage, "progress": r.progress, "Whose turn": r.turn, "Metric": r.metric, **{e: r.champions[e] if e in s.environments else NOT_SET_UP for e in ENVIRONMENTS},
+        **_head(r), "Stage": f"{r.stage} · {r.age}" if r.age else r.stage, "progress": r.progress, "Whose turn": r.turn,
+        "Metric": r.metric, **{e: r.champions[e] if e in s.environments else NOT_SET_UP for e in ENVIRONMENTS},
         "Next run": r.next_text,
     }  # fmt: skip
 
@@ -49,9 +50,11 @@ def health(r: Row, s: Seen) -> dict[str, Any]:
     failed = f.failed.get(r.model, 0)
     return {
         "Health": worst(r), "Project": r.project, "Model": r.name, "Data age": ago(r.fresh, s.now) or "no data yet",
-        "IN": f"{late[0]} late {ago(late[1], s.now)}" if late else plural(f.waiting[r.model], "file") + " waiting" if f.waiting.get(r.model) else "up to date" if r.fresh else "no file yet",
+        "IN": f"{late[0]} late {ago(late[1], s.now)}" if late else plural(f.waiting[r.model],
+            "file") + " waiting" if f.waiting.get(r.model) else "up to date" if r.fresh else "no file yet",
         "Quality": f"warned: {warned}" if warned else f"{plural(kept, 'row')} in quarantine" if kept else "passed" if r.fresh else "no data yet",
-        "Failed, 7 d": failed, "Serves": ", ".join(f"{e} v{f.serving[(r.model, e)]}" for e in ENVIRONMENTS if (r.model, e) in f.serving) or "none", "Endpoint errors": _errors(r, f), "Drift": NOT_MEASURED,
+        "Failed, 7 d": failed, "Serves": ", ".join(f"{e} v{f.serving[(r.model, e)]}" for e in ENVIRONMENTS if (r.model,
+            e) in f.serving) or "none", "Endpoint errors": _errors(r, f), "Drift": NOT_MEASURED,
     }  # fmt: skip
 
 
@@ -83,7 +86,9 @@ def spending(r: Row, s: Seen) -> dict[str, Any]:
         else "no budget"
     )
     return {
-        **_head(r), "Spent, month": money(s.facts.spent.get(r.model, 0.0), s.currency),         "Month end, project": f"{money(b['month_end'], s.currency)} · {over}", "Next run": f"{r.act} {r.next_text}" if r.next_text else "", "p90": r.next_p90_text, "Idle": idle(r, s),
+        **_head(r), "Spent, month": money(s.facts.spent.get(r.model, 0.0), s.currency),
+        "Month end, project": f"{money(b['month_end'], s.currency)} · {over}",
+        "Next run": f"{r.act} {r.next_text}" if r.next_text else "", "p90": r.next_p90_text, "Idle": idle(r, s),
     }  # fmt: skip
 
 
@@ -109,7 +114,8 @@ def governance(r: Row, s: Seen) -> dict[str, Any]:
         **_head(r), "Owner": owner.owner or "nobody named", "Risk": owner.risk,
         "Champion": f"{top} {r.champions[top].split(' · ')[0]} · since {ago(f.crowned[(r.model, top)], s.now)}" if top and r.champions.get(top) else "none yet",
         "Evidence": f"{ago(pack, s.now)} old" if pack else "none yet" if top in ("", "dev") else "none kept",
-        "Open": f.asked.get(r.model, 0), "Exceptions": f"{money(lifted[0], s.currency)} until {lifted[1][:10]}" if lifted else "none",
+        "Open": f.asked.get(r.model, 0),
+        "Exceptions": f"{money(lifted[0], s.currency)} until {lifted[1][:10]}" if lifted else "none",
     }  # fmt: skip
 
 

@@ -37,7 +37,8 @@ def track(site: Site, ref: ModelRef, env: str, now: dt.datetime) -> list[tuple[s
     for layer, moves in (("bronze", todo.bronze), ("silver", todo.silver)):
         versions = [v for ds in sets if (v := have.get(str(TableName(layer, ds, "train"))))]
         kept = [q for ds in sets if (q := have.get(str(TableName("quarantine", ds, "train"))))]
-        out.append((layer.capitalize(), _layer(versions, len(sets), now, sum(q.rows for q in kept) if layer == "bronze" else 0, to_do=bool(moves))))  # fmt: skip
+        out.append((layer.capitalize(), _layer(versions, len(sets), now, sum(q.rows for q in kept) if layer == "bronze" else 0,
+            to_do=bool(moves))))  # fmt: skip
     out.append(("Gold", _layer([have["gold"]] if "gold" in have else [], 1, now, to_do=todo.gold)))
     if settings.task == "analytics":
         return out
@@ -206,7 +207,8 @@ class Step:
 
 
 _STEPS = {
-    "refine": ("Refine", "play_arrow"), "split": ("Split gold", "call_split"), "train": ("Train", "model_training"), "promote": ("Promote", "upgrade"), "deploy": ("Deploy the champion", "rocket_launch"),
+    "refine": ("Refine", "play_arrow"), "split": ("Split gold", "call_split"), "train": ("Train", "model_training"), "promote": ("Promote", "upgrade"),
+    "deploy": ("Deploy the champion", "rocket_launch"),
 }  # fmt: skip
 
 
@@ -331,8 +333,10 @@ def leaderboard(rows: list[dict[str, Any]], main: str, currency: str) -> list[di
         verdict = "" if r["model_version"] is None else _ready(r, bad)
         low_high = (r.get("intervals") or {}).get(main)
         out.append({
-            "Env": r["env"], "Version": f"v{r['model_version']}" if r["model_version"] is not None else "", "Alias": r["alias"] or "", "metric": x, "Ready?": verdict, "Against baseline": against(x, base, main)[0].split(" than")[0],
-            "95 % interval": f"{value(low_high[0])} to {value(low_high[1])}" if low_high else "", "Estimator": r["estimator"].replace("_", " "), "baseline": base, "Data": f"gold v{r['data'].get('gold')}" if r["data"].get("gold") else "",
+            "Env": r["env"], "Version": f"v{r['model_version']}" if r["model_version"] is not None else "", "Alias": r["alias"] or "", "metric": x,
+            "Ready?": verdict, "Against baseline": against(x, base, main)[0].split(" than")[0],
+            "95 % interval": f"{value(low_high[0])} to {value(low_high[1])}" if low_high else "", "Estimator": r["estimator"].replace("_", " "),
+            "baseline": base, "Data": f"gold v{r['data'].get('gold')}" if r["data"].get("gold") else "",
             "Cost": money(r["cost"], currency) if r["cost"] is not None else "promoted", "at": r["at"], "Run": r["run"],
         })  # fmt: skip
     return out
@@ -393,7 +397,8 @@ def costs(said: dict[str, Any]) -> list[dict[str, str]]:
     for act, p in said["predicted"].items():
         bound = p["basis"].startswith("upper bound")
         out.append({
-            "Next": names.get(act, act), "p50": "" if bound else money(p["p50"], p["currency"]), "p90": ("≤ " if bound else "") + money(p["p90"], p["currency"]),
+            "Next": names.get(act, act), "p50": "" if bound else money(p["p50"], p["currency"]),
+            "p90": ("≤ " if bound else "") + money(p["p90"], p["currency"]),
             "Rests on": p["basis"],
         })  # fmt: skip
     return out

@@ -93,9 +93,14 @@ def card(
     )
     return Card(
         reads=reads_of(document),
-        time=(f"≤ {duration(seconds['p90'])}", cost["basis"]) if bound else (duration(seconds["p50"]), f"p90 {duration(seconds['p90'])}") if seconds["p90"] else (("some seconds", "a run without a job") if durable and document["steps"] else ("at once", "no job")),
-        cost=(f"≤ {money(cost['p90'], currency)}", cost["basis"]) if bound else (money(cost["p50"], currency), f"p90 {money(cost['p90'], currency)} · {cost['basis']}"),
-        left=(money(left, currency) if left is not None else "unchanged", "this month, at p90" if left is not None else "spends nothing"),
-        will=tuple(document["will"]), makes=", ".join(document["makes"]), policy=line, irreversible=tuple(document["irreversible"]), hash=document["hash"], blocked=blocked, kind=kind,
+        time=(f"≤ {duration(seconds['p90'])}", cost["basis"]) if bound else (duration(seconds["p50"]),
+            f"p90 {duration(seconds['p90'])}") if seconds["p90"] else (("some seconds",
+            "a run without a job") if durable and document["steps"] else ("at once", "no job")),
+        cost=(f"≤ {money(cost['p90'], currency)}", cost["basis"]) if bound else (money(cost["p50"], currency),
+            f"p90 {money(cost['p90'], currency)} · {cost['basis']}"),
+        left=(money(left, currency) if left is not None else "unchanged",
+            "this month, at p90" if left is not None else "spends nothing"),
+        will=tuple(document["will"]), makes=", ".join(document["makes"]), policy=line,
+        irreversible=tuple(document["irreversible"]), hash=document["hash"], blocked=blocked, kind=kind,
         asks=_asks(policy) if kind == "waits" else "",
     )  # fmt: skip

@@ -10,7 +10,8 @@ from esml_engine.refs import ENVIRONMENTS
 from esml_engine.settings import PolicySettings, Settings, dig
 
 WORDS = {
-    "nodes": "Node types", "max_nodes": "Most nodes", "max_cost_run": "Most that a run may cost", "max_cost_month": "Most a month", "max_train_seconds": "Longest training",
+    "nodes": "Node types", "max_nodes": "Most nodes", "max_cost_run": "Most that a run may cost",
+    "max_cost_month": "Most a month", "max_train_seconds": "Longest training",
     "over": "Over the limit", "approvals": "Approvals for promotion into it", "evidence": "Evidence from",
 }  # fmt: skip
 
@@ -51,8 +52,10 @@ def policy(settings: Settings, scope: str, env: str) -> list[dict[str, str]]:
         old = next((gone[key] for key in keys if key in gone), None)
         out.append(
             {
-                "Policy": WORDS.get(k, k), "In force": shown(getattr(found, k), k, currency), "Origin": origin[k], "File here": shown(file, k, currency) if file is not None else "says nothing",
-                "Override here": f"{shown(over.value, k, currency)} by {over.by}, {over.at[:10]}" if over else f"superseded: {shown(old.value, k, currency)} by {old.by}, {old.at[:10]}" if old else "none", "Key": f"policy.{k}",
+                "Policy": WORDS.get(k, k), "In force": shown(getattr(found, k), k, currency), "Origin": origin[k],
+                "File here": shown(file, k, currency) if file is not None else "says nothing",
+                "Override here": f"{shown(over.value, k, currency)} by {over.by}, {over.at[:10]}" if over else f"superseded: {shown(old.value, k, currency)} by {old.by}, {old.at[:10]}" if old else "none",
+                "Key": f"policy.{k}",
             }
         )  # fmt: skip
     return out
@@ -96,7 +99,8 @@ def values(rows: list[dict[str, Any]]) -> list[dict[str, str]]:
         gone = r["superseded"]
         out.append(
             {
-                "Setting": r["key"], "Value": shown(r["value"]), "Origin": f"override by {r['by']}, {r['at'][:10]}" if r["by"] else r["origin"],
+                "Setting": r["key"], "Value": shown(r["value"]),
+                "Origin": f"override by {r['by']}, {r['at'][:10]}" if r["by"] else r["origin"],
                 "Superseded": f"{shown(gone['value'])} by {gone['by']}: the file changed after it" if gone else "",
             }
         )  # fmt: skip

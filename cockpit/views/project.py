@@ -10,7 +10,8 @@ from cockpit.views.estate import RANK, Figure, Row, next_act
 from cockpit.words import MONTH_END, ago, duration, is_bound, money, plural, predicted_cost, role, share
 from esml_engine.refs import STAGES
 
-NAMES = {"in": "IN", "bronze": "Bronze", "silver": "Silver", "gold": "Gold", "trained": "Trained", "test": "Test", "prod": "Prod"}  # fmt: skip
+NAMES = {"in": "IN", "bronze": "Bronze", "silver": "Silver", "gold": "Gold", "trained": "Trained", "test": "Test",
+    "prod": "Prod"}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -118,7 +119,9 @@ def _track(s: dict[str, Any], row: Row, environments: tuple[str, ...]) -> Track:
     )
 
 
-_BADGES = {"done": ("green", "check"), "again": ("orange", "inbox"), "warned": ("orange", "warning"), "next": ("blue", "arrow_forward"), "blocked": ("red", "block"), "later": ("gray", "radio_button_unchecked"), "none": ("gray", "remove")}  # fmt: skip
+_BADGES = {"done": ("green", "check"), "again": ("orange", "inbox"), "warned": ("orange", "warning"),
+    "next": ("blue", "arrow_forward"), "blocked": ("red", "block"), "later": ("gray", "radio_button_unchecked"),
+    "none": ("gray", "remove")}  # fmt: skip
 
 
 def line(track: Track) -> str:
@@ -141,7 +144,9 @@ def headline(found: list[Track]) -> str:
     return f"**{len(needy)} of {plural(len(found), 'model')} {verb} somebody.** First: *{first.model}*: {first.short}"
 
 
-def figures(found: list[Track], budget: dict[str, Any], runs: list[dict[str, Any]], currency: str, by_day: list[float]) -> list[Figure]:  # fmt: skip
+def figures(
+    found: list[Track], budget: dict[str, Any], runs: list[dict[str, Any]], currency: str, by_day: list[float]
+) -> list[Figure]:
     """Four cards: how far, spent, month end, what the next runs cost."""
     last = [t for t in found if t.steps and t.steps[-1].state == "done"]
     spent, limit, end = budget["spent"], budget["budget"], budget["month_end"]
@@ -149,10 +154,15 @@ def figures(found: list[Track], budget: dict[str, Any], runs: list[dict[str, Any
     p50, p90 = sum(r["cost"]["p50"] for r in runs), sum(r["cost"]["p90"] for r in runs)
     bound = sum(is_bound(r["cost"]["basis"]) for r in runs)
     return [
-        Figure("Arrived", f"{len(last)} of {len(found)}", f"{sum(t.blocked for t in found)} need somebody", help="Models in the last stage that they have: prod, or gold for analytics."),
-        Figure("Spent this month", money(spent, currency), f"{share(spent, limit)} of {money(limit, currency)}" if limit else "no budget set", series=tuple(by_day), chart="bar", help="Metered cost since the first of the month, UTC, by day."),
-        Figure("Month end, forecast", money(end, currency), f"{share(end, limit)} of budget" if limit else "no budget set", "inverse" if over else "off", "up" if over else "off", help=MONTH_END),
-        Figure("Next runs, p50", money(p50, currency), f"p90 {money(p90, currency)} · {plural(len(runs), 'run')}", help=f"Predicted cost of the next run of each model, in the first environment; {bound} of {len(runs)} are upper bounds: no run yet."),
+        Figure("Arrived", f"{len(last)} of {len(found)}", f"{sum(t.blocked for t in found)} need somebody",
+            help="Models in the last stage that they have: prod, or gold for analytics."),
+        Figure("Spent this month", money(spent, currency),
+            f"{share(spent, limit)} of {money(limit, currency)}" if limit else "no budget set", series=tuple(by_day),
+            chart="bar", help="Metered cost since the first of the month, UTC, by day."),
+        Figure("Month end, forecast", money(end, currency), f"{share(end, limit)} of budget" if limit else "no budget set",
+            "inverse" if over else "off", "up" if over else "off", help=MONTH_END),
+        Figure("Next runs, p50", money(p50, currency), f"p90 {money(p90, currency)} · {plural(len(runs), 'run')}",
+            help=f"Predicted cost of the next run of each model, in the first environment; {bound} of {len(runs)} are upper bounds: no run yet."),
     ]  # fmt: skip
 
 
@@ -166,7 +176,8 @@ def next_runs(
         due = "refine" if waiting.get(s["model"]) else s["next"]
         act = due if due in its.get("predicted", {}) else next_act(s)
         if cost := its.get("predicted", {}).get(act):
-            out.append({"model": s["model"], "act": act, "env": env, "cost": cost, "seconds": its["seconds"][act], "due": act == due})  # fmt: skip
+            out.append({"model": s["model"], "act": act, "env": env, "cost": cost, "seconds": its["seconds"][act],
+                "due": act == due})  # fmt: skip
     return sorted(out, key=lambda r: (not r["due"], -r["cost"]["p90"]))
 
 
@@ -174,7 +185,8 @@ def runs_table(runs: list[dict[str, Any]]) -> list[dict[str, str]]:
     """Next runs as lines."""
     return [
         {
-            "Model": r["model"].split("/")[-1], "Act": r["act"], "Environment": r["env"], "When": "due now" if r["due"] else "when data or settings change",
+            "Model": r["model"].split("/")[-1], "Act": r["act"], "Environment": r["env"],
+            "When": "due now" if r["due"] else "when data or settings change",
             "Predicted time": _time(r["seconds"]), "Predicted cost": predicted_cost(r["cost"]),
         }
         for r in runs

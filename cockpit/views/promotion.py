@@ -279,7 +279,8 @@ def exception_grounds(
     return [
         ("Asks for", "; ".join(d.get("will") or [f"{d.get('act', 'a run')} for {money(d.get('amount'), currency)}"])),
         ("Why", plain(str(d.get("reason") or "no reason was given"))),
-        ("Money", f"up to {money(d.get('amount'), currency)} a run; the budget still holds {money(max(0.0, left), currency)} of {money(budget, currency)} this month"),
+        ("Money",
+            f"up to {money(d.get('amount'), currency)} a run; the budget still holds {money(max(0.0, left), currency)} of {money(budget, currency)} this month"),
         *((("Asked after it", plain("; ".join(d["also"]))),) if d.get("also") else ()),
         ("Policy", str(d.get("origin") or "the estate's")),
         ("Holds until", when(d["until"]) if d.get("until") else f"{when(request['expires'])}, when the request expires"),
@@ -312,6 +313,8 @@ def decided(request: dict[str, Any], currency: str, now: dt.datetime, when: Call
     """A decided request as a line."""
     what, _ = asks(request, currency, now)
     return {
-        "State": f"{_SIGNS.get(request['state'], '·')} {request['state']}", "Asked": what.replace("**", ""), "Decided": when(request["decided"] or request["expires"]),
-        "Who, and why": "; ".join(f"{d['by']}: {d['reason']}" for d in request["decisions"]) or "nobody decided", "By": request["by"],
+        "State": f"{_SIGNS.get(request['state'], '·')} {request['state']}", "Asked": what.replace("**", ""),
+        "Decided": when(request["decided"] or request["expires"]),
+        "Who, and why": "; ".join(f"{d['by']}: {d['reason']}" for d in request["decisions"]) or "nobody decided",
+        "By": request["by"],
     }  # fmt: skip

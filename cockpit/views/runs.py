@@ -67,9 +67,12 @@ def table(rows: list[dict[str, Any]], when: Callable[[str | None], str]) -> list
     """Rows as the list shows them; `when` writes a time in the viewer's zone."""
     return [
         {
-            "State": mark("cancelled") if r["cancel"] and r["state"] in ENDED and r["state"] != "done" else mark(r["state"]), "Act": r["act"].replace("_", " "), "Model": r["object"], "Env": r["env"],
-            "Started": when(r["started"] or r["created"]), "Time": duration(r["seconds"]) if r["seconds"] is not None else "", "Predicted": predicted_seconds(r),
-            "Cost": money(r["cost"], _currency(r)) if r["cost"] is not None else "", "Predicted cost": predicted_cost(r), "By": asked_by(r), "Run": r["run"],
+            "State": mark("cancelled") if r["cancel"] and r["state"] in ENDED and r["state"] != "done" else mark(r["state"]),
+            "Act": r["act"].replace("_", " "), "Model": r["object"], "Env": r["env"],
+            "Started": when(r["started"] or r["created"]), "Time": duration(r["seconds"]) if r["seconds"] is not None else "",
+            "Predicted": predicted_seconds(r),
+            "Cost": money(r["cost"], _currency(r)) if r["cost"] is not None else "", "Predicted cost": predicted_cost(r),
+            "By": asked_by(r), "Run": r["run"],
         }
         for r in rows
     ]  # fmt: skip

@@ -113,7 +113,8 @@ def address(w: Wanted) -> dict[str, str | list[str]]:
     for key, text in (("from", w.since), ("to", w.until), ("sort", w.sort)):
         if text:
             out[key] = text
-    for key, texts in (("caller", list(w.callers)), ("version", [str(v) for v in w.versions]), ("where", list(w.where)), ("cols", list(w.cols))):  # fmt: skip
+    for key, texts in (("caller", list(w.callers)), ("version", [str(v) for v in w.versions]), ("where", list(w.where)),
+        ("cols", list(w.cols))):  # fmt: skip
         if texts:
             out[key] = texts
     if w.page > 1:

@@ -29,11 +29,14 @@ def mark(request: dict[str, Any], me: str) -> Mark | None:
     who = turn["who"]
     mine = who == me
     if turn["do"] == ANSWER:
-        return Mark("asked of you" if mine else f"question to {who} is open", "help", "orange" if mine else "gray", mine)  # fmt: skip
+        return Mark("asked of you" if mine else f"question to {who} is open", "help", "orange" if mine else "gray",
+            mine)  # fmt: skip
     called = next(x for x in reversed(request["talk"]) if x["kind"] != ANSWER)
     if called["kind"] == DELEGATION:
-        return Mark(f"handed to you by {called['by']}" if mine else f"handed to {who}", "forward", "orange" if mine else "gray", mine)  # fmt: skip
-    return Mark("answered: your turn" if mine else f"answered: {who}'s turn", "reply", "blue" if mine else "gray", mine)  # fmt: skip
+        return Mark(f"handed to you by {called['by']}" if mine else f"handed to {who}", "forward", "orange" if mine else "gray",
+            mine)  # fmt: skip
+    return Mark("answered: your turn" if mine else f"answered: {who}'s turn", "reply", "blue" if mine else "gray",
+        mine)  # fmt: skip
 
 
 def first_mine(request: dict[str, Any], me: str) -> tuple[int, str]:
@@ -54,7 +57,8 @@ def lines(request: dict[str, Any], now: dt.datetime, when: Callable[[str], str])
     """What was said, a line each, oldest first."""
     out = []
     for x in request["talk"]:
-        by, text, at = x["by"], plain(x["text"]), f"{when(x['at'])}, {ago(x['at'], now)} ago".replace("just now ago", "just now")  # fmt: skip
+        by, text, at = x["by"], plain(x["text"]), f"{when(x['at'])}, {ago(x['at'], now)} ago".replace("just now ago",
+            "just now")  # fmt: skip
         what = {
             QUESTION: f"**{by}** asked: {text}",
             ANSWER: f"**{by}** answered: {text}",

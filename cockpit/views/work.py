@@ -48,10 +48,12 @@ def turns(
         query = {"project": project, "model": model}
         since = f"{s['stage']} since {ago(s['since'], now)}" if s["since"] else "new"
         if s["blocked_by"]:
-            blocked.append(Item("blocked", f"**{model}**: {s['blocked_by']}", f"{since} · {role(s['turn'])}", "Open", "model", query))  # fmt: skip
+            blocked.append(Item("blocked", f"**{model}**: {s['blocked_by']}", f"{since} · {role(s['turn'])}", "Open", "model",
+                query))  # fmt: skip
         elif s["next"]:
             step = s["next"].replace("_", " ")
-            next_.append(Item("next", f"**{model}**: {step}", f"{since} · {role(s['turn'])}", f"{step.capitalize()}", "model", query))  # fmt: skip
+            next_.append(Item("next", f"**{model}**: {step}", f"{since} · {role(s['turn'])}", f"{step.capitalize()}", "model",
+                query))  # fmt: skip
     return blocked, next_
 
 
@@ -67,10 +69,12 @@ def needs(rows: Sequence[Row], roles: Callable[[str], frozenset[str]]) -> list[I
             if n.kind in _ELSEWHERE or not {role_, "admin"} & roles(r.project):
                 continue
             query = {"project": r.project, "model": r.name}
-            page, label = {"serving": ("deployments", "Deployments"), "quality": ("lake", "Lake")}.get(n.kind, ("costs", "Costs"))  # fmt: skip
+            page, label = {"serving": ("deployments", "Deployments"), "quality": ("lake", "Lake")}.get(n.kind,
+                ("costs", "Costs"))  # fmt: skip
             if n.table:
                 page, label, query = "dataset", "Quarantine", {**query, **quarantine_of(*n.table)}
-            out.append(Item(n.kind, f"**{r.name}**: {n.text}", f"{KINDS[n.kind].lower()} · {role(role_)}", label, page, query))  # fmt: skip
+            out.append(Item(n.kind, f"**{r.name}**: {n.text}", f"{KINDS[n.kind].lower()} · {role(role_)}", label, page,
+                query))  # fmt: skip
     return out
 
 
@@ -87,7 +91,8 @@ def answers(
             continue
         what, _ = asks(r, "", now)
         said = words.get(r["state"]) or f"refused by {refusal(r, when)}"
-        out.append(Item(r["state"], f"{what}: {said}", f"{ago(at, now)} · asked by you", "Open", "approvals", {"request": r["request"]}))  # fmt: skip
+        out.append(Item(r["state"], f"{what}: {said}", f"{ago(at, now)} · asked by you", "Open", "approvals",
+            {"request": r["request"]}))  # fmt: skip
     return out
 
 
@@ -99,7 +104,8 @@ def failed(runs: list[dict[str, Any]], now: dt.datetime, days: int = 7) -> list[
         if (r["ended"] or "") >= since:
             why = (r["error"] or {}).get("message", "no reason was recorded")
             text = f"**{r['act'].replace('_', ' ')}** of {r['object'].split('/')[-1]} in {r['env']} failed"
-            out.append(Item("failed", text, f"{ago(r['ended'], now)} · {plain(why)}", "Log", "run", {"run": r["run"]}))  # fmt: skip
+            out.append(Item("failed", text, f"{ago(r['ended'], now)} · {plain(why)}", "Log", "run",
+                {"run": r["run"]}))  # fmt: skip
     return out
 
 
@@ -118,9 +124,11 @@ def files(
         query = {"project": project, "model": model}
         if name in late:
             dataset, since = late[name]
-            out.append(Item("late", f"**{model}**: {dataset} is late", f"promised {ago(since, now)} ago, nothing came since", "Lake", "lake", query))  # fmt: skip
+            out.append(Item("late", f"**{model}**: {dataset} is late", f"promised {ago(since, now)} ago, nothing came since",
+                "Lake", "lake", query))  # fmt: skip
         if n := waiting.get(name, 0):
-            out.append(Item("files", f"**{model}**: {plural(n, 'IN file')} not refined yet", "delivered, newer than bronze", "Lake", "lake", query))  # fmt: skip
+            out.append(Item("files", f"**{model}**: {plural(n, 'IN file')} not refined yet", "delivered, newer than bronze",
+                "Lake", "lake", query))  # fmt: skip
     return out
 
 
@@ -168,7 +176,8 @@ def changes(
     for its in new[:most]:
         object_, version = its[0]["object"], its[0]["version"]
         envs = " and ".join(e for e in ENVIRONMENTS if e in {k["env"] for k in its})
-        out.append(Change("upgrade", f"v{version} of **{object_.split('/')[-1]}** became champion in {envs}", its[0]["at"]))  # fmt: skip
+        out.append(Change("upgrade", f"v{version} of **{object_.split('/')[-1]}** became champion in {envs}",
+            its[0]["at"]))  # fmt: skip
     if len(new) > most:
         out.append(Change("upgrade", f"and {plural(len(new) - most, 'more champion')}", ""))
     behind = [d for d, at in late.values() if at >= from_]

@@ -201,7 +201,8 @@ def view_save(
 ) -> None:
     """Keep filters under a name."""
     versions = [str(v) for v in model_version or ()]
-    filters = {"from": since, "to": until, "caller": caller or [], "version": versions, "where": where or [], "sort": order_by}  # fmt: skip
+    filters = {"from": since, "to": until, "caller": caller or [], "version": versions, "where": where or [],
+        "sort": order_by}  # fmt: skip
     say(model_(model, env).save_view(name, filters, **how))
 
 

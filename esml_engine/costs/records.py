@@ -133,8 +133,10 @@ def meter_endpoint(
         seconds, cost = (float(found["seconds"]), float(found["cost"])) if found else (0.0, 0.0)
         at = max(counted, min(end, hour + dt.timedelta(hours=1, microseconds=-1)))  # within its month
         row = {
-            "run": run, "step": hour.isoformat()[:13], "attempt": 1, "object": object_, "project": object_.split("/")[0], "env": env, "act": ENDPOINT,
-            "node": node, "nodes": nodes, "seconds": seconds + new, "price": price, "cost": cost + nodes * new / 3600 * price, "size": 0.0, "at": at.isoformat(timespec="microseconds"),
+            "run": run, "step": hour.isoformat()[:13], "attempt": 1, "object": object_, "project": object_.split("/")[0],
+            "env": env, "act": ENDPOINT,
+            "node": node, "nodes": nodes, "seconds": seconds + new, "price": price, "cost": cost + nodes * new / 3600 * price,
+            "size": 0.0, "at": at.isoformat(timespec="microseconds"),
         }  # fmt: skip
         upsert(c, m, row)
         start = end
@@ -146,7 +148,8 @@ def endpoint_begins(c: sa.Connection, *, endpoint: str, object_: str, env: str, 
     In the transaction that wants it, so that a worker which is killed before it meters first takes nothing with it.
     """
     row = {
-        "run": f"{ENDPOINT}:{endpoint}", "step": "begins", "attempt": 1, "object": object_, "project": object_.split("/")[0], "env": env,
+        "run": f"{ENDPOINT}:{endpoint}", "step": "begins", "attempt": 1, "object": object_, "project": object_.split("/")[0],
+        "env": env,
         "act": ENDPOINT, "node": "", "nodes": nodes, "seconds": 0.0, "price": 0.0, "cost": 0.0, "size": 0.0, "at": at,
     }  # fmt: skip
     upsert(c, t.meter, row)

@@ -20,7 +20,8 @@ from esml_engine.errors import EsmlError
 Row = dict[str, str]
 PATIENT = ("age", "sex", "bmi", "bp")
 LABS = ("s1", "s2", "s3", "s4", "s5", "s6")
-_SAMPLE = ("radius", "texture", "perimeter", "area", "smoothness", "compactness", "concavity", "concave_points", "symmetry", "fractal_dimension")  # fmt: skip
+_SAMPLE = ("radius", "texture", "perimeter", "area", "smoothness", "compactness", "concavity", "concave_points", "symmetry",
+    "fractal_dimension")  # fmt: skip
 TISSUE = tuple(f"{part}_{name}" for part in ("mean", "error", "worst") for name in _SAMPLE)
 
 

@@ -21,7 +21,8 @@ PROJECTS = {
 MANAGER, ENGINEER, SCIENTIST = "manager@demo", "engineer@demo", "scientist@demo"
 ANALYST, APPROVER = "analyst@demo", "approver@demo"
 MEMBERS = (
-    (MANAGER, "project_manager"), (ENGINEER, "data_engineer"), (SCIENTIST, "data_scientist"), (ANALYST, "analyst"), (APPROVER, "approver"),
+    (MANAGER, "project_manager"), (ENGINEER, "data_engineer"), (SCIENTIST, "data_scientist"), (ANALYST, "analyst"),
+    (APPROVER, "approver"),
 )  # fmt: skip
 
 _PATIENTS = '''"""Patients: bronze -> silver."""

@@ -47,12 +47,14 @@ class AskException(AtOnce):
         policy, origin = site.settings.policy(ref, call.env)
         until = (dt.datetime.now(dt.UTC).date() + dt.timedelta(days=days)).isoformat()
         detail: dict[str, Any] = {
-            "act": "runs", "key": _KEY, "amount": amount, "currency": currency, "until": f"{until}T23:59:59+00:00", "reason": reason, "origin": origin[_KEY],
+            "act": "runs", "key": _KEY, "amount": amount, "currency": currency, "until": f"{until}T23:59:59+00:00",
+            "reason": reason, "origin": origin[_KEY],
             "will": [f"runs of {ref} in {call.env} may be predicted to cost up to {amount:g} {currency} (p90) until {until}, instead of {policy.max_cost_run:g}"],
         }  # fmt: skip
         waits = next(
             (r for r in requests.listing(site.store, state=requests.WAITING, objects=[str(ref)])
-             if (r["env"], r["kind"], r["detail"].get("amount"), r["detail"].get("until")) == (call.env, requests.EXCEPTION, amount, detail["until"])),
+             if (r["env"], r["kind"], r["detail"].get("amount"), r["detail"].get("until")) == (call.env, requests.EXCEPTION,
+                 amount, detail["until"])),
             None,
         )  # fmt: skip
         return Draft(
@@ -80,7 +82,8 @@ class AskException(AtOnce):
 
         def change(c: Any) -> dict[str, Any]:
             asked = requests.ask(
-                c, kind=requests.EXCEPTION, object_=call.object, env=call.env, run="", actor=desk.actor, needed=1, facts=facts, detail=detail
+                c, kind=requests.EXCEPTION, object_=call.object, env=call.env, run="", actor=desk.actor, needed=1, facts=facts,
+                detail=detail
             )  # fmt: skip
             said = {"request": asked, "amount": detail["amount"], "until": detail["until"]}
             return {"run": None, **said, "state": requests.WAITING, "_audit": said}

@@ -201,8 +201,10 @@ def _answered(
 
 def _intent(site: Site, actor: Actor, call: Call, plan: Plan, key: str) -> Started:
     row = {
-        "run": new_id("r-"), "act": call.act, "object": call.object, "env": call.env, "state": "queued", "actor": actor.name, "as_actor": actor.acting_as,
-        "plan_hash": plan.hash, "plan": draft_json(plan.draft), "params": call.params, "idempotency_key": key or None, "created": now(), "predicted": plan.predicted,
+        "run": new_id("r-"), "act": call.act, "object": call.object, "env": call.env, "state": "queued", "actor": actor.name,
+        "as_actor": actor.acting_as,
+        "plan_hash": plan.hash, "plan": draft_json(plan.draft), "params": call.params, "idempotency_key": key or None,
+        "created": now(), "predicted": plan.predicted,
         "node": plan.predicted.get("node", ""),
     }  # fmt: skip
     held = plan.policy["verdict"] == "ask"
@@ -245,8 +247,10 @@ def ask_exception(c: sa.Connection, row: dict[str, Any], actor: Actor, plan: Pla
     """Ask for what holds this run: the first limit that nobody has lifted, at what the run costs there."""
     held = plan.policy
     return requests.ask(
-        c, kind=requests.EXCEPTION, object_=row["object"], env=held.get("env") or row["env"], run=row["run"], actor=actor, needed=1, facts=plan.hash,
-        detail={"act": row["act"], "key": held["key"], "amount": held["amount"], "currency": plan.predicted["cost"]["currency"], "reason": held["reason"],
+        c, kind=requests.EXCEPTION, object_=row["object"], env=held.get("env") or row["env"], run=row["run"], actor=actor,
+        needed=1, facts=plan.hash,
+        detail={"act": row["act"], "key": held["key"], "amount": held["amount"], "currency": plan.predicted["cost"]["currency"],
+            "reason": held["reason"],
                 "origin": held["origin"], "will": list(plan.draft.will), **({"also": held["also"]} if held.get("also") else {})},
     )  # fmt: skip
 

@@ -33,8 +33,10 @@ def asset_of(site: Site, ref: ModelRef, v: Version) -> DataAsset:
     """A version as the platform lists it."""
     inputs = [f"{i['table']} v{i['version']}" if "table" in i else str(i.get("file", "")) for i in v.inputs]
     tags = {
-        "esml-project": ref.project, "esml-model": ref.model, "esml-env": v.env, "esml-table": v.name, "esml-run": v.run or "", "esml-by": v.by or "",
-        "rows": str(v.rows), "bytes": str(v.bytes), "delta_version": str(v.delta_version), "inputs": "; ".join(i for i in inputs if i),
+        "esml-project": ref.project, "esml-model": ref.model, "esml-env": v.env, "esml-table": v.name, "esml-run": v.run or "",
+        "esml-by": v.by or "",
+        "rows": str(v.rows), "bytes": str(v.bytes), "delta_version": str(v.delta_version),
+        "inputs": "; ".join(i for i in inputs if i),
     }  # fmt: skip
     return DataAsset(
         asset_name(site, ref, v.name),

@@ -39,7 +39,8 @@ def expected_versions(desk: Desk, ref: ModelRef, env: str, names: list[str]) -> 
 
 
 def make_versions(
-    desk: Desk, ref: ModelRef, env: str, outs: list[TableOut], *, expected: dict[str, int], inputs: list[dict[str, Any]], code: str = "", rnd: bool = False, facts: dict[str, Any] | None = None,
+    desk: Desk, ref: ModelRef, env: str, outs: list[TableOut], *, expected: dict[str, int], inputs: list[dict[str, Any]],
+    code: str = "", rnd: bool = False, facts: dict[str, Any] | None = None,
     partition_by: tuple[str, ...] = (),
 ) -> list[Version]:  # fmt: skip
     """Commit tables that belong together, siblings first, the last one is the head; returns their versions.
@@ -53,7 +54,8 @@ def make_versions(
         head = i == len(outs) - 1
         _check_counts(out)
         draft = Version(
-            str(ref), env, out.table, expected[out.table] + 1, -1, out.rows, 0, now(), desk.run, desk.step, desk.actor.rights, tuple(inputs), code, out.schema, out.quality,
+            str(ref), env, out.table, expected[out.table] + 1, -1, out.rows, 0, now(), desk.run, desk.step, desk.actor.rights,
+            tuple(inputs), code, out.schema, out.quality,
             {**out.facts, **(facts or {})}, None, "engine", siblings if head else {}, rnd,
         )  # fmt: skip
         version = _commit_one(desk, ref, env, out, draft, head=head, partition_by=partition_by)

@@ -137,7 +137,8 @@ def _known(
 def seen_row(ref: ModelRef, env: str, f: InFile, size: int, mtime: int, by: str) -> dict[str, Any]:
     """The store's row of a file whose hash is known; `stat` (size and modification time) says when to hash again."""
     return {
-        "object": str(ref), "env": env, "purpose": f.purpose, "dataset": f.dataset, "date": f.date, "name": f.name, "sha256": f.sha256, "path": f.path,
+        "object": str(ref), "env": env, "purpose": f.purpose, "dataset": f.dataset, "date": f.date, "name": f.name,
+        "sha256": f.sha256, "path": f.path,
         "bytes": f.bytes, "at": now(), "by": by, "stat": f"{size}:{mtime}",
     }  # fmt: skip
 

@@ -133,7 +133,8 @@ def summarized(con: duckdb.DuckDBPyConnection, rows: duckdb.DuckDBPyRelation) ->
     return out
 
 
-_NUMBERS = ("TINYINT", "SMALLINT", "INTEGER", "BIGINT", "HUGEINT", "UTINYINT", "USMALLINT", "UINTEGER", "UBIGINT", "FLOAT", "DOUBLE", "DECIMAL")  # fmt: skip
+_NUMBERS = ("TINYINT", "SMALLINT", "INTEGER", "BIGINT", "HUGEINT", "UTINYINT", "USMALLINT", "UINTEGER", "UBIGINT", "FLOAT",
+    "DOUBLE", "DECIMAL")  # fmt: skip
 
 
 def _figure(text: Any, numeric: bool) -> Any:

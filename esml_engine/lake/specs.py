@@ -30,7 +30,8 @@ def job_spec(
     folders = {k: table_uri(desk.site, ref, env, name) for k, name in outputs.items()}
     inputs = {k: table_within_reach(desk.site, env, table) for k, table in inputs.items()}
     return JobSpec(
-        run=desk.run, step=desk.step, attempt=desk.attempt, kind=kind, env=env, project=ref.project, model=ref.model, params=params, work=work, inputs=inputs, outputs=folders,
+        run=desk.run, step=desk.step, attempt=desk.attempt, kind=kind, env=env, project=ref.project, model=ref.model,
+        params=params, work=work, inputs=inputs, outputs=folders,
         tracking=platform.tracking_uri(), max_seconds=desk.site.settings.estate.worker.max_step_seconds,
     )  # fmt: skip
 

@@ -102,8 +102,11 @@ class Pipeline:
         joins = self._waiting(chain, site, ref, call) if until in site.settings.environments else ""
         nothing = "" if chain.steps else (refine.nothing_to_do or "everything up to there is current")
         return Draft(
-            will=tuple(chain.will), inputs=tuple(chain.inputs), makes=tuple(chain.makes), steps=tuple(chain.steps), params={"purpose": purpose, "until": until, "train_seconds": train_seconds},
-            code=chain.code, settings=settings.model_dump(mode="json"), nothing_to_do=nothing, contains=rules_of(chain.steps), answer={"steps": [], "stage": stage_of(site, ref, call.env)}, size=chain.size, bound_seconds=chain.bound, parts=tuple(chain.parts), joins=joins,
+            will=tuple(chain.will), inputs=tuple(chain.inputs), makes=tuple(chain.makes), steps=tuple(chain.steps),
+            params={"purpose": purpose, "until": until, "train_seconds": train_seconds},
+            code=chain.code, settings=settings.model_dump(mode="json"), nothing_to_do=nothing, contains=rules_of(chain.steps),
+            answer={"steps": [], "stage": stage_of(site, ref, call.env)}, size=chain.size, bound_seconds=chain.bound,
+            parts=tuple(chain.parts), joins=joins,
         )  # fmt: skip
 
     def _waiting(self, chain: _Chain, site: Site, ref: ModelRef, call: Call) -> str:

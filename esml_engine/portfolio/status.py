@@ -14,7 +14,8 @@ from esml_engine.settings import Settings
 from esml_engine.store import schema as t
 
 _TURN = {
-    "new": "data_engineer", "in": "data_engineer", "bronze": "data_engineer", "silver": "data_engineer", "gold": "data_scientist", "trained": "data_scientist",
+    "new": "data_engineer", "in": "data_engineer", "bronze": "data_engineer", "silver": "data_engineer", "gold": "data_scientist",
+    "trained": "data_scientist",
     "test": "data_scientist", "prod": "",
 }  # fmt: skip
 _NEXT = {
@@ -153,7 +154,8 @@ def _one(
             turn, next_ = "approver", "approve"
             blocked = blocked or f"{waits} a decision: {who} asked for {env}"
     return {
-        "model": str(ref), "task": model.task, "stage": stage, "since": reached.get(stage), "fresh": fresh, "next": next_ or None, "blocked_by": blocked, "turn": turn or None,
+        "model": str(ref), "task": model.task, "stage": stage, "since": reached.get(stage), "fresh": fresh, "next": next_ or None,
+        "blocked_by": blocked, "turn": turn or None,
         "environments": envs,
     }  # fmt: skip
 

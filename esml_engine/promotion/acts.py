@@ -129,7 +129,8 @@ def _behind(site: Site, call: Call, test: dict[str, Any]) -> str:
 
 
 def _draft(
-    case: Case, site: Site, call: Call, steps: tuple[str, ...], will: tuple[str, ...], makes: tuple[str, ...], nothing: str = "", answer: dict[str, Any] | None = None
+    case: Case, site: Site, call: Call, steps: tuple[str, ...], will: tuple[str, ...], makes: tuple[str, ...], nothing: str = "",
+    answer: dict[str, Any] | None = None
 ) -> Draft:  # fmt: skip
     new, old, test = case.challenger, case.champion, case.test
     against = (
@@ -143,9 +144,13 @@ def _draft(
     return Draft(
         will=(f"compare v{new.version} of {case.source} with {against} of {case.target} on {rows}", *will),
         inputs=(
-            {"model_version": new.version, "env": new.env, "sha256": new.sha256}, {"champion": old.version if old else None, "env": case.target, "sha256": old.sha256 if old else None, "revision": case.revision},
+            {"model_version": new.version, "env": new.env, "sha256": new.sha256},
+            {"champion": old.version if old else None, "env": case.target, "sha256": old.sha256 if old else None,
+                "revision": case.revision},
             {"table": "gold_test", **(test or {"version": None})},
         ),
-        makes=(*makes, "a comparison"), steps=steps, params={"version": new.version, "facts": case.facts}, settings={"gates": case.thresholds, "primary": case.primary},
-        nothing_to_do=nothing, answer=answer or {}, size=float(test["rows"]) if test else 0.0, bound_seconds=site.settings.estate.worker.max_step_seconds,
+        makes=(*makes, "a comparison"), steps=steps, params={"version": new.version, "facts": case.facts},
+        settings={"gates": case.thresholds, "primary": case.primary},
+        nothing_to_do=nothing, answer=answer or {}, size=float(test["rows"]) if test else 0.0,
+        bound_seconds=site.settings.estate.worker.max_step_seconds,
     )  # fmt: skip

@@ -87,8 +87,10 @@ class Ground:
         if champion is not None and not thresholds.get("min_gain"):
             thresholds["min_gain"] = {primary: 0.0}
         return {
-            "object": str(ref), "source": source, "target": target, "task": model.task, "label": model.label, "key": model.key, "champion": champion,
-            "revision": int(row["revision"]) if row else 0, "test": test, "train": train, "thresholds": thresholds, "primary": primary,
+            "object": str(ref), "source": source, "target": target, "task": model.task, "label": model.label, "key": model.key,
+            "champion": champion,
+            "revision": int(row["revision"]) if row else 0, "test": test, "train": train, "thresholds": thresholds,
+            "primary": primary,
             "policy": policy.model_dump(mode="json"), "origin": dict(origin),
         }  # fmt: skip
 

@@ -21,7 +21,8 @@ from esml_engine.training.behind import LEARNED, behind
 from esml_engine.training.facts import RESAMPLES
 from esml_engine.training.ways import again, split_of
 
-KEPT = ("from", "to", "verdict", "rows", "gates", "challenger", "champion", "metrics", "baseline", "intervals", "data", "cost_1000_rows", "evidence_from")  # fmt: skip
+KEPT = ("from", "to", "verdict", "rows", "gates", "challenger", "champion", "metrics", "baseline", "intervals", "data",
+    "cost_1000_rows", "evidence_from")  # fmt: skip
 
 
 def compare_job(call: Call, version: int | None, desk: Desk) -> JobSpec | None:
@@ -43,8 +44,10 @@ def compare_job(call: Call, version: int | None, desk: Desk) -> JobSpec | None:
     forecast = site.settings.model(ref).forecast
     key = [forecast.time_column, *forecast.series] if case.task == "forecasting" else [case.key]
     params = {
-        "task": case.task, "label": case.label, "key": [k for k in key if k], "primary": case.primary, "resamples": RESAMPLES, "forecast": forecast.model_dump(), "case": case.document(),
-        "challenger": _model(site, case.target, case.challenger), "champion": _model(site, case.target, case.champion) if case.champion else None,
+        "task": case.task, "label": case.label, "key": [k for k in key if k], "primary": case.primary, "resamples": RESAMPLES,
+        "forecast": forecast.model_dump(), "case": case.document(),
+        "challenger": _model(site, case.target, case.challenger),
+        "champion": _model(site, case.target, case.champion) if case.champion else None,
     }  # fmt: skip
     return job_spec(desk, ref, case.target, "promotion.compare", inputs=inputs, outputs={}, params=params)
 
@@ -58,7 +61,8 @@ def _behind(site: Site, ref: ModelRef, who: str, side: Side) -> dict[str, TableI
 def _model(site: Site, env: str, side: Side) -> dict[str, Any]:
     signature = list(side.signature) if side.signature is not None else None
     folder = model_within_reach(site, env, side.env, side.folder, side.sha256)
-    return {"folder": folder, "sha256": side.sha256, "version": side.version, "task": side.task, "signature": signature}  # fmt: skip
+    return {"folder": folder, "sha256": side.sha256, "version": side.version, "task": side.task,
+        "signature": signature}  # fmt: skip
 
 
 def measured_document(
@@ -73,7 +77,8 @@ def measured_document(
         for who in ("challenger", "champion"):
             missing = [n for n in LEARNED if value.get(who) and f"{who}/{n}" not in desk.spec.inputs]
             if missing:
-                value["trained_on"][who] = {"rows": None, "examples": [], "by": "", "error": f"{missing[0]} behind it is not recorded or no longer there"}  # fmt: skip
+                value["trained_on"][who] = {"rows": None, "examples": [], "by": "",
+                    "error": f"{missing[0]} behind it is not recorded or no longer there"}  # fmt: skip
         value["splits"] = _splits(site, ref, case)
         if case.test is not None and result is not None:
             found = looked_up(site, ref)(case.test["env"], "gold_test", case.test["version"])
@@ -126,7 +131,8 @@ def outdated(site: Site, row: dict[str, Any]) -> str:
     if new.facts == row["facts"]:
         return ""
     for name, a, b in (
-        ("champion", (old.champion and old.champion.version, old.revision), (new.champion and new.champion.version, new.revision)),
+        ("champion", (old.champion and old.champion.version, old.revision),
+            (new.champion and new.champion.version, new.revision)),
         ("gold_test", old.test, new.test), ("gates", old.thresholds, new.thresholds), ("policy", old.policy, new.policy),
         ("model", old.challenger.sha256, new.challenger.sha256),
     ):  # fmt: skip

@@ -78,8 +78,10 @@ class _Decide(AtOnce):
                 detail |= {"evidence": pack["evidence"], "sha256": pack["sha256"]}
             given = [*row["decisions"], *(() if changed else (said,))]
             return {
-                "request": row["request"], "kind": row["kind"], "object": row["object"], "env": row["env"], "run": row["run"], "state": state, "needed": row["needed"],
-                "reason": changed or reason, "decisions": given, "evidence": pack["evidence"] if pack else row["detail"].get("evidence"), "_audit": detail,
+                "request": row["request"], "kind": row["kind"], "object": row["object"], "env": row["env"], "run": row["run"],
+                "state": state, "needed": row["needed"],
+                "reason": changed or reason, "decisions": given,
+                "evidence": pack["evidence"] if pack else row["detail"].get("evidence"), "_audit": detail,
             }  # fmt: skip
 
         return desk.commit(change)

@@ -65,18 +65,25 @@ def made(
     one = any(a["person"] == person and a["by"] != by for a in approvals)
     keys = ("request", "at", "expires", "needed", "facts")
     sections = {
-        "decision": {"object": case.object, "from": case.source, "to": case.target, "version": case.challenger.version, "state": state, "decided_by": decided_by, "reason": reason, "at": now()},
-        "models": {"challenger": _model(case.challenger, said, "challenger"), "champion": _model(case.champion, said, "champion") if case.champion else None},
+        "decision": {"object": case.object, "from": case.source, "to": case.target, "version": case.challenger.version,
+            "state": state, "decided_by": decided_by, "reason": reason, "at": now()},
+        "models": {"challenger": _model(case.challenger, said, "challenger"),
+            "champion": _model(case.champion, said, "champion") if case.champion else None},
         "metrics": {
-            "primary": case.primary, "direction": said["direction"], **said["metrics"], "baseline": said["baseline"], "intervals_of_difference": said["intervals"], "bootstrap": said["bootstrap"],
-            "distribution": said["distribution"], "rows": said["rows"], "cost_1000_rows": said["cost_1000_rows"], "price_hour": said["price_hour"],
+            "primary": case.primary, "direction": said["direction"], **said["metrics"], "baseline": said["baseline"],
+            "intervals_of_difference": said["intervals"], "bootstrap": said["bootstrap"],
+            "distribution": said["distribution"], "rows": said["rows"], "cost_1000_rows": said["cost_1000_rows"],
+            "price_hour": said["price_hour"],
         },
         "gates": {"verdict": said["verdict"], "gates": said["gates"], "settings": case.thresholds},
-        "data": {"evidence_from": said["evidence_from"], "tables": _tables(site, ref, case), "rows_trained_on": said["trained_on"], "expectations": said["expectations"], "rnd": said["rnd"]},
+        "data": {"evidence_from": said["evidence_from"], "tables": _tables(site, ref, case),
+            "rows_trained_on": said["trained_on"], "expectations": said["expectations"], "rnd": said["rnd"]},
         "policy": {"environment": case.target, "in_force": case.policy, "origin": case.origin},
-        "request": {"run": run, "by": by, "person": person, "at": row["created"], **({k: asked[k] for k in keys} if asked else {}), "talk": asked["talk"] if asked else []},
+        "request": {"run": run, "by": by, "person": person, "at": row["created"],
+            **({k: asked[k] for k in keys} if asked else {}), "talk": asked["talk"] if asked else []},
         "approvals": {"needed": int(case.policy.get("approvals", 0)), "decisions": approvals, "note": ONE_PERSON if one else ""},
-        "engine": {"version": _version(), "estate": site.settings.estate.name, "comparison": comparison["comparison"], "compared_at": comparison["at"], "facts": comparison["facts"]},
+        "engine": {"version": _version(), "estate": site.settings.estate.name, "comparison": comparison["comparison"],
+            "compared_at": comparison["at"], "facts": comparison["facts"]},
     }  # fmt: skip
     return sealed(records.evidence_id(run, case.target), sections)
 
@@ -92,8 +99,10 @@ def _version() -> str:
 def _model(side: Any, said: Mapping[str, Any], who: str) -> dict[str, Any]:
     seen = side.data_version("gold")
     return {
-        "version": side.version, "environment": side.env, "trained_in": side.trained_in, "training_run": side.run, "sha256": side.sha256, "task": side.task, "estimator": side.estimator,
-        "signature": list(side.signature) if side.signature is not None else None, "data": said["data"][who], "gold": seen, "rnd": side.rnd, "registered_at": side.at, "registered_by": side.by,
+        "version": side.version, "environment": side.env, "trained_in": side.trained_in, "training_run": side.run,
+        "sha256": side.sha256, "task": side.task, "estimator": side.estimator,
+        "signature": list(side.signature) if side.signature is not None else None, "data": said["data"][who], "gold": seen,
+        "rnd": side.rnd, "registered_at": side.at, "registered_by": side.by,
     }  # fmt: skip
 
 

@@ -101,7 +101,8 @@ def _rows(case: Case, measured: Measured | None) -> Gate:
     if measured is None:
         return Gate("rows", False, reason=f"{where} was not measured")
     if measured.get("sample"):
-        return Gate("rows", False, reason=f"{where} is an R&D sample, which proves nothing: take {case.test['env']} out of R&D mode, refine and split it")  # fmt: skip
+        return Gate("rows", False,
+            reason=f"{where} is an R&D sample, which proves nothing: take {case.test['env']} out of R&D mode, refine and split it")  # fmt: skip
     rows = measured.get("rows")
     if isinstance(rows, bool) or not isinstance(rows, int) or rows < 1:
         return Gate("rows", False, reason=f"{where} has no row")
@@ -191,7 +192,8 @@ def _with_more_rows(gate: Gate, rows: int) -> Gate:
 
 
 def document(
-    case: Case, measured: Measured | None, verdict: Verdict, *, expectations: bool | None, rnd: bool | None, price: float | None, seconds: float
+    case: Case, measured: Measured | None, verdict: Verdict, *, expectations: bool | None, rnd: bool | None, price: float | None,
+    seconds: float
 ) -> dict[str, Any]:  # fmt: skip
     """The contract's answer of `compare`, with everything that an evidence pack needs of it."""
     m = measured or {}
@@ -199,14 +201,20 @@ def document(
     difference = m.get("difference") or {}
     test = case.test or {}
     return {
-        "verdict": verdict.verdict, "rows": int(m.get("rows") or 0), "gates": [asdict(g) | {"interval": list(g.interval) if g.interval else None} for g in verdict.gates],
-        "from": case.source, "to": case.target, "challenger": case.challenger.version, "champion": case.champion.version if case.champion else None,
-        "metrics": {"challenger": mine.get("metrics"), "champion": theirs.get("metrics")}, "metric_intervals": {"challenger": mine.get("intervals"), "champion": theirs.get("intervals")}, "baseline": m.get("baseline"), "baseline_error": m.get("baseline_error") or "",
+        "verdict": verdict.verdict, "rows": int(m.get("rows") or 0),
+        "gates": [asdict(g) | {"interval": list(g.interval) if g.interval else None} for g in verdict.gates],
+        "from": case.source, "to": case.target, "challenger": case.challenger.version,
+        "champion": case.champion.version if case.champion else None,
+        "metrics": {"challenger": mine.get("metrics"), "champion": theirs.get("metrics")},
+        "metric_intervals": {"challenger": mine.get("intervals"), "champion": theirs.get("intervals")},
+        "baseline": m.get("baseline"), "baseline_error": m.get("baseline_error") or "",
         "intervals": difference.get("intervals") or {}, "distribution": difference.get("distribution"),
         "bootstrap": {k: difference.get(k) for k in ("method", "units", "unit", "resamples", "level", "seed", "without")},
         "direction": {k: DIRECTION.get(k) for k in (mine.get("metrics") or {})}, "primary": case.primary,
-        "evidence_from": test.get("env"), "data": {"gold_test": test or None, "challenger": _data(case.challenger), "champion": _data(case.champion) if case.champion else None},
-        "trained_on": m.get("trained_on") or {}, "expectations": expectations, "rnd": rnd, "cost_1000_rows": cost_1000_rows(mine, price), "price_hour": price,
+        "evidence_from": test.get("env"), "data": {"gold_test": test or None, "challenger": _data(case.challenger),
+            "champion": _data(case.champion) if case.champion else None},
+        "trained_on": m.get("trained_on") or {}, "expectations": expectations, "rnd": rnd,
+        "cost_1000_rows": cost_1000_rows(mine, price), "price_hour": price,
         "seconds": round(seconds, 3), "case": case.document(), "facts": case.facts,
     }  # fmt: skip
 

@@ -53,10 +53,13 @@ def decide(call: Call, desk: Desk) -> dict[str, Any]:
     needed = int(said["case"]["policy"]["approvals"])
     if needed and asked is None:
         detail = {
-            **{k: said[k] for k in KEPT}, "champion": said["champion"], "comparison": row["comparison"], "evidence": records.evidence_id(desk.run, target),
-            "decided_by": None, "approvals": needed, "sha256": said["case"]["challenger"]["sha256"], "cost": {"score_1000_rows": said["cost_1000_rows"], "currency": site.settings.estate.currency},
+            **{k: said[k] for k in KEPT}, "champion": said["champion"], "comparison": row["comparison"],
+            "evidence": records.evidence_id(desk.run, target),
+            "decided_by": None, "approvals": needed, "sha256": said["case"]["challenger"]["sha256"],
+            "cost": {"score_1000_rows": said["cost_1000_rows"], "currency": site.settings.estate.currency},
         }  # fmt: skip
-        desk.park(kind=requests.PROMOTION, object_=str(ref), env=target, needed=needed, facts=row["facts"], detail=detail)  # fmt: skip
+        desk.park(kind=requests.PROMOTION, object_=str(ref), env=target, needed=needed, facts=row["facts"],
+            detail=detail)  # fmt: skip
     if needed and (asked is None or asked["state"] != "approved"):
         raise FailedError(
             f"the promotion of {ref} to {target} goes on only when its request is approved",
@@ -94,7 +97,8 @@ def _end(
             requests.outdated(c, asked["request"])
         _audit(c, desk, ref, target, state, pack, reason)
         return {
-            "request": asked["request"] if asked else None, "state": state, "decided_by": decided_by, "gates": said["gates"], "reason": reason,
+            "request": asked["request"] if asked else None, "state": state, "decided_by": decided_by, "gates": said["gates"],
+            "reason": reason,
             "champion": now_champion["version"] if now_champion else None, "evidence": pack["evidence"], "ends_run": True,
         }  # fmt: skip
 
@@ -119,9 +123,12 @@ def copy_job(call: Call, desk: Desk) -> JobSpec:
     metrics = {k: v for k, v in (said["metrics"]["challenger"] or {}).items() if v is not None}
     metrics |= {f"champion_{k}": v for k, v in (said["metrics"]["champion"] or {}).items() if v is not None}
     params = {
-        "source": "" if existing else model_within_reach(site, target, new.env, new.folder, new.sha256), "sha256": new.sha256, "existing": existing, "experiment": f"{ref.project}-{ref.model}", "metrics": metrics, "evidence": said,
-        "params": {"version": new.version, "from": said["from"], "trained_in": new.trained_in, "training_run": new.run, "sha256": new.sha256, "estimator": new.estimator},
-        "tags": {"esml.project": ref.project, "esml.model": ref.model, "esml.env": target, "esml.actor": desk.actor.rights, "esml.version": new.version, "esml.promoted_from": said["from"]},
+        "source": "" if existing else model_within_reach(site, target, new.env, new.folder, new.sha256), "sha256": new.sha256,
+        "existing": existing, "experiment": f"{ref.project}-{ref.model}", "metrics": metrics, "evidence": said,
+        "params": {"version": new.version, "from": said["from"], "trained_in": new.trained_in, "training_run": new.run,
+            "sha256": new.sha256, "estimator": new.estimator},
+        "tags": {"esml.project": ref.project, "esml.model": ref.model, "esml.env": target, "esml.actor": desk.actor.rights,
+            "esml.version": new.version, "esml.promoted_from": said["from"]},
         "cache": str(site.state / "cache"), "artifacts": site.platform(target).artifact_root(),
     }  # fmt: skip
     return job_spec(desk, ref, target, "promotion.copy", inputs={}, outputs={}, params=params)
@@ -163,13 +170,17 @@ def crown(call: Call, desk: Desk) -> dict[str, Any]:
         models.crown(c, ref, target, new.version, run=desk.run, by=by, why=why, expected=case.revision)
         records.put_evidence(c, pack["evidence"], ref, target, desk.run, pack)
         models.put_candidate(c, {
-            "object": str(ref), "env": target, "run": desk.run, "estimator": new.estimator, "version": new.version, "metrics": said["metrics"]["challenger"], "baseline": said["baseline"] or {},
-            "data": {**said["data"]["challenger"], "gold_test": case.test["version"] if case.test else None, "evidence_from": said["evidence_from"]}, "cost": None, "at": now(),
-            "verdict": {"verdict": said["verdict"], "gates": said["gates"]}, "intervals": (said.get("metric_intervals") or {}).get("challenger"),
+            "object": str(ref), "env": target, "run": desk.run, "estimator": new.estimator, "version": new.version,
+            "metrics": said["metrics"]["challenger"], "baseline": said["baseline"] or {},
+            "data": {**said["data"]["challenger"], "gold_test": case.test["version"] if case.test else None,
+                "evidence_from": said["evidence_from"]}, "cost": None, "at": now(),
+            "verdict": {"verdict": said["verdict"], "gates": said["gates"]},
+            "intervals": (said.get("metric_intervals") or {}).get("challenger"),
         })  # fmt: skip
         _audit(c, desk, ref, target, PROMOTED, pack, why)
         return {
-            "request": asked["request"] if asked else None, "state": PROMOTED, "decided_by": decided, "gates": said["gates"], "champion": new.version,
+            "request": asked["request"] if asked else None, "state": PROMOTED, "decided_by": decided, "gates": said["gates"],
+            "champion": new.version,
             "previous": case.champion.version if case.champion else None, "evidence": pack["evidence"],
         }  # fmt: skip
 
@@ -190,7 +201,8 @@ def _version_row(
     if have and value.get("existing"):
         return {**have[0], "metrics": said["metrics"]["challenger"], "baseline": said["baseline"] or {}}
     tags = {
-        "esml.run": new.run, "esml.version": str(new.version), "esml.sha256": new.sha256, "esml.promotion": desk.run, "esml.promoted_from": case.source,
+        "esml.run": new.run, "esml.version": str(new.version), "esml.sha256": new.sha256, "esml.promotion": desk.run,
+        "esml.promoted_from": case.source,
         "esml.trained_in": new.trained_in,
     }  # fmt: skip
     registry = tracking.register(
@@ -210,6 +222,8 @@ def _version_row(
         "trained_metrics": source["detail"].get("trained_metrics") or source["metrics"],
     }
     return {
-        **source, "env": target, "registry_version": registry, "mlflow_run": value["mlflow_run"], "metrics": said["metrics"]["challenger"], "baseline": said["baseline"] or {},
-        "folder": site.inside(value["model_folder"]), "inputs": [{**d, "env": new.trained_in} for d in new.data], "detail": detail, "at": now(), "by": desk.actor.rights,
+        **source, "env": target, "registry_version": registry, "mlflow_run": value["mlflow_run"],
+        "metrics": said["metrics"]["challenger"], "baseline": said["baseline"] or {},
+        "folder": site.inside(value["model_folder"]), "inputs": [{**d, "env": new.trained_in} for d in new.data],
+        "detail": detail, "at": now(), "by": desk.actor.rights,
     }  # fmt: skip

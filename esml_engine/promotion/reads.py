@@ -36,7 +36,8 @@ def timeline(site: Site, ref: ModelRef, env: str) -> list[dict[str, Any]]:
     for r in rows:
         asked = records.request_of(site.store, r["run"], env) if r["run"] in packs else None
         out.append({
-            **{k: r[k] for k in ("revision", "version", "at", "by", "run", "why")}, "until": until, "request": asked["request"] if asked else None,
+            **{k: r[k] for k in ("revision", "version", "at", "by", "run", "why")}, "until": until,
+            "request": asked["request"] if asked else None,
             "decided_by": ", ".join(d["by"] for d in asked["decisions"]) if asked else None, "evidence": packs.get(r["run"]),
         })  # fmt: skip
         until = r["at"]

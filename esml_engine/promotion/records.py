@@ -35,7 +35,8 @@ def put_comparison(c: sa.Connection, ref: ModelRef, run: str, document: dict[str
     """Note what a run measured; said again (a step repeated after a crash) it replaces itself."""
     made = comparison_id(run, document["to"])
     upsert(c, t.comparisons, {
-        "comparison": made, "object": str(ref), "version": document["challenger"], "source": document["from"], "target": document["to"],
+        "comparison": made, "object": str(ref), "version": document["challenger"], "source": document["from"],
+        "target": document["to"],
         "facts": document["facts"], "verdict": document["verdict"], "document": document, "run": run, "at": now(),
     })  # fmt: skip
     return made
@@ -82,7 +83,8 @@ def put_evidence(
     c: sa.Connection, id_: str, ref: ModelRef, env: str, run: str, document: dict[str, Any]
 ) -> None:
     """Keep an evidence pack; one that is there stays as it is."""
-    row = {"evidence": id_, "object": str(ref), "env": env, "run": run, "sha256": document["sha256"], "document": document, "at": now()}  # fmt: skip
+    row = {"evidence": id_, "object": str(ref), "env": env, "run": run, "sha256": document["sha256"], "document": document,
+        "at": now()}  # fmt: skip
     upsert(c, t.evidence, row, ())
 
 

@@ -263,6 +263,7 @@ def copy(job: JobContext) -> tuple[dict[str, Any], list[TableOut]]:
         tracking.log_folder(uri, logged, folder, "model")
     job.progress(1.0, "copied", now=True)
     return {
-        "model_folder": job.keep(folder), "sha256": copied, "mlflow_run": logged.run_id, "artifact_uri": f"{logged.artifact_uri}/model",
+        "model_folder": job.keep(folder), "sha256": copied, "mlflow_run": logged.run_id,
+        "artifact_uri": f"{logged.artifact_uri}/model",
         "existing": False, "changed": "",
     }, []  # fmt: skip

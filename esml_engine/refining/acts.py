@@ -165,9 +165,12 @@ class Refine:
                 }
             )
         params = {
-            "dataset": dataset, "purpose": purpose, "format": ds.format, "dialect": {"delimiter": ds.delimiter, "encoding": ds.encoding, "null": ds.null},
-            "types": {**types, **ds.types}, "drift": ds.drift, "label": settings.label, "expect": [e.model_dump() for e in ds.expect if e.on == "bronze"],
-            "rnd": rnd, "key": settings.key, "how": d.reading(ds), "files": todo, "tables": {"bronze": bronze, "quarantine": quarantine},
+            "dataset": dataset, "purpose": purpose, "format": ds.format,
+            "dialect": {"delimiter": ds.delimiter, "encoding": ds.encoding, "null": ds.null},
+            "types": {**types, **ds.types}, "drift": ds.drift, "label": settings.label,
+            "expect": [e.model_dump() for e in ds.expect if e.on == "bronze"],
+            "rnd": rnd, "key": settings.key, "how": d.reading(ds), "files": todo,
+            "tables": {"bronze": bronze, "quarantine": quarantine},
             "expected": expected_versions(desk, ref, env, [quarantine, bronze]), "anew": anew,
         }  # fmt: skip
         inputs = {
@@ -202,9 +205,12 @@ class Refine:
         before = input_version(now_silver, bronze) if same_code and same_mode else None
         path = step_file(site.root, ref, dataset)
         params = {
-            "dataset": dataset, "purpose": purpose, "env": env, "version": (now_silver.version if now_silver else 0) + 1, "step": archive(desk, env, path), "rows": settings.datasets[dataset].rows,
-            "label": settings.label, "expect": [e.model_dump() for e in settings.datasets[dataset].expect if e.on == "silver"], "params": {}, "table": silver,
-            "rnd": now_bronze.rnd, "code": code, "made_from": [{"table": bronze, "version": now_bronze.version}], "expected": expected_versions(desk, ref, env, [silver]),
+            "dataset": dataset, "purpose": purpose, "env": env, "version": (now_silver.version if now_silver else 0) + 1,
+            "step": archive(desk, env, path), "rows": settings.datasets[dataset].rows,
+            "label": settings.label, "expect": [e.model_dump() for e in settings.datasets[dataset].expect if e.on == "silver"],
+            "params": {}, "table": silver,
+            "rnd": now_bronze.rnd, "code": code, "made_from": [{"table": bronze, "version": now_bronze.version}],
+            "expected": expected_versions(desk, ref, env, [silver]),
         }  # fmt: skip
         inputs = {
             "bronze": table_in(site, ref, env, bronze), "silver": table_in(site, ref, env, silver, missing_ok=True),
@@ -232,9 +238,13 @@ class Refine:
         ):
             return None
         params = {
-            "datasets": list(settings.datasets), "key": settings.key, "purpose": purpose, "env": env, "version": (now_gold.version if now_gold else 0) + 1,
-            "step": archive(desk, env, step_file(site.root, ref, "gold")), "label": settings.label, "expect": [e.model_dump() for e in settings.expect], "params": {}, "table": goal,
-            "rnd": any(rnd_version(site, ref, env, n) for n in silvers.values()), "code": code, "made_from": [{"table": n, "version": inputs[ds].version} for ds, n in silvers.items()], "expected": expected_versions(desk, ref, env, [goal]),
+            "datasets": list(settings.datasets), "key": settings.key, "purpose": purpose, "env": env,
+            "version": (now_gold.version if now_gold else 0) + 1,
+            "step": archive(desk, env, step_file(site.root, ref, "gold")), "label": settings.label,
+            "expect": [e.model_dump() for e in settings.expect], "params": {}, "table": goal,
+            "rnd": any(rnd_version(site, ref, env, n) for n in silvers.values()), "code": code,
+            "made_from": [{"table": n, "version": inputs[ds].version} for ds, n in silvers.items()],
+            "expected": expected_versions(desk, ref, env, [goal]),
         }  # fmt: skip
         return job_spec(desk, ref, env, "refining.gold", inputs=inputs, outputs={"gold": goal}, params=params)
 
@@ -303,7 +313,8 @@ class Refine:
                 )
                 continue
             mine = {
-                "date": f["date"], "name": f["delivered"], "path": f["lake_path"], "sha256": f["sha256"], "rows_in": said["rows_in"], "bronze": said["bronze"], "quarantine": said["quarantine"],
+                "date": f["date"], "name": f["delivered"], "path": f["lake_path"], "sha256": f["sha256"],
+                "rows_in": said["rows_in"], "bronze": said["bronze"], "quarantine": said["quarantine"],
                 "bronze_files": [x.path for x in bronze.add if x.source == f["name"]],
                 "quarantine_files": [x.path for x in quarantine.add if x.source == f["name"]] if quarantine else [],
             }  # fmt: skip

@@ -88,8 +88,11 @@ class Split:
         inputs = {"gold": gold, **{n: table_in(desk.site, ref, call.env, n, missing_ok=True) for n in names}}
         previous = latest(desk.site.store, ref, call.env, "gold_train")
         params = {
-            **wanted, "label": settings.label, "tables": {n: n for n in names}, "expected": expected_versions(desk, ref, call.env, names),
-            "previous": previous.facts.get("split") if previous else None, "made_from": [{"table": "gold", "version": gold.version}], "split": wanted, "rnd": rnd_version(desk.site, ref, call.env, "gold"),
+            **wanted, "label": settings.label, "tables": {n: n for n in names},
+            "expected": expected_versions(desk, ref, call.env, names),
+            "previous": previous.facts.get("split") if previous else None,
+            "made_from": [{"table": "gold", "version": gold.version}], "split": wanted,
+            "rnd": rnd_version(desk.site, ref, call.env, "gold"),
         }  # fmt: skip
         return job_spec(
             desk, ref, call.env, "refining.split", inputs=inputs, outputs={n: n for n in names}, params=params
@@ -177,6 +180,7 @@ def split_params(settings: ModelSettings, asked: dict[str, Any]) -> dict[str, An
     if merged["stratify"] and not settings.label:
         raise UsageError("a stratified split needs a label", hint="set label in model.toml")
     return {
-        **{k: merged[k] for k in ("train", "validate", "test", "seed", "by")}, "group": merged["group"] or None, "stratify": settings.label if merged["stratify"] else None,
+        **{k: merged[k] for k in ("train", "validate", "test", "seed", "by")}, "group": merged["group"] or None,
+        "stratify": settings.label if merged["stratify"] else None,
         "key": settings.key or None, "time_column": settings.forecast.time_column or None,
     }  # fmt: skip

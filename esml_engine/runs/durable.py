@@ -40,7 +40,8 @@ class Durable:
                 c.execute("PRAGMA journal_mode=WAL")
         logging.getLogger("dbos").setLevel(self.log_level)
         DBOS(config={
-            "name": "esml", "system_database_url": url, "application_version": "1", "executor_id": "esml-worker", "log_level": self.log_level,
+            "name": "esml", "system_database_url": url, "application_version": "1", "executor_id": "esml-worker",
+            "log_level": self.log_level,
             "run_admin_server": False, "enable_otlp": False,
             "notification_listener_polling_interval_sec": 0.2,  # nothing is listened for; closing waits for one round of it
         })  # fmt: skip

@@ -155,8 +155,10 @@ def _row(x: dict[str, Any], its_steps: list[dict[str, Any]]) -> dict[str, Any]:
     )
     keys = ("run", "act", "object", "env", "state")
     return {
-        **{k: x[k] for k in keys}, "steps": its_steps, "progress": x["progress"], "message": x["message"], "predicted": x["predicted"], "seconds": seconds,
-        "cost": x["cost"], "error": x["error"], "actor": x["actor"], "as": x["as_actor"], "created": x["created"], "started": x["started"], "ended": x["ended"],
+        **{k: x[k] for k in keys}, "steps": its_steps, "progress": x["progress"], "message": x["message"],
+        "predicted": x["predicted"], "seconds": seconds,
+        "cost": x["cost"], "error": x["error"], "actor": x["actor"], "as": x["as_actor"], "created": x["created"],
+        "started": x["started"], "ended": x["ended"],
         "result": x["result"], "cancel": x["cancel"], "plan_hash": x["plan_hash"],
     }  # fmt: skip
 

@@ -51,7 +51,8 @@ class SaveView(AtOnce):
 
     def record(self, call: Call, draft: Draft, result: JobResult | None, desk: Desk) -> dict[str, Any]:
         """One row."""
-        row = {"object": call.object, "env": call.env, "name": draft.params["name"], "filters": draft.params["filters"], "by": desk.actor.rights, "at": now()}  # fmt: skip
+        row = {"object": call.object, "env": call.env, "name": draft.params["name"], "filters": draft.params["filters"],
+            "by": desk.actor.rights, "at": now()}  # fmt: skip
 
         def change(c: Any) -> dict[str, Any]:
             upsert(c, t.saved_views, row)

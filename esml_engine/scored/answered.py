@@ -34,7 +34,8 @@ def file_of(request_id: str) -> str:
 def to_json(f: Finished, frame: str | None) -> bytes:
     """A finished request as it lies in the lake."""
     said = {
-        "request_id": f.request_id, "body_hash": f.body_hash.hex(), "answer": base64.b64encode(f.answer).decode(), "caller": f.caller,
+        "request_id": f.request_id, "body_hash": f.body_hash.hex(), "answer": base64.b64encode(f.answer).decode(),
+        "caller": f.caller,
         "model_version": f.model_version, "scored_at": f.scored_at, "rows": f.rows, "frame": frame,
     }  # fmt: skip
     return json.dumps(said, separators=(",", ":")).encode()
@@ -52,7 +53,8 @@ def from_json(text: bytes) -> Finished:
 
 def shape_json(shape: Shape) -> bytes:
     """A model version's shape."""
-    said = {"features": dict(shape.features), "prediction": shape.prediction, "classes": list(shape.classes), "interval": shape.interval}  # fmt: skip
+    said = {"features": dict(shape.features), "prediction": shape.prediction, "classes": list(shape.classes),
+        "interval": shape.interval}  # fmt: skip
     return json.dumps(said).encode()
 
 

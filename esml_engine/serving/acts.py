@@ -121,7 +121,8 @@ class Deploy:
         def change(c: Any) -> dict[str, Any]:
             port = row["port"] if row else records.free_port(c, site.settings.estate.serving.ports)
             records.put(c, {
-                "object": str(ref), "env": env, "endpoint": endpoint_name(ref, env), "port": port, "live": live, "slots": slots, "save": save,
+                "object": str(ref), "env": env, "endpoint": endpoint_name(ref, env), "port": port, "live": live, "slots": slots,
+                "save": save,
                 "at": at, "by": desk.actor.rights, "run": desk.run,
             })  # fmt: skip
             if row is None or not row["slots"]:
@@ -261,7 +262,8 @@ class Keys(AtOnce):
 
     def again(self, call: Call, answer: dict[str, Any], desk: Desk) -> dict[str, Any]:
         """The key that is in force; none is made."""
-        return {**answer, "key": desk.site.platform(call.env).get_secret(records.secret_name(ModelRef.parse(call.object), call.env))}  # fmt: skip
+        return {**answer, "key": desk.site.platform(call.env).get_secret(records.secret_name(ModelRef.parse(call.object),
+            call.env))}  # fmt: skip
 
     def plan(self, call: Call, site: Site) -> Draft:
         """Show, or make a new one."""

@@ -66,7 +66,8 @@ def _served(site: Site, ref: ModelRef, env: str, row: dict[str, Any]) -> Served:
     last, calls = _calls(site, ref, env)
     return Served(
         env, row["endpoint"], url, int(slots[live]["model_version"]) if live in slots else None, others[0] if others else None,
-        row["at"], row["by"], saves(site.settings, ref, env), running, trouble, tally.known(tally.path_of(ledger_path(site, ref, env))), last, calls,
+        row["at"], row["by"], saves(site.settings, ref, env), running, trouble,
+        tally.known(tally.path_of(ledger_path(site, ref, env))), last, calls,
     )  # fmt: skip
 
 

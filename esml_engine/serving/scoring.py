@@ -40,7 +40,8 @@ class Score(AtOnce):
             raise UsageError("a caller is needed", hint="say who asks: --caller ID")
         lost = why_not(site.settings, ref, call.env)
         return Draft(
-            will=(f"score {rows} rows by v{live_version(row)} at {row['endpoint']}", f"keep nothing ({lost})" if lost else "keep them in scored"),
+            will=(f"score {rows} rows by v{live_version(row)} at {row['endpoint']}",
+                f"keep nothing ({lost})" if lost else "keep them in scored"),
             inputs=({"model_version": live_version(row)},), params={"rows": rows},
         )  # fmt: skip
 
@@ -74,7 +75,8 @@ class Score(AtOnce):
         if len(said.request_ids) > 1:
             extra["request_ids"] = list(said.request_ids)
         return desk.commit(lambda c: {
-            "request_id": said.request_id, "rows": len(said.predictions), "model_version": version, "predictions": said.predictions, **extra,
+            "request_id": said.request_id, "rows": len(said.predictions), "model_version": version,
+            "predictions": said.predictions, **extra,
             "_audit": {"request_id": said.request_id, "rows": len(said.predictions), "caller": p["caller"]},
         })  # fmt: skip
 
@@ -131,7 +133,8 @@ class ScoreBatch:
         if answered:
             nothing = f"request {answered['request_id']} was answered by v{answered['model_version']} already"
         return Draft(
-            will=(will,), inputs=tuple(base["inputs"]), makes=("rows in scored",), steps=("score",), nothing_to_do=nothing, size=size, bound_seconds=site.settings.estate.worker.max_step_seconds,
+            will=(will,), inputs=tuple(base["inputs"]), makes=("rows in scored",), steps=("score",), nothing_to_do=nothing,
+            size=size, bound_seconds=site.settings.estate.worker.max_step_seconds,
             params={"version": model["version"], "to_score": made_from, "caller": caller},
             answer=answered or ({"request_id": None, "rows": 0, "model_version": model["version"]} if nothing else {}),
         )  # fmt: skip
@@ -185,8 +188,10 @@ class ScoreBatch:
             if done:
                 inputs["scored_before"] = table_in(site, ref, env, "to_score", done)
         params = {
-            "model": {"folder": site.outside(model["folder"]), "sha256": model["sha256"], "version": model["version"]}, "request_id": call.params.get("request_id") or desk.run,
-            "caller": draft.params.get("caller", "batch"), "label": settings.label, "key": settings.key, "chunk_rows": 50_000, "at": now(), "table": "scored", "to_score": number,
+            "model": {"folder": site.outside(model["folder"]), "sha256": model["sha256"], "version": model["version"]},
+            "request_id": call.params.get("request_id") or desk.run,
+            "caller": draft.params.get("caller", "batch"), "label": settings.label, "key": settings.key, "chunk_rows": 50_000,
+            "at": now(), "table": "scored", "to_score": number,
         }  # fmt: skip
         if call.params.get("file"):
             path = Path(call.params["file"])

@@ -23,6 +23,8 @@ from esml_engine.settings.keys import (
 from esml_engine.settings.validation import KINDS, dig, flatten, load, validate
 
 __all__ = [
-    "BUILT_IN_PRICES", "ERRORS", "KINDS", "PRIMARY_METRIC", "TASK_METRICS", "DatasetSettings", "Effective", "EnvironmentSettings", "EstateSettings", "Expectation", "Files", "ForecastSettings", "GateSettings", "ModelSettings", "Override", "PolicySettings",
-    "ProjectSettings", "ServingSettings", "Settings", "SplitSettings", "TrainSettings", "dig", "flatten", "load", "read_files", "validate",
+    "BUILT_IN_PRICES", "ERRORS", "KINDS", "PRIMARY_METRIC", "TASK_METRICS", "DatasetSettings", "Effective", "EnvironmentSettings",
+    "EstateSettings", "Expectation", "Files", "ForecastSettings", "GateSettings", "ModelSettings", "Override", "PolicySettings",
+    "ProjectSettings", "ServingSettings", "Settings", "SplitSettings", "TrainSettings", "dig", "flatten", "load", "read_files",
+    "validate",
 ]  # fmt: skip

@@ -27,7 +27,8 @@ OVERHEAD_SECONDS = (
 )
 # what a version keeps of its training beside metrics
 _DETAIL = (
-    "trials", "importance", "importance_sampled_rows", "importance_reason", "signature", "example", "leakage", "packages", "seconds_used", "artifact_uri",
+    "trials", "importance", "importance_sampled_rows", "importance_reason", "signature", "example", "leakage", "packages",
+    "seconds_used", "artifact_uri",
     "classes", "confusion", "backtest", "forecast", "warnings",
 )  # fmt: skip
 _SIDES = ("gold_train", "gold_validate", "gold_test")
@@ -154,10 +155,14 @@ class Train:
         old = records.get_version(site.store, ref, env, now_champion["version"]) if now_champion else None
         behind, missing = _behind(site, ref, env, old, inputs)
         params = {
-            "task": settings.task, "label": settings.label, "key": settings.key, "ignore": [], "forecast": settings.forecast.model_dump(), "profile": {k: v for k, v in profile.items() if k != "mode"}, "gates": settings.gates.model_dump(),
-            "champion": {"folder": site.outside(old["folder"]), "sha256": old["sha256"], "version": old["version"], "missing": missing} if old else None,
+            "task": settings.task, "label": settings.label, "key": settings.key, "ignore": [],
+            "forecast": settings.forecast.model_dump(), "profile": {k: v for k, v in profile.items() if k != "mode"},
+            "gates": settings.gates.model_dump(),
+            "champion": {"folder": site.outside(old["folder"]), "sha256": old["sha256"], "version": old["version"],
+                "missing": missing} if old else None,
             "experiment": f"{ref.project}-{ref.model}", "mode": profile.get("mode", "automl"),
-            "code": (archive(desk, env, step_file(site.root, ref, "train")) or {}).get("path") if profile.get("mode") == "custom" else None,
+            "code": (archive(desk, env, step_file(site.root, ref,
+                "train")) or {}).get("path") if profile.get("mode") == "custom" else None,
             "tags": {"esml.project": ref.project, "esml.model": ref.model, "esml.env": env, "esml.actor": desk.actor.rights},
             "cache": str(site.state / "cache"), "artifacts": site.platform(env).artifact_root(),
         }  # fmt: skip
@@ -201,11 +206,14 @@ class Train:
         def change(c: Any) -> dict[str, Any]:
             for r in rows:
                 records.put_candidate(c, {
-                    "object": str(ref), "env": call.env, "run": desk.run, "estimator": r["estimator"], "version": None, "metrics": r["metrics"], "baseline": value["baseline"],
-                    "data": data, "cost": result.seconds / 3600 * price, "at": at, "verdict": None, "intervals": r.get("intervals"),
+                    "object": str(ref), "env": call.env, "run": desk.run, "estimator": r["estimator"], "version": None,
+                    "metrics": r["metrics"], "baseline": value["baseline"],
+                    "data": data, "cost": result.seconds / 3600 * price, "at": at, "verdict": None,
+                    "intervals": r.get("intervals"),
                 })  # fmt: skip
             return {
-                "task": desk.spec.params["task"] if desk.spec else "", "estimator": value["estimator"], "metrics": value["metrics"], "baseline": value["baseline"],
+                "task": desk.spec.params["task"] if desk.spec else "", "estimator": value["estimator"],
+                "metrics": value["metrics"], "baseline": value["baseline"],
                 "data_version": data.get("gold"), "trained": value,
             }  # fmt: skip
 
@@ -263,8 +271,10 @@ def register(call: Call, training_run: str, desk: Desk) -> dict[str, Any]:
     inputs = [{"table": n, "version": v} for n, v in data.items() if v is not None]
     pins = [] if sample else inputs  # R&D tables keep one version: nothing may hold on to it
     row = {
-        "object": str(ref), "version": version, "env": env, "registry_version": registry, "run": training_run, "mlflow_run": value["mlflow_run"], "task": site.settings.model(ref).task,
-        "estimator": value["estimator"], "metrics": value["metrics"], "baseline": value["baseline"], "sha256": value["sha256"], "folder": site.inside(value["model_folder"]),
+        "object": str(ref), "version": version, "env": env, "registry_version": registry, "run": training_run,
+        "mlflow_run": value["mlflow_run"], "task": site.settings.model(ref).task,
+        "estimator": value["estimator"], "metrics": value["metrics"], "baseline": value["baseline"], "sha256": value["sha256"],
+        "folder": site.inside(value["model_folder"]),
         "inputs": inputs, "at": now(), "by": desk.actor.rights, "rnd": sample,
         "detail": {k: value.get(k) for k in _DETAIL},
     }  # fmt: skip
@@ -343,8 +353,10 @@ class Register(NoJobs):
         trained_value(site, row["run"])
         done = [v["version"] for v in records.versions(site.store, ref, call.env) if v["run"] == row["run"]]
         return Draft(
-            will=(f"register the model of run {row['run']}",), inputs=({"run": row["run"]},), makes=(f"a model version of {ref}",), steps=("register", "alias"), params={"run": row["run"]},
-            nothing_to_do=f"run {row['run']} is version {done[0]} already" if done else "", answer={"model_version": done[0]} if done else {}, bound_seconds=60.0,
+            will=(f"register the model of run {row['run']}",), inputs=({"run": row["run"]},),
+            makes=(f"a model version of {ref}",), steps=("register", "alias"), params={"run": row["run"]},
+            nothing_to_do=f"run {row['run']} is version {done[0]} already" if done else "",
+            answer={"model_version": done[0]} if done else {}, bound_seconds=60.0,
         )  # fmt: skip
 
     def record(self, call: Call, draft: Draft, result: JobResult | None, desk: Desk) -> dict[str, Any]:

@@ -122,7 +122,8 @@ def beside_champion(job: JobContext, task: str, model: Predictor, on: Ground, an
             task, job.params["label"], left.test, left.before, forecast=left.forecast, beside=told
         )
         fair = {
-            "rows": told.rows, "left_out": len(learned) - left.test.num_rows, "by": by, "metrics": metrics_of(told), "baseline": baseline,
+            "rows": told.rows, "left_out": len(learned) - left.test.num_rows, "by": by, "metrics": metrics_of(told),
+            "baseline": baseline,
             "windows": None if told.block is None else len(np.unique(told.block)),
         }  # fmt: skip
     except EsmlError as e:

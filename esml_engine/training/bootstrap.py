@@ -78,7 +78,8 @@ def differences(
             intervals[m] = middle
     method = {m: _method(m, unit, exact) for m in intervals}
     return {
-        "intervals": intervals, "method": method, "units": count, "unit": unit, "resamples": resamples, "level": LEVEL, "seed": seed,
+        "intervals": intervals, "method": method, "units": count, "unit": unit, "resamples": resamples, "level": LEVEL,
+        "seed": seed,
         "without": without, "distribution": _histogram(primary, drawn.get(primary)),
     }  # fmt: skip
 

@@ -32,7 +32,8 @@ from esml_engine.training.preparing import Encoder, fit_preparing
 _NAMES = {"lightgbm": "lgbm", "xgboost": "xgboost", "extra_trees": "extra_tree"}
 _METRICS = {"rmse": "rmse", "nrmse": "rmse", "mae": "mae", "mape": "mape", "r2": "r2", "spearman": "rmse"}
 _CLASS_METRICS = {
-    "auc": "roc_auc", "accuracy": "accuracy", "precision": "log_loss", "recall": "log_loss", "f1": "f1", "log_loss": "log_loss", "mcc": "log_loss",
+    "auc": "roc_auc", "accuracy": "accuracy", "precision": "log_loss", "recall": "log_loss", "f1": "f1", "log_loss": "log_loss",
+    "mcc": "log_loss",
 }  # fmt: skip
 _SEARCH_SHARE = 0.8
 

@@ -31,8 +31,10 @@ def leaderboard(site: Site, ref: ModelRef, env: str = "all") -> list[dict[str, A
             )
         verdict = (r["verdict"] or {}).get("verdict")
         out.append({
-            "env": r["env"], "run": r["run"], "model_version": r["version"], "estimator": r["estimator"], "metrics": r["metrics"], "baseline": r["baseline"], "alias": alias,
-            "ready": verdict == "promote" if verdict else False, "cost": r["cost"], "data": r["data"], "at": r["at"], "gates": (r["verdict"] or {}).get("gates", []),
+            "env": r["env"], "run": r["run"], "model_version": r["version"], "estimator": r["estimator"], "metrics": r["metrics"],
+            "baseline": r["baseline"], "alias": alias,
+            "ready": verdict == "promote" if verdict else False, "cost": r["cost"], "data": r["data"], "at": r["at"],
+            "gates": (r["verdict"] or {}).get("gates", []),
             "intervals": r["intervals"] or {},
         })  # fmt: skip
     metric = settings.profile(ref, envs[0]).metric

@@ -26,10 +26,12 @@ def verdict_of(site: Site, ref: ModelRef, env: str, value: dict[str, Any]) -> Ve
     fair = value.get("fair") or value  # on the rows that the champion did not learn from
     quality = [q for v in all_latest(site.store, ref, env).values() if v.name == "gold" for q in v.quality]
     evidence = Evidence(
-        task=settings.task, challenger=fair["metrics"], baseline=fair["baseline"], has_champion=old is not None, champion=value.get("champion_metrics"), champion_task=old["task"] if old else None,
+        task=settings.task, challenger=fair["metrics"], baseline=fair["baseline"], has_champion=old is not None,
+        champion=value.get("champion_metrics"), champion_task=old["task"] if old else None,
         challenger_signature=value.get("signature"), champion_signature=old["detail"]["signature"] if old else None,
         challenger_classes=value.get("classes"), champion_classes=old["detail"].get("classes") if old else None,
-        expectations=all(q["passed"] or q["level"] == "warn" for q in quality), rnd=bool(value.get("rnd")), primary=site.settings.profile(ref, env).metric,
+        expectations=all(q["passed"] or q["level"] == "warn" for q in quality), rnd=bool(value.get("rnd")),
+        primary=site.settings.profile(ref, env).metric,
     )  # fmt: skip
     wanted = settings.gates.model_dump()
     thresholds = {k: v for k, v in wanted.items() if k != "max_cost_1000_rows" and v}

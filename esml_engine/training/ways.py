@@ -92,4 +92,5 @@ def way_on(
     if not ways:
         return None
     estimate = value is None and bool(present and present["by"] != "time")
-    return {"setting": "split" if value else "", "value": value, "rows": rows, "estimate": estimate, "text": ", or ".join(ways)}  # fmt: skip
+    return {"setting": "split" if value else "", "value": value, "rows": rows, "estimate": estimate,
+        "text": ", or ".join(ways)}  # fmt: skip

@@ -44,7 +44,8 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
     "GetSecret": ("GetSecret",),
     "GetSecrets": ("GetSecrets",),
     "DeleteSecret": ("DeleteSecret",),
-    "Query_Usage": ("Query_Usage_SubscriptionQuery", "Query_Usage_SubscriptionQueryGrouping", "Query_Usage_ResourceGroupQuery", "Query_Usage_ResourceGroupQueryGrouping"),
+    "Query_Usage": ("Query_Usage_SubscriptionQuery", "Query_Usage_SubscriptionQueryGrouping", "Query_Usage_ResourceGroupQuery",
+        "Query_Usage_ResourceGroupQueryGrouping"),
 }  # fmt: skip
 
 # operations without an example in the folder -> the one whose answer has the same form: containers differ by their type alone

@@ -26,7 +26,8 @@ def settings_of(cloud: Cloud, env: str, root: Path) -> dict[str, Any]:
     (root / f"cloud-{env}.json").write_text(json.dumps(cloud.document(env)), encoding="utf-8")
     return {
         "platform": "azure", "subscription": ws.subscription, "resource_group": ws.resource_group, "workspace": ws.name,
-        "storage_account": ws.account, "file_system": ws.file_system, "key_vault": ws.vault, "region": ws.region, "compute": ws.compute,
+        "storage_account": ws.account, "file_system": ws.file_system, "key_vault": ws.vault, "region": ws.region,
+        "compute": ws.compute,
         "cloud": f"cloud-{env}.json", "image": "registry.test/esml-cockpit:test",
     }  # fmt: skip
 

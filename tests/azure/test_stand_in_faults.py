@@ -20,7 +20,8 @@ from azure.keyvault.secrets import SecretClient
 from tests.azure.cloud.stand_in import Cloud
 
 ERRORS = [
-    (401, ClientAuthenticationError), (403, HttpResponseError), (404, ResourceNotFoundError), (409, ResourceExistsError), (412, HttpResponseError),
+    (401, ClientAuthenticationError), (403, HttpResponseError), (404, ResourceNotFoundError), (409, ResourceExistsError),
+    (412, HttpResponseError),
 ]  # fmt: skip
 
 

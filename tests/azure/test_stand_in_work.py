@@ -121,7 +121,8 @@ def test_inputs_and_outputs(azure: Cloud, ml: Any) -> None:
     where = "abfss://lake@stesmldev.dfs.core.windows.net"
     job = submit(
         ml, "cp ${{inputs.file}} ${{outputs.out}}/copy.txt && echo ${{inputs.n}} >> ${{outputs.out}}/copy.txt",
-        inputs={"file": Input(type="uri_file", path=f"{where}/in/a.txt"), "n": 7}, outputs={"out": Output(type="uri_folder", path=f"{where}/out")},
+        inputs={"file": Input(type="uri_file", path=f"{where}/in/a.txt"), "n": 7},
+        outputs={"out": Output(type="uri_folder", path=f"{where}/out")},
     )  # fmt: skip
     assert end_of(ml, job.name) == "Completed"
     assert account.send("GET", "lake/out/copy.txt")[2] == b"three7\n"
@@ -183,7 +184,8 @@ def deploy(azure: Cloud, ml: Any, endpoint: str, slot: str, code: str = CODE) ->
     )
     return ml.online_deployments.begin_create_or_update(
         ManagedOnlineDeployment(
-            name=slot, endpoint_name=endpoint, model=model.id, environment="azureml:esml-cockpit:1", instance_type="Standard_DS3_v2", instance_count=1,
+            name=slot, endpoint_name=endpoint, model=model.id, environment="azureml:esml-cockpit:1",
+            instance_type="Standard_DS3_v2", instance_count=1,
             code_configuration=CodeConfiguration(code=code_id, scoring_script="score.py"),
         )
     )  # fmt: skip

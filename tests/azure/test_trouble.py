@@ -154,7 +154,8 @@ def test_an_ending_worker_leaves_its_job_to_the_next(
 @pytest.mark.parametrize(
     ("status", "state"),
     [
-        *[(s, "running") for s in ("NotStarted", "Starting", "Provisioning", "Preparing", "Queued", "Running", "Finalizing", "CancelRequested")],
+        *[(s, "running") for s in ("NotStarted", "Starting", "Provisioning", "Preparing", "Queued", "Running", "Finalizing",
+            "CancelRequested")],
         *[(s, "running") for s in ("NotResponding", "Paused", "Unknown", "SomethingNew")],
         ("Completed", "lost"), ("Canceled", "failed"), ("Failed", "lost"),
     ],
@@ -282,9 +283,12 @@ def test_doctor_names_the_missing_role_and_the_command(
 @pytest.mark.parametrize(
     ("operation", "body", "part", "says"),
     [
-        ("Storage.Any", {"error": {"code": "AuthorizationFailure", "message": "refused"}}, "storage", "az storage account network-rule add"),
-        ("SetSecret", {"error": {"code": "Forbidden", "message": "Client address is not authorized", "innererror": {"code": "ForbiddenByFirewall"}}}, "vault", "az keyvault network-rule add"),
-        ("Workspaces_Get", {"error": {"code": "PublicNetworkAccessDisabled", "message": "refused"}}, "workspace", "az ml workspace update"),
+        ("Storage.Any", {"error": {"code": "AuthorizationFailure", "message": "refused"}}, "storage",
+            "az storage account network-rule add"),
+        ("SetSecret", {"error": {"code": "Forbidden", "message": "Client address is not authorized",
+            "innererror": {"code": "ForbiddenByFirewall"}}}, "vault", "az keyvault network-rule add"),
+        ("Workspaces_Get", {"error": {"code": "PublicNetworkAccessDisabled", "message": "refused"}}, "workspace",
+            "az ml workspace update"),
     ],
 )  # fmt: skip
 def test_doctor_names_the_network_rule_and_the_command(
@@ -470,7 +474,8 @@ def test_doctors_hint_is_about_what_the_service_answered(
 ) -> None:
     assert azure.faults.add(operation, times=999, status=status)
     try:
-        look = {"tracking": doctor._tracking, "workspace": doctor._workspace, "compute": doctor._compute, "storage": doctor._storage, "tables": doctor._tables}[part]  # fmt: skip
+        look = {"tracking": doctor._tracking, "workspace": doctor._workspace, "compute": doctor._compute,
+            "storage": doctor._storage, "tables": doctor._tables}[part]  # fmt: skip
         with pytest.raises(EsmlError) as e:
             look(dev)
     finally:

@@ -26,7 +26,8 @@ def manage(cloud: Cloud, method: str, path: str, version: str, body: Any = None)
     """A management call without a client: for what the clients have no method for."""
     token = cloud.credential("dev").get_token("https://management.azure.com/.default").token
     got = httpx.request(
-        method, f"{cloud.url}{path}?api-version={version}", json=body, headers={"Authorization": f"Bearer {token}"}, verify=str(cloud.authority.ca_file)
+        method, f"{cloud.url}{path}?api-version={version}", json=body, headers={"Authorization": f"Bearer {token}"},
+        verify=str(cloud.authority.ca_file)
     )  # fmt: skip
     return got.raise_for_status()
 
@@ -62,7 +63,8 @@ def _assets(cloud: Cloud, ml: Any, tag: str) -> None:
     list(ml.models.list(f"m-{tag}"))
     list(ml.models.list())
     manage(cloud, "GET", f"{ws.id}/models/m-{tag}", "2025-09-01")
-    routes = {"liveness_route": {"port": 5001, "path": "/metrics"}, "readiness_route": {"port": 5001, "path": "/health"}, "scoring_route": {"port": 5001, "path": "/score"}}  # fmt: skip
+    routes = {"liveness_route": {"port": 5001, "path": "/metrics"}, "readiness_route": {"port": 5001, "path": "/health"},
+        "scoring_route": {"port": 5001, "path": "/score"}}  # fmt: skip
     ml.environments.create_or_update(
         Environment(
             name=f"env-{tag}", version="1", image="example.azurecr.io/esml:1", inference_config=routes
@@ -84,8 +86,10 @@ def _jobs(cloud: Cloud, ml: Any, tag: str) -> None:
     with tempfile.TemporaryDirectory() as folder:
         (Path(folder) / "a.py").write_text("import time; time.sleep(600)")
         job = command(
-            name=f"j-{tag}", command="python a.py", code=folder, environment=f"azureml:env-{tag}:1", compute="cpu-cluster", tags={"a": "b"},
-            environment_variables={"A": "b"}, timeout=60, instance_count=1, inputs={"n": 3}, description="x", display_name="y", experiment_name="z",
+            name=f"j-{tag}", command="python a.py", code=folder, environment=f"azureml:env-{tag}:1", compute="cpu-cluster",
+            tags={"a": "b"},
+            environment_variables={"A": "b"}, timeout=60, instance_count=1, inputs={"n": 3}, description="x", display_name="y",
+            experiment_name="z",
         )  # fmt: skip
         ml.jobs.create_or_update(job)
     # the job's code lies in a container that the client has no method for
@@ -116,7 +120,8 @@ def _serving(cloud: Cloud, ml: Any, tag: str) -> None:
     ).result()
     ml.online_deployments.begin_create_or_update(
         ManagedOnlineDeployment(
-            name="blue", endpoint_name=name, environment=f"azureml:env-{tag}:1", instance_type="Standard_DS3_v2", instance_count=1, tags={"a": "b"},
+            name="blue", endpoint_name=name, environment=f"azureml:env-{tag}:1", instance_type="Standard_DS3_v2",
+            instance_count=1, tags={"a": "b"},
             code_configuration=CodeConfiguration(code=id, scoring_script="s.py"), environment_variables={"A": "b"},
         )
     ).result()  # fmt: skip

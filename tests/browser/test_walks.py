@@ -100,9 +100,11 @@ def test_data_engineer(url: str, page: Any, tmp_path: Path) -> None:
     refine.click()
     page.get_by_text("It made:").wait_for()
     settle(page)
-    go(page, f"{url}/dataset?as=engineer@demo&{DIABETES}&env=test&table=ds01_diabetes/bronze&tab=Quarantine", "Dataset")  # fmt: skip
+    go(page, f"{url}/dataset?as=engineer@demo&{DIABETES}&env=test&table=ds01_diabetes/bronze&tab=Quarantine",
+        "Dataset")  # fmt: skip
     page.get_by_text(re.compile(r"age.*fifty|fifty.*age|not.*int", re.I)).first.wait_for()
-    body = go(page, f"{url}/dataset?as=engineer@demo&{DIABETES}&env=test&table=ds01_diabetes/bronze&tab=Changes", "Dataset")  # fmt: skip
+    body = go(page, f"{url}/dataset?as=engineer@demo&{DIABETES}&env=test&table=ds01_diabetes/bronze&tab=Changes",
+        "Dataset")  # fmt: skip
     assert "Rows added" in body
 
 
@@ -150,7 +152,8 @@ def test_analyst(url: str, page: Any, root: Path) -> None:
     page.get_by_role("tab", name="Profile").click()
     page.get_by_text(re.compile(r"over all \d+ filtered rows?")).wait_for()
     r = wanted["rows"][0]
-    body = go(page, f"{url}/row?{who}{DIABETES}&env=prod&request={r['request_id']}&row={r['row']}", f"Row {r['row']} of request {r['request_id']}")  # fmt: skip
+    body = go(page, f"{url}/row?{who}{DIABETES}&env=prod&request={r['request_id']}&row={r['row']}",
+        f"Row {r['row']} of request {r['request_id']}")  # fmt: skip
     assert "IN file" in body, "the passport leads back to the file"
 
 

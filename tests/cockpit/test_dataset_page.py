@@ -16,7 +16,8 @@ WHERE = {"project": "project001", "model": "m01_price", "env": "dev"}
 
 
 def _version(n: int, rows: int, **more: Any) -> dict[str, Any]:
-    plain = {"version": n, "rows": rows, "at": f"2026-11-0{n}T00:00:00+00:00", "run": "r", "by": "a", "inputs": [], "quality": [], "note": None, "rnd": False}  # fmt: skip
+    plain = {"version": n, "rows": rows, "at": f"2026-11-0{n}T00:00:00+00:00", "run": "r", "by": "a", "inputs": [], "quality": [],
+        "note": None, "rnd": False}  # fmt: skip
     return plain | more
 
 

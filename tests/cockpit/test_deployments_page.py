@@ -26,8 +26,10 @@ WHERE = {"project": "project001", "model": "m01_price", "env": "dev"}
 
 def _served(**more: Any) -> Served:
     plain: dict[str, Any] = {
-        "env": "prod", "endpoint": "e", "url": "http://127.0.0.1:1/score", "version": 2, "previous": 1, "since": "2026-11-01T00:00:00+00:00", "by": "anna",
-        "save": True, "running": True, "trouble": "", "counts": Counts(), "last_call": "2026-11-19T23:00:00+00:00", "calls_7_days": 5,
+        "env": "prod", "endpoint": "e", "url": "http://127.0.0.1:1/score", "version": 2, "previous": 1,
+        "since": "2026-11-01T00:00:00+00:00", "by": "anna",
+        "save": True, "running": True, "trouble": "", "counts": Counts(), "last_call": "2026-11-19T23:00:00+00:00",
+        "calls_7_days": 5,
     }  # fmt: skip
     return Served(**(plain | more))
 

@@ -38,7 +38,8 @@ def small(tmp_path: Path) -> Estate:
 
 def pay(estate: Estate, seconds: float, run: str = "r-1", act: str = "train") -> None:
     with estate.site.store.write() as c:
-        meter(c, run=run, step=act, attempt=1, object_=MODEL, env="dev", act=act, node="local.small", price=36.0, seconds=seconds, size=1.0)  # fmt: skip
+        meter(c, run=run, step=act, attempt=1, object_=MODEL, env="dev", act=act, node="local.small", price=36.0, seconds=seconds,
+            size=1.0)  # fmt: skip
 
 
 def press(at: Any, key: str) -> Any:
@@ -48,7 +49,8 @@ def press(at: Any, key: str) -> Any:
 # estate
 @pytest.mark.parametrize(
     "lens,column,value",
-    [("progress", "prod", "not set up"), ("health", "Drift", "not measured"), ("money", "Idle", "nothing deployed"), ("governance", "Owner", "manager@small")],
+    [("progress", "prod", "not set up"), ("health", "Drift", "not measured"), ("money", "Idle", "nothing deployed"),
+        ("governance", "Owner", "manager@small")],
 )  # fmt: skip
 def test_each_lens_stands_in_the_address(
     small: Estate, page: Open, lens: str, column: str, value: str

@@ -27,9 +27,12 @@ def _seen(e: Evidence) -> lenses.Seen:
 
 def _facts() -> Evidence:
     return Evidence(
-        waiting={"p/m": 2}, late={"p/m": ("ds02", "2026-11-23T06:00:00+00:00")}, quarantined={"p/m": 14}, failed={"p/m": 1}, spent={"p/m": 3.5},
-        serving={("p/m", "dev"): 3}, served={("p/m", "dev"): "2026-11-10T00:00:00+00:00"}, answered={("p/m", "dev"): (40, 2)}, asked={"p/m": 1},
-        asked_since={"p/m": "2026-11-21T12:00:00+00:00"}, exceptions={"p/m": (50.0, "2026-12-01T00:00:00+00:00")}, evidence={("p/m", "dev"): "2026-11-20T12:00:00+00:00"},
+        waiting={"p/m": 2}, late={"p/m": ("ds02", "2026-11-23T06:00:00+00:00")}, quarantined={"p/m": 14}, failed={"p/m": 1},
+        spent={"p/m": 3.5},
+        serving={("p/m", "dev"): 3}, served={("p/m", "dev"): "2026-11-10T00:00:00+00:00"}, answered={("p/m", "dev"): (40, 2)},
+        asked={"p/m": 1},
+        asked_since={"p/m": "2026-11-21T12:00:00+00:00"}, exceptions={"p/m": (50.0, "2026-12-01T00:00:00+00:00")},
+        evidence={("p/m", "dev"): "2026-11-20T12:00:00+00:00"},
         crowned={("p/m", "dev"): "2026-11-14T12:00:00+00:00"},
     )  # fmt: skip
 
@@ -50,13 +53,15 @@ def test_four_lenses_on_one_row() -> None:
     )
     line = lenses.health(row, _seen(e))
     assert line["Health"] == "! Late IN: ds02, 1 d (+2)" and line["IN"] == "ds02 late 1 d"
-    assert (line["Quality"], line["Serves"], line["Endpoint errors"]) == ("14 rows in quarantine", "dev v3", "2 of 40 calls")  # fmt: skip
+    assert (line["Quality"], line["Serves"], line["Endpoint errors"]) == ("14 rows in quarantine", "dev v3",
+        "2 of 40 calls")  # fmt: skip
     assert line["Drift"] == "not measured", "a mark of its own, never a dash"
     line = lenses.spending(row, _seen(e))
     assert (line["Spent, month"], line["Month end, project"]) == ("€ 3.50", "€ 41.00 · 41 % of € 100.00")
     assert (line["Next run"], line["p90"], line["Idle"]) == ("train € 0.0050", "€ 0.01", "dev 14 d")
     line = lenses.governance(row, _seen(e))
-    assert (line["Owner"], line["Risk"], line["Champion"], line["Evidence"]) == ("anna@x", "high", "dev v3 · since 10 d", "4 d old")  # fmt: skip
+    assert (line["Owner"], line["Risk"], line["Champion"], line["Evidence"]) == ("anna@x", "high", "dev v3 · since 10 d",
+        "4 d old")  # fmt: skip
     assert (line["Open"], line["Exceptions"]) == (1, "€ 50.00 until 2026-12-01")
 
 
@@ -68,7 +73,8 @@ def test_a_calm_model_says_so_through_every_lens() -> None:
 
 
 def test_no_cell_of_an_export_is_a_formula() -> None:
-    assert [lenses.safe(x) for x in ("=1+1", "+1", "-1", "@x", "\t=1", "a=1", 3)] == ["'=1+1", "'+1", "'-1", "'@x", "'\t=1", "a=1", 3]  # fmt: skip
+    assert [lenses.safe(x) for x in ("=1+1", "+1", "-1", "@x", "\t=1", "a=1", 3)] == ["'=1+1", "'+1", "'-1", "'@x", "'\t=1",
+        "a=1", 3]  # fmt: skip
 
 
 def test_whose_turn_a_need_makes_it() -> None:
@@ -84,14 +90,17 @@ def test_broken_rows_lead_to_the_fullest_quarantine() -> None:
     e = Evidence(quarantined={"p/m": 14}, fullest={"p/m": (9, "test", "inference/ds01/quarantine")})
     (item,) = work.needs(_rows(e, done), lambda _: frozenset({"data_engineer"}))
     assert (item.page, item.label) == ("dataset", "Quarantine") and "14 rows" in item.text
-    assert item.query == {"project": "p", "model": "m", "env": "test", "table": "inference/ds01/bronze", "tab": "Quarantine"}  # fmt: skip
-    (warned,) = work.needs(_rows(Evidence(warned={"p/m": "unique id in gold"}), done), lambda _: frozenset({"data_engineer"}))  # fmt: skip
+    assert item.query == {"project": "p", "model": "m", "env": "test", "table": "inference/ds01/bronze",
+        "tab": "Quarantine"}  # fmt: skip
+    (warned,) = work.needs(_rows(Evidence(warned={"p/m": "unique id in gold"}), done),
+        lambda _: frozenset({"data_engineer"}))  # fmt: skip
     assert warned.page == "lake"
 
 
 def test_a_decision_that_waits_is_said_with_its_age_and_end() -> None:
     asked = {
-        "kind": "exception", "object": "p/m", "env": "dev", "by": "li", "at": "2026-11-21T12:00:00+00:00", "expires": "2026-11-26T12:00:00+00:00",
+        "kind": "exception", "object": "p/m", "env": "dev", "by": "li", "at": "2026-11-21T12:00:00+00:00",
+        "expires": "2026-11-26T12:00:00+00:00",
         "detail": {"act": "train", "amount": 41.0, "currency": "EUR"},
     }  # fmt: skip
     said = estate_view.decisions([asked], "EUR", NOW)
@@ -107,7 +116,8 @@ def test_tracks_end_where_a_model_ends_and_name_the_block() -> None:
     found = project.tracks([blocked, report], rows, ("dev", "test"))
     assert [(t.model, t.blocked) for t in found] == [("b", True), ("r", False)]
     assert [(s.name, s.state) for s in found[0].steps] == [
-        ("IN", "done"), ("Bronze", "done"), ("Silver", "done"), ("Gold", "blocked"), ("Trained", "later"), ("Test", "later"), ("Prod", "none"),
+        ("IN", "done"), ("Bronze", "done"), ("Silver", "done"), ("Gold", "blocked"), ("Trained", "later"), ("Test", "later"),
+        ("Prod", "none"),
     ]  # fmt: skip
     assert found[1].steps[-1].name == "Gold" and "where it shall be" in found[1].said
     assert "Prod: not set up" in project.line(found[0]) and ":red-badge[:material/block: Gold]" in project.line(found[0])  # fmt: skip
@@ -118,7 +128,8 @@ def test_tracks_end_where_a_model_ends_and_name_the_block() -> None:
 
 def test_the_blocked_step_opens_on_the_page_that_mends_it() -> None:
     waits = {**_status("p/w", "prod", champion=1), "next": None, "turn": None}
-    asks = {**_status("p/a", "test", blocked="v2 waits for a decision", champion=2), "next": "approve", "turn": "approver"}  # fmt: skip
+    asks = {**_status("p/a", "test", blocked="v2 waits for a decision", champion=2), "next": "approve",
+        "turn": "approver"}  # fmt: skip
     e = Evidence(waiting={"p/w": 1}, asked={"p/a": 1})
     pages = {
         t.model: t.page for t in project.tracks([waits, asks], _rows(e, waits, asks), ("dev", "test", "prod"))
@@ -127,7 +138,8 @@ def test_the_blocked_step_opens_on_the_page_that_mends_it() -> None:
 
 
 def test_next_runs_say_what_is_due_and_what_they_cost() -> None:
-    times = {"refine": {"p50": 2.0, "p90": 3.0, "basis": "3 runs"}, "train": {"p50": 9.0, "p90": 9.0, "basis": "upper bound: no run yet"}}  # fmt: skip
+    times = {"refine": {"p50": 2.0, "p90": 3.0, "basis": "3 runs"},
+        "train": {"p50": 9.0, "p90": 9.0, "basis": "upper bound: no run yet"}}  # fmt: skip
     bound = {"p50": 0.5, "p90": 0.5, "currency": "EUR", "basis": "upper bound: no run yet"}
     cost = {"predicted": {**_cost()["predicted"], "train": bound}, "seconds": times}
     a, b = _status("p/a"), {**_status("p/b", "prod"), "next": None}
@@ -142,7 +154,8 @@ def test_next_runs_say_what_is_due_and_what_they_cost() -> None:
 
 
 def test_people_with_the_roles_of_the_estate() -> None:
-    members = [{"actor": "a", "role": "reader", "on": "p"}, {"actor": "a", "role": "admin", "on": "estate"}, {"actor": "b", "role": "analyst", "on": "q"}]  # fmt: skip
+    members = [{"actor": "a", "role": "reader", "on": "p"}, {"actor": "a", "role": "admin", "on": "estate"},
+        {"actor": "b", "role": "analyst", "on": "q"}]  # fmt: skip
     assert project.people(members, "p") == [{"Person": "a", "Roles": "Administrator (estate), Reader"}]
 
 
@@ -158,19 +171,26 @@ def test_periods_have_one_of_the_same_length_before_them() -> None:
 
 def test_cost_cards_are_compared_and_bounds_are_said() -> None:
     bound = {"cost": {"p50": 2.0, "p90": 2.0, "basis": "upper bound: no run yet"}}
-    idle = costs.endpoints({("p/m", "dev"): 3, ("p/n", "dev"): 1}, {("p/m", "dev"): "2026-11-01T00:00:00+00:00", ("p/n", "dev"): "2026-11-24T00:00:00+00:00"}, {("p/m", "dev"): 0.1, ("p/n", "dev"): 0.1}, NOW, 7)  # fmt: skip
-    cards = costs.figures(4.0, 2.0, 10.0, 4.0, 12.0, costs.period("month", TODAY), {"2026-11-02": 4.0}, [bound], idle, "EUR")  # fmt: skip
+    idle = costs.endpoints({("p/m", "dev"): 3, ("p/n", "dev"): 1},
+        {("p/m", "dev"): "2026-11-01T00:00:00+00:00", ("p/n", "dev"): "2026-11-24T00:00:00+00:00"},
+        {("p/m", "dev"): 0.1, ("p/n", "dev"): 0.1}, NOW, 7)  # fmt: skip
+    cards = costs.figures(4.0, 2.0, 10.0, 4.0, 12.0, costs.period("month", TODAY), {"2026-11-02": 4.0}, [bound], idle,
+        "EUR")  # fmt: skip
     assert [(c.text, c.note) for c in cards] == [
-        ("€ 4.00", "+100% on € 2.00 before"), ("40 %", "of € 10.00 a month"), ("€ 12.00", "120 % of budget"), ("€ 2.00", "p90 € 2.00 · 1 run"), ("1 of 2", "€ 73.00 a month for nothing"),
+        ("€ 4.00", "+100% on € 2.00 before"), ("40 %", "of € 10.00 a month"), ("€ 12.00", "120 % of budget"),
+        ("€ 2.00", "p90 € 2.00 · 1 run"), ("1 of 2", "€ 73.00 a month for nothing"),
     ]  # fmt: skip
     assert cards[2].tone == "inverse" and "1 of 1 are upper bounds" in cards[3].help
     lines = costs.endpoint_table(idle, "EUR", NOW)
     assert [line["State"] for line in lines] == ["! idle", "✓ in use"], "the quietest first"
 
 
-def _ended(cost: float, p50: float = 1.0, p90: float = 2.0, basis: str = "4 runs", act: str = "train") -> dict[str, Any]:  # fmt: skip
+def _ended(
+    cost: float, p50: float = 1.0, p90: float = 2.0, basis: str = "4 runs", act: str = "train"
+) -> dict[str, Any]:
     p = {"p50": p50, "p90": p90, "basis": basis}
-    return {"run": "r", "object": "p/m", "env": "dev", "act": act, "predicted": {"cost": p, "seconds": p}, "seconds": cost, "cost": cost, "ended": "2026-11-24"}  # fmt: skip
+    return {"run": "r", "object": "p/m", "env": "dev", "act": act, "predicted": {"cost": p, "seconds": p}, "seconds": cost,
+        "cost": cost, "ended": "2026-11-24"}  # fmt: skip
 
 
 def test_predictions_are_held_against_what_came() -> None:
@@ -180,7 +200,8 @@ def test_predictions_are_held_against_what_came() -> None:
         said.said.startswith("**2 of 3 runs (67 %) cost at most their p90**")
         and "1.50 × its p50" in said.said
     )
-    assert [(x["Act"], x["Runs"], x["First runs"]) for x in said.lines] == [("refine", "0", "1 of 1 under their upper bound"), ("train", "3", "none")]  # fmt: skip
+    assert [(x["Act"], x["Runs"], x["First runs"]) for x in said.lines] == [("refine", "0", "1 of 1 under their upper bound"),
+        ("train", "3", "none")]  # fmt: skip
     assert [p["side"] for p in costs.points(runs)] == ["at most p90", "at most p90", "over p90"]
     assert "was followed by a run yet" in costs.accuracy(runs[3:], "EUR").said
     partly = "sum of its parts: refine: 2 runs; upper bound, no run yet: train"
@@ -204,12 +225,15 @@ def test_a_scenario_goes_into_the_address_and_back() -> None:
 # my work
 def test_what_changed_since_a_visit() -> None:
     at = "2026-11-24T11:00:00+00:00"
-    crowned = [{"object": "p/m", "env": e, "version": 8, "at": at} for e in ("test", "dev")] + [{"object": "p/old", "env": "dev", "version": 1, "at": "2026-11-01"}]  # fmt: skip
-    runs = [{"ended": at, "state": "done"}, {"ended": at, "state": "failed"}, {"ended": "2026-11-01", "state": "failed"}]  # fmt: skip
+    crowned = [{"object": "p/m", "env": e, "version": 8, "at": at} for e in ("test", "dev")] + [{"object": "p/old", "env": "dev",
+        "version": 1, "at": "2026-11-01"}]  # fmt: skip
+    runs = [{"ended": at, "state": "done"}, {"ended": at, "state": "failed"},
+        {"ended": "2026-11-01", "state": "failed"}]  # fmt: skip
     late = {"p/m": ("ds02", at)}
     said = work.changes(crowned, runs, late, work.Money(8.0, 11.0, "EUR"), NOW - dt.timedelta(days=1))
     assert [c.text for c in said] == [
-        "v8 of **m** became champion in dev and test", "1 dataset late: ds02", "Month-end forecast rose from € 8.00 to € 11.00", "1 run done", "1 failed run",
+        "v8 of **m** became champion in dev and test", "1 dataset late: ds02", "Month-end forecast rose from € 8.00 to € 11.00",
+        "1 run done", "1 failed run",
     ]  # fmt: skip
     assert [c.text for c in work.changes([], [], {}, work.Money(8.0, 8.1, "EUR"), NOW)] == ["No failed run"]
 
@@ -228,7 +252,8 @@ def test_the_heading_names_the_last_visit(days: int, heading: str) -> None:
 def test_late_files_come_first_and_only_to_people_who_refine() -> None:
     late = {"p/m": ("ds02", "2026-11-23T06:00:00+00:00")}
     items = work.files({"p/a": 3, "p/m": 1}, late, lambda p: frozenset({"data_engineer"}), NOW)
-    assert [(i.kind, i.text) for i in items] == [("late", "**m**: ds02 is late"), ("files", "**m**: 1 IN file not refined yet"), ("files", "**a**: 3 IN files not refined yet")]  # fmt: skip
+    assert [(i.kind, i.text) for i in items] == [("late", "**m**: ds02 is late"), ("files", "**m**: 1 IN file not refined yet"),
+        ("files", "**a**: 3 IN files not refined yet")]  # fmt: skip
     assert work.files({"p/a": 3}, late, lambda p: frozenset({"approver"}), NOW) == []
 
 
@@ -240,11 +265,13 @@ def test_what_waits_for_a_decision_stands_in_one_list_only() -> None:
 # audit
 def test_audit_lines_say_why() -> None:
     event = {
-        "n": 3, "at": "2026-11-24T10:00:00+00:00", "actor": "root", "as": "li@x", "act": "member_add", "object": "p", "env": None, "result": "refused", "run": None,
+        "n": 3, "at": "2026-11-24T10:00:00+00:00", "actor": "root", "as": "li@x", "act": "member_add", "object": "p", "env": None,
+        "result": "refused", "run": None,
         "detail": {"message": "li@x has reader on p"}, "prev": "0", "hash": "1",
     }  # fmt: skip
     (line,) = audit_view.table([event], lambda t: t[:10])
-    assert (line["Who"], line["Act"], line["Result"], line["Why, or with what"]) == ("li@x (root)", "member add", "⊘ refused", "li@x has reader on p")  # fmt: skip
+    assert (line["Who"], line["Act"], line["Result"], line["Why, or with what"]) == ("li@x (root)", "member add", "⊘ refused",
+        "li@x has reader on p")  # fmt: skip
     assert audit_view.why({**event, "detail": {"key": "budget.month", "value": 5}}) == "budget.month = 5"
     text = audit_view.csv([{**event, "object": "=cmd()"}]).decode("utf-8-sig")
     assert text.splitlines()[0].startswith("n,at,actor,as,act") and ",'=cmd()," in text
@@ -252,7 +279,8 @@ def test_audit_lines_say_why() -> None:
 
 
 def test_money_behind_an_exception() -> None:
-    asked = {"by": "li", "at": "2026-11-21T12:00:00+00:00", "expires": "2026-11-28T12:00:00+00:00", "detail": {"amount": 41.0, "reason": "the yearly load", "origin": "estate", "will": ["train"]}}  # fmt: skip
+    asked = {"by": "li", "at": "2026-11-21T12:00:00+00:00", "expires": "2026-11-28T12:00:00+00:00",
+        "detail": {"amount": 41.0, "reason": "the yearly load", "origin": "estate", "will": ["train"]}}  # fmt: skip
     lines = dict(promotion_view.exception_grounds(asked, 30.0, 100.0, "EUR", lambda t: t[:10]))
     assert lines["Money"] == "up to € 41.00 a run; the budget still holds € 70.00 of € 100.00 this month"
     assert lines["Why"] == "the yearly load" and lines["Holds until"].startswith("2026-11-28")
@@ -269,7 +297,8 @@ def test_only_azure_says_where_in_azure() -> None:
         "prod", EnvironmentSettings.model_construct(platform="azure", workspace="w1")
     )
     assert "workspace w1" in cloud and "serving node Standard_DS3_v2" in cloud and "place 3" in cloud
-    keys = [(f"environments.{e}.{k}", v) for e, p in (("dev", "local"), ("prod", "azure")) for k, v in (("platform", p), ("serving_node", "N"))]  # fmt: skip
+    keys = [(f"environments.{e}.{k}", v) for e, p in (("dev", "local"), ("prod", "azure")) for k,
+        v in (("platform", p), ("serving_node", "N"))]  # fmt: skip
     rows = [
         {"key": k, "value": v, "origin": "built-in", "by": "", "at": "", "superseded": None} for k, v in keys
     ]

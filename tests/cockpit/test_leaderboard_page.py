@@ -16,8 +16,10 @@ WHERE = {"project": "project001", "model": "m01_price", "env": "dev"}
 
 def _row(estimator: str, rmse: float | None, **more: Any) -> dict[str, Any]:
     plain = {
-        "env": "dev", "run": "r-1", "model_version": None, "estimator": estimator, "metrics": {"rmse": rmse, "mae": 1.0}, "baseline": {"rmse": 10.0},
-        "alias": None, "ready": None, "ready_to": "test", "cost": 0.1, "data": {"gold": 2, "gold_test": 2}, "gates": [], "intervals": {},
+        "env": "dev", "run": "r-1", "model_version": None, "estimator": estimator, "metrics": {"rmse": rmse, "mae": 1.0},
+        "baseline": {"rmse": 10.0},
+        "alias": None, "ready": None, "ready_to": "test", "cost": 0.1, "data": {"gold": 2, "gold_test": 2}, "gates": [],
+        "intervals": {},
     }  # fmt: skip
     return plain | more
 

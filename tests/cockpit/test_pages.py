@@ -104,7 +104,8 @@ def test_a_skeleton_stands_while_it_is_drawn_for_the_first_time(
 def test_an_environment_that_is_away_is_said_and_what_was_recorded_stays(
     name: str, estate: Estate, page: Open, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    away = reaching.Reached("test", False, answered="2026-11-24T10:00:00+00:00", rows=({"part": "test lake", "ok": False, "message": "the network is away", "hint": ""},))  # fmt: skip
+    away = reaching.Reached("test", False, answered="2026-11-24T10:00:00+00:00",
+        rows=({"part": "test lake", "ok": False, "message": "the network is away", "hint": ""},))  # fmt: skip
     monkeypatch.setattr("cockpit.components.unreached", lambda site: [away])
     at = page(estate.site.root, name, project="project001", model="m01_price", env="test")
     said = text_of(at)

@@ -32,7 +32,8 @@ def asked(tmp_path_factory: pytest.TempPathFactory) -> Estate:
     )
     out = open_estate(root)
     for actor, role in (
-        ("scientist@small", "data_scientist"), ("approver@small", "approver"), ("reader@small", "reader"), ("engineer@small", "data_engineer"),
+        ("scientist@small", "data_scientist"), ("approver@small", "approver"), ("reader@small", "reader"),
+        ("engineer@small", "data_engineer"),
     ):  # fmt: skip
         out.member_add("project001", actor, role)
     for env in ("dev", "test", "prod"):

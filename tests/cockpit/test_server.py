@@ -105,7 +105,8 @@ def test_pages_and_theme_are_found() -> None:
     ],
 )
 def test_a_path_of_several_parts_leads_to_the_page_that_says_so(asked: str, to: str) -> None:
-    app = Starlette(routes=[Route("/{rest:path}", lambda _: PlainTextResponse("streamlit"))], middleware=[Middleware(Several)])  # fmt: skip
+    app = Starlette(routes=[Route("/{rest:path}", lambda _: PlainTextResponse("streamlit"))],
+        middleware=[Middleware(Several)])  # fmt: skip
     answer = TestClient(app, follow_redirects=False).get(asked)
     assert (answer.status_code, answer.headers.get("location", "")) == ((302, to) if to else (200, ""))
 

@@ -26,7 +26,8 @@ def asked(tmp_path_factory: pytest.TempPathFactory) -> tuple[Estate, str]:
     estate.new_project("p1", "care")
     open_estate(root).new_model(MODEL, "regression", ["d1"], label="y", key="id")
     for actor, role in (
-        (SCIENTIST, "data_scientist"), ("colleague@small", "data_scientist"), ("reader@small", "reader"), (FIRST, "approver"), (SECOND, "approver"),
+        (SCIENTIST, "data_scientist"), ("colleague@small", "data_scientist"), ("reader@small", "reader"), (FIRST, "approver"),
+        (SECOND, "approver"),
     ):  # fmt: skip
         estate.member_add("p1", actor, role)
     request = open_estate(root, act_as=SCIENTIST).model(MODEL).ask_exception(5.0, "a wide search")["request"]

@@ -26,7 +26,8 @@ def _status(
 ) -> dict[str, Any]:
     its = {"champion": champion, "metric": "rmse", "value": 52.9 if champion else None, "gold": 1}
     return {
-        "model": model, "task": "regression", "stage": stage, "since": "2026-11-20T00:00:00+00:00", "fresh": None, "next": "train", "blocked_by": blocked, "turn": "data_scientist",
+        "model": model, "task": "regression", "stage": stage, "since": "2026-11-20T00:00:00+00:00", "fresh": None,
+        "next": "train", "blocked_by": blocked, "turn": "data_scientist",
         "environments": {"dev": its},
     }  # fmt: skip
 
@@ -118,8 +119,10 @@ def test_figures_have_something_to_compare_with() -> None:
 def _plan(**over: Any) -> dict[str, Any]:
     known = {"p50": 2.0, "p90": 3.0, "basis": "8 runs"}
     return {
-        "act": "refine", "nothing_to_do": None, "will": ["read 4 files"], "inputs": [{"file": "a"}, {"file": "b"}], "makes": ["ds/bronze v2"], "steps": ["bronze:ds"],
-        "predicted": {"seconds": known, "cost": {**known, "currency": "EUR"}}, "budget_left": 81.2, "policy": {"verdict": "ok", "origin": "estate", "limits": {"max_cost_run": 5.0}},
+        "act": "refine", "nothing_to_do": None, "will": ["read 4 files"], "inputs": [{"file": "a"}, {"file": "b"}],
+        "makes": ["ds/bronze v2"], "steps": ["bronze:ds"],
+        "predicted": {"seconds": known, "cost": {**known, "currency": "EUR"}}, "budget_left": 81.2,
+        "policy": {"verdict": "ok", "origin": "estate", "limits": {"max_cost_run": 5.0}},
         "allowed": True, "reason": None, "irreversible": [], "hash": "abc", **over,
     }  # fmt: skip
 
@@ -229,8 +232,11 @@ def test_what_a_run_made() -> None:
 
 def _run(run: str, state: str, **over: Any) -> dict[str, Any]:
     return {
-        "run": run, "act": "refine", "object": "p/m", "env": "dev", "state": state, "steps": [], "predicted": {"seconds": {"p50": 2.0, "p90": 3.0, "basis": "2 runs"}, "cost": {"p50": 0.1, "p90": 0.2, "currency": "EUR", "basis": "2 runs"}},
-        "seconds": 2.5, "cost": 0.1, "actor": "li", "as": None, "created": "2026-11-24T10:00:00+00:00", "started": None, "ended": None, "cancel": False, "result": None, "error": None, **over,
+        "run": run, "act": "refine", "object": "p/m", "env": "dev", "state": state, "steps": [],
+        "predicted": {"seconds": {"p50": 2.0, "p90": 3.0, "basis": "2 runs"},
+            "cost": {"p50": 0.1, "p90": 0.2, "currency": "EUR", "basis": "2 runs"}},
+        "seconds": 2.5, "cost": 0.1, "actor": "li", "as": None, "created": "2026-11-24T10:00:00+00:00", "started": None,
+        "ended": None, "cancel": False, "result": None, "error": None, **over,
     }  # fmt: skip
 
 

@@ -109,7 +109,8 @@ def test_one_that_was_ended_while_no_worker_looked_is_counted_until_it_is_gone(e
     platform, now = Away(), dt.datetime.now(dt.UTC)
     with empty.site.store.write() as c:
         costs.meter_endpoint(
-            c, endpoint="p1-m1-dev", object_="p1/m1", env="dev", node="big", price=2.0, since=now - 5 * HOUR, until=now - 2 * HOUR, nodes=2
+            c, endpoint="p1-m1-dev", object_="p1/m1", env="dev", node="big", price=2.0, since=now - 5 * HOUR,
+            until=now - 2 * HOUR, nodes=2
         )  # fmt: skip
     row = row_of(empty, HOUR)
     keeper = Keeper(empty.site, lambda env: platform)

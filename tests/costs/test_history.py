@@ -39,7 +39,8 @@ def run(
 def test_parts_of_pipelines_count_where_they_ran(estate: Estate) -> None:
     run(estate, "r1", "train", {"train": ("done", 9.0)}, seconds=10.0, predicted={"size": 300})
     steps = {
-        "refine/bronze:a": ("done", 1.0), "refine/gold": ("done", 2.0), "train/train": ("done", 20.0), "train/register": ("done", 1.5),
+        "refine/bronze:a": ("done", 1.0), "refine/gold": ("done", 2.0), "train/train": ("done", 20.0),
+        "train/register": ("done", 1.5),
         "test@refine/gold": ("done", 4.0), "test@promote/compare": ("done", 5.0), "test@promote/decide": ("waiting", None),
     }  # fmt: skip
     run(estate, "r22", "pipeline", steps, state="waiting", predicted={"size": 5})

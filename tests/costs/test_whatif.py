@@ -27,7 +27,8 @@ def test_every_change_is_priced_and_said() -> None:
     assert said.seconds.p50 == pytest.approx(91.0)  # type: ignore[attr-defined]
     assert said.cost["p50"] == pytest.approx(4 * 91.0 / 3600 * 0.4, abs=1e-6)  # type: ignore[attr-defined]
     told = " ".join(said.basis)  # type: ignore[attr-defined]
-    for part in ("3 × the next run's (beyond", "measured on local.small", "no run on 4 nodes", "0.4 EUR an hour of local.large × 4"):  # fmt: skip
+    for part in ("3 × the next run's (beyond", "measured on local.small", "no run on 4 nodes",
+        "0.4 EUR an hour of local.large × 4"):  # fmt: skip
         assert part in told
 
 

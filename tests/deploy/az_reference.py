@@ -52,7 +52,8 @@ COMMANDS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     ),
     "storage account create": (
         ("--name", "--resource-group"),
-        ("--location", "--sku", "--kind", "--hns", "--min-tls-version", "--allow-blob-public-access", "--allow-shared-key-access"),
+        ("--location", "--sku", "--kind", "--hns", "--min-tls-version", "--allow-blob-public-access",
+            "--allow-shared-key-access"),
     ),
     "storage account network-rule add": (("--account-name",), ("--resource-group", "--ip-address")),
     "storage account show": ((), ("--name", "--resource-group")),

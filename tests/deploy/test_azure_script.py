@@ -66,7 +66,8 @@ class Machine:
         self.bin.mkdir()
         (folder / "made").mkdir()
         fake = self.bin / "az"
-        fake.write_text(AZ.format(python=sys.executable, tests=str(Path(__file__).parent), here=str(folder), subscription=SUBSCRIPTION))  # fmt: skip
+        fake.write_text(AZ.format(python=sys.executable, tests=str(Path(__file__).parent), here=str(folder),
+            subscription=SUBSCRIPTION))  # fmt: skip
         fake.chmod(0o755)
 
     def run(
@@ -138,8 +139,10 @@ def test_a_second_run_makes_nothing_again_that_would_be_refused_or_lost(machine:
 @pytest.mark.parametrize(
     "call",
     [
-        "account show", "ad signed-in-user", "extension add", "provider register", "group create", "storage account create", "keyvault create", "acr create",
-        "acr build", "ml workspace create", "ml compute create", "identity show", "role assignment create", "storage container-rm",
+        "account show", "ad signed-in-user", "extension add", "provider register", "group create", "storage account create",
+        "keyvault create", "acr create",
+        "acr build", "ml workspace create", "ml compute create", "identity show", "role assignment create",
+        "storage container-rm",
     ],
 )  # fmt: skip
 def test_a_refusal_ends_it_there_and_says_what_to_do(machine: Machine, call: str) -> None:
@@ -174,7 +177,8 @@ def test_the_fake_refuses_what_the_reference_does_not_know() -> None:
     assert "no command" in reference.wrong(["storage", "bucket", "create"])
     assert "unrecognized" in reference.wrong(["acr", "show", "--name", "a", "--colour", "b"])
     assert "required" in reference.wrong(["ml", "compute", "show", "--name", "a"])
-    assert "none of" in reference.wrong(["ml", "compute", "update", "-n", "a", "-g", "b", "-w", "c", "--identity-type", "system"])  # fmt: skip
+    assert "none of" in reference.wrong(["ml", "compute", "update", "-n", "a", "-g", "b", "-w", "c", "--identity-type",
+        "system"])  # fmt: skip
 
 
 def test_every_az_command_of_the_page_is_one() -> None:

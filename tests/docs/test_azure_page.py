@@ -80,5 +80,6 @@ def test_the_script_is_bash_and_says_what_it_takes() -> None:
         assert done.returncode == 2 and "NAME" in done.stderr
     table = SCRIPT.split("<<TABLE")[1]
     assert set(re.findall(r"^(\w+) = ", table, re.M)) >= {
-        "platform", "subscription", "resource_group", "workspace", "storage_account", "file_system", "key_vault", "region", "compute", "identity",
+        "platform", "subscription", "resource_group", "workspace", "storage_account", "file_system", "key_vault", "region",
+        "compute", "identity",
     }  # fmt: skip

@@ -189,12 +189,20 @@ def calls() -> list[Call]:
 
 # the domain's role table, written out a second time: rule -> roles besides admin
 TABLE = {
-    "set": set(), "budget": {"project_manager"}, "member_add": {"project_manager"}, "estate_people": set(), "member_remove": {"project_manager"}, "new_project": set(),
-    "new_model": {"data_engineer", "data_scientist", "project_manager"}, "ingest": {"data_engineer", "steward"}, "catalogue_rebuild": set(), "refine": {"data_engineer", "steward"},
-    "refine_gold": {"data_engineer", "data_scientist", "steward"}, "split": {"data_engineer", "data_scientist", "steward"}, "train": {"data_scientist"}, "register": {"data_scientist"},
-    "rollback": {"data_scientist", "approver"}, "rollback_prod": {"data_scientist", "approver"}, "deploy": {"data_scientist"}, "deploy_prod": {"data_scientist", "approver"}, "keys": {"data_scientist"}, "undeploy": {"data_scientist"}, "undeploy_prod": {"data_scientist", "approver"},
-    "keys_prod": {"data_scientist", "approver"}, "score": {"analyst", "data_scientist"}, "score_batch": {"analyst", "data_scientist"}, "save_view": {"analyst", "data_scientist"}, "drop_view": {"analyst", "data_scientist"}, "pipeline": {"data_scientist"},
-    "compare": {"data_scientist"}, "promote": {"data_scientist"}, "approve": {"approver"}, "ask_exception": {"data_engineer", "data_scientist", "project_manager"}, "approve_exception": {"approver", "project_manager"},
+    "set": set(), "budget": {"project_manager"}, "member_add": {"project_manager"}, "estate_people": set(),
+    "member_remove": {"project_manager"}, "new_project": set(),
+    "new_model": {"data_engineer", "data_scientist", "project_manager"}, "ingest": {"data_engineer", "steward"},
+    "catalogue_rebuild": set(), "refine": {"data_engineer", "steward"},
+    "refine_gold": {"data_engineer", "data_scientist", "steward"}, "split": {"data_engineer", "data_scientist", "steward"},
+    "train": {"data_scientist"}, "register": {"data_scientist"},
+    "rollback": {"data_scientist", "approver"}, "rollback_prod": {"data_scientist", "approver"}, "deploy": {"data_scientist"},
+    "deploy_prod": {"data_scientist", "approver"}, "keys": {"data_scientist"}, "undeploy": {"data_scientist"},
+    "undeploy_prod": {"data_scientist", "approver"},
+    "keys_prod": {"data_scientist", "approver"}, "score": {"analyst", "data_scientist"},
+    "score_batch": {"analyst", "data_scientist"}, "save_view": {"analyst", "data_scientist"},
+    "drop_view": {"analyst", "data_scientist"}, "pipeline": {"data_scientist"},
+    "compare": {"data_scientist"}, "promote": {"data_scientist"}, "approve": {"approver"},
+    "ask_exception": {"data_engineer", "data_scientist", "project_manager"}, "approve_exception": {"approver", "project_manager"},
 }  # fmt: skip
 
 

@@ -56,7 +56,8 @@ def test_it_starts_under_its_plan_alone(held: Estate) -> None:
     assert mine(held).ask_exception(2.0, "why", plan=plan)["state"] == "waiting"
 
 
-@pytest.mark.parametrize("amount,days,reason", [(0.0, 7, "r"), (-1.0, 7, "r"), (float("nan"), 7, "r"), (1.0, 0, "r"), (1.0, 91, "r"), (1.0, 7, "  ")])  # fmt: skip
+@pytest.mark.parametrize("amount,days,reason", [(0.0, 7, "r"), (-1.0, 7, "r"), (float("nan"), 7, "r"), (1.0, 0, "r"),
+    (1.0, 91, "r"), (1.0, 7, "  ")])  # fmt: skip
 def test_what_cannot_be_asked(held: Estate, amount: float, days: int, reason: str) -> None:
     with pytest.raises(UsageError):
         mine(held).ask_exception(amount, reason, days)

@@ -59,7 +59,8 @@ def test_a_key_of_an_act_at_once_is_answered_as_before(empty: Estate, numbers) -
 def test_a_repeated_key_makes_no_second_secret(empty: Estate) -> None:
     with empty.site.store.write() as c:
         deployments.put(
-            c, {"object": "p1/m1", "env": "dev", "endpoint": "p1-m1-dev", "live": "blue", "slots": {"blue": {"model_version": 1}}, "port": 1, "save": True, "at": "", "by": "", "run": ""},
+            c, {"object": "p1/m1", "env": "dev", "endpoint": "p1-m1-dev", "live": "blue", "slots": {"blue": {"model_version": 1}},
+                "port": 1, "save": True, "at": "", "by": "", "run": ""},
         )  # fmt: skip
     model = empty.model("p1/m1")
     first = model.keys(rotate=True, idempotency_key="KR")

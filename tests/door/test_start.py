@@ -174,7 +174,8 @@ def test_a_longer_training_than_any_before_is_held_against_the_policy(empty: Est
     model.split()
     asked = {"plan": {"params": {"train_seconds": 60.0}}, "predicted": {"size": 30}, "seconds": 12.0}
     row = {
-        "run": "r-past", "act": "train", "object": "p1/m1", "env": "dev", "state": "done", "actor": "a", "params": {}, "plan_hash": "h", "created": now(), **asked,
+        "run": "r-past", "act": "train", "object": "p1/m1", "env": "dev", "state": "done", "actor": "a", "params": {},
+        "plan_hash": "h", "created": now(), **asked,
     }  # fmt: skip
     with empty.site.store.write() as c:
         c.execute(t.runs.insert().values(**row))

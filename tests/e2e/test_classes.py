@@ -63,7 +63,8 @@ def test_the_whole_way_for_three_classes(tmp_path: Path, csv_file: Callable[...,
     for _, row in found.iterrows():
         assert row[f"probability_{row['prediction']}"] == row[names].max()
 
-    model.ingest("d1", [csv_file("b.csv", "id,x,group", [r.rsplit(",", 1)[0] for r in rows(300, 320, False)])], "2026-01-02", "inference")  # fmt: skip
+    model.ingest("d1", [csv_file("b.csv", "id,x,group", [r.rsplit(",", 1)[0] for r in rows(300, 320, False)])], "2026-01-02",
+        "inference")  # fmt: skip
     model.refine(purpose="inference")
     batch = model.score_batch()
     assert batch["rows"] == 20

@@ -74,7 +74,8 @@ def test_secrets_on_disk(platform: Platform) -> None:
 
 def test_an_endpoint_becomes_what_is_wanted_and_ends(platform: Platform, tmp_path: Path) -> None:
     platform.put_secret("endpoint-e3", "key-of-e3")
-    control: dict[str, Any] = {"revision": 1, "live": "", "slots": {}, "traffic": {}, "save": True, "key_sha256": [hashlib.sha256(b"key-of-e3").hexdigest()]}  # fmt: skip
+    control: dict[str, Any] = {"revision": 1, "live": "", "slots": {}, "traffic": {}, "save": True,
+        "key_sha256": [hashlib.sha256(b"key-of-e3").hexdigest()]}  # fmt: skip
     config = {
         "server": {"endpoint": "e3", "port": free_port(), "ledger": str(tmp_path / "ledger.db")},
         "control": control,

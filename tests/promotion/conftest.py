@@ -92,7 +92,9 @@ def promote(estate: Estate, source: str, target: str, **params: Any) -> dict[str
     return do(estate, "promote", target, source=source, **params)
 
 
-def decide(estate: Estate, act: str, asked: dict[str, Any], reason: str = "looked at it", follow: bool = True) -> dict[str, Any]:  # fmt: skip
+def decide(
+    estate: Estate, act: str, asked: dict[str, Any], reason: str = "looked at it", follow: bool = True
+) -> dict[str, Any]:
     """Approve or refuse, then wait for what it released."""
     said = estate.hand.do(
         Call(

@@ -75,7 +75,8 @@ def expectations(estate: Estate) -> None:
 
 @pytest.mark.parametrize(
     ("harm", "gate"),
-    [(tampered, "models"), (gone, "models"), (signature, "models"), (no_data, "rows"), (rnd, "rnd"), (task, "models"), (trained_on, "rows"), (expectations, "expectations")],
+    [(tampered, "models"), (gone, "models"), (signature, "models"), (no_data, "rows"), (rnd, "rnd"), (task, "models"),
+        (trained_on, "rows"), (expectations, "expectations")],
 )  # fmt: skip
 def test_doubt_refuses(three: Estate, harm, gate: str) -> None:
     with three.hand.holding(warm=True):

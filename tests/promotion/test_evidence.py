@@ -16,18 +16,24 @@ from hypothesis import strategies as st
 
 from esml_engine.promotion import evidence, page
 
-GATE = {"gate": "min_gain:rmse", "passed": False, "champion": 5.0, "challenger": 6.0, "difference": -1.0, "interval": [-2.0, 0.5], "margin": -1.0, "reason": "worse <b>", "would_pass_if": {"text": "rmse of 5"}}  # fmt: skip
-MODEL = {"version": 2, "environment": "dev", "trained_in": "dev", "training_run": "r-2", "sha256": "b" * 64, "estimator": "linear", "data": {"env": "dev", "gold": 1}}  # fmt: skip
+GATE = {"gate": "min_gain:rmse", "passed": False, "champion": 5.0, "challenger": 6.0, "difference": -1.0, "interval": [-2.0, 0.5],
+    "margin": -1.0, "reason": "worse <b>", "would_pass_if": {"text": "rmse of 5"}}  # fmt: skip
+MODEL = {"version": 2, "environment": "dev", "trained_in": "dev", "training_run": "r-2", "sha256": "b" * 64,
+    "estimator": "linear", "data": {"env": "dev", "gold": 1}}  # fmt: skip
 SECTIONS: dict[str, Any] = {
-    "decision": {"object": "p/m", "from": "dev", "to": "test", "version": 2, "state": "refused", "decided_by": "gates", "reason": "ä & <x>", "at": "2026-11-24"},
+    "decision": {"object": "p/m", "from": "dev", "to": "test", "version": 2, "state": "refused", "decided_by": "gates",
+        "reason": "ä & <x>", "at": "2026-11-24"},
     "models": {"challenger": MODEL, "champion": {**MODEL, "version": 1}},
-    "metrics": {"primary": "rmse", "challenger": {"rmse": 6.0}, "champion": {"rmse": 5.0}, "baseline": {"rmse": 9.0}, "intervals_of_difference": {"rmse": [-2.0, 0.5]}, "rows": 100,
+    "metrics": {"primary": "rmse", "challenger": {"rmse": 6.0}, "champion": {"rmse": 5.0}, "baseline": {"rmse": 9.0},
+        "intervals_of_difference": {"rmse": [-2.0, 0.5]}, "rows": 100,
                 "distribution": {"metric": "rmse", "edges": [0.1 * i for i in range(41)], "counts": list(range(40))}},
     "gates": {"verdict": "refuse", "gates": [GATE], "settings": {}},
-    "data": {"tables": [{"environment": "test", "table": "gold_test", "version": 3, "rows": 100, "use": ["compared on"], "schema_sha256": "c" * 64}]},
+    "data": {"tables": [{"environment": "test", "table": "gold_test", "version": 3, "rows": 100, "use": ["compared on"],
+        "schema_sha256": "c" * 64}]},
     "policy": {"environment": "test", "in_force": {"approvals": 1}, "origin": {"approvals": "estate"}},
     "request": {"run": "r-3", "by": "anna", "person": "os", "at": "2026-11-24"},
-    "approvals": {"needed": 1, "decisions": [{"verdict": "refuse", "by": "bob", "person": "os", "at": "2026", "reason": "no"}], "note": evidence.ONE_PERSON},
+    "approvals": {"needed": 1, "decisions": [{"verdict": "refuse", "by": "bob", "person": "os", "at": "2026", "reason": "no"}],
+        "note": evidence.ONE_PERSON},
     "engine": {"version": "0.1.0", "estate": "contoso"},
 }  # fmt: skip
 PACK = evidence.sealed("v-1-test", SECTIONS)

@@ -25,9 +25,11 @@ CASE = Case(
     policy={"evidence": "target", "approvals": 0, "nodes": ["local.small"]}, origin={},
 )  # fmt: skip
 SEEN = {"rows": 0, "examples": [], "by": "key", "error": ""}
-MODEL = {"metrics": {"rmse": 5.0, "mae": 4.0, "r2": 0.8}, "signature": list(SIGNATURE), "seconds": 0.1, "rows": 100, "error": ""}  # fmt: skip
+MODEL = {"metrics": {"rmse": 5.0, "mae": 4.0, "r2": 0.8}, "signature": list(SIGNATURE), "seconds": 0.1, "rows": 100,
+    "error": ""}  # fmt: skip
 MEASURED: dict[str, Any] = {
-    "rows": 100, "trained_on": {"challenger": SEEN, "champion": SEEN}, "challenger": MODEL, "champion": {**MODEL, "metrics": {"rmse": 6.0, "mae": 5.0, "r2": 0.7}},
+    "rows": 100, "trained_on": {"challenger": SEEN, "champion": SEEN}, "challenger": MODEL,
+    "champion": {**MODEL, "metrics": {"rmse": 6.0, "mae": 5.0, "r2": 0.7}},
     "baseline": {"rmse": 9.0}, "baseline_error": "", "difference": {"intervals": {"rmse": [0.5, 1.5]}}, "difference_error": "",
 }  # fmt: skip
 
@@ -141,8 +143,10 @@ def test_an_interval_that_is_too_wide_says_about_how_many_rows_would_do() -> Non
 
 def test_facts_change_with_everything_that_a_verdict_rests_on() -> None:
     others = [
-        replace(CASE, challenger=replace(NEW, sha256="c" * 64)), replace(CASE, champion=replace(OLD, sha256="c" * 64)), replace(CASE, champion=None), replace(CASE, revision=2),
-        replace(CASE, test={"env": "test", "version": 4, "rows": 100}), replace(CASE, thresholds={}), replace(CASE, policy={**CASE.policy, "approvals": 1}),
+        replace(CASE, challenger=replace(NEW, sha256="c" * 64)), replace(CASE, champion=replace(OLD, sha256="c" * 64)),
+        replace(CASE, champion=None), replace(CASE, revision=2),
+        replace(CASE, test={"env": "test", "version": 4, "rows": 100}), replace(CASE, thresholds={}),
+        replace(CASE, policy={**CASE.policy, "approvals": 1}),
         replace(CASE, primary="mae"), replace(CASE, challenger=replace(NEW, trained_in="test")), replace(CASE, key=""),
     ]  # fmt: skip
     assert len({c.facts for c in (CASE, *others)}) == len(others) + 1

@@ -38,7 +38,8 @@ POINTS = [
 def killed(estate: Estate, code: str, point: str, nth: str = "") -> None:
     """Run code in a process that dies by SIGKILL at `point`."""
     root = estate.site.root
-    env = {**os.environ, "ESML_KILL_AT": point, "ESML_KILL_ONCE": str(root / f".killed-{point.replace(':', '-')}{nth}")}  # fmt: skip
+    env = {**os.environ, "ESML_KILL_AT": point,
+        "ESML_KILL_ONCE": str(root / f".killed-{point.replace(':', '-')}{nth}")}  # fmt: skip
     done = subprocess.run(
         [sys.executable, "-c", code, str(root)], capture_output=True, text=True, env=env, timeout=180
     )

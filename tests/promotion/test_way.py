@@ -44,10 +44,12 @@ def test_the_whole_way(three: Estate) -> None:
             "ready": True, "to": "test", "reason": "", "comparison": said["comparison"],
         }  # fmt: skip
         board = reads.leaderboard(three.site, REF)
-        assert [(r["env"], r["ready"], r["ready_to"]) for r in board if r["model_version"]] == [("dev", True, "test")]  # fmt: skip
+        assert [(r["env"], r["ready"], r["ready_to"]) for r in board if r["model_version"]] == [("dev", True,
+            "test")]  # fmt: skip
 
         done = promote(three, "dev", "test")
-        assert (done["state"], done["decided_by"], done["champion"], done["request"]) == ("promoted", "gates", 1, None)  # fmt: skip
+        assert (done["state"], done["decided_by"], done["champion"], done["request"]) == ("promoted", "gates", 1,
+            None)  # fmt: skip
         assert models.champion(store, REF, "test")["version"] == 1
         again = promote(three, "dev", "test")
         assert again["run"] is None and again["state"] == "promoted" and again["evidence"] == done["evidence"]

@@ -112,7 +112,8 @@ def test_incremental_gives_what_a_rebuild_gives(
         ("import pandas as pd", ": pd.DataFrame", "return df[df.a > 1]"),
         ("import polars as pl", ": pl.DataFrame", "return df.filter(pl.col('a') > 1)"),
         ("import polars as pl", ": pl.DataFrame", "return df.lazy().filter(pl.col('a') > 1)"),
-        ("from __future__ import annotations\nimport pyarrow as pa\nimport pyarrow.compute as pc", ": pa.Table", "return df.filter(pc.field('a') > 1)"),
+        ("from __future__ import annotations\nimport pyarrow as pa\nimport pyarrow.compute as pc", ": pa.Table",
+            "return df.filter(pc.field('a') > 1)"),
         ("import duckdb", ": duckdb.DuckDBPyRelation", "return df.filter('a > 1')"),
     ],
 )  # fmt: skip

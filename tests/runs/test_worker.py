@@ -308,7 +308,8 @@ def test_a_run_cancelled_after_its_job_was_killed_leaves_nothing_open_in_mlflow(
         ).info.run_id
         for r in (run, "r-other")
     )
-    row = {"run": run, "act": "pipeline", "object": "p1/m1", "env": "dev", "state": "queued", "actor": "a", "plan_hash": "h", "plan": {}, "params": {}, "created": "2026-01-01", "cancel": True}  # fmt: skip
+    row = {"run": run, "act": "pipeline", "object": "p1/m1", "env": "dev", "state": "queued", "actor": "a", "plan_hash": "h",
+        "plan": {}, "params": {}, "created": "2026-01-01", "cancel": True}  # fmt: skip
     with site.store.write() as c:
         records.insert(c, row, ("refine/gold", "train/train", "train/register"))
         records.set_step(c, run, "train/train", state="running", attempt=2)

@@ -11,7 +11,8 @@ from esml_engine.settings.keys import EnvironmentSettings
 from esml_engine.settings.places import PLACES, wrong
 
 GOOD = {
-    "subscription": "11111111-2222-3333-4444-555555555555", "resource_group": "rg-esml-test", "workspace": "mlw-esml-test", "storage_account": "stcontosoesmltest",
+    "subscription": "11111111-2222-3333-4444-555555555555", "resource_group": "rg-esml-test", "workspace": "mlw-esml-test",
+    "storage_account": "stcontosoesmltest",
     "file_system": "lake", "key_vault": "kv-contoso-esml-test", "region": "westeurope", "compute": "cpu-cluster",
 }  # fmt: skip
 

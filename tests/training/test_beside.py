@@ -112,12 +112,14 @@ def test_no_split_is_advised_that_may_give_other_sides() -> None:
     settings = ModelSettings.model_validate(
         {"task": "regression", "label": "y", "key": "id", "datasets": {"d1": {}}}
     )
-    split = {"train": 0.6, "validate": 0.2, "test": 0.2, "seed": 0, "by": "key", "group": None, "stratify": None, "key": "id", "time_column": None}  # fmt: skip
+    split = {"train": 0.6, "validate": 0.2, "test": 0.2, "seed": 0, "by": "key", "group": None, "stratify": None, "key": "id",
+        "time_column": None}  # fmt: skip
     assert again(settings, split) == split
     assert again(settings, None) is None
     assert again(settings, {**split, "key": "other"}) is None, "the key decides the sides"
     assert again(settings, {**split, "stratify": "y"}) is None, "the rows there were decide the sides"
-    assert command("p1/m1", "dev", split) == "esml split p1/m1 --env dev --train 0.6 --validate 0.2 --test 0.2 --by key --seed 0"  # fmt: skip
+    assert command("p1/m1", "dev",
+        split) == "esml split p1/m1 --env dev --train 0.6 --validate 0.2 --test 0.2 --by key --seed 0"  # fmt: skip
 
 
 @given(

@@ -130,7 +130,8 @@ def test_a_wrong_threshold_refuses(thresholds: dict[str, Any]) -> None:
     assert judge(GOOD, thresholds).verdict == "refuse"
 
 
-@pytest.mark.parametrize("mine,passes", [(["a", "b"], True), (["a", "b", "c"], True), (["a", "c"], False), (None, False)])  # fmt: skip
+@pytest.mark.parametrize("mine,passes", [(["a", "b"], True), (["a", "b", "c"], True), (["a", "c"], False),
+    (None, False)])  # fmt: skip
 def test_a_challenger_knows_every_class_of_the_champion(mine: list[str] | None, passes: bool) -> None:
     got = gate(replace(GOOD, challenger_classes=mine, champion_classes=["a", "b"]), {}, "signature")
     assert got.passed is passes and (passes or "class" in got.reason)

@@ -64,7 +64,8 @@ def test_without_a_key_other_observations_that_look_alike_count_as_learned_and_a
     """Few distinct values: doubt leaves a row out rather than judge by one that may have been learned."""
     test = table(tmp_path, "test", {"id": [11, 12, 13], "sex": ["f", "f", "m"], "cls": [1, 1, 2]})
     train = table(tmp_path, "train", {"id": [1, 2, 3], "sex": ["f", "m", "m"], "cls": [1, 1, 1]})
-    alike = [table(tmp_path, f"{n}-bare", {c: files.arrow(t).column(c) for c in ("sex", "cls")}) for n, t in (("test", test), ("train", train))]  # fmt: skip
+    alike = [table(tmp_path, f"{n}-bare", {c: files.arrow(t).column(c) for c in ("sex", "cls")}) for n,
+        t in (("test", test), ("train", train))]  # fmt: skip
     said = trained_on(tmp_path, alike[0], [alike[1]], ["id"])
     assert (said["rows"], said["by"]) == (2, "row"), "a key that the tables lack tells nothing"
     mask, by = learned_rows(tmp_path, files.arrow(alike[0]), [alike[1]], [])

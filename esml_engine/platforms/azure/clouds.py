@@ -59,14 +59,18 @@ _CLOUDS = {
     "AzureCloud": Cloud(),
     "AzureChinaCloud": Cloud(
         "AzureChinaCloud", "https://management.chinacloudapi.cn/", "https://login.chinacloudapi.cn/", "https://portal.azure.cn/",
-        "https://management.chinacloudapi.cn", "https://ml.azure.cn/", "core.chinacloudapi.cn", "https://{account}.blob.core.chinacloudapi.cn",
+        "https://management.chinacloudapi.cn", "https://ml.azure.cn/", "core.chinacloudapi.cn",
+        "https://{account}.blob.core.chinacloudapi.cn",
         "https://{account}.dfs.core.chinacloudapi.cn", "https://{name}.vault.azure.cn", "https://vault.azure.cn",
         "https://{region}.api.ml.azure.cn/mlflow/v1.0{workspace}",
     ),
     "AzureUSGovernment": Cloud(
-        "AzureUSGovernment", "https://management.usgovcloudapi.net/", "https://login.microsoftonline.us/", "https://portal.azure.us/",
-        "https://management.usgovcloudapi.net", "https://ml.azure.us/", "core.usgovcloudapi.net", "https://{account}.blob.core.usgovcloudapi.net",
-        "https://{account}.dfs.core.usgovcloudapi.net", "https://{name}.vault.usgovcloudapi.net", "https://vault.usgovcloudapi.net",
+        "AzureUSGovernment", "https://management.usgovcloudapi.net/", "https://login.microsoftonline.us/",
+        "https://portal.azure.us/",
+        "https://management.usgovcloudapi.net", "https://ml.azure.us/", "core.usgovcloudapi.net",
+        "https://{account}.blob.core.usgovcloudapi.net",
+        "https://{account}.dfs.core.usgovcloudapi.net", "https://{name}.vault.usgovcloudapi.net",
+        "https://vault.usgovcloudapi.net",
         "https://{region}.api.ml.azure.us/mlflow/v1.0{workspace}",
     ),
 }  # fmt: skip

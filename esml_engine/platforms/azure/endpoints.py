@@ -182,8 +182,10 @@ class Endpoints:
         anew: bool,
     ) -> None:
         document = {
-            "endpoint": name, "slot": slot, "folder": wanted["folder"], "sha256": wanted["sha256"], "model_version": wanted["model_version"],
-            "deployment": wanted["deployment"], "save": config["control"]["save"], "instances": int(wanted.get("instances", 1)), "lake": self.files.lake_root(), "smoke_sha256": _sha(self._smoke(name)),
+            "endpoint": name, "slot": slot, "folder": wanted["folder"], "sha256": wanted["sha256"],
+            "model_version": wanted["model_version"],
+            "deployment": wanted["deployment"], "save": config["control"]["save"], "instances": int(wanted.get("instances", 1)),
+            "lake": self.files.lake_root(), "smoke_sha256": _sha(self._smoke(name)),
         }  # fmt: skip
         text = json.dumps(document, sort_keys=True).encode()
         address = f"{self.files.lake_root()}/endpoints/{name}/documents/{slot}-{hashlib.sha256(text).hexdigest()[:16]}.json"

@@ -114,7 +114,8 @@ def missing(keys: str = "") -> str:
 
 
 _NETWORK = {
-    "AuthorizationFailure", "ForbiddenByFirewall", "ForbiddenByConnection", "PublicNetworkAccessDisabled", "IpAuthorizationFailure",
+    "AuthorizationFailure", "ForbiddenByFirewall", "ForbiddenByConnection", "PublicNetworkAccessDisabled",
+    "IpAuthorizationFailure",
 }  # fmt: skip
 """Storage's, the vault's (as an inner code) and the workspace's words for a machine that their network rules refuse."""
 

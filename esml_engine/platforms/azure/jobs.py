@@ -77,7 +77,8 @@ class Jobs:
     def _job(self, spec: dict[str, Any], name: str, handle: str, environment: str) -> Any:
         ml, settings = need("azure.ai.ml"), self.workspace.settings
         job = ml.command(
-            name=name, display_name=f"{spec['step']} of {spec['project']}/{spec['model']}", experiment_name=f"{spec['project']}-{spec['model']}",
+            name=name, display_name=f"{spec['step']} of {spec['project']}/{spec['model']}",
+            experiment_name=f"{spec['project']}-{spec['model']}",
             command=f"python -m esml_engine.job {shlex.quote(handle)}", environment=environment, compute=settings.compute,
             environment_variables=told(self.workspace), identity=need("azure.ai.ml.entities").ManagedIdentityConfiguration(),
             tags={

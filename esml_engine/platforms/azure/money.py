@@ -102,7 +102,8 @@ class Prices:
     def _fetch(self, before: dict[str, Any]) -> dict[str, Any]:
         nodes = sorted(self.wanted | set(before.get("nodes", {})))
         return {
-            "region": self.region, "currency": self.currency, "source": self.cloud.prices, "nodes": {n: self.one(n) for n in nodes},
+            "region": self.region, "currency": self.currency, "source": self.cloud.prices,
+            "nodes": {n: self.one(n) for n in nodes},
         }  # fmt: skip
 
     def one(self, node: str) -> float | None:

@@ -53,8 +53,10 @@ _BUSY = {"TEMPORARILY_UNAVAILABLE", "REQUEST_LIMIT_EXCEEDED", "RESOURCE_EXHAUSTE
 _STATUS = re.compile(r"error code (\d{3}) !=|too many (\d{3}) error|(\d{3}) (?:Client|Server) Error")
 _OF_CODE = {
     "InvalidAuthenticationToken": 401, "AuthenticationFailed": 401, "InvalidToken": 401, "Unauthorized": 401,
-    "AuthorizationFailed": 403, "Forbidden": 403, "PublicNetworkAccessDisabled": 403, "IpAuthorizationFailure": 403, "AuthorizationFailure": 403,
-    "ResourceNotFound": 404, "NotFound": 404, "WorkspaceNotFound": 404, "TooManyRequests": 429, "ServiceUnavailable": 503, "ServiceError": 500, "InternalServerError": 500,
+    "AuthorizationFailed": 403, "Forbidden": 403, "PublicNetworkAccessDisabled": 403, "IpAuthorizationFailure": 403,
+    "AuthorizationFailure": 403,
+    "ResourceNotFound": 404, "NotFound": 404, "WorkspaceNotFound": 404, "TooManyRequests": 429, "ServiceUnavailable": 503,
+    "ServiceError": 500, "InternalServerError": 500,
 }  # fmt: skip
 
 

@@ -46,7 +46,8 @@ class Workspace:
                     )
                 given["cloud_metadata"] = _metadata(self.cloud)
             how = {
-                "enable_telemetry": False, "show_progress": False, "retry_policy": limits.policy(), "read_timeout": limits.timeout(),
+                "enable_telemetry": False, "show_progress": False, "retry_policy": limits.policy(),
+                "read_timeout": limits.timeout(),
                 "polling_interval": max(0.2, limits.poll()),
             }  # fmt: skip
             identity = identity_of(self.cloud)
@@ -149,6 +150,8 @@ _environments: set[tuple[str, str, str, str]] = set()
 
 def _metadata(cloud: Cloud) -> dict[str, str]:
     return {
-        "azure_portal": cloud.portal, "resource_manager": cloud.resource_manager.rstrip("/") + "/", "active_directory": cloud.active_directory,
-        "aml_resource_id": cloud.aml_resource_id, "storage_endpoint": cloud.storage_suffix, "registry_discovery_endpoint": cloud.resource_manager.rstrip("/") + "/",
+        "azure_portal": cloud.portal, "resource_manager": cloud.resource_manager.rstrip("/") + "/",
+        "active_directory": cloud.active_directory,
+        "aml_resource_id": cloud.aml_resource_id, "storage_endpoint": cloud.storage_suffix,
+        "registry_discovery_endpoint": cloud.resource_manager.rstrip("/") + "/",
     }  # fmt: skip

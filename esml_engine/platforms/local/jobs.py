@@ -17,9 +17,12 @@ from esml_engine.platforms.base import JobState
 from esml_engine.processes import ProcessTable, kill
 
 PRELOAD = [
-    "esml_engine.job", "numpy", "pyarrow.parquet", "pyarrow.dataset", "duckdb", "pandas", "sklearn.ensemble", "sklearn.linear_model", "sklearn.model_selection",
-    "sklearn.inspection", "scipy.stats", "lightgbm", "xgboost", "perpetual", "skops.io", "mlflow", "mlflow.tracking.client", "mlflow.store.tracking.sqlalchemy_store",
-    "esml_engine.lake.steps", "esml_engine.refining.steps", "esml_engine.training.steps", "esml_engine.serving.steps", "esml_engine.promotion.steps",
+    "esml_engine.job", "numpy", "pyarrow.parquet", "pyarrow.dataset", "duckdb", "pandas", "sklearn.ensemble",
+    "sklearn.linear_model", "sklearn.model_selection",
+    "sklearn.inspection", "scipy.stats", "lightgbm", "xgboost", "perpetual", "skops.io", "mlflow", "mlflow.tracking.client",
+    "mlflow.store.tracking.sqlalchemy_store",
+    "esml_engine.lake.steps", "esml_engine.refining.steps", "esml_engine.training.steps", "esml_engine.serving.steps",
+    "esml_engine.promotion.steps",
 ]  # fmt: skip
 
 

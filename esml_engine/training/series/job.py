@@ -135,7 +135,8 @@ def train_series(
         "forecast": {
             "time_column": layout.time_column, "frequency": whole.frequency, "season": seasons[0], "horizon": layout.horizon,
             "known": list(layout.known), "training_range": [shown(whole.times[0]), shown(whole.times[-1])],
-            "parameters_until": shown(learned.times[-1]), "furthest": shown(following(whole.frequency, whole.times[-1], model.furthest)[-1]),
+            "parameters_until": shown(learned.times[-1]),
+            "furthest": shown(following(whole.frequency, whole.times[-1], model.furthest)[-1]),
             "members": [{"estimator": m.kind, "params": m.params} for m in model.members],
         },
     }  # fmt: skip

@@ -90,5 +90,6 @@ def stamp(status: int = 200, body: Any = None, **headers: str) -> Answer:
     named = {k.replace("_", "-"): v for k, v in headers.items()}
     return Answer(
         status, body,
-        {"x-ms-version": "2025-05-05", "x-ms-request-id": str(uuid.uuid4()), "Date": format_datetime(datetime.now(UTC), usegmt=True), **named},
+        {"x-ms-version": "2025-05-05", "x-ms-request-id": str(uuid.uuid4()),
+            "Date": format_datetime(datetime.now(UTC), usegmt=True), **named},
     )  # fmt: skip

@@ -15,9 +15,12 @@ if TYPE_CHECKING:
 
 # collection -> operation's first word, api-versions, properties that a version always has
 KINDS: dict[str, tuple[str, str, dict[str, Any]]] = {
-    "data": ("Data", v.DATA, {"description": None, "tags": {}, "properties": {}, "isAnonymous": False, "isArchived": False, "dataType": "uri_folder"}),
-    "models": ("Model", v.MODELS, {"description": None, "tags": {}, "properties": {}, "isAnonymous": False, "isArchived": False, "flavors": {}, "modelType": "custom_model"}),
-    "environments": ("Environment", v.ENVIRONMENTS, {"description": None, "tags": {}, "properties": {}, "isAnonymous": False, "isArchived": False, "environmentType": "UserCreated", "osType": "Linux"}),
+    "data": ("Data", v.DATA, {"description": None, "tags": {}, "properties": {}, "isAnonymous": False, "isArchived": False,
+        "dataType": "uri_folder"}),
+    "models": ("Model", v.MODELS, {"description": None, "tags": {}, "properties": {}, "isAnonymous": False, "isArchived": False,
+        "flavors": {}, "modelType": "custom_model"}),
+    "environments": ("Environment", v.ENVIRONMENTS, {"description": None, "tags": {}, "properties": {}, "isAnonymous": False,
+        "isArchived": False, "environmentType": "UserCreated", "osType": "Linux"}),
     "codes": ("Code", v.CODES, {"description": None, "tags": {}, "properties": {}, "isAnonymous": False, "isArchived": False}),
 }  # fmt: skip
 FIXED = {"data": "dataUri", "models": "modelUri", "environments": "image", "codes": "codeUri"}

@@ -51,7 +51,8 @@ def installed() -> Path:
     with FileLock(str(folder / "lock")):
         if not done.exists():
             said = subprocess.run(
-                ["npm", "install", "--prefix", str(folder), "--no-audit", "--no-fund", "--no-package-lock", "--ignore-scripts", f"azurite@{VERSION}"],
+                ["npm", "install", "--prefix", str(folder), "--no-audit", "--no-fund", "--no-package-lock", "--ignore-scripts",
+                    f"azurite@{VERSION}"],
                 capture_output=True, text=True, cwd=folder, check=False,
             )  # fmt: skip
             if said.returncode != 0:
@@ -71,7 +72,8 @@ class Azurite:
         self._log = folder / "azurite.log"
         env = {**os.environ, "AZURITE_ACCOUNTS": ";".join(f"{a}:{k}" for a, k in self.keys.items())}
         self._process = processes.start(
-            ["node", str(package / "dist/src/blob/main.js"), "--blobHost", "127.0.0.1", "--blobPort", "0", "--location", str(folder),
+            ["node", str(package / "dist/src/blob/main.js"), "--blobHost", "127.0.0.1", "--blobPort", "0", "--location",
+                str(folder),
              "--silent", "--loose", "--skipApiVersionCheck", "--disableProductStyleUrl", "--disableTelemetry"],
             env=env, cwd=folder, log=self._log,
         )  # fmt: skip
@@ -139,6 +141,7 @@ def _account_sas(account: str, key: str) -> str:
     return str(
         generate_account_sas(
             account, key, ResourceTypes(service=True, container=True, object=True),
-            AccountSasPermissions.from_string("rwdlacupxti"), datetime.now(UTC) + timedelta(days=2), start=datetime.now(UTC) - timedelta(hours=1),
+            AccountSasPermissions.from_string("rwdlacupxti"), datetime.now(UTC) + timedelta(days=2),
+            start=datetime.now(UTC) - timedelta(hours=1),
         )
     )  # fmt: skip

@@ -73,7 +73,8 @@ def query(cloud: Cloud, call: Call) -> Answer:
     first, last = _between(said)
     rows = [
         s for s in cloud.spend
-        if s.subscription == scope[1] and scope[2] in (None, s.resource_group) and first <= s.day <= last and _passes(said["dataset"].get("filter"), s)
+        if s.subscription == scope[1] and scope[2] in (None,
+            s.resource_group) and first <= s.day <= last and _passes(said["dataset"].get("filter"), s)
     ]  # fmt: skip
     data = said["dataset"]
     names = [a["name"] for a in data.get("aggregation", {}).values()] or ["PreTaxCost"]
@@ -98,8 +99,10 @@ def query(cloud: Cloud, call: Call) -> Answer:
         more = f"{cloud.url}/{call['scope'].strip('/')}/providers/Microsoft.CostManagement/query?api-version={call.query['api-version']}&$skiptoken={first + PAGE}"
     return Answer(
         200,
-        {"id": f"/{call['scope'].strip('/')}/providers/Microsoft.CostManagement/query/{name}", "name": name, "type": "Microsoft.CostManagement/query",
-         "properties": {"nextLink": more, "columns": columns, "rows": [[*[round(x, 12)] * len(names), *k, "EUR"] for k, x in page]}},
+        {"id": f"/{call['scope'].strip('/')}/providers/Microsoft.CostManagement/query/{name}", "name": name,
+            "type": "Microsoft.CostManagement/query",
+         "properties": {"nextLink": more, "columns": columns,
+             "rows": [[*[round(x, 12)] * len(names), *k, "EUR"] for k, x in page]}},
     )  # fmt: skip
 
 
@@ -197,10 +200,14 @@ def _rows(currency: str, cloud: Cloud) -> list[dict[str, Any]]:
                 amount = round(price * factor * RATES[currency], 6)
                 id = uuid.uuid5(uuid.NAMESPACE_URL, region + sku + system + offer)
                 out.append(
-                    {"currencyCode": currency, "tierMinimumUnits": 0.0, "retailPrice": amount, "unitPrice": amount, "armRegionName": region,
-                     "location": region, "effectiveStartDate": "2024-01-01T00:00:00Z", "meterId": str(id), "meterName": short + offer,
-                     "productId": f"DZH{id.hex[:9].upper()}", "skuId": f"DZH{id.hex[:9].upper()}/0001", "productName": f"Virtual Machines {short.split(' ')[0][0]}Sv2 Series{system}",
-                     "skuName": short + offer, "serviceName": "Virtual Machines", "serviceId": "DZH313Z7MMC8", "serviceFamily": "Compute",
+                    {"currencyCode": currency, "tierMinimumUnits": 0.0, "retailPrice": amount, "unitPrice": amount,
+                        "armRegionName": region,
+                     "location": region, "effectiveStartDate": "2024-01-01T00:00:00Z", "meterId": str(id),
+                     "meterName": short + offer,
+                     "productId": f"DZH{id.hex[:9].upper()}", "skuId": f"DZH{id.hex[:9].upper()}/0001",
+                     "productName": f"Virtual Machines {short.split(' ')[0][0]}Sv2 Series{system}",
+                     "skuName": short + offer, "serviceName": "Virtual Machines", "serviceId": "DZH313Z7MMC8",
+                     "serviceFamily": "Compute",
                      "unitOfMeasure": "1 Hour", "type": "Consumption", "isPrimaryMeterRegion": True, "armSkuName": sku}
                 )  # fmt: skip
     return out

@@ -45,9 +45,12 @@ def put_deployment(cloud: Cloud, call: Call) -> Answer:
             "initialDelay": "PT10S",
         }
         goal = {
-            "description": None, "properties": {}, "codeConfiguration": None, "environmentVariables": {}, "appInsightsEnabled": False, "model": None,
-            "modelMountPath": None, "egressPublicNetworkAccess": "Enabled", "scaleSettings": {"scaleType": "Default"}, "livenessProbe": probe, "readinessProbe": probe,
-            "requestSettings": {"maxConcurrentRequestsPerInstance": 1, "maxQueueWait": "PT0.5S", "requestTimeout": "PT5S"}, **said,
+            "description": None, "properties": {}, "codeConfiguration": None, "environmentVariables": {},
+            "appInsightsEnabled": False, "model": None,
+            "modelMountPath": None, "egressPublicNetworkAccess": "Enabled", "scaleSettings": {"scaleType": "Default"},
+            "livenessProbe": probe, "readinessProbe": probe,
+            "requestSettings": {"maxConcurrentRequestsPerInstance": 1, "maxQueueWait": "PT0.5S", "requestTimeout": "PT5S"},
+            **said,
             "provisioningState": "Updating",
         }  # fmt: skip
         made, new = cloud.resources.put(

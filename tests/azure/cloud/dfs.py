@@ -82,10 +82,12 @@ def list_paths(a: Account, call: Call, fs: str) -> Answer:
     common = {"owner": "$superuser", "group": "$superuser"}
     today = format_datetime(datetime.now(UTC), usegmt=True)
     rows = [
-        {"name": d, "isDirectory": "true", "contentLength": "0", "lastModified": today, "etag": "0x8DDIRECTORY", "permissions": "rwxr-x---", **common}
+        {"name": d, "isDirectory": "true", "contentLength": "0", "lastModified": today, "etag": "0x8DDIRECTORY",
+            "permissions": "rwxr-x---", **common}
         for d in folders
     ] + [
-        {"name": f["name"], "contentLength": f["length"], "lastModified": f["modified"], "etag": f["etag"].strip('"'), "permissions": "rw-r-----", **common}
+        {"name": f["name"], "contentLength": f["length"], "lastModified": f["modified"], "etag": f["etag"].strip('"'),
+            "permissions": "rw-r-----", **common}
         for f in found
     ]  # fmt: skip
     rows = sorted((r for r in rows if deep or "/" not in r["name"][len(start) :]), key=lambda r: r["name"])

@@ -112,7 +112,8 @@ class Recorder:
         self.exchanges.append(
             Exchange(
                 name, call.method, call.path, call.query, _document(call.body) if bodies else None,
-                answer.status, answer.body if bodies and not isinstance(answer.body, bytes) else None, answer.headers, call.principal,
+                answer.status, answer.body if bodies and not isinstance(answer.body, bytes) else None, answer.headers,
+                call.principal,
             )
         )  # fmt: skip
 

@@ -37,12 +37,14 @@ def details(cloud: Cloud, call: Call) -> Answer:
             "details": [],
             "innerError": None,
         }
-        error = {"error": inner, "correlation": None, "environment": run.ws.region, "location": run.ws.region, "time": run.ended, "componentName": "execution-worker"}  # fmt: skip
+        error = {"error": inner, "correlation": None, "environment": run.ws.region, "location": run.ws.region, "time": run.ended,
+            "componentName": "execution-worker"}  # fmt: skip
     return Answer(
         200,
         {"runId": call["name"], "target": str(shown.get("computeId") or "").rsplit("/", 1)[-1], "status": shown["status"],
          "startTimeUtc": run.begun, "endTimeUtc": run.ended, "error": error, "warnings": [], "tags": shown.get("tags") or {},
-         "properties": shown.get("properties") or {}, "inputDatasets": [], "outputDatasets": [], "logFiles": logs, "submittedBy": "stand-in"},
+         "properties": shown.get("properties") or {}, "inputDatasets": [], "outputDatasets": [], "logFiles": logs,
+         "submittedBy": "stand-in"},
     )  # fmt: skip
 
 

@@ -81,8 +81,11 @@ def _must_exist(cloud: Cloud, ws: Workspace, said: dict[str, Any]) -> None:
 def _shown(ws: Workspace, name: str, said: dict[str, Any]) -> dict[str, Any]:
     """A job as the service shows it, with what it adds (recording R3)."""
     services = {
-        "Tracking": {"jobServiceType": "Tracking", "port": None, "endpoint": f"azureml://{ws.region}.api.azureml.ms/mlflow/v1.0{ws.id}?", "status": None, "errorMessage": None, "properties": None},
-        "Studio": {"jobServiceType": "Studio", "port": None, "endpoint": f"https://ml.azure.com/runs/{name}?wsid={ws.id}", "status": None, "errorMessage": None, "properties": None},
+        "Tracking": {"jobServiceType": "Tracking", "port": None,
+            "endpoint": f"azureml://{ws.region}.api.azureml.ms/mlflow/v1.0{ws.id}?", "status": None, "errorMessage": None,
+            "properties": None},
+        "Studio": {"jobServiceType": "Studio", "port": None, "endpoint": f"https://ml.azure.com/runs/{name}?wsid={ws.id}",
+            "status": None, "errorMessage": None, "properties": None},
     }  # fmt: skip
     default = {
         "default": {
@@ -93,10 +96,12 @@ def _shown(ws: Workspace, name: str, said: dict[str, Any]) -> dict[str, Any]:
         }
     }
     return {
-        "description": None, "tags": {}, "properties": {}, "displayName": name, "experimentName": "Default", "isArchived": False, "identity": None,
+        "description": None, "tags": {}, "properties": {}, "displayName": name, "experimentName": "Default", "isArchived": False,
+        "identity": None,
         "codeId": None, "distribution": None, "environmentVariables": {}, "inputs": {}, "limits": None, "parameters": {}, **said,
         "status": "Starting", "services": services, "outputs": {**default, **said.get("outputs", {})},
-        "resources": {"instanceCount": 1, "instanceType": None, "properties": {}, "shmSize": "2g", **{k: x for k, x in said.get("resources", {}).items() if x is not None}},
+        "resources": {"instanceCount": 1, "instanceType": None, "properties": {}, "shmSize": "2g",
+            **{k: x for k, x in said.get("resources", {}).items() if x is not None}},
     }  # fmt: skip
 
 

@@ -46,7 +46,8 @@ def furnish(cloud: Cloud, ws: Workspace) -> None:
         cloud.resources.put(
             f"{ws.id}/datastores/{name}", "datastores", by,
             {"description": None, "tags": {}, "isDefault": default, "properties": {}, "credentials": {"credentialsType": "None"},
-             "datastoreType": kind, "accountName": ws.account, word: ws.file_system, "endpoint": "core.windows.net", "protocol": "https"},
+             "datastoreType": kind, "accountName": ws.account, word: ws.file_system, "endpoint": "core.windows.net",
+             "protocol": "https"},
         )  # fmt: skip
     put_compute(
         cloud,
@@ -71,12 +72,14 @@ def put_compute(
     """An AmlCompute cluster with the service's defaults."""
     inner = {
         "vmPriority": "Dedicated", "osType": "Linux", "isolatedNetwork": False, "remoteLoginPortPublicAccess": "Disabled",
-        "allocationState": "Steady", "allocationStateTransitionTime": now(), "errors": None, "currentNodeCount": 0, "targetNodeCount": 0,
+        "allocationState": "Steady", "allocationStateTransitionTime": now(), "errors": None, "currentNodeCount": 0,
+        "targetNodeCount": 0,
         "nodeStateCounts": {f"{k}NodeCount": 0 for k in ("preparing", "running", "idle", "unusable", "leaving", "preempted")},
         "enableNodePublicIp": True, **said,
     }  # fmt: skip
     properties = {
-        "description": None, "createdOn": now(), "modifiedOn": now(), "computeType": "AmlCompute", "provisioningState": "Succeeded", "properties": inner,
+        "description": None, "createdOn": now(), "modifiedOn": now(), "computeType": "AmlCompute",
+        "provisioningState": "Succeeded", "properties": inner,
     }  # fmt: skip
     more: dict[str, Any] = {"tags": tags} if tags else {}
     made, _ = cloud.resources.put(
@@ -103,7 +106,8 @@ def endpoints(cloud: Cloud, call: Call) -> Answer:
     return Answer(
         200,
         [{"name": cloud.cloud_name, "portal": f"{cloud.url}/portal", "resourceManager": f"{cloud.url}/",
-          "authentication": {"loginEndpoint": cloud.url, "audiences": [cloud.url, "https://management.azure.com"], "tenant": "common"},
+          "authentication": {"loginEndpoint": cloud.url, "audiences": [cloud.url, "https://management.azure.com"],
+              "tenant": "common"},
           "suffixes": {"storage": "stand-in.invalid", "keyVaultDns": "stand-in.invalid"}}],
     )  # fmt: skip
 
@@ -114,8 +118,10 @@ def get_workspace(cloud: Cloud, call: Call) -> Answer:
     w = space(cloud, call)
     host = cloud.url.removeprefix("https://")
     properties = {
-        "description": f"{w.env} of the test estate", "friendlyName": w.name, "hbiWorkspace": False, "publicNetworkAccess": "Enabled",
-        "storageAccount": w.scope(f"Microsoft.Storage/storageAccounts/{w.account}"), "keyVault": w.scope(f"Microsoft.KeyVault/vaults/{w.vault}"),
+        "description": f"{w.env} of the test estate", "friendlyName": w.name, "hbiWorkspace": False,
+        "publicNetworkAccess": "Enabled",
+        "storageAccount": w.scope(f"Microsoft.Storage/storageAccounts/{w.account}"),
+        "keyVault": w.scope(f"Microsoft.KeyVault/vaults/{w.vault}"),
         "containerRegistry": w.scope("Microsoft.ContainerRegistry/registries/crstandin"),
         "applicationInsights": w.scope(f"microsoft.insights/components/appi-{w.env}"), "discoveryUrl": f"{cloud.url}/discovery",
         "mlFlowTrackingUri": f"azureml://{host}/mlflow/v1.0{w.id}", "workspaceId": w.guid,
@@ -227,7 +233,8 @@ def role_assignments(cloud: Cloud, call: Call) -> Answer:
                     rows.append(
                         {"id": f"{w.scope()}/providers/Microsoft.Authorization/roleAssignments/{name}", "name": name,
                          "type": "Microsoft.Authorization/roleAssignments",
-                         "properties": {"roleDefinitionId": kind, "principalId": w.principal, "principalType": "ServicePrincipal", "scope": w.scope()}}
+                         "properties": {"roleDefinitionId": kind, "principalId": w.principal, "principalType": "ServicePrincipal",
+                             "scope": w.scope()}}
                     )  # fmt: skip
     return Answer(200, {"value": rows})
 

@@ -29,7 +29,8 @@ def environment(cloud: Cloud, ws: Workspace, said: dict[str, str]) -> dict[str, 
     here = str(Path(sys.executable).parent)
     return {
         **mine, "PATH": f"{here}{os.pathsep}{mine.get('PATH', '')}", "PYTHONPATH": os.pathsep.join(p for p in sys.path if p),
-        "OMP_WAIT_POLICY": "PASSIVE", "PYTHONUNBUFFERED": "1", **cloud.environ(ws.env), **cloud.node_extra, **{k: str(v) for k, v in said.items()},
+        "OMP_WAIT_POLICY": "PASSIVE", "PYTHONUNBUFFERED": "1", **cloud.environ(ws.env), **cloud.node_extra,
+        **{k: str(v) for k, v in said.items()},
     }  # fmt: skip
 
 

@@ -102,7 +102,8 @@ class Servers:
             s.bind(("127.0.0.1", 0))
             server = Server(int(s.getsockname()[1]), folder)
         variables = {
-            image.port_variable: str(server.port), "ESML_SCORING_HOST": "127.0.0.1", "AZUREML_ENDPOINT_NAME": endpoint, "AZUREML_DEPLOYMENT_NAME": slot,
+            image.port_variable: str(server.port), "ESML_SCORING_HOST": "127.0.0.1", "AZUREML_ENDPOINT_NAME": endpoint,
+            "AZUREML_DEPLOYMENT_NAME": slot,
             "AZUREML_MODEL_DIR": str(self._model(ws, said, folder)),
         }  # fmt: skip
         env = nodes.environment(self._cloud, ws, {**(said.get("environmentVariables") or {}), **variables})

@@ -173,7 +173,8 @@ class Cloud:
         """`cloud_metadata=` of MLClient; the cloud's name must be one a port (`cloud_name`)."""
         return {
             "azure_portal": f"{self.url}/portal", "resource_manager": f"{self.url}/", "active_directory": self.url,
-            "aml_resource_id": "https://ml.azure.com", "storage_endpoint": "stand-in.invalid", "registry_discovery_endpoint": f"{self.url}/",
+            "aml_resource_id": "https://ml.azure.com", "storage_endpoint": "stand-in.invalid",
+            "registry_discovery_endpoint": f"{self.url}/",
         }  # fmt: skip
 
     def document(self, env: str) -> dict[str, Any]:
@@ -184,7 +185,8 @@ class Cloud:
         ws = self.workspaces[env]
         return {
             "name": self.cloud_name, "resource_manager": self.url, "active_directory": self.url, "portal": f"{self.url}/portal",
-            "audience": "https://management.azure.com", "aml_resource_id": "https://ml.azure.com", "storage_suffix": "core.windows.net",
+            "audience": "https://management.azure.com", "aml_resource_id": "https://ml.azure.com",
+            "storage_suffix": "core.windows.net",
             "blob": ws.storage_url, "dfs": ws.storage_url, "vault": ws.vault_url, "vault_audience": "https://vault.azure.net",
             "mlflow": f"{self.url}/mlflow/v1.0{{workspace}}", "prices": f"{self.url}/api/retail/prices",
             "storage_auth": "token", "discovery": False,
@@ -275,7 +277,9 @@ def _forbidden(audience: str, call: Call, principal: str) -> Refusal:
 
 def _workspace(env: str, number: int) -> Workspace:
     return Workspace(
-        env=env, subscription=f"0000000{number + 1}-aaaa-4bbb-8ccc-dddddddddddd", resource_group=f"rg-esml-{env}", name=f"mlw-esml-{env}",
-        region="westeurope", account=f"stesml{env}", file_system="lake", vault=f"kv-esml-{env}", compute="cpu-cluster", node="Standard_DS3_v2",
+        env=env, subscription=f"0000000{number + 1}-aaaa-4bbb-8ccc-dddddddddddd", resource_group=f"rg-esml-{env}",
+        name=f"mlw-esml-{env}",
+        region="westeurope", account=f"stesml{env}", file_system="lake", vault=f"kv-esml-{env}", compute="cpu-cluster",
+        node="Standard_DS3_v2",
         principal=f"9999999{number + 1}-aaaa-4bbb-8ccc-dddddddddddd",
     )  # fmt: skip

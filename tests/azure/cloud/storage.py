@@ -69,7 +69,8 @@ def pass_through(a: Account, call: Call, fs: str, path: str) -> Answer:
         and a.head_container(fs)
         and a.is_directory(fs, path.rstrip("/"))
     ):
-        return stamp(200, x_ms_meta_hdi_isfolder="true", x_ms_resource_type="directory", Content_Length="0", x_ms_blob_type="BlockBlob",
+        return stamp(200, x_ms_meta_hdi_isfolder="true", x_ms_resource_type="directory", Content_Length="0",
+            x_ms_blob_type="BlockBlob",
                      ETag='"0x8DDIRECTORY"', Last_Modified=format_datetime(datetime.now(UTC), usegmt=True))  # fmt: skip
     if status == 202 and call.method == "DELETE" and path:
         a.pending.pop((fs, path), None)
@@ -96,8 +97,10 @@ def with_directories(a: Account, fs: str, call: Call, body: bytes) -> bytes:
         blob = ElementTree.SubElement(blobs, "Blob")
         ElementTree.SubElement(blob, "Name").text = name
         about = {
-            "Creation-Time": today, "Last-Modified": today, "Etag": "0x8DDIRECTORY", "ResourceType": "directory", "Content-Length": "0",
-            "Content-Type": "application/octet-stream", "BlobType": "BlockBlob", "LeaseStatus": "unlocked", "LeaseState": "available",
+            "Creation-Time": today, "Last-Modified": today, "Etag": "0x8DDIRECTORY", "ResourceType": "directory",
+            "Content-Length": "0",
+            "Content-Type": "application/octet-stream", "BlobType": "BlockBlob", "LeaseStatus": "unlocked",
+            "LeaseState": "available",
         }  # fmt: skip
         properties = ElementTree.SubElement(blob, "Properties")
         for k, v in about.items():

@@ -30,7 +30,8 @@ class Tokens:
         end = int(now + (self.lifetime if seconds is None else seconds))
         claims = {
             "aud": resource.removesuffix("/.default").rstrip("/"), "iss": ISSUER, "iat": int(now) - 1, "nbf": int(now) - 1,
-            "exp": end, "oid": principal, "sub": principal, "appid": principal, "tid": TENANT, "ver": "1.0", "uti": uuid.uuid4().hex,
+            "exp": end, "oid": principal, "sub": principal, "appid": principal, "tid": TENANT, "ver": "1.0",
+            "uti": uuid.uuid4().hex,
         }  # fmt: skip
         self.issued.append(claims)
         return jwt.encode(claims, self._key, algorithm="RS256"), end
@@ -52,7 +53,8 @@ class Tokens:
             ) from None
         except jwt.InvalidAudienceError:
             raise Refusal(
-                401, "InvalidAuthenticationTokenAudience", f"The access token has been obtained for wrong audience or resource. It should be one of {sorted(audiences)}."
+                401, "InvalidAuthenticationTokenAudience",
+                f"The access token has been obtained for wrong audience or resource. It should be one of {sorted(audiences)}."
             ) from None  # fmt: skip
         except jwt.InvalidTokenError as e:
             raise Refusal(401, "InvalidAuthenticationToken", f"The access token is invalid: {e}") from None

@@ -48,7 +48,8 @@ class Trackers:
             s.bind(("127.0.0.1", 0))
             port = int(s.getsockname()[1])
         env = {
-            **{k: v for k, v in os.environ.items() if not k.startswith(("MLFLOW_", "PYTEST_"))}, "MLFLOW_DISABLE_TELEMETRY": "true",
+            **{k: v for k, v in os.environ.items() if not k.startswith(("MLFLOW_", "PYTEST_"))},
+            "MLFLOW_DISABLE_TELEMETRY": "true",
             "MLFLOW_ALLOWED_HOST_ADDRESSED_ARTIFACT_SCHEMES": "abfss", "PYTHONPATH": os.pathsep.join(p for p in sys.path if p),
             "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
         }  # fmt: skip

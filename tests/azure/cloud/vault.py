@@ -45,7 +45,8 @@ def set_secret(cloud: Cloud, call: Call) -> Answer:
     at = int(time.time())
     made = {
         "value": call.json["value"], "id": f"{vault.url}/secrets/{call['name']}/{uuid.uuid4().hex}",
-        "attributes": {"enabled": True, **call.json.get("attributes", {}), "created": at, "updated": at, "recoveryLevel": "Recoverable+Purgeable"},
+        "attributes": {"enabled": True, **call.json.get("attributes", {}), "created": at, "updated": at,
+            "recoveryLevel": "Recoverable+Purgeable"},
         "tags": call.json.get("tags"), "contentType": call.json.get("contentType"),
     }  # fmt: skip
     vault.secrets.setdefault(call["name"], []).append(made)
