@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Mapping
 from typing import Any
 
 from esml_engine.door import audit, requests
-from esml_engine.door.facts import Act, Actor, Call, Plan
+from esml_engine.door.facts import Act, Actor, Call, Draft, Plan, draft_of
 from esml_engine.door.policy import MONEY
 from esml_engine.door.site import Site
 from esml_engine.door.start import ask_exception, make_plan
@@ -62,7 +64,10 @@ def _now(site: Site, act: Act, row: dict[str, Any], asked: list[dict[str, Any]])
     except EsmlError as e:
         return None, e.message
     if plan.hash != row["plan_hash"]:
-        return plan, f"the facts under {row['act']} changed while it waited"
+        return (
+            plan,
+            f"the facts under {row['act']} changed while it waited: {_what_changed(row['plan'], plan.draft)}",
+        )
     if not plan.allowed:
         return plan, plan.reason
     for r in asked:
@@ -78,6 +83,40 @@ def _now(site: Site, act: Act, row: dict[str, Any], asked: list[dict[str, Any]])
     if plan.policy["verdict"] == "refuse" or held in granted:
         return plan, str(plan.policy["reason"])  # what was approved does not lift it any more
     return plan, ""
+
+
+def _what_changed(before: dict[str, Any], now: Draft) -> str:
+    """Which of a plan's facts are others than those that were asked about, in words."""
+    old, new = draft_of(before).inputs, now.inputs
+    said = [f"{_named(i)} is new" for i in new if i not in old]
+    said += [
+        f"{_named(i)} is gone" for i in old if i not in new and _named(i) not in {_named(n) for n in new}
+    ]
+    same = draft_of(before)
+    for what, a, b in (
+        ("code", same.code, now.code),
+        ("settings", same.settings, now.settings),
+        ("steps", same.steps, now.steps),
+    ):
+        if _plain(a) != _plain(b):
+            said.append(f"its {what}")
+    return ", ".join(said[:5]) or "its settings or policy"
+
+
+def _plain(value: Any) -> Any:
+    """As the store keeps it."""
+    return json.loads(json.dumps(value, sort_keys=True, default=str))
+
+
+def _named(fact: Mapping[str, Any]) -> str:
+    """`visits.csv`, `gold v4`, `model v2`: one input of a plan."""
+    if "file" in fact:
+        return str(fact["file"]).rsplit("/", 1)[-1]
+    if "table" in fact:
+        return f"{fact['table']} v{fact.get('version')}"
+    if "model_version" in fact:
+        return f"model v{fact['model_version']}"
+    return ", ".join(f"{k} {v}" for k, v in fact.items() if v is not None)
 
 
 def _hold(site: Site, row: dict[str, Any], plan: Plan) -> None:

@@ -261,7 +261,10 @@ def test_new_files_while_it_waits_make_it_stale_and_nothing_runs(held: Estate, n
     said = esml(root, "--as", ENGINEER, "refine", NAME, check=4)
     deliver(held, numbers("late.csv", 40, 60), "2026-01-02")
     stale = esml(root, "--as", APPROVER, "approve", said["request"], "--reason", "go", check=3)
-    assert stale["error"]["code"] == "stale_plan" and "changed while it waited" in stale["error"]["message"]
+    assert (
+        stale["error"]["code"] == "stale_plan"
+        and "changed while it waited: late-" in stale["error"]["message"]
+    )
     assert said["request"] in stale["error"]["hint"] and "start it again" in stale["error"]["hint"]
     assert row(held, said["run"])["state"] == "cancelled" and untouched(held, said["run"])
     assert held.requests("")[0]["state"] == "stale"
@@ -274,7 +277,12 @@ def test_new_files_while_it_waits_make_it_stale_and_nothing_runs(held: Estate, n
 
 @pytest.mark.parametrize(
     ("what", "word"),
-    [("code", "changed"), ("setting", "changed"), ("right", "has no role"), ("price", "was approved")],
+    [
+        ("code", "waited: its code"),
+        ("setting", "its settings"),
+        ("right", "has no role"),
+        ("price", "was approved"),
+    ],
 )
 def test_what_else_changes_while_it_waits(held: Estate, what: str, word: str) -> None:
     said = mine(held).refine()
