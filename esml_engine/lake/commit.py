@@ -20,7 +20,7 @@ from esml_engine.faults import point
 from esml_engine.lake.catalogue import Version, latest, sizes_of, table_uri
 from esml_engine.lake.files import schema_of
 from esml_engine.lake.log import commit_of, open_table
-from esml_engine.platforms.base import Files
+from esml_engine.platforms.base import Files, Platform
 from esml_engine.refs import ModelRef
 from esml_engine.runs.facts import TableOut
 
@@ -84,94 +84,156 @@ def _commit_one(
     head: bool,
     partition_by: tuple[str, ...],
 ) -> Version:
-    from deltalake import CommitProperties, TableFeatures, Transaction
-    from deltalake import Schema as DeltaSchema
+    """Steps 4 and 5 of the protocol for one table."""
     from deltalake.exceptions import CommitFailedError
-    from deltalake.transaction import AddAction, RemoveAction, create_table_with_add_actions
+    from deltalake.transaction import AddAction
 
-    storage = desk.site.platform(env).storage_options()
-    uri = table_uri(desk.site, ref, env, out.table)
-    millis = int(time.time() * 1000)
+    platform = desk.site.platform(env)
+    uri, storage = table_uri(desk.site, ref, env, out.table), platform.storage_options()
     handle = open_table(uri, storage)
-    here = (handle.transaction_version(APP) or 0) if handle else 0
+    done, orphan = _standing(desk, ref, out, draft, handle, platform, uri, head=head)
+    if done is not None:
+        return done
     base = draft.version - 1
-    orphan = False
-    if handle is not None and here != base:
-        found = read_commit(desk.site.platform(env), uri, handle.version())
-        if here == draft.version and found and found.run == desk.run and found.step == desk.step:
-            return found  # committed before the crash
-        if head or here != draft.version:
-            raise ConflictError(
-                f"{out.table} of {ref} is at version {here}, this run was built on {base}",
-                hint="plan and start again",
-            )
-        orphan = True  # a sibling whose head never came: replaced under the same number
-    kept = (
+    sizes = (
         sizes_of(uri, _delta_version(desk, ref, env, out.table), storage)
         if base and not out.remove_all
         else {}
     )
-    gone = set(out.remove)
-    goal = [f for f in kept if f not in gone]
-    total = sum(f.bytes for f in out.add) + sum(kept[f] for f in goal)
+    goal = set(sizes) - set(out.remove)
+    total = sum(f.bytes for f in out.add) + sum(sizes[f] for f in goal)
     draft = replace(draft, bytes=total, delta_version=(handle.version() + 1) if handle else 0)
-    properties = CommitProperties(
+    millis = int(time.time() * 1000)
+    adds = [AddAction(f.path, f.bytes, f.partition, millis, True, f.stats) for f in out.add]
+    point("commit:before")
+    if handle is None:
+        _create(uri, storage, out, draft, adds, partition_by)
+        return draft
+    if goal and _retyped(handle, out) and _rows(desk, ref, env, out.table) == 0:
+        goal = set()  # files without rows fixed no types: they may go
+    rewrite = _make_ready(handle, out, whole=not goal and not orphan)
+    draft = replace(draft, delta_version=handle.version() + 1)  # making ready may have taken numbers
+    try:
+        _append(handle, uri, out, draft, adds, goal, millis, rewrite=rewrite, partition_by=partition_by)
+    except CommitFailedError as e:
+        raise ConflictError(
+            f"{out.table} of {ref} was changed by somebody else meanwhile", hint="plan and start again"
+        ) from e
+    return draft
+
+
+def _standing(
+    desk: Desk,
+    ref: ModelRef,
+    out: TableOut,
+    draft: Version,
+    handle: Any,
+    platform: Platform,
+    uri: str,
+    *,
+    head: bool,
+) -> tuple[Version | None, bool]:
+    """The version that this very step committed before a crash, if it did; and whether a sibling without a head stands there.
+
+    Raises:
+        ConflictError: the table moved under the job.
+    """
+    here = (handle.transaction_version(APP) or 0) if handle else 0
+    if handle is None or here == draft.version - 1:
+        return None, False
+    found = read_commit(platform, uri, handle.version())
+    if here == draft.version and found and found.run == desk.run and found.step == desk.step:
+        return found, False
+    if head or here != draft.version:
+        raise ConflictError(
+            f"{out.table} of {ref} is at version {here}, this run was built on {draft.version - 1}",
+            hint="plan and start again",
+        )
+    return None, True  # replaced under the same number
+
+
+def _properties(draft: Version) -> Any:
+    """All facts of a version as the commit's metadata, with its number as the application's transaction."""
+    from deltalake import CommitProperties, Transaction
+
+    return CommitProperties(
         custom_metadata={APP: json.dumps(asdict(draft), sort_keys=True)},
         app_transactions=[Transaction(APP, draft.version)],
         max_commit_retries=0,
     )
-    adds = [AddAction(f.path, f.bytes, f.partition, millis, True, f.stats) for f in out.add]
-    arrow_schema = schema_of(out.schema)
-    schema = DeltaSchema.from_arrow(arrow_schema)
-    point("commit:before")
-    if handle is None:
-        create_table_with_add_actions(
-            uri,
-            schema,
-            adds,
-            mode="error",
-            partition_by=list(partition_by),
-            configuration=_CONFIG,
-            commit_properties=properties,
-            storage_options=storage or None,
-        )
-        return draft
-    current = [u.removeprefix("file://").split(uri.rstrip("/") + "/", 1)[-1] for u in handle.file_uris()]
+
+
+def _fields(out: TableOut) -> Any:
+    from deltalake import Schema
+
+    return Schema.from_arrow(schema_of(out.schema))
+
+
+def _create(
+    uri: str,
+    storage: dict[str, str],
+    out: TableOut,
+    draft: Version,
+    adds: list[Any],
+    partition_by: tuple[str, ...],
+) -> None:
+    from deltalake.transaction import create_table_with_add_actions
+
+    create_table_with_add_actions(
+        uri,
+        _fields(out),
+        adds,
+        mode="error",
+        partition_by=list(partition_by),
+        configuration=_CONFIG,
+        commit_properties=_properties(draft),
+        storage_options=storage or None,
+    )
+
+
+def _retyped(handle: Any, out: TableOut) -> bool:
+    """Whether a column of the table has another type now."""
     have = {f.name: f.type for f in handle.schema().fields}
-    retyped = any(f.name in have and have[f.name] != f.type for f in schema.fields)
-    fresh = [f for f in schema.fields if f.name not in have]
-    if retyped and goal and _rows(desk, ref, env, out.table) == 0:
-        goal = []  # files without rows fixed no types: they may go
-    rewrite = not goal and (retyped or bool(fresh)) and not orphan
-    # commits without a number: housekeeping that this version needs
-    plain_times = any("timestamp_ntz" in str(f.type) for f in schema.fields)
+    return any(f.name in have and have[f.name] != f.type for f in _fields(out).fields)
+
+
+def _make_ready(handle: Any, out: TableOut, *, whole: bool) -> bool:
+    """What the version needs of the table first, as commits without a number; True where its commit replaces the schema.
+
+    `whole`: no file of the version before stays, so that columns may have other types.
+    """
+    from deltalake import TableFeatures
+
+    have = {f.name for f in handle.schema().fields}
+    fields = _fields(out).fields
+    fresh = [f for f in fields if f.name not in have]
+    rewrite = whole and (bool(fresh) or _retyped(handle, out))
+    plain_times = any("timestamp_ntz" in str(f.type) for f in fields)
     if plain_times and "timestampNtz" not in (handle.protocol().writer_features or ()):
         handle.alter.add_feature(
             TableFeatures.TimestampWithoutTimezone, allow_protocol_versions_increase=True
         )
     if fresh and not rewrite:
         handle.alter.add_columns(fresh)
-    if handle.version() + 1 != draft.delta_version:
-        draft = replace(draft, delta_version=handle.version() + 1)
-        properties = CommitProperties(
-            custom_metadata={APP: json.dumps(asdict(draft), sort_keys=True)},
-            app_transactions=[Transaction(APP, draft.version)],
-            max_commit_retries=0,
-        )
+    return rewrite
+
+
+def _append(
+    handle: Any, uri: str, out: TableOut, draft: Version, adds: list[Any], goal: set[str], millis: int, *, rewrite: bool,
+    partition_by: tuple[str, ...],
+) -> None:  # fmt: skip
+    """Commit what comes and what goes: of the files that stand there, those of `goal` stay."""
+    from deltalake.transaction import RemoveAction
+
+    current = [u.removeprefix("file://").split(uri.rstrip("/") + "/", 1)[-1] for u in handle.file_uris()]
     removes = [] if rewrite else [RemoveAction(f, True, millis) for f in current if f not in goal]
-    try:
-        handle.create_write_transaction(
-            [*adds, *removes],
-            mode="overwrite" if rewrite else "append",
-            schema=schema if rewrite else handle.schema(),
-            partition_by=list(partition_by),
-            commit_properties=properties,
-        )
-    except CommitFailedError as e:
-        raise ConflictError(
-            f"{out.table} of {ref} was changed by somebody else meanwhile", hint="plan and start again"
-        ) from e
-    return draft
+    handle.create_write_transaction(
+        [*adds, *removes],
+        mode="overwrite" if rewrite else "append",
+        schema=_fields(out) if rewrite else handle.schema(),
+        partition_by=list(partition_by),
+        commit_properties=_properties(draft),
+    )
 
 
 def _delta_version(desk: Desk, ref: ModelRef, env: str, name: str) -> int:

@@ -11,9 +11,11 @@ from pathlib import Path
 
 import pytest
 
+from esml_engine.platforms.azure.platform import AzurePlatform
 from tests.azure import shapes
 from tests.azure.cloud.azurite import MissingToolError
 from tests.azure.cloud.stand_in import Cloud
+from tests.azure.kit import SHORT, new_file_system, platform_of
 
 
 @functools.cache
@@ -86,3 +88,13 @@ def azure(azure_cloud: Cloud, monkeypatch: pytest.MonkeyPatch) -> Iterator[Cloud
         monkeypatch.setenv(k, v)
     with fitting(azure_cloud):
         yield azure_cloud
+
+
+@pytest.fixture
+def dev(azure: Cloud, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[AzurePlatform]:
+    """Environment dev on the stand-in, with short waits and a file system of its own."""
+    for k, v in SHORT.items():
+        monkeypatch.setenv(k, v)
+    made = platform_of(azure, "dev", tmp_path, new_file_system())
+    yield made
+    made.close()

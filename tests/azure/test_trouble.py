@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import logging
-import re
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -20,11 +18,9 @@ from esml_engine.errors import (
     EsmlError,
     FailedError,
     PlatformError,
-    SettingsError,
     UsageError,
 )
-from esml_engine.platforms.azure import doctor, limits, names, online
-from esml_engine.platforms.azure.clouds import cloud_of
+from esml_engine.platforms.azure import limits
 from esml_engine.platforms.azure.errors import (
     AzureBusyError,
     AzureDeniedError,
@@ -39,19 +35,9 @@ from esml_engine.runs.execution import JobFailedError, earlier, run_job
 from esml_engine.runs.facts import JobResult, JobSpec
 from esml_engine.serving import client
 from esml_engine.serving.acts import _ready
-from esml_engine.settings.keys import EnvironmentSettings
 from esml_engine.training import tracking
 from tests.azure.cloud.stand_in import Cloud
-from tests.azure.kit import SHORT, new_file_system, platform_of, settings_of
-
-
-@pytest.fixture
-def dev(azure: Cloud, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[AzurePlatform]:
-    for k, v in SHORT.items():
-        monkeypatch.setenv(k, v)
-    made = platform_of(azure, "dev", tmp_path, new_file_system())
-    yield made
-    made.close()
+from tests.azure.kit import SHORT, platform_of
 
 
 def spec_at(p: AzurePlatform, run: str, kind: str = "no.such.kind") -> str:
@@ -257,101 +243,6 @@ def test_a_data_asset_that_points_elsewhere_is_not_told(azure: Cloud, dev: Azure
     assert "az ml data show" in e.value.hint
 
 
-@pytest.mark.parametrize(
-    ("service", "part", "says"),
-    [
-        ("arm", "workspace", "AzureML Data Scientist"),
-        ("storage", "storage", "Storage Blob Data Contributor"),
-        ("vault", "vault", "Key Vault Secrets Officer"),
-        ("cost", "costs", "Cost Management Reader"),
-    ],
-)
-def test_doctor_names_the_missing_role_and_the_command(
-    azure: Cloud, dev: AzurePlatform, service: str, part: str, says: str
-) -> None:
-    with azure.without_role(service, "dev"):
-        rows = {r["part"]: r for r in dev.check()}
-    row = rows[f"dev {part}"]
-    assert not row["ok"] and "az role assignment create" in row["hint"] and says in row["hint"], row
-    assert azure.workspaces["dev"].principal in row["hint"], (
-        "for this very process: the command can be copied"
-    )
-    green = dev.check()
-    assert all(r["ok"] for r in green), [r for r in green if not r["ok"]]
-
-
-@pytest.mark.parametrize(
-    ("operation", "body", "part", "says"),
-    [
-        ("Storage.Any", {"error": {"code": "AuthorizationFailure", "message": "refused"}}, "storage",
-            "az storage account network-rule add"),
-        ("SetSecret", {"error": {"code": "Forbidden", "message": "Client address is not authorized",
-            "innererror": {"code": "ForbiddenByFirewall"}}}, "vault", "az keyvault network-rule add"),
-        ("Workspaces_Get", {"error": {"code": "PublicNetworkAccessDisabled", "message": "refused"}}, "workspace",
-            "az ml workspace update"),
-    ],
-)  # fmt: skip
-def test_doctor_names_the_network_rule_and_the_command(
-    azure: Cloud, dev: AzurePlatform, operation: str, body: dict[str, Any], part: str, says: str
-) -> None:
-    assert azure.faults.add(operation, times=99, status=403, body=body)
-    row = next(r for r in dev.check() if r["part"] == f"dev {part}")
-    assert not row["ok"] and says in row["hint"] and "network rules" in row["hint"], row
-    assert "role assignment" not in row["hint"], "no role helps"
-
-
-def test_a_right_that_is_missing_on_something_named_is_not_the_workspaces(
-    azure: Cloud, dev: AzurePlatform
-) -> None:
-    body = {
-        "error": {"code": "LinkedAuthorizationFailed", "message": "no userAssignedIdentities/assign/action"}
-    }
-    azure.faults.add("Workspaces_Get", times=9, status=403, body=body)
-    with pytest.raises(AzureDeniedError) as e:
-        _ = dev.workspace.about
-    assert "Managed Identity Operator" in e.value.hint
-
-
-# without the cloud
-
-
-def test_names_are_legal_and_differ() -> None:
-    many = {names.endpoint(n, "w") for n in ("a-b_c-dev", "a_b-c-dev", "a-b-c-dev", "p" * 80, "p" * 81)}
-    assert len(many) == 5 and all(3 <= len(n) <= 32 and n[0].isalpha() for n in many)
-    assert names.endpoint("x", "w1") != names.endpoint("x", "w2"), "an endpoint's name is unique in a region"
-    assert len({names.secret(n) for n in ("a-b", "a_b", "A-b", "a.b")}) == 4
-    with pytest.raises(UsageError):
-        names.secret("../up")
-    assert len(names.tag("x" * 999)) <= 256
-
-
-def test_an_environment_says_all_of_where_it_lives(azure_cloud: Cloud, tmp_path: Path) -> None:
-    good = settings_of(azure_cloud, "dev", tmp_path)
-    EnvironmentSettings(**good)
-    for key in ("subscription", "workspace", "storage_account", "compute"):
-        with pytest.raises(ValueError, match=key):
-            EnvironmentSettings(**{**good, key: ""})
-    with pytest.raises(ValueError, match="no name that Azure allows"):
-        EnvironmentSettings(**{**good, "storage_account": "Not-Allowed"})
-
-
-def test_a_cloud_that_is_not_safe_is_refused(tmp_path: Path) -> None:
-    import json
-    from dataclasses import asdict
-
-    good = asdict(cloud_of("AzureCloud"))
-    for wrong in ({"vault": "http://vault.example/{name}"}, {"nonsense": 1}, {"storage_auth": "none"}):
-        (tmp_path / "c.json").write_text(json.dumps({**good, **wrong}))
-        with pytest.raises(SettingsError):
-            cloud_of("c.json", tmp_path)
-    with pytest.raises(SettingsError):
-        cloud_of("no-such-cloud", tmp_path)
-    assert cloud_of("AzureUSGovernment").root("a", "b") == "abfss://b@a.dfs.core.usgovcloudapi.net"
-
-
-# tracking
-
-
 def test_mlflows_repetitions_are_bounded_and_retry_after_is_not_slept(
     azure: Cloud, dev: AzurePlatform, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -414,9 +305,6 @@ def test_the_workers_log_does_not_take_each_request(
             one.setLevel(level)
 
 
-# what a job used, however it ends
-
-
 def test_a_failed_and_a_taken_up_job_are_metered_by_the_platforms_seconds(
     azure: Cloud, dev: AzurePlatform, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -458,57 +346,9 @@ def test_a_platform_that_takes_no_workers_says_so(azure: Cloud, dev: AzurePlatfo
         dev.use_jobs(object())
 
 
-@pytest.mark.parametrize(
-    ("operation", "status", "part", "says"),
-    [
-        ("MLflow.Any", 403, "tracking", 'az role assignment create --assignee'),
-        ("Workspaces_Get", 404, "workspace", "correct workspace, resource_group or subscription in estate.toml"),
-        ("Compute_Get", 404, "compute", "correct compute in estate.toml"),
-        ("Storage.Any", 404, "storage", "correct storage_account or file_system in estate.toml"),
-        ("Storage.Any", 403, "tables", "Storage Blob Data Contributor"),
-        ("Storage.Any", 503, "tables", "retry"),
-    ],
-)  # fmt: skip
-def test_doctors_hint_is_about_what_the_service_answered(
-    azure: Cloud, dev: AzurePlatform, operation: str, status: int, part: str, says: str
-) -> None:
-    assert azure.faults.add(operation, times=999, status=status)
-    try:
-        look = {"tracking": doctor._tracking, "workspace": doctor._workspace, "compute": doctor._compute,
-            "storage": doctor._storage, "tables": doctor._tables}[part]  # fmt: skip
-        with pytest.raises(EsmlError) as e:
-            look(dev)
-    finally:
-        azure.faults.clear()
-    assert says in e.value.hint, (e.value.message, e.value.hint)
-    if status in (404, 503):
-        assert "role assignment" not in e.value.hint, "no role helps"
-
-
-def test_doctor_says_that_no_image_was_looked_up(azure: Cloud, dev: AzurePlatform) -> None:
-    assert "not looked up" in doctor._image(dev)
-
-
-def test_an_environment_without_an_image_takes_the_engines_from_the_workspaces_registry(
-    azure: Cloud, dev: AzurePlatform, tmp_path: Path
-) -> None:
-    settings = EnvironmentSettings(**{**settings_of(azure, "dev", tmp_path), "image": ""})
-    made = AzurePlatform(tmp_path, "dev", settings, "EUR")
-    try:
-        assert re.fullmatch(r"crstandin\.azurecr\.io/esml-cockpit:\d+\.\d+\.\d+", made.workspace.image())
-    finally:
-        made.close()
-
-
 @pytest.mark.parametrize("status", [401, 403, 404, 424, 429, 503])
 def test_what_an_endpoint_refuses_comes_with_what_to_do(status: int) -> None:
     error = client._refusal(httpx.Response(status, json={"error": {"message": "refused"}}), "r")
     assert error.message == "refused" and error.hint
     said = {"error": {"message": "refused", "hint": "its own"}}
     assert client._refusal(httpx.Response(status, json=said), "r").hint == "its own"
-
-
-def test_an_endpoint_carries_what_the_bill_is_grouped_by(azure: Cloud, dev: AzurePlatform) -> None:
-    made = online.endpoint(dev.workspace, "dev", "legal", "p1-m_1-dev")
-    wanted = {"esml-endpoint": "p1-m_1-dev", "esml-env": "dev", "esml-project": "p1", "esml-model": "m_1"}
-    assert made.tags == wanted

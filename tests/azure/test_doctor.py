@@ -1,0 +1,103 @@
+"""What `doctor` says of an environment on Azure: the missing role or network rule, and the command that grants it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from esml_engine.errors import (
+    EsmlError,
+)
+from esml_engine.platforms.azure import doctor
+from esml_engine.platforms.azure.errors import (
+    AzureDeniedError,
+)
+from esml_engine.platforms.azure.platform import AzurePlatform
+from tests.azure.cloud.stand_in import Cloud
+
+
+@pytest.mark.parametrize(
+    ("service", "part", "says"),
+    [
+        ("arm", "workspace", "AzureML Data Scientist"),
+        ("storage", "storage", "Storage Blob Data Contributor"),
+        ("vault", "vault", "Key Vault Secrets Officer"),
+        ("cost", "costs", "Cost Management Reader"),
+    ],
+)
+def test_doctor_names_the_missing_role_and_the_command(
+    azure: Cloud, dev: AzurePlatform, service: str, part: str, says: str
+) -> None:
+    with azure.without_role(service, "dev"):
+        rows = {r["part"]: r for r in dev.check()}
+    row = rows[f"dev {part}"]
+    assert not row["ok"] and "az role assignment create" in row["hint"] and says in row["hint"], row
+    assert azure.workspaces["dev"].principal in row["hint"], (
+        "for this very process: the command can be copied"
+    )
+    green = dev.check()
+    assert all(r["ok"] for r in green), [r for r in green if not r["ok"]]
+
+
+@pytest.mark.parametrize(
+    ("operation", "body", "part", "says"),
+    [
+        ("Storage.Any", {"error": {"code": "AuthorizationFailure", "message": "refused"}}, "storage",
+            "az storage account network-rule add"),
+        ("SetSecret", {"error": {"code": "Forbidden", "message": "Client address is not authorized",
+            "innererror": {"code": "ForbiddenByFirewall"}}}, "vault", "az keyvault network-rule add"),
+        ("Workspaces_Get", {"error": {"code": "PublicNetworkAccessDisabled", "message": "refused"}}, "workspace",
+            "az ml workspace update"),
+    ],
+)  # fmt: skip
+def test_doctor_names_the_network_rule_and_the_command(
+    azure: Cloud, dev: AzurePlatform, operation: str, body: dict[str, Any], part: str, says: str
+) -> None:
+    assert azure.faults.add(operation, times=99, status=403, body=body)
+    row = next(r for r in dev.check() if r["part"] == f"dev {part}")
+    assert not row["ok"] and says in row["hint"] and "network rules" in row["hint"], row
+    assert "role assignment" not in row["hint"], "no role helps"
+
+
+def test_a_right_that_is_missing_on_something_named_is_not_the_workspaces(
+    azure: Cloud, dev: AzurePlatform
+) -> None:
+    body = {
+        "error": {"code": "LinkedAuthorizationFailed", "message": "no userAssignedIdentities/assign/action"}
+    }
+    azure.faults.add("Workspaces_Get", times=9, status=403, body=body)
+    with pytest.raises(AzureDeniedError) as e:
+        _ = dev.workspace.about
+    assert "Managed Identity Operator" in e.value.hint
+
+
+@pytest.mark.parametrize(
+    ("operation", "status", "part", "says"),
+    [
+        ("MLflow.Any", 403, "tracking", 'az role assignment create --assignee'),
+        ("Workspaces_Get", 404, "workspace", "correct workspace, resource_group or subscription in estate.toml"),
+        ("Compute_Get", 404, "compute", "correct compute in estate.toml"),
+        ("Storage.Any", 404, "storage", "correct storage_account or file_system in estate.toml"),
+        ("Storage.Any", 403, "tables", "Storage Blob Data Contributor"),
+        ("Storage.Any", 503, "tables", "retry"),
+    ],
+)  # fmt: skip
+def test_doctors_hint_is_about_what_the_service_answered(
+    azure: Cloud, dev: AzurePlatform, operation: str, status: int, part: str, says: str
+) -> None:
+    assert azure.faults.add(operation, times=999, status=status)
+    try:
+        look = {"tracking": doctor._tracking, "workspace": doctor._workspace, "compute": doctor._compute,
+            "storage": doctor._storage, "tables": doctor._tables}[part]  # fmt: skip
+        with pytest.raises(EsmlError) as e:
+            look(dev)
+    finally:
+        azure.faults.clear()
+    assert says in e.value.hint, (e.value.message, e.value.hint)
+    if status in (404, 503):
+        assert "role assignment" not in e.value.hint, "no role helps"
+
+
+def test_doctor_says_that_no_image_was_looked_up(azure: Cloud, dev: AzurePlatform) -> None:
+    assert "not looked up" in doctor._image(dev)

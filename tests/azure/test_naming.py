@@ -1,0 +1,70 @@
+"""Names, settings and addresses that Azure accepts, and what of them is refused before anything is called."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from esml_engine.errors import (
+    SettingsError,
+    UsageError,
+)
+from esml_engine.platforms.azure import names, online
+from esml_engine.platforms.azure.clouds import cloud_of
+from esml_engine.platforms.azure.platform import AzurePlatform
+from esml_engine.settings.keys import EnvironmentSettings
+from tests.azure.cloud.stand_in import Cloud
+from tests.azure.kit import settings_of
+
+
+def test_names_are_legal_and_differ() -> None:
+    many = {names.endpoint(n, "w") for n in ("a-b_c-dev", "a_b-c-dev", "a-b-c-dev", "p" * 80, "p" * 81)}
+    assert len(many) == 5 and all(3 <= len(n) <= 32 and n[0].isalpha() for n in many)
+    assert names.endpoint("x", "w1") != names.endpoint("x", "w2"), "an endpoint's name is unique in a region"
+    assert len({names.secret(n) for n in ("a-b", "a_b", "A-b", "a.b")}) == 4
+    with pytest.raises(UsageError):
+        names.secret("../up")
+    assert len(names.tag("x" * 999)) <= 256
+
+
+def test_an_environment_says_all_of_where_it_lives(azure_cloud: Cloud, tmp_path: Path) -> None:
+    good = settings_of(azure_cloud, "dev", tmp_path)
+    EnvironmentSettings(**good)
+    for key in ("subscription", "workspace", "storage_account", "compute"):
+        with pytest.raises(ValueError, match=key):
+            EnvironmentSettings(**{**good, key: ""})
+    with pytest.raises(ValueError, match="no name that Azure allows"):
+        EnvironmentSettings(**{**good, "storage_account": "Not-Allowed"})
+
+
+def test_a_cloud_that_is_not_safe_is_refused(tmp_path: Path) -> None:
+    import json
+    from dataclasses import asdict
+
+    good = asdict(cloud_of("AzureCloud"))
+    for wrong in ({"vault": "http://vault.example/{name}"}, {"nonsense": 1}, {"storage_auth": "none"}):
+        (tmp_path / "c.json").write_text(json.dumps({**good, **wrong}))
+        with pytest.raises(SettingsError):
+            cloud_of("c.json", tmp_path)
+    with pytest.raises(SettingsError):
+        cloud_of("no-such-cloud", tmp_path)
+    assert cloud_of("AzureUSGovernment").root("a", "b") == "abfss://b@a.dfs.core.usgovcloudapi.net"
+
+
+def test_an_environment_without_an_image_takes_the_engines_from_the_workspaces_registry(
+    azure: Cloud, dev: AzurePlatform, tmp_path: Path
+) -> None:
+    settings = EnvironmentSettings(**{**settings_of(azure, "dev", tmp_path), "image": ""})
+    made = AzurePlatform(tmp_path, "dev", settings, "EUR")
+    try:
+        assert re.fullmatch(r"crstandin\.azurecr\.io/esml-cockpit:\d+\.\d+\.\d+", made.workspace.image())
+    finally:
+        made.close()
+
+
+def test_an_endpoint_carries_what_the_bill_is_grouped_by(azure: Cloud, dev: AzurePlatform) -> None:
+    made = online.endpoint(dev.workspace, "dev", "legal", "p1-m_1-dev")
+    wanted = {"esml-endpoint": "p1-m_1-dev", "esml-env": "dev", "esml-project": "p1", "esml-model": "m_1"}
+    assert made.tags == wanted
