@@ -182,17 +182,19 @@ def act_on_run(estate: Estate, act: str, run: str, *, key: str) -> None:
         plan: Plan = getattr(estate, act)(run, dry_run=True)
     except NotFoundError:
         return
-    why = (
-        ""
-        if plan.allowed
-        else f"You may not: {without_underscores(plan.reason)}. Who can: {who_can(estate.site, access.rule_name(plan.call), plan.call.project) or 'an administrator'}."
-    )
+    why = ""
+    if not plan.allowed:
+        who = who_can(estate.site, access.rule_name(plan.call), plan.call.project) or "an administrator"
+        why = f"You may not: {without_underscores(plan.reason)}. Who can: {who}."
+    elif plan.policy["verdict"] != "ok":
+        why = f"Policy of {plan.policy['origin']}: {plan.policy['reason']}. Start the act itself anew where it asks for an approval."
+    costs = f" · {predicted_cost(plan.predicted['cost'])}" if plan.draft.bound_seconds else ""
     st.button(
         label,
         key=key,
         icon=f":material/{icon}:",
         disabled=bool(why),
-        help=why or "; ".join(plan.draft.will),
+        help=why or "; ".join(plan.draft.will) + costs,
         on_click=pressed,
     )
 

@@ -29,7 +29,11 @@ from esml_engine.errors import (
 from esml_engine.runs import leases, records
 
 _LOOK = 0.05
-_KEY_TOLD, _KEY_AGAIN = 90.0, 0.5  # seconds for which a refused key is tried again, and between
+_KEY_TOLD, _KEY_TOLD_HERE = (
+    90.0,
+    10.0,
+)  # seconds for which a refused key is tried again, elsewhere and on this machine
+_KEY_AGAIN = 0.3  # seconds between
 _SILENT = 3.0  # seconds without a worker's heartbeat after which its store is looked at
 _PATIENCE = 15.0  # seconds that a command waits for room on the disk under the store
 OnProgress = Callable[[dict[str, Any]], None]
@@ -248,10 +252,10 @@ class Hand:
                         hint="see .esml/endpoints/<name>/log.txt",
                     )
                 time.sleep(_LOOK)
-            told = time.monotonic() + (_KEY_TOLD if platform.capabilities.endpoints_outlive else 0.0)
-            while (
-                True
-            ):  # the vault's key is ours and right: an endpoint elsewhere may not have been told it yet
+            told = time.monotonic() + (
+                _KEY_TOLD if platform.capabilities.endpoints_outlive else _KEY_TOLD_HERE
+            )
+            while True:  # the vault's key is ours and right: an endpoint may not have been told it yet
                 try:
                     return act.record(call, plan.draft, None, AtOnceDesk(self.site, self.actor, call))
                 except NotAllowedError as e:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import hashlib
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -61,14 +63,17 @@ class Model:
 
     # acts
     def ingest(
-        self, dataset: str, files: list[str | Path], date: str, purpose: Purpose = "train", **how: Any
+        self,
+        dataset: str,
+        files: str | Path | Sequence[str | Path],
+        date: str | dt.date,
+        purpose: Purpose = "train",
+        **how: Any,
     ) -> Any:
-        """Deliver files into a dataset's IN folder."""
-        return self._do(
-            "ingest",
-            {"dataset": dataset, "files": [str(f) for f in files], "date": date, "purpose": purpose},
-            how,
-        )
+        """Deliver a file or several into a dataset's IN folder."""
+        paths = [files] if isinstance(files, str | Path) else files
+        params = {"dataset": dataset, "files": [str(f) for f in paths], "date": str(date), "purpose": purpose}
+        return self._do("ingest", params, how)
 
     def refine(self, layer: str = "", dataset: str = "", purpose: Purpose = "train", **how: Any) -> Any:
         """IN -> bronze -> silver -> gold, only what is stale."""
@@ -137,11 +142,14 @@ class Model:
         self, rows: Any = None, caller: str = "", request_id: str | None = None, parallel: int = 1, **how: Any
     ) -> Any:
         """Online: a data frame, a list of dictionaries, columns by name, or a csv, parquet or json file."""
+        from esml_engine.serving.reads import live_signature
         from esml_engine.serving.rows import columns_of
 
+        file = isinstance(rows, str | Path)
+        columns = columns_of(rows, live_signature(self.site, self.ref, self.env_name) if file else ())
         return self._do(
             "score",
-            {"columns": columns_of(rows), "caller": caller, "request_id": request_id, "parallel": parallel},
+            {"columns": columns, "caller": caller, "request_id": request_id, "parallel": parallel},
             how,
         )
 
@@ -217,8 +225,8 @@ class Model:
     # reads
     def scored(
         self,
-        since: str = "",
-        until: str = "",
+        since: str | dt.date = "",
+        until: str | dt.date = "",
         caller: str | list[str] = "",
         model_version: int | list[int] | None = None,
         **more: Any,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, get_args
 
 from esml_engine.errors import UsageError
 
@@ -13,6 +13,7 @@ ENVIRONMENTS = ("dev", "test", "prod")
 STAGES = ("new", "in", "bronze", "silver", "gold", "trained", "test", "prod")
 MODEL_TABLES = ("gold", "gold_train", "gold_validate", "gold_test", "to_score", "scored")
 DATASET_LAYERS = ("bronze", "silver", "quarantine")
+_PURPOSES = get_args(Purpose)
 _NAME = re.compile(r"[a-z][a-z0-9_]{1,39}")
 
 
@@ -22,12 +23,25 @@ def check_name(value: str, what: str) -> str:
     Raises:
         UsageError: otherwise, naming the rule.
     """
-    if not _NAME.fullmatch(value):
+    if what == "dataset" and (value in MODEL_TABLES or value in _PURPOSES):
+        raise UsageError(f"dataset {value!r} is a name of the lake's own", hint="call the dataset otherwise")
+    if not isinstance(value, str) or not _NAME.fullmatch(value):
         raise UsageError(
             f"{what} {value!r} is not a valid name",
             hint="a name starts with a lower-case letter, then 1 to 39 of a-z, 0-9 and _",
         )
     return value
+
+
+def check_purpose(value: str) -> Purpose:
+    """Return `value` when it is a purpose that data is delivered and refined for.
+
+    Raises:
+        UsageError: otherwise.
+    """
+    if value not in _PURPOSES:
+        raise UsageError(f"no purpose {value!r}", hint=" or ".join(_PURPOSES))
+    return "inference" if value == "inference" else "train"
 
 
 @dataclass(frozen=True, order=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 GITIGNORE = ".esml/\nlake/\ntracking/\n"
@@ -15,14 +16,19 @@ _METRICS = {
 }
 
 
+def _text(value: str) -> str:
+    """A text as TOML writes it: a basic string, whose escapes are JSON's."""
+    return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
+
+
 def estate_toml(name: str, environments: list[str]) -> str:
     """estate.toml."""
     envs = "".join(
         f'[environments.{e}]\nplatform = "local"          # local | azure (then: subscription, resource_group, workspace, storage_account, file_system, key_vault, region, compute; see docs/azure.md)\n\n'
         for e in environments
     )
-    return f'''# What the whole company shares. Values that stand commented out are the defaults.
-name = "{name}"
+    return f"""# What the whole company shares. Values that stand commented out are the defaults.
+name = {_text(name)}
 currency = "EUR"
 
 {envs}[prices]                      # per node hour
@@ -47,24 +53,24 @@ as_of = "2026-11-01"
 [worker]
 # jobs = 2                    # side by side
 # max_step_seconds = 900      # a step that takes longer is ended; the upper bound of a prediction rests on it
-'''
+"""
 
 
 def project_toml(team: str, owner: str, contact: str, risk: str) -> str:
     """project.toml."""
     who = "" if owner else "                    # FILL IN: who answers for it"
     where = "" if contact else "                  # FILL IN: how its people are reached"
-    return f'''# One team with its own data, access and budget.
-team = "{team}"
-owner = "{owner}"{who}
-contact = "{contact}"{where}
-risk = "{risk}"               # low | medium | high
+    return f"""# One team with its own data, access and budget.
+team = {_text(team)}
+owner = {_text(owner)}{who}
+contact = {_text(contact)}{where}
+risk = {_text(risk)}               # low | medium | high
 
 [budget]
 # month = 100.0
 
 [policy]                      # overrides the estate's for this project; [policy.prod] for one environment
-'''
+"""
 
 
 def model_toml(params: dict[str, Any], environments: list[str]) -> str:
@@ -125,23 +131,23 @@ metric = "{primary}"
     )
     forecast = ""
     if task == "forecasting":
-        series = ", ".join(f'"{s}"' for s in params.get("series") or [])
-        known = ", ".join(f'"{s}"' for s in params.get("known") or [])
+        series = ", ".join(_text(s) for s in params.get("series") or [])
+        known = ", ".join(_text(s) for s in params.get("known") or [])
         fill_in = (
             "" if params.get("time_column") else "              # FILL IN: the column of dates or timestamps"
         )
-        forecast = f'''
+        forecast = f"""
 [forecast]
-time_column = "{params.get("time_column") or ""}"{fill_in}
+time_column = {_text(params.get("time_column") or "")}{fill_in}
 series = [{series}]                   # many series come later
 horizon = {params.get("horizon") or 1}                   # steps of one forecast
-frequency = "{params.get("frequency") or ""}"               # pandas' alias: D, B, W, MS, QS, h, 15min …; empty: inferred from regular timestamps
+frequency = {_text(params.get("frequency") or "")}               # pandas' alias: D, B, W, MS, QS, h, 15min …; empty: inferred from regular timestamps
 known = [{known}]                    # numbers whose future is known when a forecast is asked for
-'''
+"""
     return f'''# One use case. Values that stand commented out are the defaults.
 task = "{task}"
-label = "{label}"{must}
-key = "{key}"                      # the column that joins datasets and names a row
+label = {_text(label)}{must}
+key = {_text(key)}                      # the column that joins datasets and names a row
 
 {datasets}[split]
 train = 0.6
@@ -160,7 +166,7 @@ test = 0.2
 # weights = {{}}
 # max_cost_1000_rows = 0.5
 
-[rnd]                         # R&D mode: a fifth of IN, one version kept, nothing promotable
+[rnd]                         # R&D mode: a fifth of IN (a series whole), one version kept, nothing promotable
 {rnd}
 {serving}{forecast}
 [policy]                      # overrides the project's for this model

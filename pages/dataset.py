@@ -131,7 +131,7 @@ def _changes(table: Table, v: int, numbers: list[int]) -> None:
 
 
 def _quarantine(choice: Choice, name: str, now: dict[str, Any]) -> None:
-    t = TableName.parse(name)
+    t, task = TableName.parse(name), choice.estate.site.settings.model(choice.ref).task
     if t.dataset is None:
         return nothing_yet("Quarantine belongs to a dataset.", "Choose its bronze or silver table.")
     try:
@@ -140,11 +140,11 @@ def _quarantine(choice: Choice, name: str, now: dict[str, Any]) -> None:
         st.caption(f"{e.message}.")
         return
     if not rows:
-        st.caption(f":material/check: {view.all_read(now)}")
+        st.caption(f":material/check: {view.all_read(now, task)}")
         return
     st.markdown(" · ".join(f"**{n:,}** {why}" for why, n in view.by_reason(rows)))
     st.dataframe(pd.DataFrame(rows[:1000]), hide_index=True, height=360)
-    st.caption(f"the first {min(1000, len(rows)):,} of {plural(len(rows), 'row')} · line: counted from 1 with the header · these rows are in no later layer{view.of_sample(now)}")  # fmt: skip
+    st.caption(f"the first {min(1000, len(rows)):,} of {plural(len(rows), 'row')} · line: counted from 1 with the header · these rows are in no later layer{view.of_sample(now, task)}")  # fmt: skip
 
 
 show()

@@ -196,13 +196,15 @@ def bronze_behind(name: str, now: Mapping[str, Any]) -> int | None:
     return next((int(i["version"]) for i in now["inputs"] if i.get("table") == bronze), None)
 
 
-def all_read(now: Mapping[str, Any]) -> str:
+def all_read(now: Mapping[str, Any], task: str) -> str:
     """That nothing was rejected, of what was read."""
-    if now["rnd"]:
+    if now["rnd"] and task != "forecasting":
         return "Every row of the R&D sample, a fifth of what was delivered, could be read."
     return "Every row that was delivered could be read."
 
 
-def of_sample(now: Mapping[str, Any]) -> str:
+def of_sample(now: Mapping[str, Any], task: str) -> str:
     """What a count of quarantined rows is of, where it is not all that was delivered."""
-    return " · of the R&D sample, a fifth of what was delivered" if now["rnd"] else ""
+    return (
+        " · of the R&D sample, a fifth of what was delivered" if now["rnd"] and task != "forecasting" else ""
+    )

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from cockpit.words import ago, metric, money, plain, plural, value
+from esml_engine.door.policy import MONEY
 
 _METRIC_GATES = {
     "interval": "Interval of the gain in {m} excludes 0",
@@ -276,14 +277,15 @@ def exception_grounds(
     """What an exception would allow, against which money, until when."""
     d = request["detail"]
     left = budget - month
+    kept = d.get("key", MONEY[0]) in MONEY  # lifts the limit for later runs, too
     return [
         ("Asks for", "; ".join(d.get("will") or [f"{d.get('act', 'a run')} for {money(d.get('amount'), currency)}"])),
         ("Why", plain(str(d.get("reason") or "no reason was given"))),
         ("Money",
-            f"up to {money(d.get('amount'), currency)} a run; the budget still holds {money(max(0.0, left), currency)} of {money(budget, currency)} this month"),
+            f"up to {money(d.get('amount'), currency)} {'a run' if kept else 'for this run'}; the budget still holds {money(max(0.0, left), currency)} of {money(budget, currency)} this month"),
         *((("Asked after it", plain("; ".join(d["also"]))),) if d.get("also") else ()),
         ("Policy", str(d.get("origin") or "the estate's")),
-        ("Holds until", when(d["until"]) if d.get("until") else f"{when(request['expires'])}, when the request expires"),
+        ("Holds until", "this run ends: no other run is covered" if not kept else when(d["until"]) if d.get("until") else f"{when(request['expires'])}, when the request expires"),
         ("People", f"asked by {request['by']} on {when(request['at'])}"),
     ]  # fmt: skip
 

@@ -8,15 +8,9 @@ import typer
 
 from esml_engine.cli.face import Env, How, ModelArg, PurposeOpt, app, changes, model_, say
 from esml_engine.errors import UsageError
+from esml_engine.refs import check_purpose
 
 TableOpt = Annotated[str, typer.Option(help="<dataset>/<layer>, gold, gold_train, …")]
-
-
-def purpose_of(text: str) -> Any:
-    """train or inference."""
-    if text not in ("train", "inference"):
-        raise UsageError(f"no purpose {text!r}", hint="train or inference")
-    return text
 
 
 @app.command()
@@ -31,7 +25,7 @@ def ingest(
     env: Env = "dev",
 ) -> None:
     """Deliver files into a dataset's IN folder."""
-    say(model_(model, env).ingest(dataset, files, date, purpose_of(purpose), **how))
+    say(model_(model, env).ingest(dataset, files, date, check_purpose(purpose), **how))
 
 
 @app.command()
@@ -45,7 +39,7 @@ def refine(
     env: Env = "dev",
 ) -> None:
     """IN -> bronze -> silver -> gold, only what is stale."""
-    say(model_(model, env).refine(layer, dataset, purpose_of(purpose), **how))
+    say(model_(model, env).refine(layer, dataset, check_purpose(purpose), **how))
 
 
 @app.command()
@@ -58,7 +52,7 @@ def pipeline(
     env: Env = "dev",
 ) -> None:
     """The chain as one run."""
-    say(model_(model, env).pipeline(until, purpose_of(purpose), **how))
+    say(model_(model, env).pipeline(until, check_purpose(purpose), **how))
 
 
 @app.command()
@@ -88,7 +82,7 @@ def diff(model: ModelArg, a: int, b: int, table: TableOpt, env: Env = "dev") -> 
 @app.command()
 def quarantine(model: ModelArg, dataset: str, purpose: PurposeOpt = "train", env: Env = "dev") -> None:
     """Rows kept aside: file, line, reason, raw text."""
-    say(model_(model, env).dataset(dataset).quarantine(purpose_of(purpose)))
+    say(model_(model, env).dataset(dataset).quarantine(check_purpose(purpose)))
 
 
 @app.command()

@@ -51,13 +51,22 @@ def holds_again(site: Site, act: Act, row: dict[str, Any]) -> bool:
     )
 
 
+def granted_to(site: Site, run: str) -> tuple[tuple[str, str, str], ...]:
+    """`(environment, limit, whose word)`: what a run alone was approved for while it was held; money is an exception's."""
+    return tuple(
+        (r["env"], r["detail"]["key"], f"request {r['request']}")
+        for r in requests.listing(site.store, run=run)
+        if r["kind"] == requests.EXCEPTION and r["state"] == "approved" and r["detail"]["key"] not in MONEY
+    )
+
+
 def _now(site: Site, act: Act, row: dict[str, Any], asked: list[dict[str, Any]]) -> tuple[Plan | None, str]:
     """The plan of what is there now, and what of it is not what was approved."""
     undecided = next((r for r in asked if r["state"] != "approved"), None)
     if undecided is not None:
         return None, f"it is {undecided['state']}"
-    granted = {(r["env"], r["detail"]["key"]): f"request {r['request']}" for r in asked}
-    single = {k: by for k, by in granted.items() if k[1] not in MONEY}  # for this run alone
+    granted = {(r["env"], r["detail"]["key"]) for r in asked}
+    single = {(env, key): by for env, key, by in granted_to(site, row["run"])}
     call = Call(row["act"], row["object"], row["env"], row["params"])
     try:
         plan = make_plan(site, act, Actor(row["actor"], row["as_actor"]), call, single)

@@ -63,7 +63,8 @@ def make_plan(
     if draft.bound_seconds > 0 and not draft.nothing_to_do and "/" in call.object:
         search = float(draft.params.get("train_seconds", 0))
         predicted = run_ahead(site, call, draft, search)
-        judged, budget_left, in_force = allowed_money(site, call, draft, predicted, search, granted)
+        approved = {**granted, **{(env, key): by for env, key, by in draft.granted}}
+        judged, budget_left, in_force = allowed_money(site, call, draft, predicted, search, approved)
     may = may_all(site, actor, call, draft.contains)
     return Plan(
         call,
@@ -142,6 +143,12 @@ def start(
             raise PolicyError(
                 f"{plan.policy['reason']} ({plan.policy['origin']})",
                 hint="make the run smaller, or ask the policy's owner",
+                plan=plan.document(),
+            )
+        if plan.policy["verdict"] == "ask" and not act.durable:
+            raise PolicyError(
+                f"{plan.policy['reason']} ({plan.policy['origin']}), and a {call.act} can't wait for an approval",
+                hint="start the act itself anew: it asks for one",
                 plan=plan.document(),
             )
     except EsmlError as e:

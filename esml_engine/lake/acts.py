@@ -14,7 +14,7 @@ from esml_engine.lake import deliveries as d
 from esml_engine.lake import replay
 from esml_engine.lake.assets import announce_new
 from esml_engine.platforms import design
-from esml_engine.refs import ModelRef, Purpose
+from esml_engine.refs import ModelRef, check_purpose
 from esml_engine.runs.facts import JobResult
 from esml_engine.store import schema as t
 from esml_engine.store.database import upsert
@@ -29,7 +29,7 @@ class Ingest(AtOnce):
         """Read each file's hash; say what is new, unchanged, replaced or refused."""
         ref = ModelRef.parse(call.object)
         p = call.params
-        purpose: Purpose = p["purpose"]
+        purpose = check_purpose(p["purpose"])
         settings = site.settings.model(ref)
         site.settings.check_env(call.env)
         if p["dataset"] not in settings.datasets:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import hashlib
+import json
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -178,6 +179,17 @@ def read_otherwise(bronze: Version | None, settings: DatasetSettings) -> bool:
     return bronze is not None and bronze.facts.get("how", reading(settings)) != reading(settings)
 
 
+def checks(settings: DatasetSettings) -> str:
+    """Fingerprint of what a dataset's bronze is held to."""
+    held = [e.model_dump(mode="json") for e in settings.expect if e.on == "bronze"]
+    return hashlib.sha256(json.dumps(held, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def checked_otherwise(bronze: Version | None, settings: DatasetSettings) -> bool:
+    """Whether a bronze version was held to other expectations than the settings name now (an old one does not tell)."""
+    return bronze is not None and bronze.facts.get("checks", checks(settings)) != checks(settings)
+
+
 def _refused(
     site: Site, ref: ModelRef, env: str, dataset: str, purpose: Purpose
 ) -> dict[tuple[str, str, str], str]:
@@ -211,7 +223,8 @@ def waiting(site: Site, ref: ModelRef, env: str, dataset: str, purpose: Purpose)
     """Delivered files that bronze does not hold in this content, read as settings say, and that were not refused."""
     have = loaded(site.store, ref, env, dataset, purpose)
     bronze = latest(site.store, ref, env, str(TableName("bronze", dataset, purpose)))
-    if read_otherwise(bronze, site.settings.model(ref).datasets[dataset]):
+    settings = site.settings.model(ref).datasets[dataset]
+    if read_otherwise(bronze, settings) or checked_otherwise(bronze, settings):
         have = {}
     return [
         f

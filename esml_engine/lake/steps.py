@@ -40,7 +40,7 @@ def bronze(job: JobContext) -> tuple[dict[str, Any], list[TableOut]]:
     """Read IN files into bronze and quarantine (kind `lake.bronze`).
 
     Params: `dataset`, `purpose`, `format` (csv | parquet), `dialect`, `types` {column: type}, `drift` (evolve | warn |
-    fail), `label`, `expect`, `rnd` (a fifth of the records, by `key` where a file has it), `tables` {"bronze", "quarantine": contract names} and `files`, each
+    fail), `label`, `expect`, `sample` (a fifth of the records, by `key` where a file has it), `rnd`, `tables` {"bronze", "quarantine": contract names} and `files`, each
     {"path", "name", "sha256", "replaces": {"bronze": [...], "quarantine": [...]}}.
     Inputs `bronze` and `quarantine` (current versions); outputs under the same keys.
 
@@ -105,7 +105,7 @@ def _start(params: dict[str, Any], before: TableIn) -> _State:
 
 def _read(job: JobContext, con: duckdb.DuckDBPyConnection, state: _State, entry: dict[str, Any]) -> None:
     params, spec = job.params, job.spec
-    rnd, name, sha256 = bool(params.get("rnd")), str(entry["name"]), str(entry["sha256"])
+    sample, name, sha256 = bool(params.get("sample")), str(entry["name"]), str(entry["sha256"])
     targets = {t: new_name(spec.run, spec.attempt) for t in ("bronze", "quarantine")}
     paths = {t: Path(spec.outputs[t]) / targets[t] for t in targets}
     try:
@@ -113,7 +113,7 @@ def _read(job: JobContext, con: duckdb.DuckDBPyConnection, state: _State, entry:
     except FileNotFoundError as e:
         raise UnreadableError(f"{name} is not there any more") from e
     dialect, key = Dialect.of(params.get("dialect")), str(params.get("key") or "")
-    source = Source(path, name, sha256, dialect, rnd, key)
+    source = Source(path, name, sha256, dialect, sample, key)
     try:
         if params.get("format", "csv") == "parquet":
             schema = incoming_parquet.parquet_columns(source)

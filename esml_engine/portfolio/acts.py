@@ -8,19 +8,31 @@ import sqlalchemy as sa
 
 from esml_engine.clock import now
 from esml_engine.door import requests
-from esml_engine.door.facts import AtOnce, Call, Desk, Draft
+from esml_engine.door.facts import AtOnce, Call, Desk, Draft, Part, draft_of
+from esml_engine.door.released import granted_to
 from esml_engine.door.site import Site
 from esml_engine.errors import RefusedError, UsageError
-from esml_engine.portfolio.pipeline import Pipeline, rules_of
+from esml_engine.portfolio.pipeline import Pipeline, act_of, rules_of
 from esml_engine.promotion import evidence
 from esml_engine.runs import records
-from esml_engine.runs.facts import JobResult
+from esml_engine.runs.facts import JobResult, step_env
 from esml_engine.store import schema as t
 
 
 def _inside(row: dict[str, Any], steps: list[str]) -> tuple[str, ...]:
     """Whoever may end or repeat a pipeline may do what its steps do."""
     return rules_of(steps) if row["act"] == Pipeline.name else ()
+
+
+def _parts_left(row: dict[str, Any], whole: Draft, left: list[str]) -> tuple[Part, ...]:
+    """The parts of a run that it would do again, as its policy is asked about them."""
+    if not whole.bound_seconds or not left:
+        return ()
+    if not whole.parts:
+        search = float(whole.params.get("train_seconds", 0.0))
+        return (Part(row["act"], row["env"], whole.bound_seconds, whole.size, search),)
+    there = {(act_of(s), step_env(s, row["env"])) for s in left}
+    return tuple(p for p in whole.parts if (p.act, p.env) in there)
 
 
 class Cancel(AtOnce):
@@ -88,10 +100,17 @@ class Retry(AtOnce):
                 state=held["state"],
             )
         left = [s["step"] for s in records.steps(site.store, row["run"]) if s["state"] != "done"]
+        whole = draft_of(row["plan"])
+        parts = _parts_left(row, whole, left)
+        search = max((p.search for p in parts), default=0.0)
         return Draft(
             will=(f"run {', '.join(left)} again",),
             inputs=({"run": row["run"], "attempt": row["attempt"]},),
             contains=_inside(row, left),
+            params={"train_seconds": search} if search else {},
+            parts=parts,
+            bound_seconds=sum(p.bound_seconds for p in parts),
+            granted=granted_to(site, row["run"]),
         )
 
     def record(self, call: Call, draft: Draft, result: JobResult | None, desk: Desk) -> dict[str, Any]:

@@ -14,6 +14,7 @@ from esml_engine.scored.facts import ScoredFilter
 from esml_engine.scored.query import query
 from esml_engine.scored.reads import source
 from esml_engine.serving.client import CHUNK_ROWS
+from esml_engine.serving.handed import row_line
 from esml_engine.training import records as models
 from esml_engine.training.behind import trained_in
 
@@ -173,7 +174,8 @@ def of_request(
     number = run.facts.get("to_score")
     if number is None:
         file = next((i for i in run.inputs if "file" in i), {})
-        return graph.document(input={"file": file.get("file"), "line": row + 2, "sha256": file.get("sha256")})
+        line = row_line(str(file.get("file")), run.facts.get("lines"), row)
+        return graph.document(input={"file": file.get("file"), "line": line, "sha256": file.get("sha256")})
     graph.edge(graph.table("to_score", int(number)), row_id, run.run)
     return graph.document(input=_input(site, ref, env, scored, int(number), values=values))
 
@@ -290,7 +292,7 @@ def _line(
                     Dialect.of({"delimiter": ds.delimiter, "encoding": ds.encoding, "null": ds.null}),
                     position,
                     lines,
-                    sample=v.rnd,
+                    sample=bool(v.facts.get("sample", v.rnd)),
                     sha256=f["sha256"],
                     key=site.settings.model(ref).key,
                 )

@@ -11,9 +11,9 @@ from esml_engine.costs.pricing import endpoint_month, endpoint_node, endpoint_no
 from esml_engine.door.policy import limits_of
 from esml_engine.door.site import Site
 from esml_engine.lake.catalogue import Version, all_latest
-from esml_engine.refs import ENVIRONMENTS, ModelRef
+from esml_engine.refs import ModelRef
 from esml_engine.serving.hours import hourly, up_now
-from esml_engine.settings import PolicySettings, ServingSettings
+from esml_engine.settings import ServingSettings
 from esml_engine.training.acts import OVERHEAD_SECONDS
 
 
@@ -44,12 +44,6 @@ def cost(site: Site, scope: str, env: str) -> dict[str, Any]:
                     "p50": round(old["p50"] + v["p50"], 6),
                     "p90": round(old["p90"] + v["p90"], 6),
                 }
-        limits: dict[str, Any] = {
-            "limits": PolicySettings.model_validate(
-                {k: v for k, v in settings.estate.policy.items() if k not in ENVIRONMENTS}
-            ).model_dump(mode="json"),
-            "origin": "estate",
-        }
     else:
         ref = ModelRef.parse(scope)
         spent = costs.spent(site.store, object_=scope, since=since)
@@ -57,8 +51,7 @@ def cost(site: Site, scope: str, env: str) -> dict[str, Any]:
         an_hour = hourly(up_now(site), object_=scope)
         budget = settings.project(ref.project).budget.month
         total = predicted(site, ref, env)
-        policy, origin = settings.policy(ref, env)
-        limits = {"limits": limits_of(policy), "origin": origin}
+    policy, origin = settings.policy(scope, env)
     charged = billed(site, scope, env)
     whose = {"object_": scope} if "/" in scope else {"project": "" if scope == "estate" else scope}
     by_env = {e: costs.spent(site.store, **whose, env=e, since=since) for e in settings.environments}
@@ -71,7 +64,7 @@ def cost(site: Site, scope: str, env: str) -> dict[str, Any]:
         "currency": currency,
         "budget": budget,
         "month_end": month_end(spent - endpoints, endpoints, an_hour),
-        "policy": limits,
+        "policy": {"limits": limits_of(policy), "origin": origin},
         "period": since[:7],
     }
 

@@ -19,7 +19,7 @@ from esml_engine.promotion.cases import case_of
 from esml_engine.promotion.records import step_result
 from esml_engine.refining.acts import Refine
 from esml_engine.refining.split_act import Split
-from esml_engine.refs import ModelRef
+from esml_engine.refs import ModelRef, check_purpose
 from esml_engine.runs import records as runs
 from esml_engine.runs.facts import JobResult, JobSpec, step_env
 from esml_engine.serving.scoring import ScoreBatch
@@ -36,6 +36,12 @@ _PARTS: dict[str, type[Act]] = {
 UNTIL = ("gold", "trained", "test", "prod")
 _ACT = {"score": "score_batch"}  # a part's name in the steps -> the act
 _STANDS = "stands"  # a promotion with nothing to promote: the source's champion is the target's already
+
+
+def act_of(step: str) -> str:
+    """The act that a step of a chain belongs to: `score_batch` for `prod@score/score`."""
+    part = step.rpartition("@")[2].partition("/")[0]
+    return _ACT.get(part, part)
 
 
 @dataclass
@@ -82,7 +88,8 @@ class Pipeline:
         """What is stale along the chain, as of now."""
         ref = ModelRef.parse(call.object)
         site.settings.check_env(call.env)
-        purpose, until = call.params.get("purpose", "train"), call.params.get("until") or "trained"
+        purpose = check_purpose(call.params.get("purpose", "train"))
+        until = call.params.get("until") or "trained"
         if until not in UNTIL:
             raise UsageError(f"--until {until} is no stage of a pipeline", hint=", ".join(UNTIL))
         settings = site.settings.model(ref)
@@ -210,7 +217,7 @@ class Pipeline:
         elif name == "promote":
             way = desk.site.settings.environments
             params = {"source": way[way.index(env) - 1]}
-        its_call = Call(_ACT.get(name, name), call.object, env, params)
+        its_call = Call(act_of(desk.step), call.object, env, params)
         return _PARTS[name](), its_call, replace(draft, params={})
 
     def jobs(self, call: Call, draft: Draft, desk: Desk) -> JobSpec | None:

@@ -25,7 +25,7 @@ from esml_engine.refining.staleness import (
     table_name,
     to_read,
 )
-from esml_engine.refs import ModelRef, Purpose, TableName
+from esml_engine.refs import ModelRef, Purpose, TableName, check_purpose
 from esml_engine.runs import records as runs
 from esml_engine.runs.facts import JobResult, JobSpec, TableIn
 from esml_engine.settings import ModelSettings
@@ -44,7 +44,7 @@ class Refine:
         ref = ModelRef.parse(call.object)
         site.settings.check_env(call.env)
         settings = site.settings.model(ref)
-        purpose: Purpose = call.params.get("purpose", "train")
+        purpose = check_purpose(call.params.get("purpose", "train"))
         layer, dataset = call.params.get("layer", ""), call.params.get("dataset", "")
         if dataset and dataset not in settings.datasets:
             raise NotFoundError(
@@ -71,6 +71,8 @@ class Refine:
             nothing = "no new IN file; every layer is current"
             if not any(table_name("bronze", ds, purpose) in have for ds in settings.datasets):
                 nothing = f"no IN file was delivered for {purpose} in {call.env}: deliver with esml ingest"
+                if any(d.delivered(site, ref, call.env, ds, purpose) for ds in settings.datasets):
+                    nothing = f"there is no bronze yet to make {layer} of: esml refine {ref} --env {call.env}"
             elif s.blocked and layer in ("", "gold"):
                 nothing = f"nothing new; {goal} waits for {', '.join(s.blocked)}, which has no IN file"
         if layer == "gold" and s.blocked:
@@ -88,9 +90,12 @@ class Refine:
             for f, reason in d.kept_out(site, ref, call.env, ds, purpose)
         ]
         size = float(sum(f.bytes for f in waiting) or sum(v.bytes for n, v in have.items() if n in todo))
+        rnd = in_rnd(settings, call.env)
+        whole = ", whole: a sample would tear a series" if rnd and settings.task == "forecasting" else ""
         will = [
             f"read {len(s.files[ds])} file{'s' if len(s.files[ds]) != 1 else ''} of {ds} into bronze"
-            + (", all anew: settings say another way to read them" if ds in s.otherwise else "")
+            + s.otherwise.get(ds, "")
+            + whole
             for ds in s.bronze
         ]
         will += [f"clean {ds} into silver" for ds in s.silver] + ([f"build {goal}"] if s.gold else [])
@@ -169,7 +174,7 @@ class Refine:
             "dialect": {"delimiter": ds.delimiter, "encoding": ds.encoding, "null": ds.null},
             "types": {**types, **ds.types}, "drift": ds.drift, "label": settings.label,
             "expect": [e.model_dump() for e in ds.expect if e.on == "bronze"],
-            "rnd": rnd, "key": settings.key, "how": d.reading(ds), "files": todo,
+            "rnd": rnd, "sample": rnd and settings.task != "forecasting", "key": settings.key, "how": d.reading(ds), "checks": d.checks(ds), "files": todo,
             "tables": {"bronze": bronze, "quarantine": quarantine},
             "expected": expected_versions(desk, ref, env, [quarantine, bronze]), "anew": anew,
         }  # fmt: skip
@@ -330,6 +335,8 @@ class Refine:
             "types": result.value["types"],
             "drift": result.value.get("drift", []),
             "how": p["how"],
+            "checks": p["checks"],
+            "sample": p["sample"],
             "anew": p["anew"],
         }
         had = latest(desk.site.store, ref, call.env, names["quarantine"])

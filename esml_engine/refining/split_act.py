@@ -156,8 +156,15 @@ def split_params(settings: ModelSettings, asked: dict[str, Any]) -> dict[str, An
         weight = sum(base[k] for k in open_sides)
         given.update({k: round(rest * base[k] / weight, 9) if weight else 0.0 for k in open_sides})
     merged = {**base, **given}
-    if asked.get("group"):
+    if given.get("group"):
+        if given.get("by", "group") != "group":
+            raise UsageError(
+                f"a split by {given['by']} can't keep the groups of {given['group']} on one side",
+                hint="leave one of --by and --group out",
+            )
         merged["by"] = "group"
+    elif given.get("by", "group") != "group":
+        merged["group"] = ""  # this one split goes another way than by the model's group
     if settings.task == "forecasting" and merged["by"] != "time":
         raise UsageError(
             f"a forecast can't be split by {merged['by']}",

@@ -63,7 +63,7 @@ class Stale:
     silver: list[str]
     gold: bool
     blocked: list[str]
-    otherwise: list[str]  # datasets whose bronze was read another way than settings say now
+    otherwise: dict[str, str]  # datasets whose bronze is made anew from all files -> why
 
 
 def stale(site: Site, ref: ModelRef, env: str, purpose: Purpose, layer: str = "", dataset: str = "") -> Stale:
@@ -104,11 +104,13 @@ def stale(site: Site, ref: ModelRef, env: str, purpose: Purpose, layer: str = ""
             if n in have
         )
         gold = bool(silver) or g is None or moved or g.code != layer_code(site, ref, settings, "gold")
-    otherwise = [
-        ds
-        for ds in bronze
-        if d.read_otherwise(have.get(table_name("bronze", ds, purpose)), settings.datasets[ds])
-    ]
+    otherwise = {}
+    for ds in bronze:
+        b, its = have.get(table_name("bronze", ds, purpose)), settings.datasets[ds]
+        if d.read_otherwise(b, its):
+            otherwise[ds] = ", all anew: settings say another way to read them"
+        elif d.checked_otherwise(b, its):
+            otherwise[ds] = ", all anew: settings expect other things of bronze"
     return Stale(files, bronze, silver, gold, blocked, otherwise)
 
 
@@ -123,9 +125,10 @@ def to_read(
     """The IN files that the next bronze reads (none where it is current), and whether it is read anew from all.
 
     Anew: always in R&D mode, where one version is kept, after the mode was switched, whole or as a sample, and after
-    the settings say another way to read the files.
+    the settings say another way to read the files, or expect other things of bronze.
     """
-    otherwise = d.read_otherwise(bronze, site.settings.model(ref).datasets[dataset])
+    settings = site.settings.model(ref).datasets[dataset]
+    otherwise = d.read_otherwise(bronze, settings) or d.checked_otherwise(bronze, settings)
     switched = otherwise or (bronze is not None and bronze.rnd != rnd)
     new = [] if switched else d.waiting(site, ref, env, dataset, purpose)
     if not (rnd or switched):

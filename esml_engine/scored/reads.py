@@ -66,7 +66,7 @@ def view_of(site: Site, ref: ModelRef, env: str, name: str) -> dict[str, Any] | 
     return next((v for v in views(site, ref, env) if v["name"] == name), None)
 
 
-def moment(text: str | None) -> dt.date | dt.datetime | None:
+def moment(text: str | dt.date | None) -> dt.date | dt.datetime | None:
     """`--since`, `--until`: a date is a whole UTC day, else an ISO time.
 
     Raises:
@@ -74,6 +74,8 @@ def moment(text: str | None) -> dt.date | dt.datetime | None:
     """
     if not text:
         return None
+    if isinstance(text, dt.date):
+        return text
     try:
         return dt.date.fromisoformat(text) if len(text) == 10 else dt.datetime.fromisoformat(text)
     except ValueError as e:

@@ -116,14 +116,15 @@ def score(
     size = max(1, chunk_rows)
     parts = [data[start : start + size] for start in range(0, len(data), size)]
     ids = [name, *(f"{name}-{n}" for n in range(1, len(parts)))]
-    sent = {"authorization": f"Bearer {key}", "x-caller-id": caller, "content-type": "application/json"}
+    sent = {"authorization": f"Bearer {key}", "content-type": "application/json"}
+    who = {b"x-caller-id": caller.encode()}  # UTF-8, which the endpoint reads
     whole = {"rows": len(data)} if len(parts) > 1 else {}  # a call of other rows differs in its first request
     bodies = [
         json.dumps({"input_data": {"columns": names, "data": part}, **whole}, default=_plain).encode()
         for part in parts
     ]
     limits = httpx.Limits(max_connections=max(parallel, 1), max_keepalive_connections=max(parallel, 1))
-    with httpx.Client(timeout=timeout, headers={**sent, **headers}, limits=limits) as client:
+    with httpx.Client(timeout=timeout, headers=_headers({**sent, **headers}, who), limits=limits) as client:
         answers = [_ask(client, url, ids[0], bodies[0], attempts)]  # refused: nothing of the rest is kept
         if len(parts) > 1:
             with ThreadPoolExecutor(max(parallel, 1), thread_name_prefix="score") as pool:
@@ -137,6 +138,10 @@ def score(
                     pool.shutdown(wait=False, cancel_futures=True)
                     raise
     return replace(_joined(name, answers), request_ids=tuple(ids))
+
+
+def _headers(plain: Mapping[str, str], raw: Mapping[bytes, bytes]) -> list[tuple[bytes, bytes]]:
+    return [*((k.encode("ascii"), v.encode("latin-1")) for k, v in plain.items()), *raw.items()]
 
 
 def _ask(client: httpx.Client, url: str, request_id: str, body: bytes, attempts: int) -> dict[str, Any]:

@@ -13,8 +13,10 @@ from esml_engine.scored.commits import ledger_path
 from esml_engine.scored.facts import ScoredFilter
 from esml_engine.scored.query import query
 from esml_engine.serving import records, tally
+from esml_engine.serving.acts import live_version
 from esml_engine.serving.saving import saves
 from esml_engine.serving.tally import Counts
+from esml_engine.training import records as models
 
 
 @dataclass(frozen=True)
@@ -34,6 +36,14 @@ class Served:
     counts: Counts | None  # since it was first deployed; None: not measured
     last_call: str | None
     calls_7_days: int
+
+
+def live_signature(site: Site, ref: ModelRef, env: str) -> list[dict[str, str]]:
+    """The signature of the version that answers; empty where none does."""
+    version = live_version(records.get(site.store, ref, env))
+    if version is None:
+        return []
+    return list(models.get_version(site.store, ref, env, version)["detail"]["signature"])
 
 
 def of_model(site: Site, ref: ModelRef) -> list[Served]:

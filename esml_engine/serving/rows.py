@@ -3,22 +3,33 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+import tempfile
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 from esml_engine.errors import NotYetError, UsageError
+from esml_engine.serving import handed
+from esml_engine.serving.handed import Signature
 
 
-def columns_of(rows: Any) -> dict[str, list[Any]]:
+def columns_of(rows: Any, signature: Signature = ()) -> dict[str, list[Any]]:
     """From a data frame (pandas, polars, Arrow), a list of dictionaries, columns by name, or a file.
+
+    `signature`: the model's, by which the text of a csv file is read.
 
     Raises:
         UsageError: none of these, or no rows. NotYetError: an Arrow file.
     """
     if isinstance(rows, str | Path):
-        columns = _file(Path(rows))
+        columns = _file(Path(rows), signature)
     elif isinstance(rows, Mapping):
+        single = next((k for k, v in rows.items() if isinstance(v, str) or not isinstance(v, Iterable)), None)
+        if single is not None:
+            raise UsageError(
+                f"column {str(single)!r} is one value, not a list of them",
+                hint="give a row as a dictionary in a list: score([{…}])",
+            )
         columns = {str(k): list(v) for k, v in rows.items()}
     elif isinstance(rows, list) and all(isinstance(r, Mapping) for r in rows):
         names = list(dict.fromkeys(k for r in rows for k in r))
@@ -41,7 +52,7 @@ def _plain(series: Any) -> list[Any]:
     return [None if v is None or v != v else v for v in series.to_list()]
 
 
-def _file(path: Path) -> dict[str, list[Any]]:
+def _file(path: Path, signature: Signature) -> dict[str, list[Any]]:
     if not path.is_file():
         raise UsageError(f"there is no file {path}", hint="name a csv, parquet or json file")
     if path.suffix == ".json":
@@ -52,15 +63,13 @@ def _file(path: Path) -> dict[str, list[Any]]:
         return columns_of(raw)
     if path.suffix in (".arrow", ".ipc", ".feather"):
         raise NotYetError("Arrow files come later", hint="give a csv, parquet or json file")
-    import duckdb
+    import pyarrow as pa
+    import pyarrow.parquet as pq
 
-    con = duckdb.connect()
+    if path.suffix != ".parquet":
+        with tempfile.TemporaryDirectory(prefix="esml-rows-") as work:
+            return dict(pq.read_table(handed.read(path, signature, Path(work)).rows).to_pydict())
     try:
-        found = con.read_parquet(str(path)) if path.suffix == ".parquet" else con.read_csv(str(path))
-        return dict(found.to_arrow_table().to_pydict())
-    except duckdb.Error as e:
-        raise UsageError(
-            f"{path.name} can't be read: {e}", hint="give a csv or parquet file with a header"
-        ) from e
-    finally:
-        con.close()
+        return dict(pq.read_table(path).to_pydict())
+    except (pa.ArrowInvalid, OSError) as e:
+        raise UsageError(f"{path.name} can't be read: {e}", hint="give a csv or parquet file") from e

@@ -36,8 +36,7 @@ class Score(AtOnce):
         row = records.require(site.store, ref, call.env)
         columns = call.params["columns"]
         rows = len(next(iter(columns.values()), []))
-        if not call.params.get("caller"):
-            raise UsageError("a caller is needed", hint="say who asks: --caller ID")
+        check_caller(call.params.get("caller"))
         lost = why_not(site.settings, ref, call.env)
         return Draft(
             will=(f"score {rows} rows by v{live_version(row)} at {row['endpoint']}",
@@ -81,6 +80,27 @@ class Score(AtOnce):
         })  # fmt: skip
 
 
+def check_caller(caller: Any) -> str:
+    """A caller as scored rows and headers can name it.
+
+    Raises:
+        UsageError: none, not one line of text, or too long.
+    """
+    if not caller:
+        raise UsageError("a caller is needed", hint="say who asks: --caller ID")
+    if (
+        not isinstance(caller, str)
+        or not caller.isprintable()
+        or caller != caller.strip()
+        or len(caller.encode()) > 200
+    ):
+        raise UsageError(
+            f"{str(caller)[:40]!r} is no caller",
+            hint="one line of at most 200 bytes, without space around it",
+        )
+    return caller
+
+
 def _source(call: Call, to_score: int | None) -> dict[str, Any]:
     """Which rows a batch is over, as its commit keeps it: a file by its hash, or a version of to_score."""
     return {"sha256": call.params["sha256"]} if call.params.get("file") else {"to_score": to_score}
@@ -102,7 +122,7 @@ class ScoreBatch:
                 hint=f"score online, or switch it off: esml set {ref} rnd.{call.env} false",
             )
         model = models.get_version(site.store, ref, call.env)
-        caller = call.params.get("caller") or "batch"
+        caller = check_caller(call.params.get("caller") or "batch")
         base: dict[str, Any] = {"inputs": [{"model_version": model["version"], "sha256": model["sha256"]}]}
         if call.params.get("file"):
             path = Path(call.params["file"])

@@ -227,7 +227,7 @@ class Endpoint:
                 request_id,
                 body_hash,
                 answer,
-                headers.get(b"x-caller-id", b"").decode("latin-1") or "unknown",
+                _said(headers.get(b"x-caller-id", b"")) or "unknown",
                 scorer.model_version,
                 time.time_ns() // 1000,
                 rows,
@@ -360,6 +360,14 @@ def _die_with_parent(parent: int) -> None:
     ctypes.CDLL(None, use_errno=True).prctl(pr_set_pdeathsig, signal.SIGTERM)
     if os.getppid() != parent:  # it ended before the line above
         sys.exit(1)
+
+
+def _said(header: bytes) -> str:
+    """A header's text: UTF-8 as our clients send it, else Latin-1 as HTTP has it."""
+    try:
+        return header.decode("utf-8")
+    except UnicodeDecodeError:
+        return header.decode("latin-1")
 
 
 def main(path: str) -> None:

@@ -18,6 +18,7 @@ from esml_engine.scored.facts import Shape, stored_type
 from esml_engine.scored.frames import Request, assembled
 from esml_engine.scored.query import plain
 from esml_engine.scored.where import quoted
+from esml_engine.serving import handed
 from esml_engine.serving.facts import LOADER
 from esml_engine.serving.scorer import Scorer, load
 
@@ -70,8 +71,9 @@ def batch(job: JobContext) -> tuple[dict[str, Any], list[TableOut]]:
     stale: list[Mapping[str, Any]] = []
     writer: pq.ParquetWriter | None = None
     schema: pa.Schema | None = None
+    handed_in, lines = _file(job, scorer)
     try:
-        for chunk, total in _chunks(job, scorer, size):
+        for chunk, total in _chunks(job, scorer, size, handed_in):
             key = str(job.params.get("key") or "")
             rows, schema = _scored(scorer, shape, said, chunk, count, key, stale)
             if writer is None:
@@ -95,7 +97,7 @@ def batch(job: JobContext) -> tuple[dict[str, Any], list[TableOut]]:
         return value, []
     file: FileOut = describe(folder, name, partition={PARTITION: day})
     rows_after = int(job.params.get("rows_before", 0)) + count
-    facts = {"request_id": value["request_id"], "model_version": scorer.model_version}
+    facts = {"request_id": value["request_id"], "model_version": scorer.model_version, **lines}
     return value, [TableOut("scored", schema_text(schema), (file,), rows=rows_after, facts=facts)]
 
 
@@ -142,14 +144,14 @@ def _scored(
     return rows.drop_columns([PARTITION]), rows.schema
 
 
-def _chunks(job: JobContext, scorer: Scorer, size: int) -> Iterator[tuple[pa.Table, int]]:
+def _chunks(job: JobContext, scorer: Scorer, size: int, file: str | None) -> Iterator[tuple[pa.Table, int]]:
     """The rows to score, in input order, with how many there are in all."""
     import duckdb
     import pyarrow as pa
 
     con = duckdb.connect(config={"memory_limit": _MEMORY, "temp_directory": str(job.work / "spill")})
     try:
-        source = _source(con, job)
+        source = con.read_parquet(file) if file else _rows(con, job)
         given = dict(zip(source.columns, map(str, source.types), strict=True))
         missing = [name for name in scorer.features if name not in given]
         if missing:
@@ -170,19 +172,26 @@ def _hash(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def _source(con: Any, job: JobContext) -> Any:
-    if job.params.get("file"):
-        near = job.file(str(job.params["file"]))
-        if not near.is_file():
-            raise UsageError(f"there is no file {near.name} to score")
-        wanted = job.params.get("file_sha256")
-        if wanted and _hash(near) != wanted:
-            raise UsageError(
-                f"{near.name} is not the file any more that this run was asked to score",
-                hint="score it as it is now: that is a run of its own",
-            )
-        file = str(near)
-        return con.read_parquet(file) if file.endswith(".parquet") else con.read_csv(file)
+def _file(job: JobContext, scorer: Scorer) -> tuple[str | None, dict[str, Any]]:
+    """The file to score as parquet, and on which lines its rows stand; nothing where a table is scored."""
+    if not job.params.get("file"):
+        return None, {}
+    near = job.file(str(job.params["file"]))
+    if not near.is_file():
+        raise UsageError(f"there is no file {near.name} to score")
+    wanted = job.params.get("file_sha256")
+    if wanted and _hash(near) != wanted:
+        raise UsageError(
+            f"{near.name} is not the file any more that this run was asked to score",
+            hint="score it as it is now: that is a run of its own",
+        )
+    if near.suffix == ".parquet":
+        return str(near), {}
+    found = handed.read(near, scorer.model.signature, job.work / "handed")
+    return str(found.rows), {"lines": found.lines}
+
+
+def _rows(con: Any, job: JobContext) -> Any:
     rows = job.input("rows")
     before = job.spec.inputs.get("scored_before")
     if before is None or not before.files:

@@ -6,6 +6,7 @@ that it replaced; when the file changes afterwards, the file wins and the overri
 
 from __future__ import annotations
 
+import difflib
 import tomllib
 from dataclasses import dataclass
 from typing import Any
@@ -198,7 +199,11 @@ class Settings:
             value = text
         for leaf, _ in flatten({key: value}):
             self._check_env_of(scope, leaf)
-        validate(put(raw, key, value), KINDS[kind_of(scope)], scope)
+            _check_dataset_of(scope, leaf, raw)
+        whole = raw
+        for o in self._live(scope):  # what is set already counts, too
+            whole = put(whole, o.key, o.value)
+        validate(put(whole, key, value), KINDS[kind_of(scope)], scope)
         return value, dig(raw, key)
 
     def _check_env_of(self, scope: str, key: str) -> None:
@@ -238,3 +243,16 @@ class Settings:
                 raw = put(raw, o.key, o.value)
             self._overridden[scope] = validate(raw, KINDS[kind_of(scope)], f"{kind_of(scope)}.toml")
         return self._overridden[scope]
+
+
+def _check_dataset_of(scope: str, key: str, raw: dict[str, Any]) -> None:
+    """An override is of a dataset that the model has: a new one is a line of model.toml."""
+    table, _, rest = key.partition(".")
+    name, known = rest.partition(".")[0], raw.get("datasets", {})
+    if "/" in scope and table == "datasets" and name and name not in known:
+        near = difflib.get_close_matches(name, list(known), 1, 0.0)
+        raise SettingsError(
+            f"{scope} {key}: the model has no dataset {name!r}"
+            + (f", did you mean {near[0]!r}?" if near else ""),
+            hint=f"it has {', '.join(known)}; a new one is added in model.toml",
+        )

@@ -10,12 +10,12 @@ from typing import Any
 import pydantic
 
 from esml_engine import refs
-from esml_engine.errors import NotFoundError, SettingsError
+from esml_engine.errors import NotFoundError, SettingsError, UsageError
 from esml_engine.refs import ModelRef, check_name
 from esml_engine.remembered import Remembered
 from esml_engine.settings import keys, validation, values
 from esml_engine.settings.keys import EstateSettings, ModelSettings, ProjectSettings
-from esml_engine.settings.validation import KINDS, kind_of, load
+from esml_engine.settings.validation import KINDS, kind_of, load, shown
 
 
 @dataclass(frozen=True)
@@ -76,8 +76,9 @@ def read_files(root: Path, *, lenient: bool = False) -> Files:
     models: dict[ModelRef, dict[str, Any]] = {}
     broken: dict[str, SettingsError] = {}
     for p in sorted((root / "projects").glob("*/project.toml")):
-        name = check_name(p.parent.name, "project")
+        name = p.parent.name
         try:
+            _check_folder(p, "project")
             projects[name] = memory.get(p, lambda p: load(p, ProjectSettings)[1])
         except SettingsError as e:
             if not lenient:
@@ -85,9 +86,10 @@ def read_files(root: Path, *, lenient: bool = False) -> Files:
             broken[name] = e
             continue
         for m in sorted(p.parent.glob("*/model.toml")):
-            ref = ModelRef(name, check_name(m.parent.name, "model"))
+            ref = ModelRef(name, m.parent.name)
             try:
-                models[ref] = memory.get(m, _load_model)
+                _check_folder(m, "model")
+                models[ref] = memory.get(m, lambda m: load(m, ModelSettings)[1])
             except SettingsError as e:
                 if not lenient:
                     raise
@@ -96,11 +98,11 @@ def read_files(root: Path, *, lenient: bool = False) -> Files:
     return Files(root, estate, projects, models, broken)
 
 
-def _load_model(path: Path) -> dict[str, Any]:
-    typed, raw = load(path, ModelSettings)
-    for ds in typed.datasets:
-        check_name(ds, "dataset")
-    return raw
+def _check_folder(path: Path, what: str) -> None:
+    try:
+        check_name(path.parent.name, what)
+    except UsageError as e:
+        raise SettingsError(f"{shown(path)}: its folder: {e.message}", hint=e.hint) from e
 
 
 def _rules() -> str:

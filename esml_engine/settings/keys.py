@@ -10,6 +10,7 @@ from typing import Annotated, Any, Literal
 from pydantic import (
     AfterValidator,
     BaseModel,
+    BeforeValidator,
     ConfigDict,
     Field,
     ValidationInfo,
@@ -17,6 +18,8 @@ from pydantic import (
     model_validator,
 )
 
+from esml_engine.errors import UsageError
+from esml_engine.refs import check_name
 from esml_engine.settings import places
 from esml_engine.settings.values import Arrives, ColumnType, Delimiter, Encoding, Pattern
 
@@ -49,6 +52,22 @@ def _metric_key(name: str) -> str:
 
 
 MetricKey = Annotated[str, AfterValidator(_metric_key)]
+
+
+def _dataset_name(name: str) -> str:
+    try:
+        return check_name(name, "dataset")
+    except UsageError as e:
+        raise ValueError(f"{e.message}: {e.hint}") from e
+
+
+def _written(value: Any) -> Any:
+    """A date of TOML as the text that it stands for."""
+    return value.isoformat() if isinstance(value, dt.date | dt.time) else value
+
+
+DatasetName = Annotated[str, AfterValidator(_dataset_name)]
+Seed = Annotated[int, Field(ge=0, lt=2**32)]  # what every library takes
 
 
 class _Strict(BaseModel):
@@ -115,7 +134,7 @@ class Expectation(_Strict):
     level: Literal["error", "warn"] = "error"
     min: float | None = None
     max: float | None = None
-    values: list[Any] = Field(default_factory=list)
+    values: list[Annotated[Any, BeforeValidator(_written)]] = Field(default_factory=list)
     pattern: Pattern = ""
     within: str = ""
 
@@ -175,10 +194,22 @@ class SplitSettings(_Strict):
     train: float = Field(default=0.6, ge=0, le=1)
     validate_: float = Field(default=0.2, ge=0, le=1, alias="validate")
     test: float = Field(default=0.2, ge=0, le=1)
-    seed: int = 1
+    seed: Seed = 1
     by: Literal["key", "group", "time"] = "key"
     stratify: bool = False
     group: str = ""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _by_its_group(cls, raw: Any) -> Any:
+        """Who names a group splits by it, said or not; no other way keeps a group on one side."""
+        if not isinstance(raw, Mapping) or not raw.get("group"):
+            return raw
+        if raw.get("by", "group") != "group":
+            raise ValueError(
+                f'group is for by = "group" alone: by = "{raw["by"]}" would put it on several sides'
+            )
+        return {**raw, "by": "group"}
 
     @model_validator(mode="after")
     def _sum(self) -> SplitSettings:
@@ -200,7 +231,7 @@ class TrainSettings(_Strict):
     search: Literal["portfolio", "flaml"] = "portfolio"
     estimators: list[str] = Field(default_factory=lambda: list(ESTIMATORS))
     metric: str = ""  # empty: the task's primary metric
-    seed: int = 1
+    seed: Seed = 1
     mode: Literal["auto", "automl", "custom"] = "auto"
 
 
@@ -308,7 +339,7 @@ class ModelSettings(WithPolicy):
     task: Task
     label: str = ""
     key: str = ""
-    datasets: Annotated[dict[str, DatasetSettings], Field(min_length=1)]
+    datasets: Annotated[dict[DatasetName, DatasetSettings], Field(min_length=1)]
     expect: list[Expectation] = Field(default_factory=list)
     split: SplitSettings = Field(default_factory=lambda: SplitSettings.model_validate({}))
     train: dict[Env, TrainSettings] = Field(default_factory=dict)

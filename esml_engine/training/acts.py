@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import asdict
 from typing import Any
 
@@ -52,7 +53,8 @@ def profile_of(site: Site, ref: ModelRef, env: str, asked: dict[str, Any]) -> Tr
         own = step_file(site.root, ref, "train") is not None
         profile = profile.model_copy(update={"mode": "custom" if own else "automl"})
     if asked.get("budget") is not None:
-        if not float(asked["budget"]) > 0:
+        number = isinstance(asked["budget"], int | float) and not isinstance(asked["budget"], bool)
+        if not number or not 0 < asked["budget"] < math.inf:
             raise UsageError("a budget is a number of seconds above 0", hint="--budget 60, or none")
         profile = profile.model_copy(update={"seconds": float(asked["budget"])})
     Profile.parse(profile.model_dump(exclude={"mode"}), settings.model(ref).task)

@@ -98,6 +98,10 @@ def test_quarantine_is_of_the_version_shown_and_of_the_sample_where_it_is_one() 
     silver = _version(3, 90, inputs=[{"table": "ds01/bronze", "version": 1}])
     assert view.bronze_behind("ds01/silver", silver) == 1
     assert view.bronze_behind("inference/ds01/silver", silver) is None, "of another purpose"
-    assert "of the R&D sample" in view.all_read(_version(1, 9, rnd=True))
-    assert view.all_read(_version(1, 9)) == "Every row that was delivered could be read."
-    assert "R&D sample" in view.of_sample(_version(1, 9, rnd=True)) and view.of_sample(_version(1, 9)) == ""
+    assert "of the R&D sample" in view.all_read(_version(1, 9, rnd=True), "regression")
+    assert view.all_read(_version(1, 9), "regression") == "Every row that was delivered could be read."
+    assert (
+        "R&D sample" in view.of_sample(_version(1, 9, rnd=True), "regression")
+        and view.of_sample(_version(1, 9), "regression") == ""
+    )
+    assert view.of_sample(_version(1, 9, rnd=True), "forecasting") == "", "a series is read whole"

@@ -134,7 +134,7 @@ def test_a_wrong_value_is_named_with_its_place(tmp_path: Path) -> None:
     (tmp_path / "rows.csv").write_text(f"sex,age,bmi\n{lines}\n")
     with pytest.raises(UsageError) as caught:
         batch(job(tmp_path, file=str(tmp_path / "rows.csv"), chunk_rows=2048))
-    assert "column 'bmi'" in caught.value.message
+    assert caught.value.message == "rows.csv, line 5002: column bmi: 'fat' is not float64"
 
 
 def test_smoke_predicts_the_models_example(tmp_path: Path) -> None:

@@ -1,0 +1,92 @@
+"""CSV files of rows to score: typed by the model's signature, not by what their text looks like; each row with its line."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pyarrow.parquet as pq
+import pytest
+
+from esml_engine.errors import UnreadableError, UsageError
+from esml_engine.serving.handed import Handed, read, row_line
+from esml_engine.serving.rows import columns_of
+
+SIGNATURE = [
+    {"name": "age", "type": "int64"},
+    {"name": "sex", "type": "string"},
+    {"name": "seen", "type": "string"},
+    {"name": "bmi", "type": "double"},
+    {"name": "born", "type": "date32[day]"},
+]
+HEAD = "age,sex,seen,bmi,born\n"
+
+
+def handed(folder: Path, text: str, name: str = "rows.csv") -> tuple[Handed, list[dict[str, Any]]]:
+    path = folder / name
+    path.write_text(text, encoding="utf-8")
+    found = read(path, SIGNATURE, folder / "work")
+    return found, pq.read_table(found.rows).to_pylist()
+
+
+def test_texts_stay_texts_whatever_they_look_like(tmp_path: Path) -> None:
+    _, rows = handed(tmp_path, HEAD + "1,f,05/01/2026,20,2001-02-03\n2,1,2026-01-05,21.5,\n")
+    assert [r["sex"] for r in rows] == ["f", "1"] and [r["seen"] for r in rows] == [
+        "05/01/2026",
+        "2026-01-05",
+    ]
+    assert [r["bmi"] for r in rows] == [20.0, 21.5] and str(rows[0]["born"]) == "2001-02-03"
+    online = columns_of(tmp_path / "rows.csv", SIGNATURE)
+    assert online["sex"] == ["f", "1"] and online["born"][1] is None
+
+
+@pytest.mark.parametrize("delimiter", [";", "\t", "|"])
+def test_the_delimiter_that_makes_the_models_columns(tmp_path: Path, delimiter: str) -> None:
+    text = (HEAD + '1,f,"a,b",20,2001-02-03\n').replace(",", delimiter).replace(f"a{delimiter}b", "a,b")
+    _, rows = handed(tmp_path, text)
+    assert (rows[0]["age"], rows[0]["seen"]) == (1, "a,b")
+
+
+def test_each_row_has_its_line(tmp_path: Path) -> None:
+    regular, rows = handed(tmp_path, HEAD + "".join(f"{n},f,x,1,\n" for n in range(5)))
+    assert regular.lines == [[0, 2]]
+    assert [row_line("rows.csv", regular.lines, n) for n in range(5)] == [2, 3, 4, 5, 6]
+    torn, rows = handed(tmp_path, HEAD + '1,f,"two\nlines",1,\n\n\n2,f,x,1,\n3,f,x,1,\n')
+    assert [r["age"] for r in rows] == [1, 2, 3]
+    assert [row_line("rows.csv", torn.lines, n) for n in range(3)] == [2, 6, 7]
+    assert row_line("rows.parquet", None, 0) == 1, "a parquet file has rows, not lines"
+    assert row_line("rows.csv", [], 4) is None, "not kept"
+    assert row_line("rows.csv", None, 4) == 6, "scored before lines were kept"
+
+
+@pytest.mark.parametrize(
+    ("record", "says"),
+    [
+        ("1,f,x,fat,", "line 3: column bmi: 'fat' is not float64"),
+        ("1.5,f,x,1,", "line 3: column age: '1.5' is not int64"),
+        ("1,f,x,1,05/01/2026", "line 3: column born"),
+        ("1,f,x,1", "line 3: expected 5 columns, found 4"),
+    ],
+)
+def test_what_does_not_fit_is_named_by_line_and_nothing_is_scored(
+    tmp_path: Path, record: str, says: str
+) -> None:
+    with pytest.raises(UsageError) as e:
+        handed(tmp_path, f"{HEAD}2,f,x,1,\n{record}\n")
+    assert says in e.value.message and "mend or leave out 1 of 2 records" in e.value.hint
+
+
+def test_files_without_rows_or_text(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="no rows"):
+        handed(tmp_path, HEAD)
+    with pytest.raises(UnreadableError, match="empty"):
+        handed(tmp_path, "")
+    (tmp_path / "wide.csv").write_text(HEAD, encoding="utf-16")
+    with pytest.raises(UnreadableError, match="UTF-16") as e:
+        read(tmp_path / "wide.csv", SIGNATURE, tmp_path / "work")
+    assert "UTF-8" in e.value.hint
+
+
+def test_one_row_by_name_is_no_column(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="'age' is one value"):
+        columns_of({"age": 1, "sex": "f"})

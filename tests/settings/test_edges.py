@@ -1,0 +1,131 @@
+"""What settings, names and calls are refused at the edge, with where and what to do, before anything is kept."""
+
+from __future__ import annotations
+
+import datetime as dt
+import tomllib
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from esml_engine import templates
+from esml_engine.door.site import Site
+from esml_engine.errors import EsmlError, SettingsError, UsageError
+from esml_engine.estate import Estate, open_estate
+from esml_engine.refs import check_name
+from tests.conftest import esml
+
+NAME = "p1/m1"
+Numbers = Callable[[str, int, int], Path]
+
+
+def toml(estate: Estate) -> Path:
+    return estate.site.root / "projects" / NAME / "model.toml"
+
+
+def test_a_name_that_is_none_is_said_with_its_file_and_stops_only_its_own(empty: Estate) -> None:
+    root = empty.site.root
+    (root / "projects/p1/Bad Model").mkdir()
+    (root / "projects/p1/Bad Model/model.toml").write_text('task = "analytics"\n[datasets.d1]\n')
+    with pytest.raises(SettingsError, match=r"Bad Model/model\.toml: its folder"):
+        Site(root)
+    site = Site(root, lenient=True)
+    assert [str(m) for m in site.settings.models()] == [NAME] and list(site.files.broken) == ["p1/Bad Model"]
+    wrong = next(r for r in esml(root, "doctor") if r["part"] == "settings")
+    assert not wrong["ok"] and "Bad Model" in wrong["message"]
+    (root / "projects/p1/Bad Model/model.toml").unlink()
+    toml(empty).write_text(toml(empty).read_text() + '[datasets."D 1"]\n')
+    with pytest.raises(SettingsError, match=r"p1/m1/model\.toml.*'D 1' is not a valid name"):
+        Site(root)
+
+
+@pytest.mark.parametrize("name", ["gold", "inference", "train", "to_score"])
+def test_a_dataset_takes_no_name_of_the_lakes_own(empty: Estate, name: str) -> None:
+    with pytest.raises(UsageError, match="the lake's own"):
+        check_name(name, "dataset")
+    with pytest.raises(EsmlError, match="the lake's own"):
+        empty.new_model("p1/m2", "analytics", [name])
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "says"),
+    [
+        ("datasets.d9.format", "csv", "no dataset 'd9', did you mean 'd1'"),
+        ("datasets.Typo X.format", "csv", "no dataset 'Typo X'"),
+        ("split.seed", "100000000000000000000000", "split.seed"),
+        ("train.dev.seed", "-1", "seed"),
+        ("gates.floor.rmse", "3", "bound it by ceiling"),
+        ("gates.ceiling.r2", "0.3", "bound it by floor"),
+    ],
+)
+def test_an_override_that_no_run_could_use_is_not_kept(
+    empty: Estate, key: str, value: str, says: str
+) -> None:
+    with pytest.raises(SettingsError) as e:
+        empty.set(NAME, key, value)
+    assert says in e.value.message
+    assert open_estate(empty.site.root).status(NAME)
+
+
+def test_who_names_a_group_splits_by_it(empty: Estate, tmp_path: Path) -> None:
+    rows = "\n".join(f"{i},{i % 12},{i}" for i in range(240))
+    (tmp_path / "a.csv").write_text(f"id,x,y\n{rows}\n")
+    model = empty.model(NAME)
+    model.ingest("d1", tmp_path / "a.csv", dt.date(2026, 1, 1))
+    model.refine()
+    empty.set(NAME, "split.group", "x")
+    model = open_estate(empty.site.root).model(NAME)
+    model.split()
+    sides = [set(model.table(f"gold_{s}").read()["x"]) for s in ("train", "validate", "test")]
+    assert not sides[0] & sides[1] and not sides[0] & sides[2] and not sides[1] & sides[2]
+    assert model.plan_split(by="key").draft.will[0].endswith("by key"), "said for once, another way"
+    with pytest.raises(UsageError, match="can't keep the groups"):
+        model.split(by="time", group="x")
+    with pytest.raises(SettingsError, match="group is for by"):
+        empty.set(NAME, "split.by", "key")
+
+
+def test_the_sdk_refuses_what_the_command_line_refuses(empty: Estate, numbers: Numbers) -> None:
+    model, file = empty.model(NAME), numbers("a.csv", 0, 40)
+    for purpose in ("predict", None, ""):
+        for act in (
+            lambda p=purpose: model.ingest("d1", file, "2026-01-01", p),
+            lambda p=purpose: model.refine(purpose=p),
+            lambda p=purpose: model.pipeline(purpose=p),
+        ):
+            with pytest.raises(UsageError, match="no purpose"):
+                act()
+    assert open_estate(empty.site.root).runs() == []
+    model.ingest("d1", str(file), dt.date(2026, 1, 1))
+    assert "there is no bronze yet" in model.plan_refine(layer="silver").draft.nothing_to_do
+    model.refine()
+    model.split()
+    for budget in ("a", 0, True, float("nan")):
+        with pytest.raises(UsageError, match="seconds above 0"):
+            model.train(budget=budget)
+
+
+@pytest.mark.parametrize("text", ['R&D "north"', "back\\slash", "tab\there", "two\nlines", "Ü 漢"])
+def test_written_settings_hold_any_text(tmp_path: Path, text: str) -> None:
+    raw = tomllib.loads(templates.project_toml(text, text, text, "low"))
+    assert (raw["team"], raw["owner"], raw["contact"]) == (text, text, text)
+    params = {"task": "regression", "label": text, "key": text, "datasets": ["d1"]}
+    assert tomllib.loads(templates.model_toml(params, ["dev"]))["label"] == text
+    assert tomllib.loads(templates.estate_toml(text, ["dev"]))["name"] == text
+
+
+def test_an_expectation_added_later_is_asked_of_the_bronze_that_stands(
+    empty: Estate, numbers: Numbers
+) -> None:
+    model = empty.model(NAME)
+    model.ingest("d1", numbers("a.csv", 0, 40), "2026-01-01")
+    model.refine()
+    more = '[[datasets.d1.expect]]\non = "bronze"\ncheck = "in_set"\ncolumn = "x"\nvalues = [2026-01-01, 1]\nlevel = "warn"\n'
+    toml(empty).write_text(toml(empty).read_text() + more)
+    model = open_estate(empty.site.root).model(NAME)
+    plan = model.plan_refine()
+    assert "all anew: settings expect other things of bronze" in plan.draft.will[0]
+    said = model.refine()
+    assert said["layers"][0]["version"] == 2 and said["layers"][0]["warnings"]
+    assert model.plan_refine().draft.nothing_to_do
