@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import json
+from typing import Any
+
 import streamlit as st
 
 from cockpit.at_once import at_once
+from cockpit.views.policies import in_words, kind_of_value, shown
 from cockpit.words import plural
 from esml_engine.estate import Estate
-from esml_engine.settings import dig
+from esml_engine.settings import Settings, dig
 
 
 def setting(
@@ -15,24 +19,52 @@ def setting(
 ) -> None:
     """One of `keys` of a scope."""
     left, right = st.columns(2)
+    settings = estate.site.settings
     with left:
-        chosen = str(st.selectbox("Setting", keys, key=f"{key}:key"))
+        chosen = str(st.selectbox("Setting", keys, key=f"{key}:key", format_func=in_words))
     now = dig(estate.site.files.raw(scope), chosen)
-    over = next((o.value for o in estate.site.settings.live(scope) if o.key == chosen), None)
-    said = f"override here: {over}" if over is not None else f"file here: {now}" if now is not None else "nothing said here: inherited"  # fmt: skip
+    over = next((o.value for o in settings.live(scope) if o.key == chosen), None)
+    said = f"set here to {shown(over)}" if over is not None else f"the file here says {shown(now)}" if now is not None else "nothing is said here: what lies above counts"  # fmt: skip
     with right:
-        value = st.text_input("Value", key=f"{key}:value:{chosen}", placeholder="30, true, or [\"local.small\"]",
-            help=help_ or "Written as in the settings files.").strip()  # fmt: skip
+        value = _value(
+            settings, chosen, over if over is not None else now, f"{key}:value:{scope}:{chosen}", help_
+        )
     at_once(
         estate,
         lambda **how: estate.set(scope, chosen, _text(chosen, value), **how),
         label,
         key=f"{key}:set",
         icon="tune",
-        done=f"{chosen} of {scope} is {value} now.",
+        done=f"{in_words(chosen)} of {scope} is {value} now.",
         ready=bool(value),
-        missing=f"{chosen} of {scope}: {said}. Write a value to see the plan.",
+        missing=f"{in_words(chosen)} of {scope}: {said}. Give another value to see the plan.",
     )
+
+
+def _value(settings: Settings, key: str, now: Any, widget: str, help_: str) -> str:
+    """A field of the key's own kind, and its value as a settings file writes it; empty while it is as it was."""
+    kind, choices = kind_of_value(settings, key)
+    if kind == "number":
+        unit = (
+            settings.estate.currency
+            if key.startswith("prices.") or "cost" in key
+            else "seconds"
+            if "seconds" in key
+            else ""
+        )
+        given = st.number_input(
+            f"Value, {unit}" if unit else "Value", 0.0, value=None if now is None else float(now), key=widget
+        )
+        return f"{given:g}" if given is not None and given != now else ""
+    if kind == "one":
+        picked = st.selectbox(
+            "Value", choices, index=choices.index(now) if now in choices else None, key=widget
+        )
+        return json.dumps(picked) if picked is not None and picked != now else ""
+    if kind == "several":
+        several = st.multiselect("Value", choices, default=[n for n in now or () if n in choices], key=widget)
+        return json.dumps(several) if several != list(now or ()) else ""
+    return str(st.text_input("Value", key=widget, help=help_ or "Written as in the settings files.")).strip()
 
 
 def _text(key: str, value: str) -> str:

@@ -13,6 +13,7 @@ from cockpit.carrying import to
 from cockpit.components import Choice, nothing_yet, ways_on, when
 from cockpit.views import intervals
 from cockpit.views import model as view
+from cockpit.views.costs import next_acts
 from cockpit.words import metric, money
 from esml_engine.model import Model
 from esml_engine.serving import records as serving_records
@@ -128,7 +129,7 @@ def cost(choice: Choice, _: list[dict[str, Any]]) -> None:
             ("Most a run may cost", limits["max_cost_run"], f"over: {limits['over']}"),
         ):
             st.metric(name, money(amount, c), note, delta_color="off", delta_arrow="off", border=True)
-    st.table(pd.DataFrame(view.costs(said)), border="horizontal", hide_index=True)
+    st.table(pd.DataFrame(next_acts(said)), border="horizontal", hide_index=True)
 
 
 def serving(choice: Choice, _: list[dict[str, Any]]) -> None:

@@ -241,3 +241,22 @@ def against(now: Judged, then: Judged, currency: str) -> list[dict[str, str]]:
         {"": "Cost", "As it is": predicted_cost(a), "If": predicted_cost(b), "Change": change},
         {"": "Policy", "As it is": now.policy, "If": then.policy, "Change": ""},
     ]  # fmt: skip
+
+
+def next_acts(said: dict[str, Any]) -> list[dict[str, str]]:
+    """Predicted costs of the next runs as a table."""
+    names = {
+        "refine": "Refine",
+        "train": "Train",
+        "score_1000_rows": "Score 1,000 rows (batch)",
+        "endpoint_month": "Endpoint, one month",
+    }
+    out = []
+    for act, p in said["predicted"].items():
+        bound = is_bound(p["basis"])
+        out.append({
+            "Next": names.get(act, act), "p50": "" if bound else money(p["p50"], p["currency"]),
+            "p90": ("≤ " if bound else "") + money(p["p90"], p["currency"]),
+            "Rests on": p["basis"],
+        })  # fmt: skip
+    return out

@@ -118,12 +118,26 @@ def facts(
         if r["data"].get(table):
             out[f"Data: {table}"] = f"v{r['data'][table]}"
     for k, v in settings.items():
-        out[f"Profile: {k}"] = ", ".join(map(str, v)) if isinstance(v, list | tuple) else str(v)
+        out[f"Profile: {k.replace('_', ' ')}"] = _setting(v)
     out["Time"] = duration(run["seconds"]) if run and run["seconds"] is not None else ""
     out["Cost"] = money(r["cost"], currency)
     out["By"] = (run["as"] or run["actor"]) if run else ""
     out["Gates"] = ", ".join(g["gate"] for g in r["gates"] if not g["passed"]) or "passed"
     return out
+
+
+def _setting(v: Any) -> str:
+    """A setting as words: `min gain rmse 0, interval rmse` for a table of them."""
+    if isinstance(v, Mapping):
+        said = (
+            f"{k.replace('_', ' ')} {_setting(x)}".strip()
+            for k, x in v.items()
+            if x not in ({}, [], None, "")
+        )
+        return ", ".join(said) or "none"
+    if isinstance(v, list | tuple):
+        return ", ".join(map(str, v)) or "none"
+    return "yes" if v is True else "no" if v is False else f"{v:g}" if isinstance(v, float) else str(v)
 
 
 def beside(found: Sequence[Mapping[str, Any]], names: Sequence[str], *, all_: bool) -> list[list[str]]:

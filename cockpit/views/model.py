@@ -159,9 +159,11 @@ def champions(site: Site, ref: ModelRef, environments: tuple[str, ...], now: dt.
             if deployed and deployed["live"] in deployed["slots"]
             else None
         )
+        band = training.intervals(site.store, ref, env, crowned["version"]).get(main)
         data = " · ".join(
             x
             for x in (
+                f"95 % interval {value(band[0])} to {value(band[1])}" if band else "",
                 f"baseline {value(base)}",
                 coverage_of(row),
                 f"gold v{gold}" + (f" of {where}" if where != env else "") if gold else "",
@@ -383,22 +385,3 @@ def activity(
         (k["at"], f"**champion** of {k['env']} is v{k['version']} · {k['why']} · {k['by']}") for k in crowns
     ]
     return sorted(out, reverse=True)[:most]
-
-
-def costs(said: dict[str, Any]) -> list[dict[str, str]]:
-    """Predicted costs of the next runs as a table."""
-    names = {
-        "refine": "Refine",
-        "train": "Train",
-        "score_1000_rows": "Score 1,000 rows (batch)",
-        "endpoint_month": "Endpoint, one month",
-    }
-    out = []
-    for act, p in said["predicted"].items():
-        bound = p["basis"].startswith("upper bound")
-        out.append({
-            "Next": names.get(act, act), "p50": "" if bound else money(p["p50"], p["currency"]),
-            "p90": ("≤ " if bound else "") + money(p["p90"], p["currency"]),
-            "Rests on": p["basis"],
-        })  # fmt: skip
-    return out

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from typing import Any
+from typing import Any, get_args
 
 from cockpit.words import role
 from esml_engine.refs import ENVIRONMENTS
@@ -14,6 +14,32 @@ WORDS = {
     "max_cost_month": "Most a month", "max_train_seconds": "Longest training",
     "over": "Over the limit", "approvals": "Approvals for promotion into it", "evidence": "Evidence from",
 }  # fmt: skip
+
+
+def in_words(key: str) -> str:
+    """A policy's key or a price as people say it; other keys as the files write them."""
+    parts = key.split(".")
+    if parts[0] == "policy" and parts[-1] in WORDS:
+        return WORDS[parts[-1]] + (f", {parts[1]}" if len(parts) == 3 else "")
+    if key.startswith("prices."):
+        what = key.removeprefix("prices.")
+        return {"as_of": "Date of the list", "storage_gb_month": "Storage, a GB and month"}.get(
+            what, f"{what}, an hour"
+        )
+    return key
+
+
+def kind_of_value(settings: Settings, key: str) -> tuple[str, list[str]]:
+    """`number`, `one` or `several` (of the choices) or `text`: how the value of a policy or a price is given."""
+    last = key.rsplit(".", 1)[-1]
+    if key.startswith("prices."):
+        return ("text" if last == "as_of" else "number"), []
+    if not key.startswith("policy.") or last not in PolicySettings.model_fields:
+        return "text", []
+    if last == "nodes":
+        return "several", [k for k in settings.prices() if k not in ("as_of", "storage_gb_month")]
+    choices = [str(x) for x in get_args(PolicySettings.model_fields[last].annotation)]
+    return ("one", choices) if choices else ("number", [])
 
 
 def shown(value: Any, key: str = "", currency: str = "") -> str:

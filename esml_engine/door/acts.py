@@ -35,9 +35,9 @@ class Set(AtOnce):
         said = f"; {before['by']} set it to {json.dumps(before['value'])} on {before['at'][:10]}" if before else ""  # fmt: skip
         return Draft(
             will=(
-                f"set {key} of {call.object} to {json.dumps(value)} (the file says {json.dumps(replaced)}{said})",
+                f"set {key} of {call.object} to {json.dumps(value)} (the file says {'nothing' if replaced is None else json.dumps(replaced)}{said})",
             ),
-            makes=(f"override {key}",),
+            makes=(f"a value of {key} that counts at once, beside the file's",),
             params={"value": value, "replaced": replaced},
             settings={
                 "before": [before["value"], before["at"]] if before else None

@@ -93,10 +93,8 @@ class Pipeline:
         if until not in UNTIL:
             raise UsageError(f"--until {until} is no stage of a pipeline", hint=", ".join(UNTIL))
         settings = site.settings.model(ref)
-        if settings.task == "analytics" and until != "gold" and purpose == "train":
-            raise UsageError(
-                f"{ref} is an analytics model: its way ends at gold", hint=f"esml pipeline {ref} --until gold"
-            )
+        if until != "gold" or purpose == "inference":
+            site.settings.require_training(ref)
         chain = _Chain()
         refine = self._refine(chain, site, ref, call.env, call.env, purpose)
         train_seconds = 0.0

@@ -30,6 +30,10 @@ _NEXT = {
 }
 
 
+_ON_THE_WAY = ("refine", "split", "train", "pipeline", "promote", "deploy")
+"""Acts whose failure blocks a stage: somebody's file that can't be scored, say, blocks none."""
+
+
 @lru_cache(maxsize=4096)
 def _table(name: str) -> TableName:
     """Many models have tables of the same names."""
@@ -71,7 +75,7 @@ def status(site: Site, refs: list[ModelRef]) -> list[dict[str, Any]]:
         ).all()
         last = (
             sa.select(r.c.object, r.c.env, sa.func.max(r.c.run).label("run"))
-            .where(ours(r.c.object))
+            .where(ours(r.c.object), r.c.act.in_(_ON_THE_WAY))
             .group_by(r.c.object, r.c.env)
             .subquery()
         )
@@ -144,6 +148,7 @@ def _one(
     if failed:
         error = failed[0][4] or {}
         blocked = f"{failed[0][2]} failed in {failed[0][1]}: {error.get('message', '')}"
+        turn = "data_engineer" if failed[0][2] in ("refine", "split") else "data_scientist"
     if facts["asked"]:
         _, env, who, detail, askers = facts["asked"][0]
         waits = f"v{detail.get('challenger')} waits for"

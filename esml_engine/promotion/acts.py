@@ -35,6 +35,7 @@ class Compare:
         ref = ModelRef.parse(call.object)
         source = str(call.params.get("source") or "")
         check_pair(site, source, call.env)
+        site.settings.require_training(ref)
         case = case_of(site, ref, source, call.env, call.params.get("version"))
         return _draft(case, site, call, ("compare",), (), ())
 
@@ -72,6 +73,7 @@ class Promote:
         if not source:
             raise UsageError("promote from where?", hint="name the source: --from dev")
         check_way(site, source, call.env)
+        site.settings.require_training(ref)
         case = case_of(site, ref, source, call.env, call.params.get("version"))
         needed = int(case.policy["approvals"])
         will = (

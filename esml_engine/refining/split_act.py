@@ -32,6 +32,7 @@ class Split:
         """On the current gold; nothing to do when that gold is split so already."""
         ref = ModelRef.parse(call.object)
         site.settings.check_env(call.env)
+        site.settings.require_training(ref)
         settings = site.settings.model(ref)
         wanted = split_params(settings, call.params)
         have = all_latest(site.store, ref, call.env)

@@ -38,6 +38,7 @@ class Deploy:
         """Which version, beside which one."""
         ref = ModelRef.parse(call.object)
         site.settings.check_env(call.env)
+        site.settings.require_training(ref)
         traffic = call.params.get("traffic")
         if traffic not in (None, 100):
             raise NotYetError(

@@ -33,6 +33,7 @@ class Score(AtOnce):
         """Which version answers how many rows."""
         ref = ModelRef.parse(call.object)
         site.settings.check_env(call.env)
+        site.settings.require_training(ref)
         row = records.require(site.store, ref, call.env)
         columns = call.params["columns"]
         rows = len(next(iter(columns.values()), []))
@@ -116,6 +117,7 @@ class ScoreBatch:
         """By the environment's champion."""
         ref = ModelRef.parse(call.object)
         site.settings.check_env(call.env)
+        site.settings.require_training(ref)
         if in_rnd(site.settings.model(ref), call.env):
             raise UsageError(
                 f"{ref} is in R&D mode in {call.env}, which keeps no scored rows",

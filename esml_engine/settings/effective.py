@@ -11,7 +11,7 @@ import tomllib
 from dataclasses import dataclass
 from typing import Any
 
-from esml_engine.errors import NotFoundError, SettingsError
+from esml_engine.errors import NotFoundError, SettingsError, UsageError
 from esml_engine.refs import ENVIRONMENTS, ModelRef
 from esml_engine.settings.files import Files
 from esml_engine.settings.keys import (
@@ -184,6 +184,17 @@ class Settings:
                 for k, v in policy.model_dump(mode="json").items():
                     out.append(Effective(f"policy.{env}.{k} (in force)", v, origins[k]))
         return out
+
+    def require_training(self, ref: ModelRef) -> ModelSettings:
+        """The settings of a model that is trained; asked by every act beyond gold.
+
+        Raises:
+            UsageError: an analytics model.
+        """
+        found = self.model(ref)
+        if found.task == "analytics":
+            raise UsageError(f"{ref} is an analytics model: its way ends at gold", hint=f"esml refine {ref}")
+        return found
 
     def check_override(self, scope: str, key: str, text: str) -> tuple[Any, Any]:
         """Parse `text` for `key` of a scope and validate the whole; returns (value, the file's value).

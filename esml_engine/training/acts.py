@@ -94,8 +94,7 @@ class Train:
         ref = ModelRef.parse(call.object)
         site.settings.check_env(call.env)
         settings = site.settings.model(ref)
-        if settings.task == "analytics":
-            raise UsageError(f"{ref} is an analytics model: its way ends at gold", hint=f"esml refine {ref}")
+        site.settings.require_training(ref)
         if settings.task == "forecasting":
             check_forecast(settings, ref)
         elif settings.task not in ("regression", "classification"):
@@ -346,6 +345,7 @@ class Register(NoJobs):
         """Nothing to do when that run's model is a version already."""
         ref = ModelRef.parse(call.object)
         site.settings.check_env(call.env)
+        site.settings.require_training(ref)
         row = runs.get(site.store, call.params["run"])
         if row["object"] != str(ref) or row["env"] != call.env:
             raise UsageError(

@@ -149,6 +149,18 @@ def history(store: Store, ref: ModelRef, env: str) -> list[dict[str, Any]]:
     return store.rows(h.select().where(h.c.object == str(ref), h.c.env == env).order_by(h.c.revision.desc()))
 
 
+def intervals(store: Store, ref: ModelRef, env: str, version: int) -> dict[str, list[float]]:
+    """Metric -> its 95 % interval on gold_test, of a version where it stands; empty where none was made."""
+    k = t.candidates
+    row = store.first(
+        sa.select(k.c.intervals)
+        .where(k.c.object == str(ref), k.c.env == env, k.c.version == version)
+        .order_by(k.c.at.desc())
+        .limit(1)
+    )
+    return dict(row["intervals"] or {}) if row else {}
+
+
 def candidates(store: Store, ref: ModelRef, env: str = "") -> list[dict[str, Any]]:
     """All lines of the leaderboard."""
     k = t.candidates

@@ -285,6 +285,8 @@ def test_money_behind_an_exception() -> None:
     assert lines["Money"] == "up to € 41.00 a run; the budget still holds € 70.00 of € 100.00 this month"
     assert lines["Why"] == "the yearly load" and lines["Holds until"].startswith("2026-11-28")
     assert "Asked after it" not in lines
+    once = dict(promotion_view.exception_grounds({**asked, "detail": {**asked["detail"], "key": "max_train_seconds"}}, 30.0, 100.0, "EUR", lambda t: t[:10]))  # type: ignore[dict-item]  # fmt: skip
+    assert "for this run" in once["Money"] and "no other run" in once["Holds until"]
     asked["detail"]["also"] = ["in prod: 3 EUR is over max_cost_run = 1 EUR"]  # type: ignore[index]
     lines = dict(promotion_view.exception_grounds(asked, 30.0, 100.0, "EUR", lambda t: t[:10]))
     assert "3 EUR is over" in lines["Asked after it"]

@@ -421,6 +421,12 @@ def test_cost_by_estate_project_and_model(held: Estate, numbers: Numbers) -> Non
         assert set(said["predicted"]) == {"refine", "train", "score_1000_rows", "endpoint_month"}
         assert said["policy"]["limits"]["max_cost_month"] == 200.0 and said["policy"]["origin"]
     assert f"override on {NAME} by" in esml(root, "cost", NAME)["policy"]["origin"]["max_cost_run"]
+    held.set("p1", "policy.dev.max_cost_run", "0.25")
+    said = esml(root, "cost", "p1", "--env", "dev")["policy"]
+    assert said["limits"]["max_cost_run"] == 0.25 and said["origin"]["max_cost_run"].startswith(
+        "override on p1"
+    )
+    assert esml(root, "cost")["policy"]["limits"]["max_cost_run"] == 5.0
 
 
 def test_an_approval_cannot_be_written_around_the_hold(held: Estate) -> None:

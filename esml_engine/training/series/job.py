@@ -10,7 +10,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from esml_engine.errors import FailedError, NotYetError
+from esml_engine.errors import FailedError, NotYetError, UsageError
 from esml_engine.runs.context import JobContext
 from esml_engine.training import storage
 from esml_engine.training.answers import Answers
@@ -61,6 +61,11 @@ def train_series(
     before = pa.concat_tables([tables["gold_train"], tables["gold_validate"]], promote_options="permissive")
     whole, at = whole_of(tables["gold_test"], before, layout)
     layout = replace(layout, frequency=whole.frequency)
+    if len(whole.y) - at < layout.horizon:
+        raise UsageError(
+            f"gold_test holds {len(whole.y) - at} timestamps, fewer than one forecast of {layout.horizon}: its later steps would be measured by nothing",
+            hint="set a shorter forecast.horizon, or split more rows into gold_test",
+        )
     warnings = whole.messages(layout.time_column)
     for message in warnings:
         job.log(f"warning: {message}")
