@@ -10,6 +10,7 @@ from typing import Any
 
 from esml_engine.door.site import Site
 from esml_engine.errors import EsmlError
+from esml_engine.portfolio.checks import environment
 
 _AGAIN = 60.0  # seconds between two looks
 
@@ -40,7 +41,7 @@ def check(site: Site, env: str) -> Reached:
     """Ask an environment's platform now, and remember the answer."""
     key = (str(site.root), env)
     try:
-        rows = tuple(site.platform(env).check())
+        rows = tuple(environment(site, env))
     except EsmlError as e:
         rows = ({"part": f"{env} platform", "ok": False, "message": e.message, "hint": e.hint},)
     except OSError as e:

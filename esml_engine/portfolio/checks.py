@@ -6,11 +6,50 @@ import shutil
 import sys
 from typing import Any
 
+import sqlalchemy as sa
+
 from esml_engine.door import audit
 from esml_engine.door.site import Site
 from esml_engine.errors import EsmlError
+from esml_engine.lake.catalogue import table_uri
+from esml_engine.lake.log import commit_of
 from esml_engine.platforms import design
+from esml_engine.refs import ModelRef
 from esml_engine.runs import leases
+from esml_engine.store import schema as t
+
+_LOOKED_AT = 20  # tables of an environment, the newest: a lake that is away misses them all
+
+
+def environment(site: Site, env: str) -> list[dict[str, Any]]:
+    """What an environment's platform says of itself, and whether its lake holds what the catalogue says."""
+    platform = site.platform(env)
+    rows = platform.check()
+    if not all(r["ok"] for r in rows):
+        return rows  # what is away can't be looked into
+    v = t.versions
+    newest = (
+        sa.select(v.c.object, v.c.name, sa.func.max(v.c.delta_version).label("number"))
+        .where(v.c.env == env)
+        .group_by(v.c.object, v.c.name)
+        .order_by(sa.func.max(v.c.at).desc())
+        .limit(_LOOKED_AT)
+    )
+    heads = site.store.rows(newest)
+    lost = [
+        h
+        for h in heads
+        if commit_of(platform, table_uri(site, ModelRef.parse(h["object"]), env, h["name"]), h["number"])
+        is None
+    ]
+    said = f"{len(heads)} of its tables are where the catalogue says"
+    if lost:
+        said = f"{len(lost)} of {len(heads)} tables are not where the catalogue says: {lost[0]['name']} of {lost[0]['object']}, for one"
+    hint = f"bring the lake of {env} back from where it went, or from a backup; esml catalogue rebuild forgets what stays away"
+    return [
+        *rows,
+        {"part": f"{env} catalogue", "ok": not lost, "message": said, "hint": hint if lost else ""},
+    ]
 
 
 def doctor(site: Site, env: str = "") -> list[dict[str, Any]]:
@@ -60,7 +99,7 @@ def doctor(site: Site, env: str = "") -> list[dict[str, Any]]:
     row("git", True, "git is there" if shutil.which("git") else "git is not there (not needed)")
     for name in settings.environments if not env else (settings.check_env(env),):
         try:
-            rows += site.platform(name).check()
+            rows += environment(site, name)
             design.require_known(site.platform(name))
         except EsmlError as e:
             row(f"{name} platform", False, e.message, e.hint)

@@ -306,13 +306,13 @@ def test_a_price_is_set_by_an_act(small: Estate, page: Open) -> None:
     at.session_state["tab"] = "Prices"
     at.run()
     at = at.selectbox(key="prices:key").select("prices.local.small").run()
-    at = at.text_input(key="prices:value:prices.local.small").input("0.25").run()
+    at = at.number_input(key="prices:value:estate:prices.local.small").set_value(0.25).run()
     assert "set prices.local.small of estate to 0.25" in text_of(at)
     at = press(at, "prices:set")
     assert not at.exception
     assert open_estate(small.site.root).site.settings.prices()["local.small"] == 0.25
     at = at.selectbox(key="prices:key").select("prices.as_of").run()
-    at = at.text_input(key="prices:value:prices.as_of").input("2026-11-25").run()
+    at = at.text_input(key="prices:value:estate:prices.as_of").input("2026-11-25").run()
     press(at, "prices:set")
     assert open_estate(small.site.root).site.settings.prices()["as_of"] == "2026-11-25"
 

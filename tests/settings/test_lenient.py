@@ -79,6 +79,16 @@ def test_doctor_names_the_file_and_looks_at_the_rest(empty: Estate) -> None:
     assert esml(empty.site.root, "status", check=2)["error"]["code"] == "settings"
 
 
+def test_doctor_says_that_a_lake_is_away(empty: Estate, numbers) -> None:
+    empty.model("p1/m1").ingest("d1", [numbers("a.csv", 0, 40)], "2026-01-01")
+    empty.model("p1/m1").refine()
+    row = next(r for r in empty.doctor() if r["part"] == "dev catalogue")
+    assert row["ok"] and row["message"].startswith("3 of its tables")
+    (empty.site.root / "lake/dev").rename(empty.site.root / "elsewhere")
+    row = next(r for r in open_estate(empty.site.root).doctor() if r["part"] == "dev catalogue")
+    assert not row["ok"] and "3 of 3 tables" in row["message"] and "backup" in row["hint"]
+
+
 def test_an_expectation_that_comes_later_is_said_before_anything_runs(empty: Estate, numbers) -> None:
     empty.model("p1/m1").ingest("d1", [numbers("a.csv", 0, 40)], "2026-01-01")
     path = empty.site.root / "projects/p1/m1/model.toml"
