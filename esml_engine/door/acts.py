@@ -183,7 +183,7 @@ class NewModel(AtOnce):
                 f"no task {p['task']!r}", hint="regression, classification, forecasting or analytics"
             )
         if not p["datasets"]:
-            raise UsageError("a model needs at least one dataset", hint="--datasets a,b")
+            raise UsageError("a model needs at least one dataset", hint="--datasets ds01_visits,ds02_labs")
         for d in p["datasets"]:
             check_name(d, "dataset")
         if len(set(p["datasets"])) != len(p["datasets"]):

@@ -9,6 +9,7 @@ from typing import Any
 
 from esml_engine.door.facts import Desk
 from esml_engine.door.site import Site
+from esml_engine.errors import SettingsError
 from esml_engine.lake.catalogue import table_uri
 from esml_engine.refs import ModelRef
 from esml_engine.runs.facts import JobSpec, TableIn
@@ -61,12 +62,19 @@ def model_within_reach(site: Site, env: str, there: str, folder: str, sha256: st
 
 
 def step_file(root: Path, ref: ModelRef, name: str) -> Path | None:
-    """The user's step (`<name>.py` or `<name>.sql`), or None for the default."""
-    for ext in ("py", "sql"):
-        path = root / "projects" / ref.project / ref.model / "steps" / f"{name}.{ext}"
-        if path.is_file():
-            return path
-    return None
+    """The user's step (`<name>.py` or `<name>.sql`), or None for the default.
+
+    Raises:
+        SettingsError: both are there, and one would be left out.
+    """
+    folder = root / "projects" / ref.project / ref.model / "steps"
+    there = [path for ext in ("py", "sql") if (path := folder / f"{name}.{ext}").is_file()]
+    if len(there) > 1:
+        raise SettingsError(
+            f"{ref} has both steps/{name}.py and steps/{name}.sql",
+            hint="keep one of them: a step is one file",
+        )
+    return there[0] if there else None
 
 
 def code_hash(path: Path | None, default: str) -> str:

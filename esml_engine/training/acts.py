@@ -12,6 +12,7 @@ from esml_engine.door.site import Site
 from esml_engine.errors import NotFoundError, NotYetError, UsageError
 from esml_engine.faults import point
 from esml_engine.lake.catalogue import all_latest, latest, table_in
+from esml_engine.lake.files import columns_of
 from esml_engine.lake.specs import archive, code_hash, job_spec, step_file
 from esml_engine.refs import ModelRef
 from esml_engine.runs import records as runs
@@ -108,6 +109,17 @@ class Train:
         if "gold_train" not in have:
             raise NotFoundError(
                 f"{ref} has no split in {call.env} yet", hint=f"esml split {ref} --env {call.env}"
+            )
+        if "gold_test" in have and not have["gold_test"].rows:
+            raise UsageError(
+                f"gold_test of {ref} in {call.env} is empty: no model could be judged",
+                hint=f"esml split {ref} --env {call.env} --test 0.2",
+            )
+        columns = [c["name"] for c in columns_of(have["gold_train"].schema)]
+        if settings.label not in columns:
+            raise UsageError(
+                f"gold_train has no column {settings.label!r}, the label of {ref}",
+                hint=f"it has {', '.join(columns)}; correct label in model.toml",
             )
         profile = profile_of(site, ref, call.env, call.params)
         if profile.mode == "custom" and settings.task == "forecasting":

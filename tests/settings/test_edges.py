@@ -101,9 +101,24 @@ def test_the_sdk_refuses_what_the_command_line_refuses(empty: Estate, numbers: N
     assert "there is no bronze yet" in model.plan_refine(layer="silver").draft.nothing_to_do
     model.refine()
     model.split()
+    steps = empty.site.root / "projects" / NAME / "steps"
+    steps.mkdir(exist_ok=True)
+    for ext, text in (("py", "def step(df, ctx):\n    return df\n"), ("sql", "SELECT * FROM input")):
+        (steps / f"d1.{ext}").write_text(text)
+    with pytest.raises(SettingsError, match=r"both steps/d1\.py and steps/d1\.sql"):
+        model.plan_refine()
+    (steps / "d1.py").unlink()
+    (steps / "d1.sql").unlink()
     for budget in ("a", 0, True, float("nan")):
         with pytest.raises(UsageError, match="seconds above 0"):
             model.train(budget=budget)
+    model.split(train=0.8, validate=0.2, test=0.0)
+    with pytest.raises(UsageError, match="is empty: no model"):
+        model.train()
+    model.split()
+    empty.set(NAME, "label", "no_such")
+    with pytest.raises(UsageError, match="no column 'no_such'"):
+        open_estate(empty.site.root).model(NAME).train()
 
 
 @pytest.mark.parametrize("text", ['R&D "north"', "back\\slash", "tab\there", "two\nlines", "Ü 漢"])
