@@ -21,6 +21,7 @@ from esml_engine.estate import Estate
 from esml_engine.runs import records
 
 _SAID = "_said"
+_DONE = "_done"
 RECENT = 300.0
 """For how many seconds after its end a run that was let go on is shown."""
 
@@ -128,6 +129,21 @@ def said_now(key: str) -> None:
         failure(said)
     elif said:
         st.info(said, icon=":material/group:")
+
+
+def done_now(key: str, said: str, leads: tuple[str, str, dict[str, str]] | None = None) -> None:
+    """Keep what an act did, to be said on the page's next drawing. `leads`: page, label and query of the way on."""
+    st.session_state[f"{_DONE}:{key}"] = (said, leads)
+
+
+def said_done(key: str) -> None:
+    """What an act just did, once, with the way on."""
+    said, leads = st.session_state.pop(f"{_DONE}:{key}", ("", None))
+    if said:
+        st.success(said, icon=":material/check_circle:")
+    if leads:
+        page, label, query = leads
+        st.page_link(**to(page, **query), label=label, icon=":material/arrow_forward:")
 
 
 def planned(plan: Callable[[], Plan]) -> Plan | None:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import streamlit as st
 
 from cockpit import opening
-from cockpit.acting import said_now, start_button
+from cockpit.acting import done_now, said_done, said_now, start_button
 from cockpit.components import failure
 from cockpit.reads import who_can
 from cockpit.views.plan import card
@@ -29,16 +29,17 @@ def at_once(
     done: str = "Done.",
     ready: bool = True,
     missing: str = "",
+    clears: Sequence[str] = (),
+    leads: tuple[str, str, dict[str, str]] | None = None,
 ) -> None:
     """The plan of `act` and its button. `act` takes `dry_run=True`, or `plan=` the hash to start under.
 
-    `ready`: whether the form says enough for a plan; `missing`: what it still lacks.
+    `ready`: whether the form says enough for a plan; `missing`: what it still lacks. `clears`: keys of text fields that
+    are empty again once it is done, so that the form is ready for the next; `leads`: page, label and query of the way on.
     """
-    note = f"_done:{key}"
     with st.container(border=True):
         said_now(key)
-        if said := st.session_state.pop(note, ""):
-            st.success(said, icon=":material/check_circle:")
+        said_done(key)
         if not ready:
             st.caption(f":material/edit: {missing}")
             return
@@ -55,7 +56,9 @@ def at_once(
 
         def start(plan_hash: str) -> dict[str, Any]:
             answer: dict[str, Any] = act(plan=plan_hash)
-            st.session_state[note] = done
+            done_now(key, done, leads)
+            for field in clears:
+                st.session_state[field] = ""
             return answer
 
         start_button(c, label, start, key=key, icon=icon)

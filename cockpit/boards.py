@@ -38,3 +38,38 @@ def best_by_environment(found: Sequence[Best], metric: str) -> None:
         for b in found
     ]  # fmt: skip
     st.table(pd.DataFrame(lines).fillna(""), border="horizontal", hide_index=True)
+
+
+def ticked(
+    frame: pd.DataFrame,
+    ids: list[str],
+    picked: list[str],
+    most: int,
+    *,
+    key: str,
+    order: list[str],
+    config: dict[str, Any],
+) -> list[str]:
+    """The lines of `frame` (named by `ids`) with a tick each; those that are ticked, at most `most`.
+
+    One tick too many is taken out again and said: the table is drawn anew without it.
+    """
+    shown = frame.copy()
+    shown.insert(0, "Beside", [i in picked for i in ids])
+    again = f"_again:{key}"
+    tick = st.column_config.CheckboxColumn("Beside", help=f"Two to {most} beside each other")
+    edited = st.data_editor(
+        shown,
+        hide_index=True,
+        disabled=list(frame.columns),
+        column_config={**config, "Beside": tick},
+        column_order=order,
+        height="content" if len(ids) <= 8 else 340,
+        key=f"{key}:{','.join(picked)}:{st.session_state.get(again, 0)}",
+    )
+    chosen = [i for i, on in zip(ids, edited["Beside"], strict=True) if on]
+    if len(chosen) > most:
+        st.session_state[again] = st.session_state.get(again, 0) + 1
+        st.toast(f"At most {most} stand beside each other: take one out first.", icon=":material/block:")
+        st.rerun()
+    return chosen

@@ -6,6 +6,7 @@ import pandas as pd
 import streamlit as st
 
 from cockpit import opening
+from cockpit.acting import said_done
 from cockpit.at_once import at_once
 from cockpit.components import nothing_yet, when
 from cockpit.editing import setting
@@ -105,8 +106,9 @@ def people(estate: Estate, where: str, env: str) -> None:
         at_once(
             estate, lambda **how: estate.member_add(on, who, role, **how), f"Give the role on {on}", key="member_add",
             icon="person_add",
-            done=f"{who} is {ROLES[role].lower()} of {on} now.", ready=bool(who), missing="Whom?",
+            done=f"{who} is {ROLES[role].lower()} of {on} now.", ready=bool(who), missing="Whom? To take a role away, write its holder's name.", clears=("member:who",),
         )  # fmt: skip
+        said_done("member_remove")
         mine = {m["role"] for m in members if (m["actor"], m["on"]) == (who, on)}
         if mine:
             take = role if role in mine else ""
@@ -114,7 +116,7 @@ def people(estate: Estate, where: str, env: str) -> None:
             at_once(
                 estate, lambda **how: estate.member_remove(on, who, take, **how), label, key="member_remove",
                 icon="person_remove",
-                done=f"Taken from {who}.",
+                done=f"Taken from {who}.", clears=("member:who",),
             )  # fmt: skip
 
 

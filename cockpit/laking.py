@@ -7,7 +7,7 @@ from typing import Any
 
 import streamlit as st
 
-from cockpit.acting import act_card, follow, plan_card, planned
+from cockpit.acting import act_card, done_now, follow, plan_card, planned, said_done
 from cockpit.components import Choice, locked, nothing_yet
 from cockpit.uploads import kept
 from cockpit.views import lake as view
@@ -16,6 +16,7 @@ from esml_engine.refining.staleness import in_rnd
 from esml_engine.refs import Purpose
 
 _ALL = ""
+_DELIVERED = "_delivered"
 
 
 def refine(choice: Choice, purpose: Purpose, m: view.Matrix) -> None:
@@ -51,9 +52,10 @@ def deliver(choice: Choice, purpose: Purpose) -> None:
         with st.container(width=180):
             date = st.date_input("Date of the data", value=dt.datetime.now(dt.UTC).date(), key="deliver:date",
                 format="YYYY-MM-DD")  # fmt: skip
+    said_done("ingest")
     given = st.file_uploader(
         f"Files of {dataset}: .{sets[dataset].format}", accept_multiple_files=True, type=[sets[dataset].format],
-        key=f"deliver:files:{choice.ref}:{dataset}",
+        key=f"deliver:files:{choice.ref}:{dataset}:{st.session_state.get(_DELIVERED, 0)}",
         help="A file is known by dataset, date and name; delivered again with other content it replaces the old one.",
     )  # fmt: skip
     if not given:
@@ -68,9 +70,15 @@ def deliver(choice: Choice, purpose: Purpose) -> None:
         if r["status"] == "refused":
             st.warning(f"**{r['path'].rsplit('/', 1)[-1]} will not be delivered**: {r['reason']}.",
                 icon=":material/report:")  # fmt: skip
+
+    def delivered(plan_hash: str) -> dict[str, Any]:
+        answer = dict(choice.model.ingest(dataset, files, day, purpose, plan=plan_hash))
+        done_now("ingest", f"Delivered to {dataset} of {choice.env}: {view.delivery_in_words(answer)}.")
+        st.session_state[_DELIVERED] = st.session_state.get(_DELIVERED, 0) + 1  # an empty field for the next
+        return answer
+
     plan_card(
-        choice.estate, plan, f"Deliver {plural(len(files), 'file')}",
-        lambda h: dict(choice.model.ingest(dataset, files, day, purpose, plan=h)),
+        choice.estate, plan, f"Deliver {plural(len(files), 'file')}", delivered,
         key="ingest", icon="upload", durable=False,
     )  # fmt: skip
 

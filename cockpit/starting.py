@@ -61,6 +61,8 @@ def new_project(estate: Estate) -> None:
         done=f"Project {name} is made. Give people roles on its page.",
         ready=bool(name and team),
         missing="Name and team are needed.",
+        clears=("np:name", "np:team"),
+        leads=("project", f"Open {name.strip()}", {"project": name.strip()}),
     )
 
 
@@ -90,7 +92,9 @@ def new_model(estate: Estate, project: str) -> None:
         "Make the model",
         key="new_model",
         icon="add",
-        done=f"{name} is made. Next: deliver an IN file on the page Lake.",
+        done=f"{name} is made. Next: deliver an IN file.",
         ready=bool(name and datasets),
         missing="Name and at least one dataset are needed.",
+        clears=("nm:name", "nm:sets"),
+        leads=("lake", f"Deliver files of {name.strip()}", {"project": project, "model": name.strip(), "act": "Deliver files"}),
     )  # fmt: skip

@@ -9,7 +9,7 @@ import streamlit as st
 
 from cockpit import charts, opening
 from cockpit.acting import follow
-from cockpit.boards import best_by_environment, figure
+from cockpit.boards import best_by_environment, figure, ticked
 from cockpit.carrying import to
 from cockpit.components import Choice, as_of, choose, gone, nothing_yet, page, pick, when
 from cockpit.deciding import refusals
@@ -104,22 +104,17 @@ def _candidates(choice: Choice, rows: list[dict[str, Any]], main: str, names: li
     currency = choice.estate.site.settings.estate.currency
     frame = pd.DataFrame(model_view.leaderboard(rows, main, currency))
     frame["at"] = frame["at"].map(when)
-    frame.insert(0, "Beside", [i in picked for i in ids])
     top = float(max(frame["baseline"].max(), frame["metric"].max()) or 1.0)
     bar = figure(metric(main), 0.0, top)
     config = {"metric": bar, "Ready?": st.column_config.TextColumn(width=190),
         "Estimator": st.column_config.TextColumn(width=100),
-        "baseline": st.column_config.NumberColumn("Baseline", format="%.4g"), "at": "When",
-        "Beside": st.column_config.CheckboxColumn("Beside", help="Two to four beside each other")}  # fmt: skip
-    edited = st.data_editor(
-        frame, hide_index=True, disabled=[c for c in frame.columns if c != "Beside"], column_config=config,
-        column_order=deciding_first(frame.columns, ("Beside", "metric", "Env", "Version", "Ready?")),
-        height="content" if len(rows) <= 8 else 340,
-        key=f"board:{choice.ref}:{main}:{','.join(picked)}",
-    )  # fmt: skip
-    chosen = [i for i, on in zip(ids, edited["Beside"], strict=True) if on]
+        "baseline": st.column_config.NumberColumn("Baseline", format="%.4g"), "at": "When"}  # fmt: skip
+    order = deciding_first(["Beside", *frame.columns], ("Beside", "metric", "Env", "Version", "Ready?"))
+    chosen = ticked(
+        frame, ids, picked, view.MOST, key=f"board:{choice.ref}:{main}", order=order, config=config
+    )
     if chosen != picked:
-        st.query_params["runs"] = chosen[: view.MOST]
+        st.query_params["runs"] = chosen
         st.rerun()
     if picked:
         _beside(choice, [rows[ids.index(i)] for i in picked], names)

@@ -8,6 +8,7 @@ import pandas as pd
 import streamlit as st
 
 from cockpit import opening
+from cockpit.acting import said_done
 from cockpit.at_once import at_once
 from cockpit.carrying import to
 from cockpit.choosing import choose_project, open_tabs
@@ -110,8 +111,9 @@ def _people(estate: Estate, project: str) -> None:
         at_once(
             estate, lambda **how: estate.member_add(project, who, role, **how), "Give the role", key="member_add",
             icon="person_add",
-            done=f"{who} is {ROLES[role].lower()} now.", ready=bool(who), missing="Whom?",
+            done=f"{who} is {ROLES[role].lower()} now.", ready=bool(who), missing="Whom? To take a role away, write its holder's name.", clears=("member:who",),
         )  # fmt: skip
+        said_done("member_remove")
         if who and any(m["actor"] == who for m in members):
             mine = any((m["actor"], m["role"]) == (who, role) for m in members)
             take = role if mine else ""
@@ -119,7 +121,7 @@ def _people(estate: Estate, project: str) -> None:
             at_once(
                 estate, lambda **how: estate.member_remove(project, who, take, **how), label, key="member_remove",
                 icon="person_remove",
-                done=f"Taken from {who}.",
+                done=f"Taken from {who}.", clears=("member:who",),
             )  # fmt: skip
 
 

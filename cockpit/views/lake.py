@@ -158,3 +158,9 @@ def made(result: dict[str, Any] | None) -> list[str]:
     ):
         out.append(f"{name} v{its['version']}: {plural(its['rows'], 'row')}")
     return out
+
+
+def delivery_in_words(answer: dict[str, Any]) -> str:
+    """What became of the files of a delivery, in words: `2 files added, 1 file unchanged`."""
+    found = [f["status"] for f in answer["files"]]
+    return ", ".join(f"{plural(found.count(s), 'file')} {s}" for s in dict.fromkeys(found)) or "nothing"
