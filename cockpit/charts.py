@@ -54,24 +54,26 @@ def distribution(bars: list[dict[str, Any]], metric: str, resamples: int) -> Any
 
 
 def by_day(rows: list[dict[str, Any]]) -> Any:
-    """Rows a UTC day as bars; a stretch of days can be drawn (parameter `days`), or a bar clicked (`day`), to filter by it."""
-    frame = pd.DataFrame(rows)
-    frame["day"] = pd.to_datetime(frame["day"])
+    """Rows a UTC day as bars; a stretch of days can be drawn (parameter `days`), or a bar clicked (`day`), to filter by it.
+
+    A day is a text and its moment in UTC, so that a browser's own zone moves neither bars nor what is chosen.
+    """
+    frame = pd.DataFrame(rows).rename(columns={"day": "date"})
+    frame["day"] = pd.to_datetime(frame["date"], utc=True)
     drawn = alt.selection_interval(name="days", encodings=["x"])
-    clicked = alt.selection_point(name="day", fields=["day"])
-    each = [alt.DateTime(year=d.year, month=d.month, date=d.day) for d in frame["day"]]
+    clicked = alt.selection_point(name="day", fields=["date"])
+    each = [alt.DateTime(year=d.year, month=d.month, date=d.day, utc=True) for d in frame["day"]]
     ticks: dict[str, Any] = {"values": each} if len(each) <= _LABELS else {"tickCount": _LABELS}
     around = pd.Timedelta(hours=18)  # room beside the first and the last bar, and for one day alone
-    span = alt.Scale(
-        domain=[(frame["day"].min() - around).isoformat(), (frame["day"].max() + around).isoformat()]
-    )
+    ends = ((frame["day"].min() - around), (frame["day"].max() + around))
+    span = alt.Scale(type="utc", domain=[alt.DateTime(year=e.year, month=e.month, date=e.day, hours=e.hour, utc=True) for e in ends])  # fmt: skip
     return (
         alt.Chart(frame)
         .mark_bar(color="#0f6cbd", size=max(4, min(28, 600 // max(1, len(frame)))))
         .encode(
             x=alt.X("day:T", title=None, scale=span, axis=alt.Axis(format="%d %b", labelAngle=0, **ticks)),
             y=alt.Y("rows:Q", title="rows a day"),
-            tooltip=[alt.Tooltip("day:T", format="%d %b %Y"), alt.Tooltip("rows:Q", format=","),
+            tooltip=[alt.Tooltip("date:N", title="day (UTC)"), alt.Tooltip("rows:Q", format=","),
                 alt.Tooltip("calls:Q", format=",")],
         )
         .add_params(drawn, clicked)

@@ -163,18 +163,19 @@ def days_of(selection: Mapping[str, Any], days: Sequence[str]) -> list[str]:
     drawn = selection.get("days")
     span = drawn.get("day") if isinstance(drawn, Mapping) else None
     if span and len(span) == 2:
-        first, last = sorted(_day(x) for x in span)
-        return [d for d in days if first <= d <= last]
+        first, last = sorted(_moment(x) for x in span)
+        return [d for d in days if first <= _moment(d) <= last]
     clicked = selection.get("day")
-    points = {_day(p["day"]) for p in clicked if "day" in p} if isinstance(clicked, Sequence) else set()
+    points = {p["date"] for p in clicked if "date" in p} if isinstance(clicked, Sequence) else set()
     return [d for d in days if d in points]
 
 
-def _day(x: Any) -> str:
-    """A moment of a chart (milliseconds, or ISO text) as a UTC day."""
+def _moment(x: Any) -> float:
+    """Where a day's bar stands, or an end of a span (milliseconds, or ISO text), in seconds of UTC."""
     if isinstance(x, int | float):
-        return dt.datetime.fromtimestamp(x / 1000, dt.UTC).date().isoformat()
-    return str(x)[:10]
+        return x / 1000
+    at = dt.datetime.fromisoformat(str(x))
+    return (at if at.tzinfo else at.replace(tzinfo=dt.UTC)).timestamp()
 
 
 def choosable(said: Mapping[str, Any]) -> list[str]:

@@ -7,6 +7,7 @@ from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
+from cockpit import charts
 from cockpit.views import scored as view
 from esml_engine.scored.where import written
 from tests.cockpit.conftest import Open, text_of
@@ -157,6 +158,10 @@ def test_days_drawn_or_clicked_become_a_filter() -> None:
     days = ["2026-10-01", "2026-10-02", "2026-10-05"]
     span = {"days": {"day": [1759363200000 + 365 * 86_400_000, 1759449600000 + 368 * 86_400_000]}}
     assert view.days_of(span, days) == ["2026-10-02", "2026-10-05"]
-    assert view.days_of({"day": [{"day": 1790812800000}]}, days) == ["2026-10-01"]
-    assert view.days_of({"day": [{"day": "2026-10-05T00:00:00"}]}, days) == ["2026-10-05"]
+    assert view.days_of({"day": [{"date": "2026-10-05"}]}, days) == ["2026-10-05"]
+    close = 1790899200000  # closely round the bar of 2 October, which stands at its midnight
+    assert view.days_of({"days": {"day": [close - 3_600_000, close + 3_600_000]}}, days) == ["2026-10-02"]
+    spec = charts.by_day([{"day": d, "rows": 1, "calls": 1} for d in days]).to_dict()
+    assert spec["encoding"]["x"]["scale"]["type"] == "utc", "no browser's own zone moves a bar"
+    assert any(p.get("select", {}).get("fields") == ["date"] for p in spec["params"])
     assert view.days_of({}, days) == [] and view.days_of({"days": {}, "day": []}, days) == []
