@@ -14,7 +14,7 @@ from cockpit.reads import runs_now, who_can, worker_alive
 from cockpit.views.plan import Card, card, without_underscores
 from cockpit.words import duration, money, predicted_cost, tidy
 from esml_engine.clock import seconds_since
-from esml_engine.door import access
+from esml_engine.door import access, requests
 from esml_engine.door.facts import Plan
 from esml_engine.errors import EsmlError, NotFoundError
 from esml_engine.estate import Estate
@@ -215,12 +215,15 @@ def act_on_run(estate: Estate, act: str, run: str, *, key: str) -> None:
     )
 
 
-def progress_of(estate: Estate, row: dict[str, Any], *, key: str, link: bool = True) -> None:
-    """One run: state, step, progress, predicted beside actual; cancel while it is open."""
+def progress_of(
+    estate: Estate, row: dict[str, Any], *, key: str, link: bool = True, named: bool = False
+) -> None:
+    """One run: state, step, progress, predicted beside actual; cancel while it is open. `named`: with model and environment."""
     is_open = row["state"] in records.OPEN
     with st.container(horizontal=True, vertical_alignment="center"):
         badge(row["state"], "cancelling" if is_open and row["cancel"] else "")
-        st.markdown(f"**{row['act'].replace('_', ' ')}** · run `{row['run']}`", width="content")
+        where = f" of {row['object']}" + (f" in {row['env']}" if row["env"] else "") if named else ""
+        st.markdown(f"**{row['act'].replace('_', ' ')}**{where} · run `{row['run']}`", width="content")
         st.caption(run_line(row), width="content")
         if link:
             st.page_link(**to("run", run=row["run"]), label="Steps and log", icon=":material/list:")
@@ -240,6 +243,8 @@ def progress_of(estate: Estate, row: dict[str, Any], *, key: str, link: bool = T
                 f"{(row['message'] or 'It waits for a decision')[:1].upper()}{(row['message'] or 'It waits for a decision')[1:]}. It goes on by itself when it is approved.",
                 icon=":material/hourglass_top:",
             )
+            if (asked := requests.of_run(estate.site.store, row["run"])) is not None:
+                st.page_link(**to("approvals", request=asked["request"]), label=f"Request {asked['request']}", icon=":material/gavel:")  # fmt: skip
         elif not worker_alive(estate.site):
             st.warning(
                 "The worker is not running: this run waits. Start it with `esml up`.",

@@ -6,9 +6,11 @@ import streamlit as st
 
 from cockpit import opening
 from cockpit.acting import RECENT, follow
+from cockpit.carrying import to
 from cockpit.components import Choice, as_of, choose, gone, nothing_yet, page, pick, when
 from cockpit.deciding import comparison, decide, just_decided, let_go, refusals, versions_of
 from cockpit.promoting import acts, evidence, history
+from esml_engine.estate import Estate
 from esml_engine.promotion import reads
 from esml_engine.training import records as training
 
@@ -18,7 +20,9 @@ _ACTS = ("compare", "promote", "pipeline", "rollback")
 @page
 def show() -> None:
     """The page."""
-    choice = choose(opening.estate(), "Promotion")
+    estate = opening.estate()
+    _way(estate)
+    choice = choose(estate, "Promotion")
     if choice is None:
         return
     way = choice.estate.environments
@@ -38,9 +42,14 @@ def show() -> None:
             if following
             else "This estate has no further environment.",
         )
+        if following:
+            st.page_link(**to("promotion", env=following), label=f"Promotion into {following}", icon=":material/arrow_forward:")  # fmt: skip
         return
     source = way[place - 1]
     rows = versions_of(choice.estate, str(choice.ref))
+    if not training.versions(choice.estate.site.store, choice.ref, source):
+        nothing_yet(f"No version in {source} yet.", f"Train or promote into {source} first.")
+        return
     with side, st.container(horizontal=True, horizontal_alignment="right", vertical_alignment="bottom"):
         version = _version(choice, source)
         if version is not None:
@@ -88,12 +97,26 @@ def show() -> None:
     history(choice)
 
 
+def _way(estate: Estate) -> None:
+    """`from` and `to` of an address: the environment that it is about is the one that the version goes into."""
+    into, source = st.query_params.get("to"), st.query_params.get("from")
+    way = estate.environments
+    if into is None and source in way[:-1]:
+        into = way[way.index(source) + 1]
+    if into in way:
+        st.query_params["env"] = into
+        before = way[way.index(into) - 1] if way.index(into) else ""
+        if source and source != before:
+            st.warning(f"`from={source}` in the address was left out: a version goes into {into} from {before or 'nowhere'}.", icon=":material/link_off:")  # fmt: skip
+    elif into or source:
+        gone("Environment", str(into or source), instead=False)
+    for key in ("from", "to"):
+        st.query_params.pop(key, None)
+
+
 def _version(choice: Choice, source: str) -> int | None:
     """Which version of the source; its champion first."""
     have = training.versions(choice.estate.site.store, choice.ref, source)
-    if not have:
-        nothing_yet(f"No version in {source} yet.", f"Train or promote into {source} first.")
-        return None
     champion = training.champion(choice.estate.site.store, choice.ref, source)
     numbers = [r["version"] for r in have]
     asked = st.query_params.get("version", "")

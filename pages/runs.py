@@ -35,8 +35,13 @@ def show() -> None:
     people = view.people(rows)
     unread("state", view.STATES)
     unread("by", people)
+    kinds = view.kinds(rows)
+    unread("kind", kinds)
     with st.container(horizontal=True, vertical_alignment="center"):
         states = chips("State", {s: s for s in view.STATES}, "state")
+        with st.container(width=200):
+            kind = st.selectbox("Act", kinds, index=None, key="kind", bind="query-params", label_visibility="collapsed",
+                placeholder="of any kind", format_func=lambda k: k.replace("_", " "))  # fmt: skip
         with st.container(width=260):
             by = st.selectbox(
                 "By",
@@ -49,7 +54,7 @@ def show() -> None:
                 format_func=str,
             )
     live = any(r["state"] in OPEN for r in rows)
-    st.fragment(_list, run_every=1.0 if live else 5.0)(estate, states, by or "")
+    st.fragment(_list, run_every=1.0 if live else 5.0)(estate, states, by or "", kind or "")
 
 
 def _worker(estate: Estate) -> None:
@@ -60,19 +65,19 @@ def _worker(estate: Estate) -> None:
         )
 
 
-def _list(estate: Estate, states: list[str], by: str) -> None:
+def _list(estate: Estate, states: list[str], by: str, kind: str) -> None:
     rows = estate.runs(limit=_LIMIT)
+    shown = view.filtered(rows, states, by, kind)
     st.caption(f"{view.summary(rows)} · the newest {len(rows)} · {as_of()}")
     _worker(estate)
-    for row in [r for r in rows if r["state"] in OPEN][:_SHOWN_OPEN]:
+    for row in [r for r in shown if r["state"] in OPEN][:_SHOWN_OPEN]:
         with st.container(border=True):
-            progress_of(estate, row, key=f"open:{row['run']}")
-    shown = view.filtered(rows, states, by)
+            progress_of(estate, row, key=f"open:{row['run']}", named=True)
     for failed in view.not_made_good(rows)[:_SHOWN_OPEN]:
         if failed not in shown:
             continue
         with st.container(border=True):
-            progress_of(estate, failed, key=f"failed:{failed['run']}")
+            progress_of(estate, failed, key=f"failed:{failed['run']}", named=True)
             act_on_run(estate, "retry", failed["run"], key=f"retry:{failed['run']}")
     if not shown:
         nothing_yet("No run passes these filters.", "Take one away.")

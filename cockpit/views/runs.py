@@ -35,9 +35,18 @@ def not_made_good(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
     return out
 
 
-def filtered(rows: list[dict[str, Any]], states: list[str], by: str) -> list[dict[str, Any]]:
+def kinds(rows: list[dict[str, Any]]) -> list[str]:
+    """The acts that ran, by name."""
+    return sorted({r["act"] for r in rows})
+
+
+def filtered(rows: list[dict[str, Any]], states: list[str], by: str, kind: str = "") -> list[dict[str, Any]]:
     """Open ones first, then newest first."""
-    found = [r for r in rows if (not states or r["state"] in states) and (not by or asked_by(r) == by)]
+    found = [
+        r
+        for r in rows
+        if (not states or r["state"] in states) and (not by or asked_by(r) == by) and kind in ("", r["act"])
+    ]
     return sorted(found, key=lambda r: 0 if r["state"] in OPEN else 1)
 
 

@@ -58,6 +58,16 @@ def test_champion_challenger_gates_and_the_open_request(asked: Estate, page: Ope
     assert "Request q-" in said
 
 
+def test_an_address_says_from_where_and_into_which(asked: Estate, page: Open) -> None:
+    for query in ({"from": "test", "to": "prod"}, {"to": "prod"}, {"from": "test"}):
+        at = page(asked.site.root, "promotion", **WHERE, **query)
+        assert "test → prod · v1" in text_of(at) and not at.warning, query
+        assert at.query_params["env"] in ("prod", ["prod"])
+    at = page(asked.site.root, "promotion", **WHERE, **{"from": "dev", "to": "prod"})
+    assert "from test" in at.warning[0].value and "test → prod" in text_of(at)
+    assert "nowhere" in page(asked.site.root, "promotion", **WHERE, to="nowhere").warning[0].value
+
+
 def test_where_models_are_trained_nothing_is_promoted_into(asked: Estate, page: Open) -> None:
     assert "Models are trained in dev." in text_of(page(asked.site.root, "promotion", **WHERE, env="dev"))
 

@@ -244,6 +244,9 @@ def test_runs_that_are_open_stand_first() -> None:
     rows = [_run("r-3", "done"), _run("r-2", "running", **{"as": "ann"}), _run("r-1", "failed")]
     assert [r["run"] for r in runs_view.filtered(rows, [], "")] == ["r-2", "r-3", "r-1"]
     assert [r["run"] for r in runs_view.filtered(rows, ["failed"], "li")] == ["r-1"]
+    kinds = runs_view.kinds(rows)
+    assert [r["run"] for r in runs_view.filtered(rows, [], "", kinds[0])] == ["r-2", "r-3", "r-1"]
+    assert runs_view.filtered(rows, [], "", "no_such") == []
     assert runs_view.people(rows) == ["li", "li as ann"]
     assert runs_view.summary(rows) == "1 running · 1 done · 1 failed"
     row = runs_view.table(rows, lambda t: t or "")[0]
