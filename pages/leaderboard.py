@@ -117,27 +117,32 @@ def _candidates(choice: Choice, rows: list[dict[str, Any]], main: str, names: li
         st.query_params["runs"] = chosen
         st.rerun()
     if picked:
-        _beside(choice, [rows[ids.index(i)] for i in picked], names)
+        _beside(
+            choice,
+            [rows[ids.index(i)] for i in picked],
+            names,
+            view.trained_in(rows, choice.estate.environments),
+        )
 
 
-def _beside(choice: Choice, rows: list[dict[str, Any]], names: list[str]) -> None:
+def _beside(choice: Choice, rows: list[dict[str, Any]], names: list[str], trained: dict[int, str]) -> None:
     with st.container(horizontal=True, vertical_alignment="center"):
         st.subheader("Beside each other" if len(rows) > 1 else "One candidate")
         every = st.toggle("All facts", key="diff", bind="query-params") or len(rows) == 1
     if view.on_other_rows(rows):
         st.warning("**Not on the same rows.** These were measured on different test rows: compare them in *Promotion*.",
             icon=":material/difference:")  # fmt: skip
-    runs = runs_by_id(choice.estate, [r["run"] for r in rows])
+    its = {r["run"]: trained.get(r["model_version"], r["run"]) for r in rows}  # a promotion trains nothing
+    runs = runs_by_id(choice.estate, list(its.values()))
     currency = choice.estate.site.settings.estate.currency
     covered = intervals.by_version(training.versions(choice.estate.site.store, choice.ref))
-    facts = [view.facts(r, runs.get(r["run"]), (runs.get(r["run"]) or {}).get("profile", {}), names, currency,
-        covered) for r in rows]  # fmt: skip
+    facts = [
+        view.facts(r, run := runs.get(its[r["run"]]), (run or {}).get("profile", {}), names, currency, covered) for r in rows
+    ]  # fmt: skip
     head = [f"{n}. {f['Estimator']} · {f['Environment']} · {f['Version']}" for n, f in enumerate(facts, 1)]
-    st.table(pd.DataFrame(view.beside(facts, names, all_=every), columns=["", *head]), border="horizontal",
-        hide_index=True)  # fmt: skip
+    st.table(pd.DataFrame(view.beside(facts, names, all_=every), columns=["", *head]), border="horizontal", hide_index=True)  # fmt: skip
     for r in rows:
-        st.page_link(**to("run", run=r["run"]), label=f"Run {r['run']}: steps, log, importance",
-            icon=":material/list:")  # fmt: skip
+        st.page_link(**to("run", run=r["run"]), label=f"Run {r['run']}: steps, log, importance", icon=":material/list:")  # fmt: skip
         if r["model_version"] is None and r["env"] == choice.env:
             register_card(choice, r["run"])
 

@@ -120,7 +120,7 @@ def facts(
     for k, v in settings.items():
         out[f"Profile: {k.replace('_', ' ')}"] = _setting(v)
     out["Time"] = duration(run["seconds"]) if run and run["seconds"] is not None else ""
-    out["Cost"] = money(r["cost"], currency)
+    out["Cost"] = money(r["cost"], currency) if r["cost"] is not None else "none: promoted"
     out["By"] = (run["as"] or run["actor"]) if run else ""
     out["Gates"] = ", ".join(g["gate"] for g in r["gates"] if not g["passed"]) or "passed"
     return out
@@ -140,6 +140,12 @@ def _setting(v: Any) -> str:
     return "yes" if v is True else "no" if v is False else f"{v:g}" if isinstance(v, float) else str(v)
 
 
+def trained_in(rows: Sequence[Mapping[str, Any]], environments: Sequence[str]) -> dict[int, str]:
+    """Version -> the run that trained it: that of its line in the first environment where it stands; the others are promotions."""
+    first = sorted(rows, key=lambda r: environments.index(r["env"]), reverse=True)
+    return {r["model_version"]: r["run"] for r in first if r["model_version"] is not None}
+
+
 def beside(found: Sequence[Mapping[str, Any]], names: Sequence[str], *, all_: bool) -> list[list[str]]:
     """Lines `[fact, first, second, …]`; only those that differ unless `all_`; the best value of a metric in bold."""
     directions = {metric(n): DIRECTION.get(n, 1) for n in names}
@@ -151,13 +157,13 @@ def beside(found: Sequence[Mapping[str, Any]], names: Sequence[str], *, all_: bo
             continue
         numbers = [v for v in values if isinstance(v, float | int)]
         top = (max(numbers) if directions[k] > 0 else min(numbers)) if k in directions and numbers else None
-        out.append([k, *(_said(v, top) for v in values)])
+        out.append([k, *(_said(v, top, "not measured" if k in directions else "none") for v in values)])
     return out
 
 
-def _said(v: Any, top: float | None) -> str:
+def _said(v: Any, top: float | None, missing: str) -> str:
     if v is None:
-        return "not measured"
+        return missing
     text = value(v) if isinstance(v, float | int) else str(v)
     return f"**{text}**" if top is not None and v == top else text
 

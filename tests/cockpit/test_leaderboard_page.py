@@ -49,6 +49,17 @@ def test_only_what_differs_stands_beside_with_the_best_in_bold() -> None:
     assert "MAE" in {line[0] for line in view.beside(facts, ("rmse", "mae"), all_=True)}
 
 
+def test_a_promotion_trained_nothing_and_shows_what_was_trained() -> None:
+    rows = [{"env": "test", "model_version": 1, "run": "r-9"}, {"env": "dev", "model_version": 1, "run": "r-1"}, {"env": "dev", "model_version": None, "run": "r-2"}]  # fmt: skip
+    assert view.trained_in(rows, ("dev", "test", "prod")) == {1: "r-1"}
+    promoted = view.facts({**_row("a", 5.0), "cost": None}, None, {"gates": {"min_gain": {"rmse": 0.5}, "floor": {}}}, ("rmse",), "EUR")  # fmt: skip
+    assert (promoted["Cost"], promoted["Profile: gates"]) == ("none: promoted", "min gain rmse 0.5")
+    (line,) = [x for x in view.beside([promoted, {"Time": "1 s"}], ("rmse",), all_=False) if x[0] == "Cost"]
+    assert line == ["Cost", "none: promoted", "none"], (
+        "what one of them lacks is no figure that was not measured"
+    )
+
+
 def test_an_unmeasured_value_is_never_the_best() -> None:
     facts = [view.facts(_row("a", x), None, {}, ("rmse",), "EUR") for x in (None, 5.0)]
     line = next(x for x in view.beside(facts, ("rmse",), all_=False) if x[0] == "RMSE")
