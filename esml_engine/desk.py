@@ -143,6 +143,6 @@ class StepDesk:
             if time.monotonic() > end:
                 raise FailedError(
                     f"{what} did not happen within {seconds:g} s",
-                    hint="see the endpoint's log under .esml/endpoints",
+                    hint="the page Deployments and esml doctor say what the endpoint lacks",
                 )
             self.stopping.wait(0.05)

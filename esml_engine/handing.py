@@ -249,7 +249,9 @@ class Hand:
                 if time.monotonic() > end:
                     raise PlatformError(
                         f"endpoint {row['endpoint']} did not come up: {state.error or state.slots}",
-                        hint="see .esml/endpoints/<name>/log.txt",
+                        hint=f"its log: {state.log}"
+                        if state.log
+                        else "esml doctor says what the endpoint needs",
                     )
                 time.sleep(_LOOK)
             told = time.monotonic() + (

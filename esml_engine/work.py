@@ -10,23 +10,8 @@ import threading
 from pathlib import Path
 
 from esml_engine.door.site import Site
+from esml_engine.platforms.base import keep_quiet
 from esml_engine.worker import Worker
-
-_CHATTY = (
-    "azure",
-    "azure.core.pipeline.policies.http_logging_policy",
-    "azure.ai.ml._telemetry",
-    "azure.identity",
-    "urllib3",
-    "msal",
-)
-"""Loggers that at INFO say each request with its headers: tens of megabytes a day."""
-
-
-def keep_quiet() -> None:
-    """Have the worker's log say what the clients of Azure warn of, and not what they ask."""
-    for name in _CHATTY:
-        logging.getLogger(name).setLevel(logging.WARNING)
 
 
 def main() -> int:

@@ -62,6 +62,8 @@ class Worker:
 
             self._jobs = Jobs(table, warm=True)
             self._jobs.warm_up()
+            self.site.close_platforms()  # opened for planning: from now on with warm children
+            self.site.warm = self._jobs
         self._durable = Durable(
             self.site.state,
             self._executor.execute,
@@ -88,17 +90,15 @@ class Worker:
             if self._jobs is not None:
                 self._jobs.close()
             self.site.close_platforms()
+            self.site.warm = None
             with outlives("giving the lease back"):  # else the next worker sees that this process is gone
                 leases.release(self.site.store, self._name())
         finally:
             _one.release()
 
     def platform(self, env: str) -> Any:
-        """An environment's platform, with this worker's warm children."""
-        platform = self.site.platform(env)
-        if self._jobs is not None and platform.capabilities.takes_workers:
-            platform.use_jobs(self._jobs)
-        return platform
+        """An environment's platform."""
+        return self.site.platform(env)
 
     # loops
     def _beat(self) -> None:

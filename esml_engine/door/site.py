@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 from esml_engine.platforms.base import Platform, open_platform
 from esml_engine.settings import Override, Settings, read_files
@@ -24,6 +25,7 @@ class Site:
         self.root = root.resolve()
         self.lenient = lenient  # a project or model whose settings are wrong does not stop the others'
         self.files = read_files(self.root, lenient=lenient)
+        self.warm: Any = None  # a worker's pool of warm children
         self._platforms: dict[str, Platform] = {}
 
     @property
@@ -61,7 +63,7 @@ class Site:
             settings.check_env(env)
             estate = settings.estate
             its = estate.environments[env]  # type: ignore[index]
-            self._platforms[env] = open_platform(self.root, env, its, estate.currency)
+            self._platforms[env] = open_platform(self.root, env, its, estate.currency, self.warm)
         return self._platforms[env]
 
     def close_platforms(self) -> None:

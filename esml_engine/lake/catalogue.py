@@ -10,6 +10,7 @@ import sqlalchemy as sa
 
 from esml_engine.door.site import Site
 from esml_engine.errors import NotFoundError
+from esml_engine.lake.log import open_table
 from esml_engine.refs import ModelRef, TableName, model_folder
 from esml_engine.runs.facts import TableIn
 from esml_engine.store import schema as t
@@ -188,11 +189,19 @@ def table_uri(site: Site, ref: ModelRef, env: str, name: str) -> str:
     return f"{site.platform(env).lake_root()}/{model_folder(ref)}/{TableName.parse(name).path()}"
 
 
+def _at(uri: str, delta_version: int, storage: dict[str, str]) -> Any:
+    table = open_table(uri, storage, delta_version)
+    if table is None:
+        raise NotFoundError(
+            f"the table at {uri} is not there any more",
+            hint="bring its folder back, or esml catalogue rebuild",
+        )
+    return table
+
+
 def files_of(uri: str, delta_version: int, storage: dict[str, str]) -> tuple[str, ...]:
     """Relative paths of a Delta version's files, oldest name first."""
-    from deltalake import DeltaTable
-
-    table = DeltaTable(uri, version=delta_version, storage_options=storage or None)
+    table = _at(uri, delta_version, storage)
     prefix = uri.rstrip("/") + "/"
     return tuple(sorted(u.removeprefix("file://").split(prefix, 1)[-1] for u in table.file_uris()))
 
@@ -200,9 +209,8 @@ def files_of(uri: str, delta_version: int, storage: dict[str, str]) -> tuple[str
 def sizes_of(uri: str, delta_version: int, storage: dict[str, str]) -> dict[str, int]:
     """Bytes of a Delta version's files, by relative path."""
     import pyarrow as pa
-    from deltalake import DeltaTable
 
-    table = DeltaTable(uri, version=delta_version, storage_options=storage or None)
+    table = _at(uri, delta_version, storage)
     adds = pa.table(table.get_add_actions())
     paths, sizes = adds.column("path").to_pylist(), adds.column("size_bytes").to_pylist()
     return {str(p): int(s) for p, s in zip(paths, sizes, strict=True)}

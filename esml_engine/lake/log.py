@@ -10,20 +10,29 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
-from esml_engine.platforms.base import Files
+from esml_engine.platforms.base import Files, lake_error
 
 _COMMIT = re.compile(r"(\d{20})\.json")
 
 
-def open_table(uri: str, storage: dict[str, str]) -> Any:
-    """The table as it is now; None where there is none."""
+def open_table(uri: str, storage: dict[str, str], version: int | None = None) -> Any:
+    """The table as it is now, or at one of Delta's versions; None where there is none.
+
+    Raises:
+        PlatformError: its lake, elsewhere, refused or did not answer.
+    """
     from deltalake import DeltaTable
     from deltalake.exceptions import TableNotFoundError
 
     try:
-        return DeltaTable(uri, storage_options=storage or None)
+        return DeltaTable(uri, version=version, storage_options=storage or None)
     except TableNotFoundError:
         return None
+    except OSError as e:
+        known = lake_error(uri, e)
+        if known is None:
+            raise
+        raise known from e
 
 
 def commit_of(files: Files, uri: str, number: int) -> dict[str, Any] | None:

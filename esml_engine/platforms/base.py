@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -36,6 +37,7 @@ class EndpointState:
     stuck: str = ""  # why it does not go on before somebody does something
     stuck_at: int = -1  # the revision that `stuck` is about: a later one begins afresh
     hint: str = ""  # what to do about `stuck`
+    log: str = ""  # how its log is read: a path, or a command
 
 
 @dataclass(frozen=True)
@@ -49,7 +51,6 @@ class Capabilities:
         ""  # node type that each instance of an endpoint has to itself; '': one process on the runs' node
     )
     drain_seconds: float = 2.0  # how often answered requests are fetched
-    takes_workers: bool = False  # its jobs run in a worker's warm child processes: `use_jobs`
 
 
 @dataclass(frozen=True)
@@ -165,10 +166,6 @@ class Platform(Files, Protocol):
         """End a job now."""
         ...
 
-    def use_jobs(self, jobs: Any) -> None:
-        """Run jobs in a worker's pool of warm children; asked only of a platform that `takes_workers`."""
-        ...
-
     def wait(self, handle: str, seconds: float) -> None:
         """Return when the job ended, after so many seconds, or when it is worth another look."""
         ...
@@ -233,12 +230,15 @@ class Platform(Files, Protocol):
         ...
 
 
-def open_platform(root: Path, env: str, settings: Any, currency: str = "EUR") -> Platform:
-    """The platform of an environment: the one place that knows the implementations."""
+def open_platform(root: Path, env: str, settings: Any, currency: str = "EUR", warm: Any = None) -> Platform:
+    """The platform of an environment: the one place that knows the implementations.
+
+    `warm`: a worker's pool of warm children, for jobs that run on this machine.
+    """
     if settings.platform == "local":
         from esml_engine.platforms.local.platform import LocalPlatform
 
-        return LocalPlatform(root, env)
+        return LocalPlatform(root, env, warm)
     from esml_engine.platforms.azure.platform import AzurePlatform
 
     return AzurePlatform(root, env, settings, currency)
@@ -253,6 +253,23 @@ def open_files(address: str, scratch: Path) -> Files:
     from esml_engine.platforms.azure.lake import job_files
 
     return job_files(address, scratch)
+
+
+def lake_error(uri: str, error: Exception) -> EsmlError | None:
+    """The engine's error for what a lake elsewhere answered to Delta's client; None where the lake is this machine's."""
+    if "://" not in uri:
+        return None
+    from esml_engine.platforms.azure.delta import is_azure, translated
+
+    return translated(uri, error) if is_azure(uri) else None
+
+
+def keep_quiet() -> None:
+    """Have this process's log say what clients of services elsewhere warn of, and not what they ask."""
+    from esml_engine.platforms.azure.quiet import CHATTY
+
+    for name in CHATTY:
+        logging.getLogger(name).setLevel(logging.WARNING)
 
 
 def tracking_error(uri: str, error: Exception) -> EsmlError | None:

@@ -204,7 +204,10 @@ def _ready(state: Any, revision: int, slot: str) -> bool:
         raise FailedError(state.stuck, hint=state.hint or "esml doctor --env checks what the endpoint needs")
     its = (state.slots or {}).get(slot, {})
     if state.running and state.revision >= revision and its.get("state") == "failed":
-        raise FailedError(f"the model did not load: {its.get('error')}", hint="see the endpoint's log")
+        log = f"its log: {state.log}" if state.log else "see the endpoint's log"
+        if its.get("hint"):  # the platform refused it before a model could load
+            raise FailedError(str(its.get("error")), hint=f"{its['hint']}; {log}")
+        raise FailedError(f"the model did not load: {its.get('error')}", hint=log)
     return bool(state.running and state.revision >= revision and its.get("state") == "ready")
 
 

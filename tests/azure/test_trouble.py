@@ -8,18 +8,21 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import pyarrow as pa
 import pytest
+from deltalake import write_deltalake
 
-from esml_engine import work
 from esml_engine.desk import StepDesk
 from esml_engine.errors import (
     CancelledError,
     ConflictError,
     EsmlError,
     FailedError,
+    NotFoundError,
     PlatformError,
-    UsageError,
 )
+from esml_engine.lake.catalogue import files_of, sizes_of
+from esml_engine.lake.log import open_table
 from esml_engine.platforms.azure import limits
 from esml_engine.platforms.azure.errors import (
     AzureBusyError,
@@ -28,8 +31,8 @@ from esml_engine.platforms.azure.errors import (
     AzureMissingError,
 )
 from esml_engine.platforms.azure.platform import AzurePlatform
-from esml_engine.platforms.base import DataAsset, EndpointState
-from esml_engine.platforms.local.platform import LocalPlatform
+from esml_engine.platforms.azure.quiet import CHATTY
+from esml_engine.platforms.base import DataAsset, EndpointState, keep_quiet
 from esml_engine.runs import records
 from esml_engine.runs.execution import JobFailedError, earlier, run_job
 from esml_engine.runs.facts import JobResult, JobSpec
@@ -214,6 +217,45 @@ def test_what_is_wanted_next_begins_afresh(azure: Cloud, dev: AzurePlatform) -> 
         time.sleep(0.1)
 
 
+def test_a_deployment_that_is_refused_says_role_command_and_log(azure: Cloud, dev: AzurePlatform) -> None:
+    dev.put_secret("endpoint-r", "k")
+    slots = {
+        "blue": {"deployment": "v1", "model_version": 1, "folder": "m", "sha256": "0" * 64, "instances": 1}
+    }
+    control = {"revision": 1, "live": "", "slots": slots, "traffic": {}, "save": True, "key_sha256": []}
+    azure.faults.add("OnlineDeployments_CreateOrUpdate", times=99, status=403)
+    end = time.monotonic() + 120
+    while ((state := dev.endpoint_state("refused")).slots or {}).get("blue", {}).get("state") != "failed":
+        assert time.monotonic() < end, state
+        dev.apply_endpoint("refused", {"server": {}, "control": control, "secret": "endpoint-r"})
+        time.sleep(0.1)
+    with pytest.raises(FailedError) as e:
+        _ready(state, -1, "blue")
+    assert "deployment blue" in e.value.message and "did not load" not in e.value.message
+    assert "az ml online-deployment get-logs" in e.value.hint
+    assert "az role assignment create" in e.value.hint
+    azure.faults.clear()
+    dev.stop_endpoint("refused")
+
+
+def test_delta_says_what_the_lake_refused(azure: Cloud, dev: AzurePlatform) -> None:
+    uri, storage = f"{dev.lake_root()}/p/m/gold", dev.storage_options()
+    write_deltalake(uri, pa.table({"a": [1]}), storage_options=storage)
+    assert len(files_of(uri, 0, storage)) == 1
+    azure.faults.add("Storage.Any", times=9999, status=403, path="*_delta_log*")
+    for read in (
+        lambda: files_of(uri, 0, storage),
+        lambda: sizes_of(uri, 0, storage),
+        lambda: open_table(uri, storage),
+    ):
+        with pytest.raises(AzureDeniedError) as e:
+            read()
+        assert "Storage Blob Data Contributor" in e.value.hint and "\x1b" not in e.value.message
+    azure.faults.clear()
+    with pytest.raises(NotFoundError, match="not there any more"):
+        files_of(f"{uri}_gone", 0, storage)
+
+
 def test_writing_only_if_absent_under_faults(azure: Cloud, dev: AzurePlatform) -> None:
     azure.faults.add("Storage.Any", times=1, status=503)
     assert dev.create_file("a/one", b"1")
@@ -288,13 +330,13 @@ def test_what_tracking_answers_is_an_error_with_role_and_command(
 def test_the_workers_log_does_not_take_each_request(
     azure: Cloud, dev: AzurePlatform, caplog: pytest.LogCaptureFixture
 ) -> None:
-    loggers = [logging.getLogger(n) for n in work._CHATTY]
+    loggers = [logging.getLogger(n) for n in CHATTY]
     before = [(one, one.level) for one in loggers]
     try:
         for one in loggers:
             one.setLevel(logging.NOTSET)
         with caplog.at_level(logging.INFO):
-            work.keep_quiet()
+            keep_quiet()
             assert dev.workspace.about.location and dev.lake_root()
             dev.write_file("log/one", b"1")
             dev.workspace.client.online_endpoints.list()
@@ -337,13 +379,6 @@ def test_a_cancelled_job_is_metered_by_the_platforms_seconds(
         run_job(None, dev, spec, base=0.0, share=1.0, used=told.append)  # type: ignore[arg-type]
     state = dev.follow(f"{spec.work}/spec.json")
     assert state.state != "running" and told == [state.seconds or 0.0]
-
-
-def test_a_platform_that_takes_no_workers_says_so(azure: Cloud, dev: AzurePlatform, tmp_path: Path) -> None:
-    local = LocalPlatform(tmp_path, "dev")
-    assert local.capabilities.takes_workers and not dev.capabilities.takes_workers
-    with pytest.raises(UsageError, match="its own nodes"):
-        dev.use_jobs(object())
 
 
 @pytest.mark.parametrize("status", [401, 403, 404, 424, 429, 503])

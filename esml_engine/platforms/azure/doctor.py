@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import re
 import secrets
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from esml_engine.errors import EsmlError
-from esml_engine.platforms.azure.errors import missing
+from esml_engine.platforms.azure.delta import translated
 from esml_engine.platforms.azure.extra import MissingExtraError
 
 if TYPE_CHECKING:
@@ -89,25 +88,8 @@ def _tables(p: AzurePlatform) -> str:
     except TableNotFoundError:
         return "Delta reaches the lake"
     except OSError as e:
-        words = " ".join(_COLOUR.sub("", str(e)).split())
-        raise EsmlError(f"Delta can't reach {p.lake_root()}: {words[:300]}", hint=_about(p, words)) from e
+        raise translated(p.lake_root(), e, p.grant(), p.admit()) from e
     return "Delta reaches the lake"
-
-
-_COLOUR = re.compile(r"\x1b\[[0-9;]*m|\u21b3")
-_REFUSED = re.compile(
-    r"\b40[13]\b|forbidden|unauthori[sz]ed|privileges|authorizationfailure|authenticat", re.IGNORECASE
-)
-_ABSENT = re.compile(r"\b404\b|not ?found", re.IGNORECASE)
-
-
-def _about(p: AzurePlatform, words: str) -> str:
-    """What to do about what Delta's own client says, which keeps the status in words alone."""
-    if _REFUSED.search(words):
-        return f"{p.grant()}; where its network rules refuse this machine: {p.admit()}"
-    if _ABSENT.search(words):
-        return missing("storage_account or file_system")
-    return "the storage account does not answer as it should at present: retry; if it stays, look at the network (proxy, private endpoint, DNS)"
 
 
 def _vault(p: AzurePlatform) -> str:

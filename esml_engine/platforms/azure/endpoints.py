@@ -59,7 +59,7 @@ class Endpoints:
         self._failed: dict[str, tuple[int, float, str]] = {}  # tries, when again, why
         self._stuck: dict[str, tuple[int, str, str]] = {}  # at which revision, why, what to do
         self._aims: dict[str, str] = {}  # what was wanted last: trouble is about that alone
-        self._slot_errors: dict[tuple[str, str], str] = {}
+        self._slot_errors: dict[tuple[str, str], tuple[str, str]] = {}  # why, and what to do
         self._seen: dict[str, tuple[float, EndpointState]] = {}
 
     def legal(self, name: str) -> str:
@@ -210,7 +210,7 @@ class Endpoints:
         except AzureBusyError:
             raise
         except EsmlError as e:
-            self._slot_errors[(name, slot)] = e.message
+            self._slot_errors[(name, slot)] = (e.message, e.hint)
             log.warning("deployment %s of %s: %s", slot, legal, e.message)
 
     def _key(self, legal: str, config: dict[str, Any]) -> None:
@@ -327,18 +327,18 @@ class Endpoints:
         slots: dict[str, Any] = {}
         for d in self._deployments(legal):
             state = {"Succeeded": "ready", "Failed": "failed"}.get(d.provisioning_state, "loading")
-            error = self._slot_errors.get((name, d.name)) or (
-                "see its log in Azure ML studio" if state == "failed" else ""
-            )
+            failed = ("its deployment failed", "") if state == "failed" else ("", "")
+            error, hint = self._slot_errors.get((name, d.name)) or failed
             slots[d.name] = {
                 "state": state,
                 "error": error,
+                "hint": hint,
                 "model_version": int((d.tags or {}).get(online.VERSION, 0)),
                 "deployment": d.name,
             }
-        for (of, slot), error in list(self._slot_errors.items()):
+        for (of, slot), (error, hint) in list(self._slot_errors.items()):
             if of == name:
-                slots[slot] = {**slots.get(slot, {}), "state": "failed", "error": error}
+                slots[slot] = {**slots.get(slot, {}), "state": "failed", "error": error, "hint": hint}
         traffic = {k: int(v) for k, v in (endpoint.traffic or {}).items() if v}
         live = max(traffic, key=lambda k: traffic[k]) if traffic else ""
         revision = int((endpoint.tags or {}).get(online.REVISION, -1))
@@ -347,7 +347,9 @@ class Endpoints:
             "Failed",
             "Deleting",
         )
-        return EndpointState(running, revision, slots, live, self._failed.get(name, (0, 0.0, ""))[2])
+        s = self.workspace.settings
+        log = f"az ml online-deployment get-logs --name {live or 'blue'} --endpoint-name {legal} --workspace-name {s.workspace} --resource-group {s.resource_group}"
+        return EndpointState(running, revision, slots, live, self._failed.get(name, (0, 0.0, ""))[2], log=log)
 
     def url(self, name: str) -> str:
         """The address that callers use."""

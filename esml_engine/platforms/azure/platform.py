@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from esml_engine.errors import ConflictError, UsageError
+from esml_engine.errors import ConflictError
 from esml_engine.platforms.azure import limits, names, tidying
 from esml_engine.platforms.azure.clouds import cloud_of
 from esml_engine.platforms.azure.doctor import checks
@@ -110,9 +110,6 @@ class AzurePlatform(AzureFiles):
 
     def cancel(self, handle: str) -> None:
         self.jobs.cancel(handle)
-
-    def use_jobs(self, jobs: Any) -> None:
-        raise UsageError("jobs on Azure run on its own nodes", hint="see the capability takes_workers")
 
     def wait(self, handle: str, seconds: float) -> None:
         self.jobs.wait(handle, seconds)

@@ -72,6 +72,7 @@ class Endpoints:
         config_path, control_path = self._paths(name)
         if not config_path.exists():
             return EndpointState(False)
+        log = f".esml/endpoints/{config_path.parent.name}/log.txt"
         port = json.loads(config_path.read_text(encoding="utf-8"))["port"]
         try:
             with urllib.request.urlopen(f"http://127.0.0.1:{port}/health", timeout=2) as r:
@@ -79,13 +80,15 @@ class Endpoints:
         except urllib.error.HTTPError as e:
             said = json.load(e)
         except (OSError, ValueError) as e:
-            return EndpointState(False, error=str(e))
+            return EndpointState(False, error=str(e), log=log)
         if said.get("instance") != _instance(control_path):
             return EndpointState(
-                False, error=f"another program answers on port {port}: end it, or it stays so"
+                False, error=f"another program answers on port {port}: end it, or it stays so", log=log
             )
         self._failed.pop(name, None)
-        return EndpointState(True, int(said.get("revision", -1)), said.get("slots"), said.get("live", ""))
+        return EndpointState(
+            True, int(said.get("revision", -1)), said.get("slots"), said.get("live", ""), log=log
+        )
 
     def stop(self, name: str) -> None:
         """End the process by the pid that started it."""

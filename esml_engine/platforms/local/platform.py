@@ -22,22 +22,18 @@ class LocalPlatform(LocalFiles):
     """One environment on this machine. Lake under `lake/<env>`, tracking under `tracking/<env>`."""
 
     kind = "local"
-    capabilities = Capabilities(takes_workers=True)
+    capabilities = Capabilities()
 
-    def __init__(self, root: Path, env: str) -> None:
+    def __init__(self, root: Path, env: str, warm: Jobs | None = None) -> None:
         super().__init__(root / "lake" / env)
         self.root = root
         self.env = env
         self.state = root / ".esml"
         self.state.mkdir(exist_ok=True)
         self.table = ProcessTable(self.state)
-        self.jobs = Jobs(self.table, warm=False)
+        self.jobs = warm or Jobs(self.table, warm=False)
         self.endpoints = Endpoints(self.state, env, self.table)
         self.secrets = SecretStore(self.state / "secrets" / env)
-
-    def use_jobs(self, jobs: Jobs) -> None:
-        """Share a worker's pool of warm children."""
-        self.jobs = jobs
 
     def bring(self, folder: str, key: str, names: Sequence[str] | None = None) -> str:
         return folder
