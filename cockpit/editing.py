@@ -53,9 +53,13 @@ def _value(settings: Settings, key: str, now: Any, widget: str, help_: str) -> s
             else ""
         )
         given = st.number_input(
-            f"Value, {unit}" if unit else "Value", 0.0, value=None if now is None else float(now), key=widget
+            f"Value, {unit}" if unit else "Value",
+            0.0,
+            value=None if now is None else float(now),
+            key=widget,
+            format="%.10g",
         )
-        return f"{given:g}" if given is not None and given != now else ""
+        return f"{given:.12g}" if given is not None and given != now else ""
     if kind == "one":
         picked = st.selectbox(
             "Value", choices, index=choices.index(now) if now in choices else None, key=widget

@@ -111,6 +111,8 @@ class Hand:
         if started.answer is not None:
             if act.durable and not up:
                 self._finish_left(call.object)
+            if act.durable and started.plan is not None and started.plan.draft.nothing_to_do:
+                return {**started.answer, "nothing_to_do": started.plan.draft.nothing_to_do}
             return started.answer
         assert started.run is not None
         more = {"joined": True} if started.joined else {}

@@ -142,11 +142,15 @@ class Model:
         self, rows: Any = None, caller: str = "", request_id: str | None = None, parallel: int = 1, **how: Any
     ) -> Any:
         """Online: a data frame, a list of dictionaries, columns by name, or a csv, parquet or json file."""
+        from esml_engine.serving.handed import dialect_of
         from esml_engine.serving.reads import live_signature
         from esml_engine.serving.rows import columns_of
 
-        file = isinstance(rows, str | Path)
-        columns = columns_of(rows, live_signature(self.site, self.ref, self.env_name) if file else ())
+        if isinstance(rows, str | Path):
+            how = dialect_of(self.site.settings.model(self.ref))
+            columns = columns_of(rows, live_signature(self.site, self.ref, self.env_name), how)
+        else:
+            columns = columns_of(rows)
         return self._do(
             "score",
             {"columns": columns, "caller": caller, "request_id": request_id, "parallel": parallel},

@@ -106,8 +106,10 @@ def open_(*, lenient: bool = False) -> Any:
 
 
 def model_(name: str, env: str) -> Any:
-    """A model of it."""
-    return open_().model(name, env)
+    """A model of it; settings of other models that are wrong do not stop what is about this one."""
+    found = open_(lenient=True)
+    found.site.files.raw(name)
+    return found.model(name, env)
 
 
 def progress(row: dict[str, Any]) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 from esml_engine.platforms.base import Files, lake_error
@@ -31,6 +32,8 @@ def open_table(uri: str, storage: dict[str, str], version: int | None = None) ->
     except OSError as e:
         known = lake_error(uri, e)
         if known is None:
+            if "://" not in uri and not Path(uri).is_dir():
+                return None  # its folder is away
             raise
         raise known from e
 

@@ -149,15 +149,15 @@ def _one(
         error = failed[0][4] or {}
         blocked = f"{failed[0][2]} failed in {failed[0][1]}: {error.get('message', '')}"
         turn = "data_engineer" if failed[0][2] in ("refine", "split") else "data_scientist"
-    if facts["asked"]:
+    if facts["asked"] and not failed:
         _, env, who, detail, askers = facts["asked"][0]
         waits = f"v{detail.get('challenger')} waits for"
         if askers:
             turn, next_ = "data_scientist", "answer"
-            blocked = blocked or f"{waits} an answer: {askers} asked {who} before deciding on {env}"
+            blocked = f"{waits} an answer: {askers} asked {who} before deciding on {env}"
         else:
             turn, next_ = "approver", "approve"
-            blocked = blocked or f"{waits} a decision: {who} asked for {env}"
+            blocked = f"{waits} a decision: {who} asked for {env}"
     return {
         "model": str(ref), "task": model.task, "stage": stage, "since": reached.get(stage), "fresh": fresh, "next": next_ or None,
         "blocked_by": blocked, "turn": turn or None,

@@ -27,6 +27,7 @@ class Rollback(NoJobs):
         """Needs a previous champion."""
         ref = ModelRef.parse(call.object)
         site.settings.check_env(call.env)
+        site.settings.require_training(ref)
         row = models.champion(site.store, ref, call.env)
         if row is None or row["previous"] is None:
             raise NotFoundError(

@@ -115,6 +115,12 @@ class Split:
                 f"this split by {p['split']['group'] or p['split']['by']} leaves gold_train empty: all {whole} rows fall on other sides",
                 hint="take a column with more values, another seed or other fractions; the last split stays current",
             )
+        lost = next((n for n in ("validate", "test") if p["split"][n] and not outs[f"gold_{n}"].rows), None)
+        if p["split"]["by"] == "group" and lost and order[-1].rows:
+            raise FailedError(
+                f"this split by {p['split']['group']} leaves gold_{lost} empty: no group fell there",
+                hint="take a column with more values, another seed or other fractions; the last split stays current",
+            )
         made = make_versions(
             desk,
             ref,
@@ -148,6 +154,10 @@ def split_params(settings: ModelSettings, asked: dict[str, Any]) -> dict[str, An
             isinstance(value, bool) and wanted is not bool
         ):
             raise UsageError(f"split can't take {key} = {value!r}", hint=f"{key} is {_KINDS[wanted]}")
+        if key == "seed" and not 0 <= value < 2**32:
+            raise UsageError(
+                f"split can't take seed = {value}", hint="a seed is a whole number from 0 to 4294967295"
+            )
     if given.get("by", base["by"]) not in _WAYS:
         raise UsageError(f"no way to split by {given['by']!r}", hint=f"by is one of {', '.join(_WAYS)}")
     sides = ("train", "validate", "test")

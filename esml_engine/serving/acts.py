@@ -233,6 +233,7 @@ class Undeploy(AtOnce):
         """Which version stops answering."""
         ref = ModelRef.parse(call.object)
         site.settings.check_env(call.env)
+        site.settings.require_training(ref)
         row = records.get(site.store, ref, call.env)
         old = live_version(row)
         name = endpoint_name(ref, call.env)
@@ -272,6 +273,7 @@ class Keys(AtOnce):
     def plan(self, call: Call, site: Site) -> Draft:
         """Show, or make a new one."""
         ref = ModelRef.parse(call.object)
+        site.settings.require_training(ref)
         records.require(site.store, ref, call.env)
         rotate = bool(call.params.get("rotate"))
         return Draft(

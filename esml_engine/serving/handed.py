@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from esml_engine.errors import UnreadableError, UsageError
 
 if TYPE_CHECKING:
     from esml_engine.lake.landing import Source
+    from esml_engine.settings import ModelSettings
 
 Signature = Sequence[Mapping[str, str]]
 _DELIMITERS = (",", ";", "\t", "|")
@@ -31,8 +33,20 @@ class Handed:
     lines: list[list[int]]
 
 
-def read(path: Path, signature: Signature, work: Path) -> Handed:
-    """Read a file of rows to score; `work` is a folder for what comes of it.
+def dialect_of(settings: ModelSettings) -> dict[str, str]:
+    """How a model's csv files are written, as far as all of its datasets agree: `null` and `encoding`."""
+    found = {}
+    for key in ("null", "encoding"):
+        values = {getattr(ds, key) for ds in settings.datasets.values() if ds.format == "csv"}
+        if len(values) == 1:
+            found[key] = values.pop()
+    return found
+
+
+def read(
+    path: Path, signature: Signature, work: Path, dialect: Mapping[str, str] = MappingProxyType({})
+) -> Handed:
+    """Read a file of rows to score; `work` is a folder for what comes of it, `dialect` how the model's files are written.
 
     Raises:
         UsageError: a value or a record does not fit, with its line, or there are no rows.
@@ -50,10 +64,15 @@ def read(path: Path, signature: Signature, work: Path) -> Handed:
     work.mkdir(parents=True, exist_ok=True)
     rows, kept_out = work / "rows.parquet", work / "kept_out.parquet"
     try:
-        source = Source(path, path.name, "", Dialect(_delimiter(path, set(kinds))))
+        how = Dialect.of(
+            {**dialect, "delimiter": _delimiter(path, set(kinds), dialect.get("encoding", "utf-8"))}
+        )
+        source = Source(path, path.name, "", how)
         source, names, _ = csv_header(source, work)
     except UnreadableError as e:
-        raise UnreadableError(e.message, hint="give a csv file in UTF-8 with a header") from e
+        raise UnreadableError(
+            e.message, hint=f"give a csv file with a header, in {dialect.get('encoding', 'utf-8').upper()}"
+        ) from e
     columns = [Column(name, at, kinds.get(name)) for at, name in enumerate(names)]
     with duckdb.connect() as con:
         found = read_csv(con, source, names, columns, rows, kept_out, work)
@@ -94,10 +113,10 @@ def _lake_type(signature: str) -> str:
     return "date" if signature.startswith("date") else "string"
 
 
-def _delimiter(path: Path, known: set[str]) -> str:
+def _delimiter(path: Path, known: set[str], encoding: str) -> str:
     """The one that makes most names of the signature out of the header."""
-    with path.open("rb") as f:
-        head = f.readline(1 << 16).decode("utf-8-sig", "replace").strip()
+    with path.open(encoding="utf-8-sig" if encoding == "utf-8" else encoding, errors="replace") as f:
+        head = f.readline(1 << 16).strip()
 
     def found(delimiter: str) -> int:
         return len({part.strip('"') for part in head.split(delimiter)} & known)

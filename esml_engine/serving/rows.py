@@ -6,6 +6,7 @@ import json
 import tempfile
 from collections.abc import Iterable, Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from esml_engine.errors import NotYetError, UsageError
@@ -13,16 +14,18 @@ from esml_engine.serving import handed
 from esml_engine.serving.handed import Signature
 
 
-def columns_of(rows: Any, signature: Signature = ()) -> dict[str, list[Any]]:
+def columns_of(
+    rows: Any, signature: Signature = (), dialect: Mapping[str, str] = MappingProxyType({})
+) -> dict[str, list[Any]]:
     """From a data frame (pandas, polars, Arrow), a list of dictionaries, columns by name, or a file.
 
-    `signature`: the model's, by which the text of a csv file is read.
+    `signature`, `dialect`: the model's, by which the text of a csv file is read.
 
     Raises:
         UsageError: none of these, or no rows. NotYetError: an Arrow file.
     """
     if isinstance(rows, str | Path):
-        columns = _file(Path(rows), signature)
+        columns = _file(Path(rows), signature, dialect)
     elif isinstance(rows, Mapping):
         single = next((k for k, v in rows.items() if isinstance(v, str) or not isinstance(v, Iterable)), None)
         if single is not None:
@@ -52,7 +55,7 @@ def _plain(series: Any) -> list[Any]:
     return [None if v is None or v != v else v for v in series.to_list()]
 
 
-def _file(path: Path, signature: Signature) -> dict[str, list[Any]]:
+def _file(path: Path, signature: Signature, dialect: Mapping[str, str]) -> dict[str, list[Any]]:
     if not path.is_file():
         raise UsageError(f"there is no file {path}", hint="name a csv, parquet or json file")
     if path.suffix == ".json":
@@ -68,7 +71,7 @@ def _file(path: Path, signature: Signature) -> dict[str, list[Any]]:
 
     if path.suffix != ".parquet":
         with tempfile.TemporaryDirectory(prefix="esml-rows-") as work:
-            return dict(pq.read_table(handed.read(path, signature, Path(work)).rows).to_pydict())
+            return dict(pq.read_table(handed.read(path, signature, Path(work), dialect).rows).to_pydict())
     try:
         return dict(pq.read_table(path).to_pydict())
     except (pa.ArrowInvalid, OSError) as e:

@@ -20,6 +20,7 @@ from esml_engine.scored.reads import scored
 from esml_engine.scored.where import written
 from esml_engine.serving import client, records
 from esml_engine.serving.acts import live_version
+from esml_engine.serving.handed import dialect_of
 from esml_engine.serving.saving import why_not
 from esml_engine.training import records as models
 
@@ -38,6 +39,7 @@ class Score(AtOnce):
         columns = call.params["columns"]
         rows = len(next(iter(columns.values()), []))
         check_caller(call.params.get("caller"))
+        check_request_id(call.params.get("request_id"))
         lost = why_not(site.settings, ref, call.env)
         return Draft(
             will=(f"score {rows} rows by v{live_version(row)} at {row['endpoint']}",
@@ -102,6 +104,26 @@ def check_caller(caller: Any) -> str:
     return caller
 
 
+def check_request_id(given: Any) -> None:
+    """A request id is a name that headers, files and queries carry unchanged.
+
+    Raises:
+        UsageError: not so.
+    """
+    if given is None or given == "":
+        return
+    if (
+        not isinstance(given, str)
+        or not given.isascii()
+        or not given.isprintable()
+        or " " in given
+        or len(given) > 200
+    ):
+        raise UsageError(
+            f"{str(given)[:40]!r} is no request id", hint="at most 200 ASCII characters without spaces"
+        )
+
+
 def _source(call: Call, to_score: int | None) -> dict[str, Any]:
     """Which rows a batch is over, as its commit keeps it: a file by its hash, or a version of to_score."""
     return {"sha256": call.params["sha256"]} if call.params.get("file") else {"to_score": to_score}
@@ -125,6 +147,7 @@ class ScoreBatch:
             )
         model = models.get_version(site.store, ref, call.env)
         caller = check_caller(call.params.get("caller") or "batch")
+        check_request_id(call.params.get("request_id"))
         base: dict[str, Any] = {"inputs": [{"model_version": model["version"], "sha256": model["sha256"]}]}
         if call.params.get("file"):
             path = Path(call.params["file"])
@@ -220,6 +243,7 @@ class ScoreBatch:
             near = site.platform(env).bring(str(path.parent), call.params["sha256"], [path.name])
             params["file"] = f"{near}/{path.name}"
             params["file_sha256"] = call.params["sha256"]
+            params["dialect"] = dialect_of(settings)
         return job_spec(
             desk, ref, env, "serving.batch", inputs=inputs, outputs={"scored": "scored"}, params=params
         )

@@ -187,7 +187,7 @@ def _file(job: JobContext, scorer: Scorer) -> tuple[str | None, dict[str, Any]]:
         )
     if near.suffix == ".parquet":
         return str(near), {}
-    found = handed.read(near, scorer.model.signature, job.work / "handed")
+    found = handed.read(near, scorer.model.signature, job.work / "handed", job.params.get("dialect") or {})
     return str(found.rows), {"lines": found.lines}
 
 

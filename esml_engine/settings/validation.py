@@ -142,6 +142,9 @@ def put(raw: dict[str, Any], key: str, value: Any) -> dict[str, Any]:
     if parts[0] == "prices" and len(parts) == 2:
         return {**raw, "prices": {**raw.get("prices", {}), parts[1]: value}}
     if len(parts) == 1:
+        inner = raw.get(key)
+        if value and isinstance(value, Mapping) and isinstance(inner, Mapping):
+            return {**raw, key: {**inner, **value}}  # a table says what it names; {} empties it
         return {**raw, key: value}
     inner = raw.get(parts[0])
     return {**raw, parts[0]: put(dict(inner) if isinstance(inner, Mapping) else {}, parts[1], value)}

@@ -73,6 +73,9 @@ def test_every_act_beyond_gold_says_that_analytics_ends_there(series: Estate) ->
         "score": lambda: model.score([{"x": 1}], caller="a"),
         "score_batch": model.score_batch,
         "pipeline": lambda: model.pipeline("trained"),
+        "rollback": model.rollback,
+        "undeploy": model.undeploy,
+        "keys": model.keys,
         "inference": lambda: model.pipeline(purpose="inference"),
     }
     for name, act in acts.items():

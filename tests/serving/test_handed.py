@@ -9,8 +9,10 @@ import pyarrow.parquet as pq
 import pytest
 
 from esml_engine.errors import UnreadableError, UsageError
-from esml_engine.serving.handed import Handed, read, row_line
+from esml_engine.serving.handed import Handed, dialect_of, read, row_line
 from esml_engine.serving.rows import columns_of
+from esml_engine.serving.scoring import check_request_id
+from esml_engine.settings import ModelSettings
 
 SIGNATURE = [
     {"name": "age", "type": "int64"},
@@ -85,6 +87,24 @@ def test_files_without_rows_or_text(tmp_path: Path) -> None:
     with pytest.raises(UnreadableError, match="UTF-16") as e:
         read(tmp_path / "wide.csv", SIGNATURE, tmp_path / "work")
     assert "UTF-8" in e.value.hint
+
+
+def test_nulls_and_encoding_are_the_models_own(tmp_path: Path) -> None:
+    path = tmp_path / "rows.csv"
+    path.write_bytes((HEAD + "1,NA,é,NA,\n").encode("latin-1"))
+    found = read(path, SIGNATURE, tmp_path / "work", {"null": "NA", "encoding": "latin-1"})
+    (row,) = pq.read_table(found.rows).to_pylist()
+    assert (row["sex"], row["seen"], row["bmi"]) == (None, "é", None)
+    ds = {"format": "csv", "null": "NA"}
+    both = ModelSettings(task="regression", datasets={"d1": ds, "d2": {**ds, "encoding": "latin-1"}})  # type: ignore[dict-item]
+    assert dialect_of(both) == {"null": "NA"}, "what its datasets do not agree on is not guessed"
+
+
+@pytest.mark.parametrize("given", ["Jö", "two\nlines", "a b", "x" * 201, 7])
+def test_a_request_id_is_a_name(given: Any) -> None:
+    with pytest.raises(UsageError, match="no request id"):
+        check_request_id(given)
+    check_request_id(None)
 
 
 def test_one_row_by_name_is_no_column(tmp_path: Path) -> None:

@@ -80,6 +80,13 @@ def test_who_names_a_group_splits_by_it(empty: Estate, tmp_path: Path) -> None:
     sides = [set(model.table(f"gold_{s}").read()["x"]) for s in ("train", "validate", "test")]
     assert not sides[0] & sides[1] and not sides[0] & sides[2] and not sides[1] & sides[2]
     assert model.plan_split(by="key").draft.will[0].endswith("by key"), "said for once, another way"
+    empty.set(NAME, "split", "{ train = 0.8, validate = 0.1, test = 0.1 }")
+    model = open_estate(empty.site.root).model(NAME)
+    assert model.plan_split().draft.will[0].endswith("0.8 / 0.1 / 0.1 by group"), "a table says what it names"
+    with pytest.raises(EsmlError, match=r"gold_(validate|test) empty: no group fell there|gold_train empty"):
+        model.split(train=0.98, validate=0.01, test=0.01)
+    with pytest.raises(UsageError, match="can't take seed"):
+        model.split(seed=-1)
     with pytest.raises(UsageError, match="can't keep the groups"):
         model.split(by="time", group="x")
     with pytest.raises(SettingsError, match="group is for by"):

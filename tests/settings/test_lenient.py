@@ -69,7 +69,8 @@ def test_a_split_needs_rows_to_train_on_and_takes_no_unknown_word(
     assert model.table("gold_train").versions() == []
 
 
-def test_doctor_names_the_file_and_looks_at_the_rest(empty: Estate) -> None:
+def test_doctor_names_the_file_and_an_act_on_another_model_goes_on(empty: Estate) -> None:
+    empty.new_model("p1/m2", "analytics", ["d1"])
     path = empty.site.root / "projects/p1/m1/model.toml"
     path.write_text("task = = 1\n")
     said = open_estate(empty.site.root, lenient=True).doctor()
@@ -77,6 +78,9 @@ def test_doctor_names_the_file_and_looks_at_the_rest(empty: Estate) -> None:
     assert not wrong["ok"] and "p1/m1/model.toml: not valid TOML" in wrong["message"]
     assert any(r["part"] == "dev lake" and r["ok"] for r in said)
     assert esml(empty.site.root, "status", check=2)["error"]["code"] == "settings"
+    assert "no IN file" in esml(empty.site.root, "refine", "p1/m2", "--dry-run")["nothing_to_do"]
+    assert "no IN file" in esml(empty.site.root, "refine", "p1/m2")["nothing_to_do"]
+    assert esml(empty.site.root, "refine", "p1/m1", check=2)["error"]["code"] == "settings"
 
 
 def test_doctor_says_that_a_lake_is_away(empty: Estate, numbers) -> None:
