@@ -78,7 +78,7 @@ def test_doctor_names_the_file_and_an_act_on_another_model_goes_on(empty: Estate
     assert not wrong["ok"] and "p1/m1/model.toml: not valid TOML" in wrong["message"]
     assert any(r["part"] == "dev lake" and r["ok"] for r in said)
     assert esml(empty.site.root, "status", check=2)["error"]["code"] == "settings"
-    assert "no IN file" in esml(empty.site.root, "refine", "p1/m2", "--dry-run")["nothing_to_do"]
+    assert "no IN file" in esml(empty.site.root, "refine", "p1/m2", "--dry-run")["plan"]["nothing_to_do"]
     assert "no IN file" in esml(empty.site.root, "refine", "p1/m2")["nothing_to_do"]
     assert esml(empty.site.root, "refine", "p1/m1", check=2)["error"]["code"] == "settings"
 
