@@ -106,7 +106,11 @@ def prices(settings: Settings) -> tuple[list[dict[str, str]], str]:
         for k, v in sorted(listed.items())
         if k != "as_of"
     ]  # fmt: skip
-    return rows, str(listed.get("as_of", "no date"))
+    date, changed = (
+        str(listed.get("as_of", "no date")),
+        max((o.at[:10] for k, o in live.items() if k != "as_of"), default=""),
+    )
+    return rows, f"{date}, changed here on {changed}" if changed > date else date
 
 
 def values(rows: list[dict[str, Any]]) -> list[dict[str, str]]:

@@ -195,7 +195,7 @@ def _within_budget(site: Site, row: dict[str, Any], who: str) -> None:
     if amount > left:
         currency = site.settings.estate.currency
         raise NotAllowedError(
-            f"{amount:g} {currency} is more than the {left:.2f} {currency} that the budget of {project} still holds this month",
+            f"{amount:g} {currency} is more than the {max(0.0, left):.2f} {currency} that the budget of {project} still holds this month",
             hint="an approver decides on exceptions above the budget",
         )
 
