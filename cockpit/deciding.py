@@ -194,7 +194,12 @@ def stale(estate: Estate, request: dict[str, Any]) -> str:
     """What changed under a promotion's evidence since it was made; '' when it is current."""
     if request["kind"] != "promotion":
         return ""
-    found = records.comparison(estate.site.store, request["detail"]["comparison"])
+    return changed_under(estate, request["detail"]["comparison"])
+
+
+def changed_under(estate: Estate, comparison: str) -> str:
+    """What changed since a comparison was made; '' when it is current."""
+    found = records.comparison(estate.site.store, comparison)
     return outdated(estate.site, found) if found else "the comparison is gone"
 
 

@@ -8,8 +8,9 @@ from cockpit import opening
 from cockpit.acting import RECENT, follow
 from cockpit.carrying import to
 from cockpit.components import Choice, as_of, choose, gone, nothing_yet, page, pick, when
-from cockpit.deciding import comparison, decide, just_decided, let_go, refusals, versions_of
+from cockpit.deciding import changed_under, comparison, decide, just_decided, let_go, refusals, versions_of
 from cockpit.promoting import acts, evidence, history
+from cockpit.words import plain
 from esml_engine.estate import Estate
 from esml_engine.promotion import reads
 from esml_engine.training import records as training
@@ -76,12 +77,13 @@ def show() -> None:
             + (" This is the evidence that it went up on." if found else ""),
             icon=":material/lock:",
         )
-    elif refused := refusals(choice.estate, str(choice.ref))[choice.env].get(version):
+    elif not waits and (refused := refusals(choice.estate, str(choice.ref))[choice.env].get(version)):
         st.error(f"**A request for v{version} was refused by** {refused}. Ask again when that has changed.",
             icon=":material/block:")  # fmt: skip
     if not stands and found and not found[0]["current"]:
         st.warning(
-            "**Compare again.** What this comparison rested on changed since.", icon=":material/sync_problem:"
+            f"**Compare again.** What this comparison rested on changed since: {plain(changed_under(choice.estate, found[0]['comparison']))}.",
+            icon=":material/sync_problem:",
         )
     if found:
         comparison(found[0], rows, stands=stands)

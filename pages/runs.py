@@ -73,9 +73,7 @@ def _list(estate: Estate, states: list[str], by: str, kind: str) -> None:
     for row in [r for r in shown if r["state"] in OPEN][:_SHOWN_OPEN]:
         with st.container(border=True):
             progress_of(estate, row, key=f"open:{row['run']}", named=True)
-    for failed in view.not_made_good(rows)[:_SHOWN_OPEN]:
-        if failed not in shown:
-            continue
+    for failed in [r for r in view.not_made_good(rows) if r in shown][:_SHOWN_OPEN]:
         with st.container(border=True):
             progress_of(estate, failed, key=f"failed:{failed['run']}", named=True)
             act_on_run(estate, "retry", failed["run"], key=f"retry:{failed['run']}")

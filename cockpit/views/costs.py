@@ -222,6 +222,11 @@ def scenario(text: str, base: Asked) -> tuple[Asked, tuple[str, ...]]:
     return Asked(**values), tuple(bad)
 
 
+def times(ratio: float) -> str:
+    """`1.50 ×`, `4,032 ×`: how many times as much."""
+    return f"{ratio:,.0f} ×" if ratio >= 100 else f"{ratio:.2f} ×"
+
+
 def against(now: Judged, then: Judged, currency: str) -> list[dict[str, str]]:
     """The next run as it is beside the scenario, figure by figure."""
 
@@ -230,14 +235,14 @@ def against(now: Judged, then: Judged, currency: str) -> list[dict[str, str]]:
         return f"at most {duration(s.p90)}" if is_bound(s.basis) else f"{duration(s.p50)} (p90 {duration(s.p90)})"  # fmt: skip
 
     a, b = now.answer.cost, then.answer.cost
-    change = f"{b['p50'] / a['p50']:.2f} ×" if a["p50"] else ""
+    change = times(b["p50"] / a["p50"]) if a["p50"] else ""
     return [
         {"": "Node type × nodes", "As it is": f"{now.asked.node} × {now.asked.nodes}",
             "If": f"{then.asked.node} × {then.asked.nodes}", "Change": ""},
         {"": "Rows", "As it is": f"{now.asked.rows:,}", "If": f"{then.asked.rows:,}",
-            "Change": f"{then.asked.rows / now.asked.rows:.2f} ×" if now.asked.rows else ""},
+            "Change": times(then.asked.rows / now.asked.rows) if now.asked.rows else ""},
         {"": "Time", "As it is": time(now), "If": time(then),
-            "Change": f"{then.answer.seconds.p50 / now.answer.seconds.p50:.2f} ×" if now.answer.seconds.p50 else ""},
+            "Change": times(then.answer.seconds.p50 / now.answer.seconds.p50) if now.answer.seconds.p50 else ""},
         {"": "Cost", "As it is": predicted_cost(a), "If": predicted_cost(b), "Change": change},
         {"": "Policy", "As it is": now.policy, "If": then.policy, "Change": ""},
     ]  # fmt: skip

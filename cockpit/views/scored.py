@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import datetime as dt
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -15,6 +16,7 @@ from esml_engine.scored.facts import VIEW_KEYS
 ROWS = 100
 OPS = ("=", "!=", "<", "<=", ">", ">=", "in", "contains", "is-null")
 IDENTITY = ("request_id", "row", "scored_at", "scored_date", "caller_id", "model_version")
+_CONDITION = re.compile(r"(.+?)(?:\s*(!=|<=|>=|=|<|>)|\s(is-null|in|contains)\b)(.*)", re.DOTALL)
 _OPS_IN_WORDS = {"=": "is", "!=": "is not", "<=": "≤", ">=": "≥", "in": "is one of", "is-null": "is empty"}
 
 
@@ -86,13 +88,13 @@ def chips(w: Wanted) -> list[Chip]:
 
 
 def in_words(condition: str) -> str:
-    """`prediction >= 200` as `prediction ≥ 200`."""
-    for op in sorted(OPS, key=len, reverse=True):
-        mark = f" {op} " if op != "is-null" else " is-null"
-        name, found, rest = condition.partition(mark)
-        if found:
-            return f"{name} {_OPS_IN_WORDS.get(op, op)} {rest}".strip()
-    return condition
+    """`prediction >= 200`, with or without spaces, as `prediction ≥ 200`."""
+    found = _CONDITION.match(condition)
+    if found is None:
+        return condition
+    name, sign, word, rest = found.groups()
+    op = sign or word
+    return f"{name.strip()} {_OPS_IN_WORDS.get(op, op)} {rest.strip()}".strip()
 
 
 def without(w: Wanted, chip: Chip) -> Wanted:

@@ -165,3 +165,20 @@ def test_days_drawn_or_clicked_become_a_filter() -> None:
     assert spec["encoding"]["x"]["scale"]["type"] == "utc", "no browser's own zone moves a bar"
     assert any(p.get("select", {}).get("fields") == ["date"] for p in spec["params"])
     assert view.days_of({}, days) == [] and view.days_of({"days": {}, "day": []}, days) == []
+
+
+@pytest.mark.parametrize(
+    ("condition", "said"),
+    [
+        ("prediction>=150", "prediction ≥ 150"),
+        ("prediction >= 150", "prediction ≥ 150"),
+        ("sex = f", "sex is f"),
+        ("name contains a>b", "name contains a>b"),
+        ("bmi is-null", "bmi is empty"),
+        ("sex in f,m", "sex is one of f,m"),
+        ("within!=3", "within is not 3"),
+        ("nonsense", "nonsense"),
+    ],
+)
+def test_a_condition_is_a_chip_in_words(condition: str, said: str) -> None:
+    assert view.in_words(condition) == said
