@@ -147,8 +147,8 @@ class Model:
         from esml_engine.serving.rows import columns_of
 
         if isinstance(rows, str | Path):
-            how = dialect_of(self.site.settings.model(self.ref))
-            columns = columns_of(rows, live_signature(self.site, self.ref, self.env_name), how)
+            dialect = dialect_of(self.site.settings.model(self.ref))
+            columns = columns_of(rows, live_signature(self.site, self.ref, self.env_name), dialect)
         else:
             columns = columns_of(rows)
         return self._do(

@@ -213,8 +213,16 @@ def test_people_come_and_go_by_plan(small: Estate, page: Open) -> None:
     assert "give anna@small the role approver on project001" in text_of(at)
     at = press(at, "member_add")
     assert {"actor": "anna@small", "role": "approver", "on": "project001"} in small.members("project001")
+    said = "\n".join(s.value for s in at.success)
+    assert "anna@small is approver now" in said and not at.error, (
+        "one message, and an empty form for the next"
+    )
+    assert not at.text_input(key="member:who").value
+    at.text_input(key="member:who").input("anna@small")
+    at = at.selectbox(key="member:role").select("approver").run()
     assert "that role is given already" in text_of(at).lower()
     at = press(at, "member_remove")
+    assert "Taken from anna@small" in "\n".join(s.value for s in at.success)
     assert not [m for m in small.members("project001") if m["actor"] == "anna@small"]
     reader = page(small.site.root, "project", act_as="reader@small", project="project001")
     reader.session_state["tab"] = "People"

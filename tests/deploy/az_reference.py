@@ -37,6 +37,7 @@ COMMANDS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     "ml compute show": ((*_ML, "--name"), ()),
     "ml compute update": ((*_ML, "--name"), ("--identity-type", "--tags")),
     "ml data show": ((*_ML, "--name", "--version"), ()),
+    "ml online-deployment get-logs": ((*_ML, "--name", "--endpoint-name"), ("--container", "--lines")),
     "ml model list": ((), (*_ML, "--name")),
     "ml workspace create": (("--resource-group",), ("--name", "--location", "--container-registry")),
     "ml workspace show": (("--name", "--resource-group"), ()),
