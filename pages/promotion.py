@@ -110,6 +110,8 @@ def _way(estate: Estate) -> None:
         before = way[way.index(into) - 1] if way.index(into) else ""
         if source and source != before:
             st.warning(f"`from={source}` in the address was left out: a version goes into {into} from {before or 'nowhere'}.", icon=":material/link_off:")  # fmt: skip
+    elif source and source == way[-1] and into is None:
+        st.warning(f"Nothing lies after {source}: a version goes into it from {way[-2] if len(way) > 1 else 'nowhere'}.", icon=":material/link_off:")  # fmt: skip
     elif into or source:
         gone("Environment", str(into or source), instead=False)
     for key in ("from", "to"):

@@ -214,6 +214,8 @@ class Settings:
         whole = raw
         for o in self._live(scope):  # what is set already counts, too
             whole = put(whole, o.key, o.value)
+            if o.key == key and isinstance(value, dict) and value and isinstance(o.value, dict):
+                value = {**o.value, **value}  # a table says what it names; {} empties it
         validate(put(whole, key, value), KINDS[kind_of(scope)], scope)
         return value, dig(raw, key)
 

@@ -89,7 +89,7 @@ def test_data_engineer(url: str, page: Any, tmp_path: Path) -> None:
     file.write_text(f"{header}\n9001,50,1,25.5,80,150\n9002,fifty,1,25.5,80,150\n9003,51,2,26,81,151\n")
     page.locator("input[type=file]").set_input_files(str(file))
     page.get_by_role("button", name="Deliver 1 file").click()
-    page.get_by_text(re.compile("every file is there already", re.I)).wait_for()
+    page.get_by_text("Delivered to ds01_diabetes of test: 1 file added.").wait_for()
     settle(page)
     assert page.inner_text("body") != before
     page.get_by_role("tab", name="Refine").click()

@@ -13,7 +13,7 @@ from esml_engine import templates
 from esml_engine.door.site import Site
 from esml_engine.errors import EsmlError, SettingsError, UsageError
 from esml_engine.estate import Estate, open_estate
-from esml_engine.refs import check_name
+from esml_engine.refs import ModelRef, check_name
 from tests.conftest import esml
 
 NAME = "p1/m1"
@@ -83,6 +83,11 @@ def test_who_names_a_group_splits_by_it(empty: Estate, tmp_path: Path) -> None:
     empty.set(NAME, "split", "{ train = 0.8, validate = 0.1, test = 0.1 }")
     model = open_estate(empty.site.root).model(NAME)
     assert model.plan_split().draft.will[0].endswith("0.8 / 0.1 / 0.1 by group"), "a table says what it names"
+    empty.set(NAME, "split", "{ seed = 9 }")
+    split = open_estate(empty.site.root).site.settings.model(ModelRef.parse(NAME)).split
+    assert (split.seed, split.train, split.by) == (9, 0.8, "group"), (
+        "so it does after another table that was set"
+    )
     with pytest.raises(EsmlError, match=r"gold_(validate|test) empty: no group fell there|gold_train empty"):
         model.split(train=0.98, validate=0.01, test=0.01)
     with pytest.raises(UsageError, match="can't take seed"):
