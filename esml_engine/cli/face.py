@@ -13,6 +13,7 @@ from typing import Annotated, Any, get_type_hints
 import typer
 
 from esml_engine import __version__
+from esml_engine.refs import ModelRef
 from esml_engine.runs.facts import INTERNAL
 
 WAITING_EXIT = 4
@@ -108,7 +109,7 @@ def open_(*, lenient: bool = False) -> Any:
 def model_(name: str, env: str) -> Any:
     """A model of it; settings of other models that are wrong do not stop what is about this one."""
     found = open_(lenient=True)
-    found.site.files.raw(name)
+    found.site.files.raw(str(ModelRef.parse(name)))
     return found.model(name, env)
 
 
