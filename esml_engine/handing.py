@@ -29,11 +29,8 @@ from esml_engine.errors import (
 from esml_engine.runs import leases, records
 
 _LOOK = 0.05
-_KEY_TOLD, _KEY_TOLD_HERE = (
-    90.0,
-    10.0,
-)  # seconds for which a refused key is tried again, elsewhere and on this machine
-_KEY_AGAIN = 0.3  # seconds between
+# seconds for which a refused key is tried again: elsewhere, and on this machine; and between
+_KEY_TOLD, _KEY_TOLD_HERE, _KEY_AGAIN = 90.0, 10.0, 0.3
 _SILENT = 3.0  # seconds without a worker's heartbeat after which its store is looked at
 _PATIENCE = 15.0  # seconds that a command waits for room on the disk under the store
 OnProgress = Callable[[dict[str, Any]], None]

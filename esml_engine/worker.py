@@ -35,7 +35,7 @@ class Worker:
         self._given: set[tuple[str, int]] = set()  # runs handed over, each with its attempt
         self._durable: Durable | None = None
         self._jobs: Any = None
-        self._executor = Executor(site, self._name(), self.platform, self.wanted, self.stopping)
+        self._executor = Executor(site, self._name(), site.platform, self.wanted, self.stopping)
 
     # life
     def start(self) -> bool:
@@ -96,10 +96,6 @@ class Worker:
         finally:
             _one.release()
 
-    def platform(self, env: str) -> Any:
-        """An environment's platform."""
-        return self.site.platform(env)
-
     # loops
     def _beat(self) -> None:
         while not self.stopping.wait(1.0):
@@ -138,7 +134,7 @@ class Worker:
         """Make deployments run as wanted, and drain their ledgers."""
         from esml_engine.serving.keeper import Keeper
 
-        keeper = Keeper(self.site, self.platform)
+        keeper = Keeper(self.site, self.site.platform)
         while not self.stopping.is_set():
             with outlives("endpoints", self.site.disks()):
                 keeper.turn(None if self.kind == "up" else frozenset(self.wanted))

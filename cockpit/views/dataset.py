@@ -196,15 +196,18 @@ def bronze_behind(name: str, now: Mapping[str, Any]) -> int | None:
     return next((int(i["version"]) for i in now["inputs"] if i.get("table") == bronze), None)
 
 
+def _sampled(now: Mapping[str, Any], task: str) -> bool:
+    """Whether a version is of R&D mode's sample; a series is read whole."""
+    return bool(now["rnd"]) and task != "forecasting"
+
+
 def all_read(now: Mapping[str, Any], task: str) -> str:
     """That nothing was rejected, of what was read."""
-    if now["rnd"] and task != "forecasting":
+    if _sampled(now, task):
         return "Every row of the R&D sample, a fifth of what was delivered, could be read."
     return "Every row that was delivered could be read."
 
 
 def of_sample(now: Mapping[str, Any], task: str) -> str:
     """What a count of quarantined rows is of, where it is not all that was delivered."""
-    return (
-        " · of the R&D sample, a fifth of what was delivered" if now["rnd"] and task != "forecasting" else ""
-    )
+    return " · of the R&D sample, a fifth of what was delivered" if _sampled(now, task) else ""

@@ -80,9 +80,8 @@ class Draft:
     )
     contains: tuple[str, ...] = ()  # rules of the acts inside this one: each must be allowed as well
     parts: tuple[Part, ...] = ()  # what a chain is made of; () : the act is its own only part
-    granted: tuple[
-        tuple[str, str, str], ...
-    ] = ()  # (environment, limit, whose word): what a run that goes on was approved for
+    # (environment, limit, whose word): what a run that goes on was approved for
+    granted: tuple[tuple[str, str, str], ...] = ()
     stands: int = 0  # instances of an endpoint that stay up when it has ended
     bound_seconds: float = 0.0  # limit that the run can't pass, for the upper bound; 0: spends nothing
 

@@ -257,8 +257,7 @@ def ask_exception(c: sa.Connection, row: dict[str, Any], actor: Actor, plan: Pla
         c, kind=requests.EXCEPTION, object_=row["object"], env=held.get("env") or row["env"], run=row["run"], actor=actor,
         needed=1, facts=plan.hash,
         detail={"act": row["act"], "key": held["key"], "amount": held["amount"], "currency": plan.predicted["cost"]["currency"],
-            "reason": held["reason"],
-                "origin": held["origin"], "will": list(plan.draft.will), **({"also": held["also"]} if held.get("also") else {})},
+            "reason": held["reason"], "origin": held["origin"], "will": list(plan.draft.will), **({"also": held["also"]} if held.get("also") else {})},
     )  # fmt: skip
 
 

@@ -185,9 +185,13 @@ def checks(settings: DatasetSettings) -> str:
     return hashlib.sha256(json.dumps(held, sort_keys=True).encode()).hexdigest()[:16]
 
 
-def checked_otherwise(bronze: Version | None, settings: DatasetSettings) -> bool:
-    """Whether a bronze version was held to other expectations than the settings name now (an old one does not tell)."""
-    return bronze is not None and bronze.facts.get("checks", checks(settings)) != checks(settings)
+def why_anew(bronze: Version | None, settings: DatasetSettings) -> str:
+    """Why the next bronze is read anew from all files; '' where what is new does (an old version does not tell)."""
+    if read_otherwise(bronze, settings):
+        return "settings say another way to read them"
+    if bronze is not None and bronze.facts.get("checks", checks(settings)) != checks(settings):
+        return "settings expect other things of bronze"
+    return ""
 
 
 def _refused(
@@ -223,8 +227,7 @@ def waiting(site: Site, ref: ModelRef, env: str, dataset: str, purpose: Purpose)
     """Delivered files that bronze does not hold in this content, read as settings say, and that were not refused."""
     have = loaded(site.store, ref, env, dataset, purpose)
     bronze = latest(site.store, ref, env, str(TableName("bronze", dataset, purpose)))
-    settings = site.settings.model(ref).datasets[dataset]
-    if read_otherwise(bronze, settings) or checked_otherwise(bronze, settings):
+    if why_anew(bronze, site.settings.model(ref).datasets[dataset]):
         have = {}
     return [
         f

@@ -21,6 +21,7 @@ from esml_engine.refining.staleness import (
     input_version,
     layer_code,
     rnd_version,
+    samples,
     stale,
     table_name,
     to_read,
@@ -71,7 +72,7 @@ class Refine:
             nothing = "no new IN file; every layer is current"
             if not any(table_name("bronze", ds, purpose) in have for ds in settings.datasets):
                 nothing = f"no IN file was delivered for {purpose} in {call.env}: deliver with esml ingest"
-                if any(d.delivered(site, ref, call.env, ds, purpose) for ds in settings.datasets):
+                if layer and any(d.delivered(site, ref, call.env, ds, purpose) for ds in settings.datasets):
                     nothing = f"there is no bronze yet to make {layer} of: esml refine {ref} --env {call.env}"
             elif s.blocked and layer in ("", "gold"):
                 nothing = f"nothing new; {goal} waits for {', '.join(s.blocked)}, which has no IN file"
@@ -90,12 +91,11 @@ class Refine:
             for f, reason in d.kept_out(site, ref, call.env, ds, purpose)
         ]
         size = float(sum(f.bytes for f in waiting) or sum(v.bytes for n, v in have.items() if n in todo))
-        rnd = in_rnd(settings, call.env)
-        whole = ", whole: a sample would tear a series" if rnd and settings.task == "forecasting" else ""
+        whole = in_rnd(settings, call.env) and not samples(settings, call.env)
         will = [
             f"read {len(s.files[ds])} file{'s' if len(s.files[ds]) != 1 else ''} of {ds} into bronze"
-            + s.otherwise.get(ds, "")
-            + whole
+            + (f", all anew: {s.anew[ds]}" if s.anew[ds] else "")
+            + (", whole: a sample would tear a series" if whole else "")
             for ds in s.bronze
         ]
         will += [f"clean {ds} into silver" for ds in s.silver] + ([f"build {goal}"] if s.gold else [])
@@ -174,7 +174,7 @@ class Refine:
             "dialect": {"delimiter": ds.delimiter, "encoding": ds.encoding, "null": ds.null},
             "types": {**types, **ds.types}, "drift": ds.drift, "label": settings.label,
             "expect": [e.model_dump() for e in ds.expect if e.on == "bronze"],
-            "rnd": rnd, "sample": rnd and settings.task != "forecasting", "key": settings.key, "how": d.reading(ds), "checks": d.checks(ds), "files": todo,
+            "rnd": rnd, "sample": samples(settings, env), "key": settings.key, "how": d.reading(ds), "checks": d.checks(ds), "files": todo,
             "tables": {"bronze": bronze, "quarantine": quarantine},
             "expected": expected_versions(desk, ref, env, [quarantine, bronze]), "anew": anew,
         }  # fmt: skip

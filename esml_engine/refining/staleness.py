@@ -63,7 +63,7 @@ class Stale:
     silver: list[str]
     gold: bool
     blocked: list[str]
-    otherwise: dict[str, str]  # datasets whose bronze is made anew from all files -> why
+    anew: dict[str, str]  # dataset that has something to read -> why it is read anew from all files, or ''
 
 
 def stale(site: Site, ref: ModelRef, env: str, purpose: Purpose, layer: str = "", dataset: str = "") -> Stale:
@@ -104,19 +104,20 @@ def stale(site: Site, ref: ModelRef, env: str, purpose: Purpose, layer: str = ""
             if n in have
         )
         gold = bool(silver) or g is None or moved or g.code != layer_code(site, ref, settings, "gold")
-    otherwise = {}
-    for ds in bronze:
-        b, its = have.get(table_name("bronze", ds, purpose)), settings.datasets[ds]
-        if d.read_otherwise(b, its):
-            otherwise[ds] = ", all anew: settings say another way to read them"
-        elif d.checked_otherwise(b, its):
-            otherwise[ds] = ", all anew: settings expect other things of bronze"
-    return Stale(files, bronze, silver, gold, blocked, otherwise)
+    anew = {
+        ds: d.why_anew(have.get(table_name("bronze", ds, purpose)), settings.datasets[ds]) for ds in bronze
+    }
+    return Stale(files, bronze, silver, gold, blocked, anew)
 
 
 def in_rnd(settings: ModelSettings, env: str) -> bool:
     """Whether a model is in R&D mode in an environment."""
     return bool(settings.rnd.get(env, False))  # type: ignore[call-overload]
+
+
+def samples(settings: ModelSettings, env: str) -> bool:
+    """Whether bronze is a sample of IN: in R&D mode, but for a series, which a sample of its rows would tear."""
+    return in_rnd(settings, env) and settings.task != "forecasting"
 
 
 def to_read(
@@ -127,8 +128,7 @@ def to_read(
     Anew: always in R&D mode, where one version is kept, after the mode was switched, whole or as a sample, and after
     the settings say another way to read the files, or expect other things of bronze.
     """
-    settings = site.settings.model(ref).datasets[dataset]
-    otherwise = d.read_otherwise(bronze, settings) or d.checked_otherwise(bronze, settings)
+    otherwise = bool(d.why_anew(bronze, site.settings.model(ref).datasets[dataset]))
     switched = otherwise or (bronze is not None and bronze.rnd != rnd)
     new = [] if switched else d.waiting(site, ref, env, dataset, purpose)
     if not (rnd or switched):

@@ -11,6 +11,7 @@ from typing import Any, Protocol
 from esml_engine.errors import SettingsError
 
 LOADER = "esml_engine.training.storage:load"
+LONGEST_NAME = 200  # bytes of a request id or a caller
 
 
 class Predictor(Protocol):

@@ -20,6 +20,7 @@ from esml_engine.scored.reads import scored
 from esml_engine.scored.where import written
 from esml_engine.serving import client, records
 from esml_engine.serving.acts import live_version
+from esml_engine.serving.facts import LONGEST_NAME
 from esml_engine.serving.handed import dialect_of
 from esml_engine.serving.saving import why_not
 from esml_engine.training import records as models
@@ -95,11 +96,11 @@ def check_caller(caller: Any) -> str:
         not isinstance(caller, str)
         or not caller.isprintable()
         or caller != caller.strip()
-        or len(caller.encode()) > 200
+        or len(caller.encode()) > LONGEST_NAME
     ):
         raise UsageError(
             f"{str(caller)[:40]!r} is no caller",
-            hint="one line of at most 200 bytes, without space around it",
+            hint=f"one line of at most {LONGEST_NAME} bytes, without space around it",
         )
     return caller
 
@@ -117,10 +118,11 @@ def check_request_id(given: Any) -> None:
         or not given.isascii()
         or not given.isprintable()
         or " " in given
-        or len(given) > 200
+        or len(given) > LONGEST_NAME
     ):
         raise UsageError(
-            f"{str(given)[:40]!r} is no request id", hint="at most 200 ASCII characters without spaces"
+            f"{str(given)[:40]!r} is no request id",
+            hint=f"at most {LONGEST_NAME} ASCII characters without spaces",
         )
 
 

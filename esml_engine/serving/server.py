@@ -37,7 +37,7 @@ from esml_engine.scored.facts import Answer, Finished, Reserved
 from esml_engine.scored.ledger import Ledger
 from esml_engine.serving.batching import Batcher
 from esml_engine.serving.counting import Publisher
-from esml_engine.serving.facts import Config, Slot
+from esml_engine.serving.facts import LONGEST_NAME, Config, Slot
 from esml_engine.serving.metrics import Metrics
 from esml_engine.serving.scorer import Predicted, Scorer, columns_of, load
 from esml_engine.serving.slots import Slots
@@ -48,7 +48,6 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("esml.serving")
 _JSON = (b"content-type", b"application/json")
-_LONGEST_NAME = 200  # bytes of a request id or a caller
 _PATIENCE = 8  # a body that is too large is read (and dropped) up to this many times the limit
 
 
@@ -114,8 +113,8 @@ class Endpoint:
             if self._under_way > self.config.queue:
                 busy = FailedError("too many requests are under way", hint="try again in a second")
                 raise HttpError(429, busy, (b"retry-after", b"1"))
-            if len(request_id) > _LONGEST_NAME or len(headers.get(b"x-caller-id", b"")) > _LONGEST_NAME:
-                raise UsageError(f"x-request-id and x-caller-id have at most {_LONGEST_NAME} characters")
+            if len(request_id) > LONGEST_NAME or len(headers.get(b"x-caller-id", b"")) > LONGEST_NAME:
+                raise UsageError(f"x-request-id and x-caller-id have at most {LONGEST_NAME} characters")
             body = await self._body(headers, receive)
             answer, rows = await self._answer(request_id, headers, body)
             status = 200

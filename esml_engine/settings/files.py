@@ -14,7 +14,7 @@ from esml_engine.errors import NotFoundError, SettingsError, UsageError
 from esml_engine.refs import ModelRef, check_name
 from esml_engine.remembered import Remembered
 from esml_engine.settings import keys, validation, values
-from esml_engine.settings.keys import EstateSettings, ModelSettings, ProjectSettings
+from esml_engine.settings.keys import EstateSettings
 from esml_engine.settings.validation import KINDS, kind_of, load, shown
 
 
@@ -75,25 +75,27 @@ def read_files(root: Path, *, lenient: bool = False) -> Files:
     projects: dict[str, dict[str, Any]] = {}
     models: dict[ModelRef, dict[str, Any]] = {}
     broken: dict[str, SettingsError] = {}
-    for p in sorted((root / "projects").glob("*/project.toml")):
-        name = p.parent.name
+
+    def read(path: Path, scope: str, kind: str) -> dict[str, Any] | None:
+        """A scope's tables; None after keeping why they can't be used."""
         try:
-            _check_folder(p, "project")
-            projects[name] = memory.get(p, lambda p: load(p, ProjectSettings)[1])
+            _check_folder(path, kind)
+            return memory.get(path, lambda p: load(p, KINDS[kind])[1])
         except SettingsError as e:
             if not lenient:
                 raise
-            broken[name] = e
+            broken[scope] = e
+            return None
+
+    for p in sorted((root / "projects").glob("*/project.toml")):
+        name = p.parent.name
+        if (raw := read(p, name, "project")) is None:
             continue
+        projects[name] = raw
         for m in sorted(p.parent.glob("*/model.toml")):
             ref = ModelRef(name, m.parent.name)
-            try:
-                _check_folder(m, "model")
-                models[ref] = memory.get(m, lambda m: load(m, ModelSettings)[1])
-            except SettingsError as e:
-                if not lenient:
-                    raise
-                broken[str(ref)] = e
+            if (raw := read(m, str(ref), "model")) is not None:
+                models[ref] = raw
     memory.save()
     return Files(root, estate, projects, models, broken)
 
