@@ -9,23 +9,29 @@ from typing import Any
 import altair as alt
 import pandas as pd
 
+from esml_engine.refs import ENVIRONMENTS
+
 _LABELS = 12  # days that are each named below their bar
 
 
 def over_versions(rows: list[dict[str, Any]], metric: str) -> Any:
     """Metric over registered versions, one line an environment; dashed: the trivial baseline on the same rows."""
     frame = pd.DataFrame(rows)
+    way = [e for e in ENVIRONMENTS if e in set(frame["env"])]
     x = alt.X("version:O", title="registered version", axis=alt.Axis(labelAngle=0))
     scale = alt.Scale(zero=False, padding=12)
     line = alt.Chart(frame).mark_line(point=alt.OverlayMarkDef(size=70)).encode(
         x=x, y=alt.Y("value:Q", title=f"{metric} on gold_test", scale=scale),
-        color=alt.Color("env:N", title="environment", legend=alt.Legend(orient="top") if frame["env"].nunique() > 1 else None),
+        color=alt.Color("env:N", title="environment", sort=way, legend=alt.Legend(orient="top") if len(way) > 1 else None),
         tooltip=[alt.Tooltip("version:O", title="version"), alt.Tooltip("env:N", title="environment"),
             alt.Tooltip("value:Q", title=metric, format=".4g"), alt.Tooltip("baseline:Q", format=".4g")],
     )  # fmt: skip
+    # a line of one version would be no line: its point is a stroke
+    one = frame["version"].nunique() == 1
+    stroke = alt.OverlayMarkDef(shape="stroke", size=900, color="#8a94a3") if one else False
     base = (
         alt.Chart(frame)
-        .mark_line(strokeDash=[5, 4], opacity=0.7, color="#8a94a3")
+        .mark_line(strokeDash=[5, 4], opacity=0.7, color="#8a94a3", point=stroke)
         .encode(x=x, y=alt.Y("baseline:Q", scale=scale))
     )
     return (base + line).properties(height=230)

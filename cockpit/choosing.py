@@ -9,7 +9,7 @@ import streamlit as st
 
 from cockpit import carrying
 from cockpit.addressing import unread
-from cockpit.components import gone, lit, no_sight, nothing_yet, pick
+from cockpit.components import gone, lit, no_model_yet, no_sight, pick
 from esml_engine.estate import Estate
 
 ALL = ""
@@ -74,7 +74,7 @@ def choose_project(estate: Estate, title: str) -> str | None:
     if not have:
         st.title(title)
         if not no_sight(estate):
-            nothing_yet("No project yet.", "Make one on the page Estate.")
+            no_model_yet(estate)
         return None
     last = carrying.chosen().get("project")
     project = asked or (last if last in have else have[0])
@@ -119,7 +119,7 @@ def scope(
     if not whole and not by_project:
         st.title(title)
         if not no_sight(estate):
-            nothing_yet("No project yet.", "Make one on the page Estate.")
+            no_model_yet(estate)
         return None
     with st.container(horizontal=True, vertical_alignment="bottom", gap="small"):
         first = ALL if whole else asked["project"] or next(iter(by_project))

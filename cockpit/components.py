@@ -18,6 +18,7 @@ from cockpit.carrying import Link, to
 from cockpit.reaching import unreached
 from cockpit.reads import who_can
 from cockpit.screens import on_phone
+from cockpit.views.estate import Figure
 from cockpit.views.plan import without_underscores
 from cockpit.words import STATES, clock, tidy
 from esml_engine.demo import why_stopped
@@ -52,9 +53,23 @@ def failure(e: EsmlError, *, next_act: str = "") -> None:
         st.error(f"**It failed.** {message}.{end}  \n`{e.id}`", icon=":material/error:")
 
 
-def nothing_yet(what: str, act: str) -> None:
-    """Nothing here yet, and the act that fills it."""
+def nothing_yet(what: str, act: str, way: tuple[str, str, Link] | None = None) -> None:
+    """Nothing here yet, and the act that fills it; `way`: label, icon and target of the link to it."""
     st.info(f"**{what}** {act}", icon=":material/inbox:")
+    if way:
+        label, icon, target = way
+        st.page_link(**target, label=label, icon=f":material/{icon}:")
+
+
+def no_model_yet(estate: Estate) -> None:
+    """Nothing in the estate that a page could be about, and the way to make it."""
+    have = estate.projects()
+    if have:
+        way = ("Make the first model", "add", to("project", project=have[0], tab="New model"))
+        nothing_yet("No model yet.", "Make one on the page of its project.", way)
+    else:
+        way = ("Make the first project", "create_new_folder", to("estate", new="project"))
+        nothing_yet("No project yet.", "Make one, or load the demo: `esml demo`.", way)
 
 
 def ways_on(place: DeltaGenerator, about: str, ways: Sequence[tuple[str, str, Link]]) -> None:
@@ -138,6 +153,19 @@ def page(show: Callable[[], None]) -> Callable[[], None]:
         drawn.add(name)
 
     return framed
+
+
+# figures
+def figures(cards: Sequence[Figure]) -> None:
+    """Five figures beside each other, each with its days drawn; on a phone without them, so that what they are about comes sooner."""
+    small = on_phone()
+    with st.grid(5, min_column_width=160, gap="small"):
+        for f in cards:
+            drawn = list(f.series) if len(f.series) > 1 and not small else None
+            st.metric(
+                f.label, f.text, f.note, delta_color=f.tone, delta_arrow=f.arrow, border=True,
+                height="content" if small else 150, help=f.help or None, chart_data=drawn, chart_type=f.chart,
+            )  # fmt: skip
 
 
 # sight
@@ -263,7 +291,7 @@ def choose(estate: Estate, title: str) -> Choice | None:
         if asked["model"]:
             gone("Model", asked["model"])
         elif not no_sight(estate):
-            nothing_yet("No model yet.", "Make one on the page of its project, or load the demo: `esml demo`.")  # fmt: skip
+            no_model_yet(estate)
         return None
     project = (
         asked["project"]

@@ -8,8 +8,11 @@ from typing import Any
 import streamlit as st
 
 from cockpit.at_once import at_once
+from cockpit.components import locked
 from cockpit.views.policies import in_words, kind_of_value, shown
 from cockpit.words import plural
+from esml_engine.door import access
+from esml_engine.door.facts import Call
 from esml_engine.estate import Estate
 from esml_engine.settings import Settings, dig
 
@@ -17,7 +20,11 @@ from esml_engine.settings import Settings, dig
 def setting(
     estate: Estate, scope: str, keys: list[str], *, key: str, label: str = "Set it", help_: str = ""
 ) -> None:
-    """One of `keys` of a scope."""
+    """One of `keys` of a scope. Who may change none of them reads why, and who can."""
+    project = "" if scope == "estate" else scope.split("/")[0]
+    rules = sorted({access.rule_name(Call("set", scope, "", {"key": k})) for k in keys})
+    if not any(estate.may(r, project).allowed for r in rules) and locked(estate, rules[-1], project):
+        return
     left, right = st.columns(2)
     settings = estate.site.settings
     with left:
@@ -78,6 +85,8 @@ def _text(key: str, value: str) -> str:
 
 def exception(estate: Estate, model: str, env: str) -> None:
     """Ask another person for more money a run, for some days."""
+    if locked(estate, "ask_exception", model.split("/")[0]):
+        return
     currency = estate.site.settings.estate.currency
     with st.grid(2, min_column_width=180):
         amount = st.number_input(

@@ -7,7 +7,9 @@ from typing import Any
 
 import streamlit as st
 
+from cockpit.components import failure
 from cockpit.views import scored as view
+from esml_engine.errors import UsageError
 from esml_engine.scored.where import written
 
 _KEYS = ("from", "to", "caller", "version", "where", "cols", "sort", "page", "view")
@@ -23,12 +25,28 @@ def go(w: view.Wanted, named: str = "") -> None:
 def filters(w: view.Wanted, said: dict[str, Any], everything: dict[str, Any], versions: list[int]) -> None:  # fmt: skip
     """The chips, the form, and the way back to everything."""
     with st.container(horizontal=True, vertical_alignment="center", gap="small"):
-        for c in view.chips(w):
-            st.button(f"{c.text}  ✕", key=f"chip:{c.key}:{c.value}", on_click=go, args=(view.without(w, c),))
+        _chips(w)
         with st.popover("Add filter", icon=":material/add:"):
             _add(w, said, everything, versions)
-        if view.chips(w):
-            st.button("Reset", type="tertiary", on_click=go, args=(view.Wanted(sort=w.sort, cols=w.cols),))
+        _reset(w)
+
+
+def unreadable(w: view.Wanted, e: UsageError) -> None:
+    """A filter that can't be read: why, and every filter to take away."""
+    failure(e)
+    with st.container(horizontal=True, vertical_alignment="center", gap="small"):
+        _chips(w)
+        _reset(w)
+
+
+def _chips(w: view.Wanted) -> None:
+    for c in view.chips(w):
+        st.button(f"{c.text}  ✕", key=f"chip:{c.key}:{c.value}", on_click=go, args=(view.without(w, c),))
+
+
+def _reset(w: view.Wanted) -> None:
+    if view.chips(w):
+        st.button("Reset", type="tertiary", on_click=go, args=(view.Wanted(sort=w.sort, cols=w.cols),))
 
 
 def _add(w: view.Wanted, said: dict[str, Any], everything: dict[str, Any], versions: list[int]) -> None:  # fmt: skip

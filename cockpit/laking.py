@@ -8,6 +8,7 @@ from typing import Any
 import streamlit as st
 
 from cockpit.acting import act_card, done_now, follow, plan_card, planned, said_done
+from cockpit.carrying import to
 from cockpit.components import Choice, locked, nothing_yet
 from cockpit.uploads import kept
 from cockpit.views import lake as view
@@ -25,7 +26,8 @@ def refine(choice: Choice, purpose: Purpose, m: view.Matrix) -> None:
     sets = {_ALL: "all datasets", **{d: d for d in m.datasets}}
     if not any(c[0].label != "none yet" for c in m.datasets.values()):
         nothing_yet("No IN file yet.",
-            f"Deliver one under *Deliver files*, or put it into the dataset's IN folder of {choice.env}.")  # fmt: skip
+            f"Deliver one under *Deliver files*, or put it into the dataset's IN folder of {choice.env}.",
+            ("Deliver files", "upload", to("lake", act="Deliver files")))  # fmt: skip
         return
     with st.container(horizontal=True):
         with st.container(width=180):
@@ -89,7 +91,7 @@ def split(choice: Choice, m: view.Matrix) -> None:
         nothing_yet("This side is not split.", "Only gold of the train side is, and not for analytics.")
         return
     if not m.gold.label.startswith("v"):
-        nothing_yet("No gold yet.", "Refine first.")
+        nothing_yet("No gold yet.", "Refine first.", ("Refine", "play_arrow", to("lake")))
         return
     now = choice.estate.site.settings.model(choice.ref).split
     usual = now.model_dump(by_alias=True)

@@ -33,7 +33,8 @@ def activity(choice: Choice, runs: list[dict[str, Any]]) -> None:
     ]
     lines = view.activity(runs, crowns, _currency(choice))
     if not lines:
-        nothing_yet("Nothing happened yet.", "Deliver a file and refine it.")
+        nothing_yet("Nothing happened yet.", "Deliver a file and refine it.",
+            ("Deliver files", "upload", to("lake", act="Deliver files")))  # fmt: skip
     for at, text in lines:
         st.markdown(f":gray[{when(at)}] · {text}")
 

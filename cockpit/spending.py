@@ -11,7 +11,7 @@ import streamlit as st
 
 from cockpit import charts
 from cockpit.at_once import at_once
-from cockpit.components import failure, gone, nothing_yet
+from cockpit.components import failure, gone, locked, nothing_yet
 from cockpit.costing import ACTS, Asked, as_it_is, judge, judged_runs
 from cockpit.editing import exception, setting
 from cockpit.overview import Overview
@@ -201,7 +201,7 @@ def change(a: Ask) -> None:
         st.markdown("**Budget**")
         if a.where == "estate":
             st.caption("Each project has its own: choose one above.")
-        else:
+        elif not locked(a.estate, "budget", project):
             now = float(a.seen.budgets[project]["budget"])
             new = st.number_input(f"{project}, {a.seen.currency} a month", 0.0, value=now, step=10.0,
                 key=f"budget:{project}")  # fmt: skip

@@ -95,6 +95,6 @@ def new_model(estate: Estate, project: str) -> None:
         done=f"{name} is made. Next: deliver an IN file.",
         ready=bool(name and datasets),
         missing="Name and at least one dataset are needed.",
-        clears=("nm:name", "nm:sets"),
+        clears=("nm:name", "nm:sets", "nm:label", "nm:key", "nm:time", "nm:freq"),
         leads=("lake", f"Deliver files of {name.strip()}", {"project": project, "model": name.strip(), "act": "Deliver files"}),
     )  # fmt: skip

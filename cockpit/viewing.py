@@ -80,6 +80,19 @@ def of_address(choice: Choice, w: view.Wanted) -> view.Wanted | None:
     return dataclasses.replace(view.of_view(found["filters"]), cols=w.cols) if bare else w
 
 
+def exports(choice: Choice, w: view.Wanted, total: int) -> None:
+    """Links to the whole filtered result, as a file of either kind."""
+    who = choice.estate.actor.acting_as or ""
+    for kind, main in (("parquet", False), ("csv", True)):
+        st.link_button(
+            f"Export {plural(total, 'row')}" if main else "Parquet",
+            view.export_address(str(choice.ref), choice.env, w, kind, who),
+            icon=":material/download:",
+            type="primary" if main else "secondary",
+            disabled=not total,
+        )
+
+
 def by_day(w: view.Wanted, rows: list[dict[str, Any]]) -> None:
     """The histogram; drawing over some days filters by them."""
     event: Any = st.altair_chart(charts.by_day(rows), on_select="rerun", key=f"days:{w.since}:{w.until}")

@@ -11,7 +11,7 @@ import streamlit as st
 
 from cockpit import charts, opening, spending
 from cockpit.choosing import open_tabs, scope, segment
-from cockpit.components import as_of, away, nothing_yet, page
+from cockpit.components import as_of, away, figures, nothing_yet, page
 from cockpit.costing import hour_price, spent_by
 from cockpit.evidence import predictions
 from cockpit.overview import overview
@@ -72,12 +72,7 @@ def show() -> None:
         seen.currency)  # fmt: skip
     if not by_day and not before:
         nothing_yet("No run metered yet: showing upper bounds.", "Money is metered with the first run.")
-    with st.grid(5, min_column_width=165, gap="small"):
-        for f in cards:
-            st.metric(
-                f.label, f.text, f.note, delta_color=f.tone, delta_arrow=f.arrow, border=True, height=150, help=f.help or None,
-                chart_data=list(f.series) if len(f.series) > 1 else None, chart_type=f.chart,
-            )  # fmt: skip
+    figures(cards)
     left, right = st.columns([3, 2], gap="large")
     with left:
         by = segment("By", view.BY, "by", "project" if where == "estate" else "model" if not model else "act")

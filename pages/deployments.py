@@ -43,7 +43,9 @@ def show() -> None:
     if not served:
         nothing_yet("Nothing was deployed yet.", f"Deploy a version to {choice.env}: its plan is below.")
     for s in served:
-        _card(choice, view.card(s, predicted(site, choice.ref, s.env)["endpoint_month"], dt.datetime.now(dt.UTC)))  # fmt: skip
+        champion = training.champion(site.store, choice.ref, s.env)
+        month = predicted(site, choice.ref, s.env)["endpoint_month"]
+        _card(choice, view.card(s, month, champion["version"] if champion else None, dt.datetime.now(dt.UTC)))
     here = next((s for s in served if s.env == choice.env and s.version is not None), None)
     names = ["Test call", "Score a file", "Deploy", "Take back"]
     for tab, name in open_tabs(names):

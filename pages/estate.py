@@ -11,7 +11,19 @@ from cockpit import opening
 from cockpit.addressing import unread
 from cockpit.carrying import to
 from cockpit.choosing import segment
-from cockpit.components import away, chips, demo_stopped, no_sight, nothing_yet, page, pick, ways_on, when
+from cockpit.components import (
+    away,
+    chips,
+    demo_stopped,
+    figures,
+    no_model_yet,
+    no_sight,
+    nothing_yet,
+    page,
+    pick,
+    ways_on,
+    when,
+)
 from cockpit.listing import columns, csv
 from cockpit.overview import Overview, overview
 from cockpit.screens import deciding_first
@@ -57,20 +69,12 @@ def show() -> None:
     if not seen.projects and no_sight(estate):
         return
     if not seen.rows:
-        nothing_yet(
-            "No model yet." if seen.projects else "No project yet.",
-            "Make a model on the page of its project." if seen.projects else "Make one with *New project* above, or load the demo: `esml demo`.",
-        )  # fmt: skip
+        no_model_yet(estate)
         return
     demo_stopped(estate)
     _waits(estate, requests)
     away(estate)
-    with st.grid(5, min_column_width=160, gap="small"):
-        for f in seen.figures:
-            st.metric(
-                f.label, f.text, f.note, delta_color=f.tone, delta_arrow=f.arrow, border=True, height=150, help=f.help or None,
-                chart_data=list(f.series) if len(f.series) > 1 else None, chart_type=f.chart,
-            )  # fmt: skip
+    figures(seen.figures)
     lens = _filters(seen)
     if not shown:
         nothing_yet("No model passes these filters.", "Take a chip away, or clear the search.")

@@ -12,6 +12,7 @@ from cockpit import opening
 from cockpit.carrying import to
 from cockpit.choosing import open_tabs, segment
 from cockpit.components import Choice, as_of, choose, page
+from cockpit.screens import on_phone
 from cockpit.views import lake as view
 from cockpit.views.dataset import quarantine_of
 from cockpit.words import plain, plural, tidy
@@ -82,22 +83,43 @@ def _cell(choice: Choice, cell: view.Cell, head: str = "") -> None:
             st.page_link(**to("dataset", **where), label="Broken rows")
 
 
+def _listed(choice: Choice, m: view.Matrix) -> None:
+    """The matrix as lists, a line a cell: a phone has no room for three beside each other."""
+    for ds, cells in m.datasets.items():
+        with st.container(border=True, gap="xxsmall"):
+            _dataset_link(choice, m, ds)
+            for head, cell in zip(("IN", "Bronze", "Silver"), cells, strict=True):
+                _line(head, cell)
+    with st.container(border=True, gap="xxsmall"):
+        _line("Gold" if m.goal == "gold" else "To score", m.gold)
+        if m.split is not None:
+            _line("Split", m.split)
+
+
+def _line(head: str, cell: view.Cell) -> None:
+    st.markdown(
+        f"**{head}** :{cell.color}-badge[:material/{cell.icon}: {cell.label}] :gray[:small[{cell.note}]]"
+    )
+
+
+def _dataset_link(choice: Choice, m: view.Matrix, ds: str) -> None:
+    table = f"{'inference/' if m.goal == 'to_score' else ''}{ds}/silver"
+    st.page_link(
+        **to("dataset", project=choice.ref.project, model=choice.ref.model, env=choice.env, table=table),
+        label=f"**{ds}**",
+        icon=":material/table:",
+    )
+
+
 def _matrix(choice: Choice, m: view.Matrix) -> None:
+    if on_phone():
+        _listed(choice, m)
+        return
     left, right = st.columns([3, 2], vertical_alignment="center")
     with left:
         for ds, cells in m.datasets.items():
             with st.container(gap="xsmall"):
-                st.page_link(
-                    **to(
-                        "dataset",
-                        project=choice.ref.project,
-                        model=choice.ref.model,
-                        env=choice.env,
-                        table=f"{'inference/' if m.goal == 'to_score' else ''}{ds}/silver",
-                    ),
-                    label=f"**{ds}**",
-                    icon=":material/table:",
-                )
+                _dataset_link(choice, m, ds)
                 with st.grid(3, min_column_width=105, gap="xsmall"):
                     for head, cell in zip(("IN", "Bronze", "Silver"), cells, strict=True):
                         _cell(choice, cell, head)

@@ -106,7 +106,7 @@ def _candidates(choice: Choice, rows: list[dict[str, Any]], main: str, names: li
     frame["at"] = frame["at"].map(when)
     top = float(max(frame["baseline"].max(), frame["metric"].max()) or 1.0)
     bar = figure(metric(main), 0.0, top)
-    config = {"metric": bar, "Ready?": st.column_config.TextColumn(width=190),
+    config = {"metric": bar, "Ready?": st.column_config.TextColumn(width=215),
         "Estimator": st.column_config.TextColumn(width=100),
         "baseline": st.column_config.NumberColumn("Baseline", format="%.4g"), "at": "When"}  # fmt: skip
     order = deciding_first(["Beside", *frame.columns], ("Beside", "metric", "Env", "Version", "Ready?"))

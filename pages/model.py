@@ -16,7 +16,9 @@ from cockpit.choosing import open_tabs
 from cockpit.components import Choice, as_of, choose, page
 from cockpit.overview import overview
 from cockpit.reads import runs_of
+from cockpit.screens import deciding_first
 from cockpit.views import model as view
+from cockpit.views.lake import Cell
 from esml_engine.runs.records import OPEN
 
 _ACTS = (
@@ -60,19 +62,32 @@ def show() -> None:
             if x
         )
     )
+    parts: dict[str, Callable[[], None]] = {
+        "track": lambda: _track(view.track(site, ref, choice.env, now)),
+        "blocked": lambda: _blocked(choice, status, runs),
+        "champions": lambda: _champions(view.champions(site, ref, estate.environments, now)),
+        "next": lambda: _next(choice),
+    }
+    if status["task"] == "analytics":
+        del parts["champions"]
+    for part in deciding_first(parts, ("blocked", "next")):
+        parts[part]()
+    _tabs(choice, runs)
+
+
+def _track(cells: list[tuple[str, Cell]]) -> None:
     with st.grid(7, min_column_width=105, gap="xsmall"):
-        for name, cell in view.track(site, ref, choice.env, now):
+        for name, cell in cells:
             with st.container(border=True, height="stretch", gap="xxsmall"):
                 st.badge(name, icon=f":material/{cell.icon}:", color=cell.color)
                 st.caption(cell.note)
-    row = next((r for r in overview(estate).rows if r.model == str(ref)), None)
+
+
+def _blocked(choice: Choice, status: dict[str, Any], runs: list[dict[str, Any]]) -> None:
+    row = next((r for r in overview(choice.estate).rows if r.model == str(choice.ref)), None)
     waits = f"{row.attention}. Whose turn: **{row.turn or 'nobody named'}**." if row and row.needs else ""
     icon, line = view.blocked(status, sum(r["state"] in OPEN for r in runs), waits)
     (st.warning if icon in ("block", "priority_high") else st.info)(line, icon=f":material/{icon}:")
-    if status["task"] != "analytics":
-        _champions(view.champions(site, ref, estate.environments, now))
-    _next(choice)
-    _tabs(choice, runs)
 
 
 def _champions(cards: list[view.Champion]) -> None:

@@ -44,7 +44,7 @@ def show() -> None:
     away(estate)
     if not tracks:
         nothing_yet("No model yet.", "Make the first one below: name, task, datasets.")
-        _tabs(estate, project, seen, runs)
+        _tabs(estate, project, seen, runs, ["New model", "People", "Budget"])
         return
     first = next((t for t in tracks if t.blocked), None)
     with st.container(border=True, horizontal=True, vertical_alignment="center"):
@@ -64,7 +64,7 @@ def show() -> None:
     if len(tracks) > _SHOWN:
         st.page_link(**to("estate", q=project), label=f"{plural(len(tracks) - _SHOWN, 'more model')} in the list",
             icon=":material/list:")  # fmt: skip
-    _tabs(estate, project, seen, runs)
+    _tabs(estate, project, seen, runs, ["Next runs", "People", "Budget", "New model"])
 
 
 def _track(t: view.Track) -> None:
@@ -76,15 +76,13 @@ def _track(t: view.Track) -> None:
         st.caption(t.said)
 
 
-def _tabs(estate: Estate, project: str, seen: Overview, runs: list[dict[str, object]]) -> None:
-    names = ["Next runs", "People", "Budget", "New model"]
+def _tabs(
+    estate: Estate, project: str, seen: Overview, runs: list[dict[str, object]], names: list[str]
+) -> None:
     for tab, name in open_tabs(names):
         with tab:
             if name == "Next runs":
-                if runs:
-                    st.table(pd.DataFrame(view.runs_table(runs)), border="horizontal", hide_index=True)
-                else:
-                    nothing_yet("No run can be predicted yet.", "Make a model first.")
+                st.table(pd.DataFrame(view.runs_table(runs)), border="horizontal", hide_index=True)
             elif name == "People":
                 _people(estate, project)
             elif name == "Budget":

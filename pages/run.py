@@ -80,6 +80,7 @@ def _log(estate: Estate, row: dict[str, Any]) -> None:
         if not may.allowed:
             st.caption(f":material/lock: You may not: {may.reason}.")
             return
+        st.caption("Its times are UTC.")
         text = log_tail(step["work"], estate.site.state)
         st.code(
             tidy(text, estate.site.root) if text else "This step wrote no log.",

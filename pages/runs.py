@@ -30,7 +30,9 @@ def show() -> None:
         st.caption(as_of())
         if not no_sight(estate):
             _worker(estate)
-            nothing_yet("No run yet.", "Refine a model on the page Lake.")
+            nothing_yet(
+                "No run yet.", "Refine a model on the page Lake.", ("Go to the lake", "waves", to("lake"))
+            )
         return
     people = view.people(rows)
     unread("state", view.STATES)

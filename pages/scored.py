@@ -14,11 +14,12 @@ from cockpit.boards import figure
 from cockpit.carrying import to
 from cockpit.choosing import open_tabs
 from cockpit.components import Choice, choose, nothing_yet, page, ways_on, zone
-from cockpit.filtering import columns, filters, go
+from cockpit.filtering import columns, filters, go, unreadable
 from cockpit.screens import deciding_first
-from cockpit.viewing import by_day, of_address, profile, saved_views
+from cockpit.viewing import by_day, exports, of_address, profile, saved_views
 from cockpit.views import scored as view
 from cockpit.words import plural
+from esml_engine.errors import UsageError
 from esml_engine.training import records as training
 
 
@@ -38,17 +39,23 @@ def show() -> None:
     w = of_address(choice, view.wanted(q.to_dict(), {k: q.get_all(k) for k in ("caller", "version", "where", "cols")}))  # fmt: skip
     if w is None:
         return
-    said = model.scored(
-        **w.filters, order_by=w.sort, limit=view.ROWS, offset=(w.page - 1) * view.ROWS
-    ).document()
-    with side, st.container(horizontal=True, horizontal_alignment="right", vertical_alignment="bottom"):
+    try:
+        said = model.scored(
+            **w.filters, order_by=w.sort, limit=view.ROWS, offset=(w.page - 1) * view.ROWS
+        ).document()
+    except UsageError as e:
+        unreadable(w, e)
+        return
+    scoring = ("Score a file", "calculate", to("deployments", tab="Score a file"))
+    with side, st.container(horizontal=True, horizontal_alignment="right", vertical_alignment="center"):
+        if everything["total"]:
+            st.page_link(**scoring[2], label=scoring[0], icon=f":material/{scoring[1]}:")
         saved_views(choice, w)
-        _exports(choice, w, said["total"])
+        exports(choice, w, said["total"])
     for b in w.bad:
         st.warning(f"`{b}` in the address can't be read and was left out.", icon=":material/link_off:")
     if not everything["total"]:
-        nothing_yet("No scored row yet.", "Score a file, or send a test call.")
-        st.page_link(**to("deployments", tab="Score a file"), label="Score a file", icon=":material/calculate:")  # fmt: skip
+        nothing_yet("No scored row yet.", "Score a file, or send a test call.", scoring)
         return
     have = {r["version"] for r in training.versions(choice.estate.site.store, choice.ref)}
     filters(w, said, everything, sorted(have | set(w.versions)))
@@ -69,18 +76,6 @@ def show() -> None:
     for tab, name in open_tabs(["Rows", "Profile"], "show"):
         with tab:
             (_rows if name == "Rows" else profile)(choice, w, said)
-
-
-def _exports(choice: Choice, w: view.Wanted, total: int) -> None:
-    who = choice.estate.actor.acting_as or ""
-    for kind, main in (("parquet", False), ("csv", True)):
-        st.link_button(
-            f"Export {plural(total, 'row')}" if main else "Parquet",
-            view.export_address(str(choice.ref), choice.env, w, kind, who),
-            icon=":material/download:",
-            type="primary" if main else "secondary",
-            disabled=not total,
-        )
 
 
 def _empty(choice: Choice, w: view.Wanted) -> None:

@@ -71,7 +71,8 @@ def show() -> None:
         if not (asked or to_decide or own or answers or blocked or needs or next_ or failed or files):
             changed = len({k["object"] for k in crowned(estate) if k["at"] >= since.isoformat()})
             nothing_yet("Nothing waits for you.",
-                f"{plural(changed, 'model')} changed {heading[:1].lower()}{heading[1:]}." if changed else "The estate shows how everything is.")  # fmt: skip
+                f"{plural(changed, 'model')} changed {heading[:1].lower()}{heading[1:]}." if changed else "The estate shows how everything is.",
+                ("See the estate", "dashboard", to("estate")))  # fmt: skip
         _requests(estate, _ANSWER, asked, now)
         _requests(estate, _DECIDE, to_decide, now)
         _items("Your requests that did not go through", answers)

@@ -27,9 +27,9 @@ class Card:
     trouble: str
 
 
-def card(s: Served, month: Mapping[str, Any], now: dt.datetime) -> Card:
-    """From an endpoint's facts and the predicted cost of its month."""
-    state, icon, color = _state(s, now)
+def card(s: Served, month: Mapping[str, Any], champion: int | None, now: dt.datetime) -> Card:
+    """From an endpoint's facts, the predicted cost of its month, and the version that is champion there."""
+    state, icon, color = _state(s, champion, now)
     f = s.counts
     if f is None:
         speed = errors = (NOT_MEASURED, "its process told no counts yet")
@@ -39,7 +39,7 @@ def card(s: Served, month: Mapping[str, Any], now: dt.datetime) -> Card:
         speed = (duration_ms(f.quantile(0.95)), beside_it)
         errors = (f"{f.of(500, 599):,}", f"of {plural(f.requests, 'call')} · {f.of(400, 499):,} refused")
     figures = (
-        ("Calls, 7 days", f"{s.calls_7_days:,}", f"last {ago(s.last_call, now)} ago".replace("just now ago",
+        ("Kept calls, 7 days", f"{s.calls_7_days:,}", f"last {ago(s.last_call, now)} ago".replace("just now ago",
             "just now") if s.last_call else "none kept yet"),
         ("p95 of an answer", *speed),
         ("Errors", *errors),
@@ -49,11 +49,12 @@ def card(s: Served, month: Mapping[str, Any], now: dt.datetime) -> Card:
     title = f"v{s.version} · 100 % of traffic" if s.version is not None else "Nothing is deployed"
     beside = f" · v{s.previous} stands beside it" if s.previous is not None else ""
     kept = "answers are kept as scored data" if s.save else "answers are not kept"
-    note = f"{s.endpoint} · since {ago(s.since, now)} · by {s.by} · {kept}{beside}"
+    counted = " · speed and errors are of every call since its process began" if f is not None else ""
+    note = f"{s.endpoint} · since {ago(s.since, now)} · by {s.by} · {kept}{beside}{counted}"
     return Card(s.env, state, icon, color, title, figures, note, s.trouble)
 
 
-def _state(s: Served, now: dt.datetime) -> tuple[str, str, str]:
+def _state(s: Served, champion: int | None, now: dt.datetime) -> tuple[str, str, str]:
     if s.version is None:
         return "ended", "stop_circle", "gray"
     if not s.running:
@@ -66,6 +67,8 @@ def _state(s: Served, now: dt.datetime) -> tuple[str, str, str]:
     errors = s.counts.of(500, 599) if s.counts else 0
     if errors:
         return f"answers · {plural(errors, 'error')}", "warning", "orange"
+    if champion is not None and champion != s.version:
+        return f"answers · champion is v{champion}", "history", "orange"
     return "answers", "check_circle", "green"
 
 

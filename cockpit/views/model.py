@@ -332,7 +332,7 @@ def leaderboard(rows: list[dict[str, Any]], main: str, currency: str) -> list[di
     for r in rows:
         x, base = r["metrics"].get(main), r["baseline"].get(main)
         bad = [g["gate"] for g in r["gates"] if not g["passed"]]
-        verdict = "" if r["model_version"] is None else _ready(r, bad)
+        verdict = "not registered" if r["model_version"] is None else _ready(r, bad)
         low_high = (r.get("intervals") or {}).get(main)
         out.append({
             "Env": r["env"], "Version": f"v{r['model_version']}" if r["model_version"] is not None else "", "Alias": r["alias"] or "", "metric": x,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -27,6 +28,7 @@ class Site:
         self.files = read_files(self.root, lenient=lenient)
         self.warm: Any = None  # a worker's pool of warm children
         self._platforms: dict[str, Platform] = {}
+        self._opening = threading.Lock()
 
     @property
     def state(self) -> Path:
@@ -57,19 +59,21 @@ class Site:
         self.files = read_files(self.root, lenient=self.lenient)
 
     def platform(self, env: str) -> Platform:
-        """The platform of an environment."""
-        if env not in self._platforms:
-            settings = self.settings
-            settings.check_env(env)
-            estate = settings.estate
-            its = estate.environments[env]  # type: ignore[index]
-            self._platforms[env] = open_platform(self.root, env, its, estate.currency, self.warm)
-        return self._platforms[env]
+        """The platform of an environment: one object for all threads, as it knows the jobs that it started."""
+        with self._opening:
+            if env not in self._platforms:
+                settings = self.settings
+                settings.check_env(env)
+                estate = settings.estate
+                its = estate.environments[env]  # type: ignore[index]
+                self._platforms[env] = open_platform(self.root, env, its, estate.currency, self.warm)
+            return self._platforms[env]
 
     def close_platforms(self) -> None:
         """End what this process started on any platform; each opens anew when it is next asked for."""
-        for env in list(self._platforms):
-            self._platforms.pop(env).close()
+        with self._opening:
+            for env in list(self._platforms):
+                self._platforms.pop(env).close()
 
     def inside(self, path: str) -> str:
         """A path as the store keeps it: relative where it lies in the estate, so that the folder may be moved."""

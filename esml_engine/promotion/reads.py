@@ -111,14 +111,14 @@ def _readiness(ground: Ground, env: str, rows: list[dict[str, Any]]) -> dict[int
             out[version] = _ready(False, to, e.message)
             continue
         if case.champion is not None and case.champion.version == version:
-            out[version] = _ready(None, to, f"it is the champion of {to} already")
+            out[version] = _ready(None, to, f"champion of {to} already")
             continue
         new = case.challenger
         wrong = without_rows(case, expectations=expectations_of(new, look), rnd=rnd_of(new, look))
         if wrong:
             out[version] = _ready(False, to, wrong[0].reason)
             continue
-        out[version] = _ready(None, to, f"not compared with {to} as it is now")
+        out[version] = _ready(None, to, f"compare with {to} as it is now")
         if version in made:
             facts = case.facts
             current |= {i: version for i, f in made[version][::-1] if f == facts}

@@ -43,21 +43,22 @@ def _served(**more: Any) -> Served:
         ({"last_call": "2026-11-02T00:00:00+00:00"}, "idle for 18 days"),
         ({"last_call": None}, "idle for 19 days"),
         ({"counts": Counts({"200": 9, "500": 1})}, "answers · 1 error"),
+        ({"version": 1}, "answers · champion is v2"),
         ({"version": None, "running": False}, "ended"),
     ],
 )
 def test_each_state_has_its_word(more: dict[str, Any], state: str) -> None:
-    assert view.card(_served(**more), MONTH, NOW).state == state
+    assert view.card(_served(**more), MONTH, 2, NOW).state == state
 
 
 def test_an_ended_endpoint_costs_nothing() -> None:
-    c = view.card(_served(version=None), MONTH, NOW)
+    c = view.card(_served(version=None), MONTH, 2, NOW)
     assert dict((n, v) for n, v, _ in c.figures)["Costs a month"] == "€ 0"
 
 
 def test_calls_that_nobody_counted_are_not_said_to_be_none() -> None:
-    figures = {n: v for n, v, _ in view.card(_served(counts=None), MONTH, NOW).figures}
-    assert figures["Calls, 7 days"] == "5", "from what was kept"
+    figures = {n: v for n, v, _ in view.card(_served(counts=None), MONTH, 2, NOW).figures}
+    assert figures["Kept calls, 7 days"] == "5", "from what was kept"
     assert figures["p95 of an answer"] == figures["Errors"] == NOT_MEASURED
 
 

@@ -56,7 +56,7 @@ def test_a_leaderboard_says_of_each_version_what_is_said_of_it_alone(site: Site)
     assert alone[10]["comparison"] == "c-0", "the newest whose facts still hold"
     assert alone[10]["reason"] == "baseline: 55.0 against 70.0"
     assert "R&D" in alone[12]["reason"] and "signature" in alone[14]["reason"]
-    assert alone[16]["reason"] == "not compared with test as it is now"
+    assert alone[16]["reason"] == "compare with test as it is now"
 
 
 def test_the_champion_of_the_next_environment_is_said_to_be_it(site: Site) -> None:
@@ -67,7 +67,7 @@ def test_the_champion_of_the_next_environment_is_said_to_be_it(site: Site) -> No
             )
         )
         c.execute(t.model_versions.update().values(detail={"signature": []}))
-    assert board(site)[15] == (None, "test", "it is the champion of test already")
+    assert board(site)[15] == (None, "test", "champion of test already")
     assert board(site)[16][2] == reads.readiness(site, REF, 16, "dev")["reason"]
 
 

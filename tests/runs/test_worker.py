@@ -80,6 +80,11 @@ def ended(estate: Estate, *runs: str) -> list[str]:
     return [state(estate, r) for r in runs]
 
 
+def errors(estate: Estate, *runs: str) -> list[object]:
+    """What a failed assertion is to show."""
+    return [records.get(estate.site.store, r)["error"] for r in runs]
+
+
 def model(estate: Estate, name: str = "p1/m1") -> Model:
     return open_estate(estate.site.root).model(name)
 
@@ -96,7 +101,7 @@ def test_two_models_side_by_side_and_one_model_in_a_row(two: Estate, tmp_path: P
             model(two).pipeline(until="gold", detach=True)["run"],
         ]
         other = model(two, "p1/m2").refine(detach=True)["run"]
-        assert ended(two, *runs, other) == ["done"] * 4
+        assert ended(two, *runs, other) == ["done"] * 4, errors(two, *runs, other)
     first, last = spans(two, other)[0][0], spans(two, other)[-1][1]
     assert any(a < last and b > first for r in runs for a, b in spans(two, r)), (
         "the models ran one after the other"
