@@ -254,7 +254,7 @@ def progress_of(
         error = row["error"] or {}
         hint = error.get("hint") or ("open the run for its log, then retry" if link else "read its log below, then retry")  # fmt: skip
         st.error(
-            f"**It failed.** {tidy(error.get('message', 'no reason was recorded'), estate.site.root)}.  \nNext: {tidy(hint, estate.site.root)}. `{error.get('id', '')}`",
+            f"**It failed:** {tidy(error.get('message', 'no reason was recorded'), estate.site.root)}.  \nNext: {tidy(hint, estate.site.root)}. `{error.get('id', '')}`",
             icon=":material/error:",
         )
 

@@ -41,16 +41,16 @@ def failure(e: EsmlError, *, next_act: str = "") -> None:
     message, hint = tidy(e.message, root), tidy(e.hint or next_act, root)
     end = f"  \n{hint[:1].upper()}{hint[1:]}." if hint else ""
     if isinstance(e, NotAllowedError):
-        st.warning(f"**You may not.** {without_underscores(message)}.{end}", icon=":material/lock:")
+        st.warning(f"**You may not:** {without_underscores(message)}.{end}", icon=":material/lock:")
     elif isinstance(e, StalePlanError):
         st.warning(
             "**The facts changed since you looked.** Nothing was started; this is the new plan.",
             icon=":material/sync_problem:",
         )
     elif isinstance(e, (PolicyError, WaitingError)):
-        st.warning(f"**Refused by policy.** {message}.{end}", icon=":material/policy:")
+        st.warning(f"**Refused by policy:** {message}.{end}", icon=":material/policy:")
     else:
-        st.error(f"**It failed.** {message}.{end}  \n`{e.id}`", icon=":material/error:")
+        st.error(f"**It failed:** {message}.{end}  \n`{e.id}`", icon=":material/error:")
 
 
 def nothing_yet(what: str, act: str, way: tuple[str, str, Link] | None = None) -> None:

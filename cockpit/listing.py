@@ -1,4 +1,4 @@
-"""The estate's list as a table: columns of each lens, and the whole list as CSV."""
+"""The estate's list as a table: its lens and filters, columns of each lens, and the whole list as CSV."""
 
 from __future__ import annotations
 
@@ -7,8 +7,16 @@ from typing import Any
 import pandas as pd
 import streamlit as st
 
+from cockpit.addressing import unread
+from cockpit.choosing import segment
+from cockpit.components import chips, pick
 from cockpit.overview import Overview
+from cockpit.screens import on_phone
+from cockpit.views import estate as view
 from cockpit.views.lenses import LENSES, safe
+from esml_engine.refs import STAGES
+
+_LENSES = {"progress": "Progress", "health": "Health", "money": "Money", "governance": "Governance"}
 
 
 def columns(lens: str, environments: tuple[str, ...]) -> dict[str, Any]:
@@ -68,3 +76,42 @@ def csv(seen: Overview, shown: list[int]) -> bytes:
     whole = pd.concat(frames, axis=1)
     whole = whole.loc[:, ~whole.columns.duplicated()].iloc[shown]
     return whole.map(safe).to_csv(index=False).encode("utf-8-sig")
+
+
+def filters(seen: Overview) -> str:
+    """The lens, the search, and chips of what there is; the chosen lens."""
+    with st.container(horizontal=True, vertical_alignment="center", gap="small"):
+        lens = segment("Lens", _LENSES, "lens", "progress")
+        if on_phone():
+            with st.popover("Find and sort", icon=":material/tune:"):
+                _find(seen)
+                _stages(seen)
+        else:
+            _find(seen)
+    with st.container(horizontal=True, vertical_alignment="center", gap="small"):
+        _counted("Attention", "attention", view.KINDS, seen.kinds)
+        if not on_phone():
+            _stages(seen)
+    return lens
+
+
+def _counted(label: str, key: str, names: dict[str, str], counts: dict[str, int]) -> None:
+    """Chips with how many models each would leave; those that nobody needs are left out, unless the address asks for one."""
+    unread(key, names)
+    asked = [v for v in st.query_params.get_all(key) if v in names]
+    shown = {v: f"{names[v]} · {counts.get(v, 0)}" for v in names if v in counts or v in asked}
+    chips(label, shown, key)
+
+
+def _stages(seen: Overview) -> None:
+    _counted("Stage", "stage", {s: s for s in STAGES}, seen.stages)
+
+
+def _find(seen: Overview) -> None:
+    teams = sorted({o.team for o in seen.projects.values() if o.team})
+    if len(teams) > 1:
+        pick("Team", ["", *teams], "team", lambda t: t or "all teams", default="", width=170)
+    pick("Order", list(view.SORTS), "sort", lambda s: view.SORTS[s], default="attention", width=170)
+    with st.container(width=240):
+        st.text_input("Search", key="q", bind="query-params", label_visibility="collapsed",
+            placeholder="project, model, team, owner", icon=":material/search:")  # fmt: skip

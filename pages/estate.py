@@ -8,23 +8,19 @@ from typing import Any
 import streamlit as st
 
 from cockpit import opening
-from cockpit.addressing import unread
 from cockpit.carrying import to
-from cockpit.choosing import segment
 from cockpit.components import (
     away,
-    chips,
     demo_stopped,
     figures,
     no_model_yet,
     no_sight,
     nothing_yet,
     page,
-    pick,
     ways_on,
     when,
 )
-from cockpit.listing import columns, csv
+from cockpit.listing import columns, csv, filters
 from cockpit.overview import Overview, overview
 from cockpit.screens import deciding_first
 from cockpit.starting import new_project_asked, new_project_dialog
@@ -34,9 +30,6 @@ from cockpit.views.plan import without_underscores
 from cockpit.words import plural
 from cockpit.work_reads import may_decide
 from esml_engine.estate import Estate
-from esml_engine.refs import STAGES
-
-_LENSES = {"progress": "Progress", "health": "Health", "money": "Money", "governance": "Governance"}
 
 
 @page
@@ -75,7 +68,7 @@ def show() -> None:
     _waits(estate, requests)
     away(estate)
     figures(seen.figures)
-    lens = _filters(seen)
+    lens = filters(seen)
     if not shown:
         nothing_yet("No model passes these filters.", "Take a chip away, or clear the search.")
         return
@@ -91,28 +84,6 @@ def _waits(estate: Estate, requests: list[dict[str, Any]]) -> None:
     with st.container(border=True, horizontal=True, vertical_alignment="center"):
         st.markdown(said, width="content")
         st.page_link(**to("approvals"), label="**Open approvals**", icon=":material/approval:")
-
-
-def _filters(seen: Overview) -> str:
-    with st.container(horizontal=True, vertical_alignment="center", gap="small"):
-        lens = segment("Lens", _LENSES, "lens", "progress")
-        teams = sorted({o.team for o in seen.projects.values() if o.team})
-        if len(teams) > 1:
-            pick("Team", ["", *teams], "team", lambda t: t or "all teams", default="", width=170)
-        pick("Order", list(view.SORTS), "sort", lambda s: view.SORTS[s], default="attention", width=170)
-        with st.container(width=240):
-            st.text_input("Search", key="q", bind="query-params", label_visibility="collapsed",
-                placeholder="project, model, team, owner", icon=":material/search:")  # fmt: skip
-    with st.container(horizontal=True, vertical_alignment="center", gap="small"):
-        for label, key, names, counts in (
-            ("Attention", "attention", view.KINDS, seen.kinds),
-            ("Stage", "stage", {s: s for s in STAGES}, seen.stages),
-        ):
-            unread(key, names)
-            asked = [v for v in st.query_params.get_all(key) if v in names]
-            shown = {v: f"{names[v]} · {counts.get(v, 0)}" for v in names if v in counts or v in asked}
-            chips(label, shown, key)
-    return lens
 
 
 def _table(estate: Estate, seen: Overview, shown: list[int], lens: str) -> None:

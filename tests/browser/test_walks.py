@@ -162,7 +162,7 @@ def test_operator(url: str, page: Any, root: Path) -> None:
     go(page, f"{url}/runs?state=failed", "Runs")
     failed = next(r["run"] for r in open_estate(root).runs(state="failed"))
     page.goto(f"{url}/run?run={failed}")
-    page.get_by_text("It failed.").wait_for()
+    page.get_by_text("It failed:").wait_for()
     settle(page)
     page.get_by_role("button", name="Retry").click()
     page.get_by_text(re.compile("queued|running|failed", re.I)).first.wait_for()

@@ -78,7 +78,7 @@ def test_a_failing_engine_is_one_sentence_with_its_id(
         monkeypatch.setattr(Estate, what, fail)
     at = page(estate.site.root, name, **query)
     assert not at.exception
-    assert len(at.error) == 1 and "It failed." in at.error[0].value and "`e-" in at.error[0].value
+    assert len(at.error) == 1 and "It failed:" in at.error[0].value and "`e-" in at.error[0].value
     assert str(estate.site.root) not in at.error[0].value, "no path of the server reaches the browser"
 
 

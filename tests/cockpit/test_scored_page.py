@@ -107,7 +107,7 @@ def test_rows_figures_and_callers(demo: Path, page: Open) -> None:
     assert "without *prediction > 9000*: 6" in text_of(at)
 
     at = page(demo, "scored", act_as="manager@demo", **WHERE)
-    assert "You may not." in text_of(at) and not at.dataframe
+    assert "You may not:" in text_of(at) and not at.dataframe
 
     at = page(demo, "row", **WHERE, request="demo-web", row="2")
     assert not at.exception and not at.error
@@ -118,7 +118,7 @@ def test_rows_figures_and_callers(demo: Path, page: Open) -> None:
     assert any("env=dev" in q and "v=2" in q for t, q in on.items() if t.startswith("What it learned from"))
     assert "caller=web" in next(q for t, q in on.items() if t == "Answers to web")
     assert "gone, or not yours to see" in text_of(page(demo, "row", **WHERE, request="nobody", row="0"))
-    assert "You may not." in text_of(page(demo, "row", act_as="manager@demo", **WHERE, request="demo-web"))
+    assert "You may not:" in text_of(page(demo, "row", act_as="manager@demo", **WHERE, request="demo-web"))
 
 
 def test_approvals_tell_open_from_decided(demo: Path, page: Open) -> None:
@@ -151,7 +151,7 @@ def test_audit_verifies_its_chain(demo: Path, page: Open) -> None:
     assert {who.split(" (")[0] for who in at.dataframe[0].value["Who"]} == {"approver@demo"}
     at = next(b for b in at.button if b.label == "Verify the chain").click().run()
     assert "The chain holds." in "\n".join(s.value for s in at.success)
-    assert "You may not." in text_of(page(demo, "audit", act_as="analyst@demo"))
+    assert "You may not:" in text_of(page(demo, "audit", act_as="analyst@demo"))
 
 
 def test_days_drawn_or_clicked_become_a_filter() -> None:
