@@ -6,6 +6,7 @@ import datetime as dt
 import hashlib
 import json
 from collections.abc import Sequence
+from numbers import Integral
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -72,7 +73,10 @@ class Model:
     ) -> Any:
         """Deliver a file or several into a dataset's IN folder."""
         paths = [files] if isinstance(files, str | Path) else files
-        params = {"dataset": dataset, "files": [str(f) for f in paths], "date": str(date), "purpose": purpose}
+        if not isinstance(paths, list | tuple) or not all(isinstance(f, str | Path) for f in paths):
+            raise UsageError(f"{type(files).__name__} is no file to deliver", hint="give a path, or a list of paths")  # fmt: skip
+        day = date.date() if isinstance(date, dt.datetime) else date
+        params = {"dataset": dataset, "files": [str(f) for f in paths], "date": str(day), "purpose": purpose}
         return self._do("ingest", params, how)
 
     def refine(self, layer: str = "", dataset: str = "", purpose: Purpose = "train", **how: Any) -> Any:
@@ -237,11 +241,14 @@ class Model:
     ) -> Scored:
         """Scored rows, filtered; with no match the result is empty."""
         self.estate.require("read_scored", self.ref.project)
-        callers = (caller,) if isinstance(caller, str) and caller else tuple(caller or ())
-        numbers = (model_version,) if isinstance(model_version, int) else tuple(model_version or ())
-        return Scored(
-            self, {"since": since, "until": until, "callers": callers, "model_versions": numbers, **more}
-        )
+        wanted = {
+            "since": since,
+            "until": until,
+            "callers": _several("caller", caller, str),
+            "model_versions": _several("model_version", model_version, Integral),
+            **more,
+        }
+        return Scored(self, wanted)
 
     def views(self) -> list[dict[str, Any]]:
         """Named views of scored data here: `[{"name", "filters", "by", "at"}]`."""
@@ -338,3 +345,13 @@ def promoted(answer: dict[str, Any]) -> dict[str, Any]:
     raise RefusedError(
         f"promotion {answer['state']}: {why}", hint=hint, **{k: answer[k] for k in keys if k in answer}
     )
+
+
+def _several(name: str, given: Any, kind: type) -> tuple[Any, ...]:
+    """One value or a list of them as a tuple; None or an empty text: no value."""
+    values = tuple(given) if isinstance(given, list | tuple) else () if given in (None, "") else (given,)
+    for v in values:
+        if not isinstance(v, kind) or isinstance(v, bool):
+            what = "a text" if kind is str else "a whole number"
+            raise UsageError(f"{name} can't be {v!r}", hint=f"it is {what}, or a list of them")
+    return values

@@ -54,7 +54,7 @@ class ModelRef:
     @classmethod
     def parse(cls, text: str) -> ModelRef:
         """Parse `project/model`."""
-        parts = text.split("/")
+        parts = text.split("/") if isinstance(text, str) else []
         if len(parts) != 2:
             raise UsageError(f"{text!r} is not a model", hint="write it as project/model")
         return cls(check_name(parts[0], "project"), check_name(parts[1], "model"))

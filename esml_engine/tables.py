@@ -158,12 +158,13 @@ class Scored:
         from esml_engine.scored.reads import moment
 
         w = {**self.wanted, **over}
+        where = w.get("where")
         return ScoredFilter(
             **{
                 **w,
                 "since": moment(w.get("since")),
                 "until": moment(w.get("until")),
-                "where": tuple(w.get("where") or ()),
+                "where": (where,) if isinstance(where, str) and where else tuple(where or ()),
             }
         )
 

@@ -78,7 +78,7 @@ def moment(text: str | dt.date | None) -> dt.date | dt.datetime | None:
         return text
     try:
         return dt.date.fromisoformat(text) if len(text) == 10 else dt.datetime.fromisoformat(text)
-    except ValueError as e:
+    except (ValueError, TypeError) as e:  # no text at all, from Python
         raise UsageError(
             f"{text!r} is neither a date nor a time", hint="write YYYY-MM-DD or an ISO time"
         ) from e

@@ -108,8 +108,18 @@ def test_the_sdk_refuses_what_the_command_line_refuses(empty: Estate, numbers: N
         ):
             with pytest.raises(UsageError, match="no purpose"):
                 act()
+    for files in (None, b"", [5]):
+        with pytest.raises(UsageError, match="no file to deliver"):
+            model.ingest("d1", files, "2026-01-01")
+    for wrong in ({"model_version": "x"}, {"model_version": 1.5}, {"caller": 5}):
+        with pytest.raises(UsageError, match="can't be"):
+            model.scored(**wrong)
+    with pytest.raises(UsageError, match="neither a date nor a time"):
+        model.scored(since=5).document()
+    with pytest.raises(UsageError, match="is not a model"):
+        empty.model(5)
     assert open_estate(empty.site.root).runs() == []
-    model.ingest("d1", str(file), dt.date(2026, 1, 1))
+    model.ingest("d1", str(file), dt.datetime(2026, 1, 1, 9, 30))
     assert "there is no bronze yet" in model.plan_refine(layer="silver").draft.nothing_to_do
     model.refine()
     model.split()
