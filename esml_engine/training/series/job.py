@@ -51,45 +51,18 @@ def train_series(
         NotYetError: several series, or a train.py of one's own.
         FailedError: a leaking label is to stop the run.
     """
-    p = job.params
-    forecast = p.get("forecast") or {}
-    if forecast.get("series"):
-        raise NotYetError("many series come later", hint="leave forecast.series empty: one series trains now")
-    if p.get("mode", "automl") != "automl":
-        raise NotYetError("a forecast by your own train.py comes later", hint='set mode = "automl"')
-    layout = Layout.parse(forecast, label)
     before = pa.concat_tables([tables["gold_train"], tables["gold_validate"]], promote_options="permissive")
-    whole, at = whole_of(tables["gold_test"], before, layout)
-    layout = replace(layout, frequency=whole.frequency)
-    if len(whole.y) - at < layout.horizon:
-        raise UsageError(
-            f"gold_test holds {len(whole.y) - at} timestamps, fewer than one forecast of {layout.horizon}: its later steps would be measured by nothing",
-            hint="set a shorter forecast.horizon, or split more rows into gold_test",
-        )
+    layout, whole, at = _to_judge(job.params, tables["gold_test"], before, label)
     warnings = whole.messages(layout.time_column)
     for message in warnings:
         job.log(f"warning: {message}")
-    learned = series_of([before], layout)
     found_leaks = _leaks(job, tables["gold_train"], layout)
+    learned = series_of([before], layout)
     fill = _fill(learned.x)
     frame = Frame(learned.times, learned.y, _with(fill, learned.x))
     seasons = seasons_of(learned.frequency, len(learned.y))
-    found = search(
-        frame,
-        learned.observed,
-        _begin(learned, tables["gold_validate"], layout),
-        seasons=seasons,
-        horizon=layout.horizon,
-        profile=profile,
-        progress=lambda fraction, message: job.progress(0.05 + 0.75 * fraction, message),
-        on_trial=lambda t: job.log(
-            f"trial {t.estimator}: loss {t.loss} in {t.seconds:.2f} s, {t.folds} origins"
-        ),
-    )
-    for failure in found.failures:
-        job.log(f"warning: {failure['estimator']} took no part: {failure['reason']}")
-    if found.dropped:
-        job.log(f"no better than the seasonal naive forecast, so left out: {', '.join(found.dropped)}")
+    begin = _begin(learned, tables["gold_validate"], layout)
+    found = _searched(job, profile, frame, learned, begin, seasons, layout.horizon)
 
     job.progress(0.85, "scores on gold_test", now=True)
     past = found.residuals
@@ -103,7 +76,7 @@ def train_series(
     model.predict_columns({k: [v] for k, v in model.example.items()})
     answers = answers_of_series(model, tables["gold_test"], before)
     naive = naive_answers(whole, at, layout.horizon)
-    given = {**forecast, "frequency": whole.frequency}
+    given = {**(job.params.get("forecast") or {}), "frequency": whole.frequency}
     on = Ground(tables["gold_test"], before, (layout.time_column,), layout.horizon, given)
     beside = beside_champion(job, "forecasting", model, on, answers)
     if beside.error:
@@ -145,6 +118,54 @@ def train_series(
             "members": [{"estimator": m.kind, "params": m.params} for m in model.members],
         },
     }  # fmt: skip
+
+
+def _to_judge(
+    p: Mapping[str, Any], test: pa.Table, before: pa.Table, label: str
+) -> tuple[Layout, Series, int]:
+    """The layout with the frequency that the rows have, history and test rows as one series, and where the test begins."""
+    forecast = p.get("forecast") or {}
+    if forecast.get("series"):
+        raise NotYetError("many series come later", hint="leave forecast.series empty: one series trains now")
+    if p.get("mode", "automl") != "automl":
+        raise NotYetError("a forecast by your own train.py comes later", hint='set mode = "automl"')
+    layout = Layout.parse(forecast, label)
+    whole, at = whole_of(test, before, layout)
+    if len(whole.y) - at < layout.horizon:
+        raise UsageError(
+            f"gold_test holds {len(whole.y) - at} timestamps, fewer than one forecast of {layout.horizon}: its later steps would be measured by nothing",
+            hint="set a shorter forecast.horizon, or split more rows into gold_test",
+        )
+    return replace(layout, frequency=whole.frequency), whole, at
+
+
+def _searched(
+    job: JobContext,
+    profile: Profile,
+    frame: Frame,
+    learned: Series,
+    begin: int,
+    seasons: tuple[int, ...],
+    horizon: int,
+) -> Found:
+    """The search over the learned series, told in the job's log."""
+    found = search(
+        frame,
+        learned.observed,
+        begin,
+        seasons=seasons,
+        horizon=horizon,
+        profile=profile,
+        progress=lambda fraction, message: job.progress(0.05 + 0.75 * fraction, message),
+        on_trial=lambda t: job.log(
+            f"trial {t.estimator}: loss {t.loss} in {t.seconds:.2f} s, {t.folds} origins"
+        ),
+    )
+    for failure in found.failures:
+        job.log(f"warning: {failure['estimator']} took no part: {failure['reason']}")
+    if found.dropped:
+        job.log(f"no better than the seasonal naive forecast, so left out: {', '.join(found.dropped)}")
+    return found
 
 
 def _leaks(job: JobContext, train: pa.Table, layout: Layout) -> list[dict[str, Any]]:

@@ -181,36 +181,7 @@ def search(
     test = backtest_of(frame, observed, begin, horizon, seasons[0], profile.metric)
     end = int(test.origins[0])
     wanted = settings_for(frame.y[:end], seasons, allowed_forecasters(profile.estimators))[: profile.trials]
-    tried: list[Tried] = []
-    failures: list[dict[str, str]] = []
-    for n, (kind, params) in enumerate(wanted):
-        at = time.monotonic()
-        if n and at - begun > (1 - _RESERVE) * profile.seconds:
-            break
-        progress(n / len(wanted), f"back-tests {kind}")
-        try:
-            member = fit_member(kind, params, frame, end, seasons, profile.seed)
-            one = time.monotonic()
-            member.forecast(frame, test.origins[:1], horizon)
-            needs = (time.monotonic() - one) * (len(test.origins) + MOST_WINDOWS)
-            if time.monotonic() - begun + needs > profile.seconds:
-                failures.append(
-                    {"estimator": kind, "reason": f"its back-test would take about {needs:.0f} s more"}
-                )
-                continue
-            forecast = member.forecast(frame, test.origins, horizon)
-        except EsmlError as e:
-            failures.append({"estimator": kind, "reason": e.message})
-            continue
-        except Exception as e:  # noqa: BLE001 - a library that can't cope with this series takes no part; the reason is shown
-            failures.append({"estimator": kind, "reason": f"{type(e).__name__}: {e}"})
-            continue
-        loss = test.loss(forecast)
-        trial = Trial(
-            kind, params, loss if math.isfinite(loss) else None, time.monotonic() - at, len(test.origins)
-        )
-        tried.append(Tried(kind, params, trial, forecast, loss))
-        on_trial(trial)
+    tried, failures = _tried(wanted, frame, test, seasons, horizon, profile, begun, progress, on_trial)
     naive_loss = test.loss(test.naive)
     good = sorted((t for t in tried if t.loss < naive_loss), key=lambda t: t.loss)
     chosen = blend(good, test)
@@ -245,6 +216,52 @@ def search(
         naive_loss,
         tuple(dict.fromkeys(t.kind for t in tried if id(t) not in kept)),
     )
+
+
+def _tried(
+    wanted: Sequence[tuple[str, dict[str, Any]]],
+    frame: Frame,
+    test: Backtest,
+    seasons: tuple[int, ...],
+    horizon: int,
+    profile: Profile,
+    begun: float,
+    progress: Progress,
+    on_trial: OnTrial,
+) -> tuple[list[Tried], list[dict[str, str]]]:
+    """Each wanted setting back-tested while there is time, and why others took no part."""
+    end = int(test.origins[0])
+    tried: list[Tried] = []
+    failures: list[dict[str, str]] = []
+    for n, (kind, params) in enumerate(wanted):
+        at = time.monotonic()
+        if n and at - begun > (1 - _RESERVE) * profile.seconds:
+            break
+        progress(n / len(wanted), f"back-tests {kind}")
+        try:
+            member = fit_member(kind, params, frame, end, seasons, profile.seed)
+            one = time.monotonic()
+            member.forecast(frame, test.origins[:1], horizon)
+            needs = (time.monotonic() - one) * (len(test.origins) + MOST_WINDOWS)
+            if time.monotonic() - begun + needs > profile.seconds:
+                failures.append(
+                    {"estimator": kind, "reason": f"its back-test would take about {needs:.0f} s more"}
+                )
+                continue
+            forecast = member.forecast(frame, test.origins, horizon)
+        except EsmlError as e:
+            failures.append({"estimator": kind, "reason": e.message})
+            continue
+        except Exception as e:  # noqa: BLE001 - a library that can't cope with this series takes no part; the reason is shown
+            failures.append({"estimator": kind, "reason": f"{type(e).__name__}: {e}"})
+            continue
+        loss = test.loss(forecast)
+        trial = Trial(
+            kind, params, loss if math.isfinite(loss) else None, time.monotonic() - at, len(test.origins)
+        )
+        tried.append(Tried(kind, params, trial, forecast, loss))
+        on_trial(trial)
+    return tried, failures
 
 
 def blend(good: Sequence[Tried], test: Backtest) -> list[Tried]:
