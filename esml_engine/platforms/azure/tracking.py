@@ -60,6 +60,11 @@ _OF_CODE = {
 }  # fmt: skip
 
 
+def is_azure(uri: str) -> bool:
+    """Whether MLflow is a workspace's: in every cloud its address ends in the workspace's ARM path."""
+    return "/providers/Microsoft.MachineLearningServices/workspaces/" in uri
+
+
 def translated(uri: str, error: Any) -> EsmlError | None:
     """What MLflow's client raised where the service itself (not MLflow behind it) refused or failed; else None.
 
