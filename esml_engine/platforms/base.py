@@ -91,6 +91,10 @@ class Files(Protocol):
         """Make folders below the lake's root."""
         ...
 
+    def folders(self, folder: str) -> list[str]:
+        """Names of the folders right in a folder, sorted; none where it is not there."""
+        ...
+
     def put_file(self, source: Path, target: str) -> None:
         """Copy a local file to `target`: whole or not at all."""
         ...

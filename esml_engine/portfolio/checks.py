@@ -8,7 +8,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from esml_engine.door import audit
+from esml_engine.door import audit, skeleton
 from esml_engine.door.site import Site
 from esml_engine.errors import EsmlError
 from esml_engine.lake.catalogue import table_uri
@@ -46,9 +46,15 @@ def environment(site: Site, env: str) -> list[dict[str, Any]]:
     if lost:
         said = f"{len(lost)} of {len(heads)} tables are not where the catalogue says: {lost[0]['name']} of {lost[0]['object']}, for one"
     hint = f"bring the lake of {env} back from where it went, or from a backup; esml catalogue rebuild forgets what stays away"
+    bare = skeleton.missing(site, env, _LOOKED_AT)
+    folders = "every model that has no table there has its IN folders"
+    if bare:  # nothing is wrong: whoever wants to put files there now is told how
+        more = f" and {len(bare) - 1} more have" if bare[1:] else " has"
+        folders = f"{bare[0]}{more} no IN folders there yet: the first act there makes them (esml refine {bare[0]} --env {env})"
     return [
         *rows,
         {"part": f"{env} catalogue", "ok": not lost, "message": said, "hint": hint if lost else ""},
+        {"part": f"{env} folders", "ok": True, "message": folders, "hint": ""},
     ]
 
 

@@ -117,6 +117,18 @@ class AzureFiles:
                 except exists:  # somebody made it, or files are in it: it stays as it is
                     continue
 
+    def folders(self, folder: str) -> list[str]:
+        need("azure.core")
+        missing = need("azure.core.exceptions").ResourceNotFoundError
+        with self.asking(f"folders in {folder}"):
+            try:
+                found = list(self.directories().get_paths(self._name(folder), recursive=False))
+            except missing as e:
+                if _code(e) != "PathNotFound":  # the file system itself, or the account
+                    raise
+                return []
+        return sorted(p.name.rpartition("/")[2] for p in found if p.is_directory)
+
     def put_file(self, source: Path, target: str) -> None:
         with source.open("rb") as f, self.asking(f"writing {target}"):
             self.container().upload_blob(self._name(target), f, overwrite=True, max_concurrency=4)
