@@ -229,7 +229,7 @@ class Platform(Files, Protocol):
         ...
 
     def check(self) -> list[dict[str, Any]]:
-        """`doctor`: `[{"part", "ok", "message", "hint"}]`."""
+        """`doctor`: `[{"part", "ok", "message", "hint"}]`, made by `platforms.rows`; `ok` None: not checked."""
         ...
 
     def close(self) -> None:

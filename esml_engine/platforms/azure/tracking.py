@@ -88,7 +88,7 @@ def translated(uri: str, error: Any) -> EsmlError | None:
     if status == 401 or known in ("UNAUTHENTICATED", "CUSTOMER_UNAUTHORIZED"):
         return AzureDeniedError(
             message,
-            hint="az login, or give this machine a managed identity; esml doctor says which credential is found",
+            hint="az login, or give this machine a managed identity (AZURE_CLIENT_ID names one of several)",
         )
     if status == 403 or known in _DENIED:
         return AzureDeniedError(
