@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -59,7 +60,13 @@ def test_an_environment_without_an_image_takes_the_engines_from_the_workspaces_r
     settings = place_of({**settings_of(azure, "dev", tmp_path), "image": ""})
     made = AzurePlatform(tmp_path, "dev", settings, "EUR")
     try:
-        assert re.fullmatch(r"crstandin\.azurecr\.io/esml-cockpit:\d+\.\d+\.\d+", made.workspace.image())
+        with pytest.raises(SettingsError) as e:
+            made.workspace.image()
+        assert "az acr show --name crstandin --query loginServer" in e.value.hint, "nothing is guessed"
+        for cloud, suffix in (("AzureCloud", "io"), ("AzureChinaCloud", "cn"), ("AzureUSGovernment", "us")):
+            made.workspace.cloud = replace(made.workspace.cloud, registry=cloud_of(cloud).registry)
+            wanted = rf"crstandin\.azurecr\.{suffix}/esml-cockpit:\d+\.\d+\.\d+"
+            assert re.fullmatch(wanted, made.workspace.image())
     finally:
         made.close()
 
