@@ -7,6 +7,12 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
+import pytest
+from mlflow.exceptions import MlflowException
+
+from esml_engine.errors import UsageError
+from esml_engine.platforms.base import lake_error, open_files, tracking_error
+
 ROOT = Path(__file__).parents[2]
 OF_AZURE = re.compile(
     r"azure|abfss|vault|subscription|resource_?group|storage_?account|file_?system|workspace|tenant|\barm\b|microsoft|"
@@ -43,3 +49,14 @@ def test_code_outside_its_room_knows_nothing_of_azure() -> None:
     texts = {a.split(": ", 1)[1] for a in allowed}
     odd = {t for t in texts if not re.fullmatch(r"[\w.]*azure[\w.]*|AzurePlatform|AzurePlace", t)}
     assert not odd, f"those two name the platform, and know nothing else of it: {odd}"
+
+
+def test_an_address_that_is_no_platforms_is_not_taken_for_azures(tmp_path: Path) -> None:
+    refused = MlflowException("API request failed with error code 403 != 200")
+    elsewhere = "https://mlflow.example/api"
+    workspace = "/subscriptions/s/resourceGroups/g/providers/Microsoft.MachineLearningServices/workspaces/w"
+    assert tracking_error(elsewhere, refused) is None, "MLflow's own to say"
+    assert "workspace w" in str(tracking_error(f"https://w.example/mlflow/v1.0{workspace}", refused))
+    assert lake_error("s3://bucket/table", OSError("403")) is None
+    with pytest.raises(UsageError, match="no platform keeps a lake at s3://"):
+        open_files("s3://bucket/any", tmp_path)

@@ -58,10 +58,10 @@ class AzureFiles:
             url, self.file_system, credential=self._secret(), **limits.storage()
         )
 
-    def grant(self) -> str:
-        """The command that gives this process its right on the file system."""
+    def grant(self, who: str = "") -> str:
+        """The command that gives this process, or `who` (an object id), its right on the file system."""
         return (
-            f'az role assignment create --assignee {identity_of(self.cloud).who()} --role "{_ROLE}" --scope $(az storage account show '
+            f'az role assignment create --assignee {who or identity_of(self.cloud).who()} --role "{_ROLE}" --scope $(az storage account show '
             f"--name {self.account} --query id --output tsv)"
         )
 
