@@ -56,7 +56,8 @@ def at_once(
 
         def start(plan_hash: str) -> dict[str, Any]:
             answer: dict[str, Any] = act(plan=plan_hash)
-            done_now(key, done, leads)
+            later = [f"{w['message']}. {w['hint']}" for w in answer.get("warnings", [])]
+            done_now(key, "\n\n".join([done, *later]), leads)
             for field in clears:
                 st.session_state[field] = ""
             return answer

@@ -18,6 +18,11 @@ from esml_engine.errors import EsmlError
 from esml_engine.estate import Estate
 from esml_engine.settings import flatten
 
+_WORKS = {
+    True: ":green-badge[:material/check: works]", False: ":red-badge[:material/error: does not]",
+    None: ":gray-badge[:material/help: not checked]",
+}  # fmt: skip
+
 
 def environments(estate: Estate, where: str, env: str) -> None:
     """Each environment, how it answered, and the act that asks again."""
@@ -37,7 +42,7 @@ def environments(estate: Estate, where: str, env: str) -> None:
                 lines = [
                     {
                         "Part": r["part"],
-                        "State": ":green-badge[:material/check: works]" if r["ok"] else ":red-badge[:material/error: does not]",
+                        "State": _WORKS[r["ok"]],
                         "What it said": tidy(r["message"], opening.root()), "To do": tidy(r["hint"], opening.root()) or "nothing",
                     }
                     for r in found.rows
@@ -67,7 +72,7 @@ def _engine(estate: Estate) -> None:
     if rows := st.session_state.get(key):
         lines = [
             {"Part": r["part"],
-                "State": ":green-badge[:material/check: works]" if r["ok"] else ":red-badge[:material/error: does not]",
+                "State": _WORKS[r["ok"]],
                 "What it said": tidy(r["message"], opening.root()), "To do": tidy(r["hint"], opening.root()) or "nothing"}
             for r in rows
         ]  # fmt: skip

@@ -10,6 +10,7 @@ from typing import Any
 
 from esml_engine.door.site import Site
 from esml_engine.errors import EsmlError
+from esml_engine.platforms.rows import bad
 from esml_engine.portfolio.checks import environment
 
 _AGAIN = 60.0  # seconds between two looks
@@ -41,18 +42,18 @@ def check(site: Site, env: str) -> Reached:
     """Ask an environment's platform now, and remember the answer."""
     key = (str(site.root), env)
     try:
-        rows = tuple(environment(site, env))
+        found = tuple(environment(site, env))
     except EsmlError as e:
-        rows = ({"part": f"{env} platform", "ok": False, "message": e.message, "hint": e.hint},)
+        found = (bad(f"{env} platform", e),)
     except OSError as e:
         why = {"message": f"{type(e).__name__}: {e.strerror or e}", "hint": "check that its folder is there"}
-        rows = ({"part": f"{env} platform", "ok": False, **why},)
+        found = ({"part": f"{env} platform", "ok": False, **why},)
     now = dt.datetime.now(dt.UTC).isoformat(timespec="seconds")
-    good = all(r["ok"] for r in rows)
+    good = all(r["ok"] for r in found)
     with _lock:
         before = _known.get(key, Reached(env))
         _known[key] = replace(
-            before, ok=good, asked=now, answered=now if good else before.answered, rows=rows
+            before, ok=good, asked=now, answered=now if good else before.answered, rows=found
         )
         return _known[key]
 

@@ -32,8 +32,8 @@ az group create --name rg-esml-shared --location "$region" --output none
 az acr show --name "$registry" --output none 2>/dev/null ||
   az acr create --name "$registry" --resource-group rg-esml-shared --location "$region" --sku Basic --admin-enabled false --output none
 images=$(az acr show --name "$registry" --query id --output tsv)
+base=$(az acr show --name "$registry" --query loginServer --output tsv)/esml-cockpit-base:$version
 az acr build --registry "$registry" --image "esml-cockpit-base:$version" .
-base=$registry.azurecr.io/esml-cockpit-base:$version
 az acr build --registry "$registry" --file deploy/azure.Dockerfile --build-arg "BASE=$base" --target job --image "esml-cockpit:$version" .
 az acr build --registry "$registry" --file deploy/azure.Dockerfile --build-arg "BASE=$base" --target scoring --image "esml-scoring:$version" .
 

@@ -256,7 +256,7 @@ class Hand:
             told = time.monotonic() + (
                 _KEY_TOLD if platform.capabilities.endpoints_outlive else _KEY_TOLD_HERE
             )
-            while True:  # the vault's key is ours and right: an endpoint may not have been told it yet
+            while True:  # the key is ours and right: an endpoint may not have been told it yet
                 try:
                     return act.record(call, plan.draft, None, AtOnceDesk(self.site, self.actor, call))
                 except NotAllowedError as e:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 from typing import Any
 
+from esml_engine.platforms.places import kinds
+
 GITIGNORE = ".esml/\nlake/\ntracking/\n"
 
 
@@ -23,10 +25,11 @@ def _text(value: str) -> str:
 
 def estate_toml(name: str, environments: list[str]) -> str:
     """estate.toml."""
-    envs = "".join(
-        f'[environments.{e}]\nplatform = "local"          # local | azure (then: subscription, resource_group, workspace, storage_account, file_system, key_vault, region, compute; see docs/azure.md)\n\n'
-        for e in environments
+    choices = " | ".join(
+        f"{kind} (then: {', '.join(place.needed())}; see docs/{kind}.md)" if place.needed() else kind
+        for kind, place in kinds().items()
     )
+    envs = "".join(f'[environments.{e}]\nplatform = "local"          # {choices}\n\n' for e in environments)
     return f"""# What the whole company shares. Values that stand commented out are the defaults.
 name = {_text(name)}
 currency = "EUR"

@@ -114,17 +114,10 @@ def prices(settings: Settings) -> tuple[list[dict[str, str]], str]:
 
 
 def values(rows: list[dict[str, Any]]) -> list[dict[str, str]]:
-    """Every effective setting of a scope but its policies: value, origin, superseded. Where in Azure: only of environments there."""
-    local = tuple(
-        r["key"].removesuffix("platform")
-        for r in rows
-        if r["key"].startswith("environments.") and r["key"].endswith(".platform") and r["value"] == "local"
-    )
+    """Every effective setting of a scope but its policies: value, origin, superseded."""
     out = []
     for r in rows:
         if r["key"].startswith("policy.") or r["key"] == "policy":
-            continue
-        if r["key"].startswith(local) and not r["key"].endswith(".platform"):
             continue
         gone = r["superseded"]
         out.append(
@@ -145,11 +138,7 @@ def roles(members: list[dict[str, Any]]) -> list[dict[str, str]]:
 
 def environment(env: str, settings: Any) -> str:
     """Where an environment lives, in a line; no secret is among its settings."""
-    raw = settings.model_dump(mode="json")  # the other keys are about Azure
-    said = [
-        f"{k.replace('_', ' ')} {v}"
-        for k, v in raw.items()
-        if v and k != "platform" and raw["platform"] != "local"
-    ]
+    raw = settings.model_dump(mode="json")
+    said = [f"{k.replace('_', ' ')} {v}" for k, v in raw.items() if v and k != "platform"]
     place = {e: n for n, e in enumerate(ENVIRONMENTS)}.get(env, 0)
     return f"platform {raw['platform']}" + (f" · {' · '.join(said)}" if said else "") + f" · place {place + 1} on the way"  # fmt: skip

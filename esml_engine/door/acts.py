@@ -9,12 +9,13 @@ from typing import Any
 
 from esml_engine import templates
 from esml_engine.clock import now
+from esml_engine.door import skeleton
 from esml_engine.door.access import ROLES
 from esml_engine.door.facts import AtOnce, Call, Desk, Draft
 from esml_engine.door.site import Site
-from esml_engine.errors import ConflictError, NotFoundError, UsageError
+from esml_engine.errors import ConflictError, NotFoundError, PlatformError, UsageError
 from esml_engine.platforms import design
-from esml_engine.refs import ModelRef, check_name, model_folder
+from esml_engine.refs import ModelRef, check_name
 from esml_engine.runs.facts import JobResult
 from esml_engine.settings import KINDS, validate
 from esml_engine.store import schema as t
@@ -196,20 +197,37 @@ class NewModel(AtOnce):
         )
 
     def record(self, call: Call, draft: Draft, result: JobResult | None, desk: Desk) -> dict[str, Any]:
-        """Write the file, make the skeleton in every environment's lake."""
+        """Write the file, make the skeleton in every environment's lake that can be reached; `warnings` name the others."""
         ref, site, p = ModelRef.parse(call.object), desk.site, call.params
+        away: dict[str, PlatformError] = {}
         for env in site.settings.environments:
-            design.mark(site.platform(env))
+            try:
+                design.require_known(site.platform(env))
+            except PlatformError as e:
+                away[env] = e
         path = site.root / "projects" / ref.project / ref.model / "model.toml"
         write_new(path, templates.model_toml(p, list(site.settings.environments)), "model")
         (path.parent / "steps").mkdir(exist_ok=True)
         site.reload()
-        folders = [
-            f"{model_folder(ref)}/{side}/{d}/in" for side in ("train", "inference") for d in p["datasets"]
-        ]
-        for env in site.settings.environments:
-            site.platform(env).make_skeleton(folders)
-        return desk.commit(lambda c: {"model": str(ref), "files": [str(path.relative_to(site.root))]})
+        for env in [e for e in site.settings.environments if e not in away]:
+            try:
+                skeleton.make(site.platform(env), ref, p["datasets"])
+            except PlatformError as e:
+                away[env] = e
+        answer: dict[str, Any] = {"model": str(ref), "files": [str(path.relative_to(site.root))]}
+        if away:
+            answer["warnings"] = [_later(ref, env, away[env]) for env in sorted(away)]
+            answer["_audit"] = {"later": sorted(away)}
+        return desk.commit(lambda c: answer)
+
+
+def _later(ref: ModelRef, env: str, error: PlatformError) -> dict[str, Any]:
+    """What is said of an environment whose lake could not be reached; `ready` makes there what is missing."""
+    return {
+        "env": env,
+        "message": f"{ref} has no folders in {env} yet: {error.message}",
+        "hint": f"{error.hint}; the first act on {ref} in {env} makes them",
+    }
 
 
 def write_new(path: Path, text: str, kind: str) -> None:

@@ -12,7 +12,7 @@ from typing import Any, NoReturn
 import sqlalchemy as sa
 
 from esml_engine.clock import new_id, now
-from esml_engine.door import access, audit, requests
+from esml_engine.door import access, audit, requests, skeleton
 from esml_engine.door.allowing import Granted, allowed_money
 from esml_engine.door.facts import Act, Actor, Call, Plan, draft_json, fingerprint
 from esml_engine.door.keys import asked_of, run_of, same_act
@@ -27,6 +27,7 @@ from esml_engine.errors import (
 )
 from esml_engine.faults import point
 from esml_engine.platforms import design
+from esml_engine.refs import ModelRef
 from esml_engine.runs import records
 from esml_engine.runs.facts import JobSpec
 
@@ -112,7 +113,7 @@ def start(
         if not may.allowed:  # before planning: a plan would show what the actor may not see
             raise NotAllowedError(may.reason, hint="ask an owner of the project, or an admin of the estate")
         if call.env in site.settings.environments and "/" in call.object:
-            design.require_known(site.platform(call.env))
+            skeleton.ready(site, ModelRef.parse(call.object), call.env)
         known = run_of(site, call, key) if key else None
         if key and not act.durable:
             with site.store.read() as c:

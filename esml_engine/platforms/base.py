@@ -1,4 +1,7 @@
-"""The port: what an environment's platform must do. Nothing imports an implementation but `open_platform`, `open_files` and `tracking_error`."""
+"""The port: what an environment's platform must do. Nothing imports an implementation but the functions at its end.
+
+They ask an implementation whether an address is its own: what an address looks like is no business of the port.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
-from esml_engine.errors import EsmlError
+from esml_engine.errors import EsmlError, UsageError
 
 
 @dataclass(frozen=True)
@@ -77,7 +80,7 @@ class Files(Protocol):
     """A lake as files. A name is relative to the lake's root, or a full address (path or URI)."""
 
     def lake_root(self) -> str:
-        """Root of the lake: a path, or an `abfss://` URI."""
+        """Root of the lake: a path, or a URI."""
         ...
 
     def storage_options(self) -> dict[str, str]:
@@ -86,6 +89,10 @@ class Files(Protocol):
 
     def make_skeleton(self, folders: list[str]) -> None:
         """Make folders below the lake's root."""
+        ...
+
+    def folders(self, folder: str) -> list[str]:
+        """Names of the folders right in a folder, sorted; none where it is not there."""
         ...
 
     def put_file(self, source: Path, target: str) -> None:
@@ -222,7 +229,7 @@ class Platform(Files, Protocol):
         ...
 
     def check(self) -> list[dict[str, Any]]:
-        """`doctor`: `[{"part", "ok", "message", "hint"}]`."""
+        """`doctor`: `[{"part", "ok", "message", "hint"}]`, made by `platforms.rows`; `ok` None: not checked."""
         ...
 
     def close(self) -> None:
@@ -250,9 +257,15 @@ def open_files(address: str, scratch: Path) -> Files:
         from esml_engine.platforms.local.files import LocalFiles
 
         return LocalFiles(Path(address).parent)
-    from esml_engine.platforms.azure.lake import job_files
+    from esml_engine.platforms.azure.delta import is_azure
 
-    return job_files(address, scratch)
+    if is_azure(address):
+        from esml_engine.platforms.azure.lake import job_files
+
+        return job_files(address, scratch)
+    raise UsageError(
+        f"no platform keeps a lake at {address}", hint="it is a path, or an address that a platform gave"
+    )
 
 
 def lake_error(uri: str, error: Exception) -> EsmlError | None:
@@ -276,6 +289,6 @@ def tracking_error(uri: str, error: Exception) -> EsmlError | None:
     """The engine's error for what the MLflow service at `uri` answered; None where it is MLflow's own to say."""
     if not uri.startswith("http"):
         return None
-    from esml_engine.platforms.azure.tracking import translated
+    from esml_engine.platforms.azure.tracking import is_azure, translated
 
-    return translated(uri, error)
+    return translated(uri, error) if is_azure(uri) else None

@@ -8,12 +8,12 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from esml_engine.door import audit
+from esml_engine.door import audit, skeleton
 from esml_engine.door.site import Site
 from esml_engine.errors import EsmlError
 from esml_engine.lake.catalogue import table_uri
 from esml_engine.lake.log import commit_of
-from esml_engine.platforms import design
+from esml_engine.platforms import design, rows
 from esml_engine.refs import ModelRef
 from esml_engine.runs import leases
 from esml_engine.store import schema as t
@@ -24,9 +24,13 @@ _LOOKED_AT = 20  # tables of an environment, the newest: a lake that is away mis
 def environment(site: Site, env: str) -> list[dict[str, Any]]:
     """What an environment's platform says of itself, and whether its lake holds what the catalogue says."""
     platform = site.platform(env)
-    rows = platform.check()
-    if not all(r["ok"] for r in rows):
-        return rows  # what is away can't be looked into
+    found = platform.check()
+    if away := rows.before_lake(found):
+        return [*found, *(rows.unasked(f"{env} {part}", away) for part in ("design", "catalogue", "folders"))]
+    try:
+        design.require_known(platform)
+    except EsmlError as e:
+        return [*found, rows.bad(f"{env} design", e)]
     v = t.versions
     newest = (
         sa.select(v.c.object, v.c.name, sa.func.max(v.c.delta_version).label("number"))
@@ -46,18 +50,28 @@ def environment(site: Site, env: str) -> list[dict[str, Any]]:
     if lost:
         said = f"{len(lost)} of {len(heads)} tables are not where the catalogue says: {lost[0]['name']} of {lost[0]['object']}, for one"
     hint = f"bring the lake of {env} back from where it went, or from a backup; esml catalogue rebuild forgets what stays away"
+    bare = skeleton.missing(site, env, _LOOKED_AT)
+    folders = "every model that has no table there has its IN folders"
+    if bare:  # nothing is wrong: whoever wants to put files there now is told how
+        more = f" and {len(bare) - 1} more have" if bare[1:] else " has"
+        folders = f"{bare[0]}{more} no IN folders there yet: the first act there makes them (esml refine {bare[0]} --env {env})"
     return [
-        *rows,
+        *found,
+        rows.good(f"{env} design", f"its lake is of design {design.DESIGN} or before"),
         {"part": f"{env} catalogue", "ok": not lost, "message": said, "hint": hint if lost else ""},
+        rows.good(f"{env} folders", folders),
     ]
 
 
 def doctor(site: Site, env: str = "") -> list[dict[str, Any]]:
-    """`[{"part", "ok", "message", "hint"}]` over settings, store, audit, worker and each environment's platform."""
-    rows: list[dict[str, Any]] = []
+    """`[{"part", "ok", "message", "hint"}]` over settings, store, audit, worker and each environment's platform.
+
+    `ok` None: not checked, since a part before it does not work.
+    """
+    found: list[dict[str, Any]] = []
 
     def row(part: str, ok: bool, message: str, hint: str = "") -> None:
-        rows.append({"part": part, "ok": ok, "message": message, "hint": "" if ok else hint})
+        found.append({"part": part, "ok": ok, "message": message, "hint": "" if ok else hint})
 
     settings = site.settings
     row(
@@ -99,8 +113,7 @@ def doctor(site: Site, env: str = "") -> list[dict[str, Any]]:
     row("git", True, "git is there" if shutil.which("git") else "git is not there (not needed)")
     for name in settings.environments if not env else (settings.check_env(env),):
         try:
-            rows += environment(site, name)
-            design.require_known(site.platform(name))
+            found += environment(site, name)
         except EsmlError as e:
-            row(f"{name} platform", False, e.message, e.hint)
-    return rows
+            found.append(rows.bad(f"{name} platform", e))
+    return found

@@ -8,7 +8,6 @@ from esml_engine.settings.keys import (
     PRIMARY_METRIC,
     TASK_METRICS,
     DatasetSettings,
-    EnvironmentSettings,
     EstateSettings,
     Expectation,
     ForecastSettings,
@@ -23,7 +22,7 @@ from esml_engine.settings.keys import (
 from esml_engine.settings.validation import KINDS, dig, flatten, load, validate
 
 __all__ = [
-    "BUILT_IN_PRICES", "ERRORS", "KINDS", "PRIMARY_METRIC", "TASK_METRICS", "DatasetSettings", "Effective", "EnvironmentSettings",
+    "BUILT_IN_PRICES", "ERRORS", "KINDS", "PRIMARY_METRIC", "TASK_METRICS", "DatasetSettings", "Effective",
     "EstateSettings", "Expectation", "Files", "ForecastSettings", "GateSettings", "ModelSettings", "Override", "PolicySettings",
     "ProjectSettings", "ServingSettings", "Settings", "SplitSettings", "TrainSettings", "dig", "flatten", "load", "read_files",
     "validate",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import inspect
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ import pydantic
 
 from esml_engine import refs
 from esml_engine.errors import NotFoundError, SettingsError, UsageError
+from esml_engine.platforms import places
 from esml_engine.refs import ModelRef, check_name
 from esml_engine.remembered import Remembered
 from esml_engine.settings import keys, validation, values
@@ -109,8 +111,7 @@ def _check_folder(path: Path, what: str) -> None:
 
 def _rules() -> str:
     """What decides whether a settings file is valid: this code, and the validator."""
-    code = b"".join(
-        Path(f).read_bytes()
-        for f in (__file__, keys.__file__, values.__file__, validation.__file__, refs.__file__)
-    )
+    of_places = (inspect.getfile(kind) for kind in places.kinds().values())
+    own = (__file__, keys.__file__, values.__file__, validation.__file__, refs.__file__, places.__file__)
+    code = b"".join(Path(f).read_bytes() for f in (*own, *of_places))
     return f"{hashlib.sha256(code).hexdigest()} {pydantic.VERSION}"

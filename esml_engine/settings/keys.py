@@ -13,14 +13,15 @@ from pydantic import (
     BeforeValidator,
     ConfigDict,
     Field,
+    SerializeAsAny,
     ValidationInfo,
     field_validator,
     model_validator,
 )
 
 from esml_engine.errors import UsageError
+from esml_engine.platforms.places import Place, place_of
 from esml_engine.refs import check_name
-from esml_engine.settings import places
 from esml_engine.settings.values import Arrives, ColumnType, Delimiter, Encoding, Pattern
 
 Env = Literal["dev", "test", "prod"]
@@ -67,42 +68,15 @@ def _written(value: Any) -> Any:
 
 
 DatasetName = Annotated[str, AfterValidator(_dataset_name)]
+Environment = Annotated[
+    SerializeAsAny[Place], BeforeValidator(place_of)
+]  # where it lies: its platform's own keys
 Seed = Annotated[int, Field(ge=0, lt=2**32)]  # what every library takes
 
 
 class _Strict(BaseModel):
     # no answer and no hash can hold what is not a finite number
     model_config = ConfigDict(extra="forbid", frozen=True, defer_build=True, allow_inf_nan=False)
-
-
-class EnvironmentSettings(_Strict):
-    """Where an environment lives.
-
-    Args:
-        cloud: a name, or a file of addresses. image: the engine's container image, where it is not the workspace's own.
-        identity: resource id of the managed identity that endpoints have. serving_node: node type of endpoints.
-    """
-
-    platform: Literal["local", "azure"] = "local"
-    subscription: str = ""
-    resource_group: str = ""
-    workspace: str = ""
-    storage_account: str = ""
-    file_system: str = ""
-    key_vault: str = ""
-    region: str = ""
-    compute: str = ""
-    cloud: str = ""
-    image: str = ""
-    identity: str = ""
-    serving_node: str = "Standard_DS3_v2"
-
-    @model_validator(mode="after")
-    def _whole(self) -> EnvironmentSettings:
-        """An environment says all of where it lies; nothing is guessed."""
-        if why := places.wrong(self.platform, {k: getattr(self, k) for k in places.PLACES[self.platform]}):
-            raise ValueError(why)
-        return self
 
 
 class PolicySettings(_Strict):
@@ -299,7 +273,7 @@ class EstateSettings(WithPolicy):
 
     name: str
     currency: str = "EUR"
-    environments: dict[Env, EnvironmentSettings]
+    environments: dict[Env, Environment]
     prices: dict[str, float | str] = Field(default_factory=dict)
     serving: EndpointSettings = Field(default_factory=EndpointSettings)
     worker: WorkerSettings = Field(default_factory=WorkerSettings)

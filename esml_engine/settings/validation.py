@@ -6,11 +6,13 @@ import difflib
 import tomllib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any, get_args, get_origin
+from typing import Annotated, Any, get_args, get_origin
 
 from pydantic import BaseModel, ValidationError
 
 from esml_engine.errors import SettingsError
+from esml_engine.platforms.places import Place
+from esml_engine.platforms.places import kind_of as kind_of_place
 from esml_engine.refs import ENVIRONMENTS
 from esml_engine.settings.keys import (
     EstateSettings,
@@ -79,7 +81,7 @@ def _checked(raw: Mapping[str, Any], kind: type[BaseModel], where: str, prefix: 
         named = [str(p) for p in first["loc"] if p != _OF_KEY]
         key = prefix + ".".join(named)
         if first["type"] == "extra_forbidden":
-            near = _nearest(kind, first["loc"])
+            near = _nearest(kind, first["loc"], raw)
             hint = f"did you mean {prefix + near!r}?" if near else f"remove it from {where}"
             raise SettingsError(f"{where}: unknown key {key!r}", hint=hint) from e
         message = first["msg"].removeprefix("Value error, ")
@@ -89,10 +91,12 @@ def _checked(raw: Mapping[str, Any], kind: type[BaseModel], where: str, prefix: 
         raise SettingsError(f"{where}: {key or 'file'}: {message}", hint=f"correct {key!r} in {where}") from e
 
 
-def _nearest(kind: Any, loc: tuple[int | str, ...]) -> str:
+def _nearest(kind: Any, loc: tuple[int | str, ...], raw: Any) -> str:
     here: Any = kind
     for part in loc[:-1]:
-        here = _child(here, part)
+        here, raw = _child(here, part), raw[part]
+        if here is Place:
+            here = kind_of_place(raw)
         if here is None:
             return ""
     if not (isinstance(here, type) and issubclass(here, BaseModel)):
@@ -109,7 +113,8 @@ def _child(kind: Any, part: int | str) -> Any:
                 return f.annotation
         return None
     args = get_args(kind)
-    return args[-1] if get_origin(kind) in (dict, list) and args else None
+    found = args[-1] if get_origin(kind) in (dict, list) and args else None
+    return get_args(found)[0] if get_origin(found) is Annotated else found
 
 
 def flatten(raw: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:

@@ -90,31 +90,38 @@ ARCHIVED = f"{MORE} (AssetBase, 2023-04-01-preview)"
 VIEW = "in the specification of the list; the client sends it, the example leaves it out"
 SECRET = f"{MORE} (SecretBundle, 2026-04-01)"
 
-# operation -> path in the document (`?name` a query, `!status` a status) -> reason
+NEW_CLUSTER = "the example changes a cluster; the client sends what a new one needs, keys as in the answer"
+OF_A_CLUSTER = (
+    "allocationState", "allocationStateTransitionTime", "currentNodeCount", "enableNodePublicIp", "isolatedNetwork",
+    "nodeStateCounts", "osType", "remoteLoginPortPublicAccess", "targetNodeCount", "vmPriority", "vmSize",
+)  # fmt: skip
+
+# operation -> path in the document, of an item where it is a list (`[*]` any key of a map, `?name` a query, `!status` a status)
+# -> reason; the path names its key
 KNOWN: dict[str, dict[str, str]] = {
-    "*Versions_*": {"*.isArchived": ARCHIVED, "?listViewType": VIEW},
+    "*Versions_*": {".properties.isArchived": ARCHIVED, "?listViewType": VIEW},
     "*Containers_*": {
-        "*.isArchived": f"{MORE} (AssetContainer, 2023-04-01-preview)",
+        ".properties.isArchived": f"{MORE} (AssetContainer, 2023-04-01-preview)",
         "?listViewType": VIEW,
-        "*.latestVersion": f"{MORE}, read only (AssetContainer, 2023-04-01-preview)",
-        "*.nextVersion": f"{MORE}, read only; the client makes versions from it (AssetContainer, 2023-04-01-preview)",
+        ".properties.latestVersion": f"{MORE}, read only (AssetContainer, 2023-04-01-preview)",
+        ".properties.nextVersion": f"{MORE}, read only; the client makes versions from it (AssetContainer, 2023-04-01-preview)",
     },
     "CodeVersions_CreateOrUpdate": {
-        ".properties.properties.*": "the client writes the version of its hash as a number"
+        ".properties.properties.[*]": "the client writes the version of its hash as a number"
     },
     "EnvironmentVersions_*": {
-        "*.osType": f"{MORE}, default Linux (EnvironmentVersionProperties, 2023-04-01-preview)"
+        ".properties.osType": f"{MORE}, default Linux (EnvironmentVersionProperties, 2023-04-01-preview)"
     },
     "Jobs_*": {
-        "*.isArchived": f"{MORE}, default false (JobBaseProperties, 2024-01-01-preview)",
-        "*.properties.inputs.*.uri": "the example's input is a literal; a file or folder has uri (UriFolderJobInput, 2025-12-01)",
-        "*.properties.inputs.*.mode": "as uri (UriFolderJobInput, 2025-12-01)",
-        "*.resources.shmSize": "added by the service (recording R3), default 2g (JobResourceConfiguration, 2024-01-01-preview)",
+        ".properties.isArchived": f"{MORE}, default false (JobBaseProperties, 2024-01-01-preview)",
+        ".properties.inputs.[*].uri": "the example's input is a literal; a file or folder has uri (UriFolderJobInput, 2025-12-01)",
+        ".properties.inputs.[*].mode": "as uri (UriFolderJobInput, 2025-12-01)",
+        ".properties.resources.shmSize": "added by the service (recording R3), default 2g (JobResourceConfiguration, 2024-01-01-preview)",
         "?listViewType": VIEW,
         "?$skip": "the stand-in's own mark of the next page; the service's is opaque",
     },
     "Datastores_*": {
-        "*.filesystem": "the example is of a blob datastore; here it is required (AzureDataLakeGen2Datastore, 2024-10-01-preview)"
+        ".properties.filesystem": "the example is of a blob datastore; here it is required (AzureDataLakeGen2Datastore, 2024-10-01-preview)"
     },
     "Compute_Get": {
         ".identity": f"{MORE} (ComputeResource, 2025-12-01)",
@@ -124,19 +131,19 @@ KNOWN: dict[str, dict[str, str]] = {
         ".tags": f"{MORE} (ComputeResource, 2025-12-01)",
         ".identity": f"{MORE} (ComputeResource, 2025-12-01)",
         ".properties.disableLocalAuth": f"{MORE} (Compute, 2025-12-01)",
-        ".properties.properties.*": "the example changes a cluster; the client sends what a new one needs, keys as in the answer",
+        **{f".properties.properties.{k}": NEW_CLUSTER for k in OF_A_CLUSTER},
     },
     "OnlineEndpoints_*": {
-        "*.mirrorTraffic": f"{MORE} (OnlineEndpointProperties, 2023-04-01-preview)",
-        "*.publicNetworkAccess": f"{MORE}, default Enabled (OnlineEndpointProperties, 2023-04-01-preview)",
+        ".properties.mirrorTraffic": f"{MORE} (OnlineEndpointProperties, 2023-04-01-preview)",
+        ".properties.publicNetworkAccess": f"{MORE}, default Enabled (OnlineEndpointProperties, 2023-04-01-preview)",
     },
     "OnlineDeployments_*": {
-        "*.egressPublicNetworkAccess": f"{MORE}, default Enabled (OnlineDeploymentProperties, 2023-04-01-preview)"
+        ".properties.egressPublicNetworkAccess": f"{MORE}, default Enabled (OnlineDeploymentProperties, 2023-04-01-preview)"
     },
     "SetSecret": {".tags": SECRET, ".contentType": SECRET},
     "GetSecret": {".tags": SECRET, ".contentType": SECRET},
     "GetSecrets": {
-        "*.tags": f"{MORE} (SecretItem, 2026-04-01)",
+        ".tags": f"{MORE} (SecretItem, 2026-04-01)",
         "?$skiptoken": "stands in the example's own nextLink, not among its parameters",
     },
     "DeleteSecret": {".tags": SECRET, ".contentType": SECRET},
@@ -161,28 +168,35 @@ SERVICE = "not required, read only; a plain workspace has none (WorkspacePropert
 
 # keys that every example of an answer has and an answer of the stand-in leaves out
 ABSENT: dict[str, dict[str, str]] = {
-    "Compute_*": {"*.subnet": CLUSTER, "*.virtualMachineImage": CLUSTER},
+    "Compute_*": {
+        ".properties.properties.subnet": CLUSTER,
+        ".properties.properties.virtualMachineImage": CLUSTER,
+    },
     "Datastores_*": {
-        "*.containerName": "a blob datastore's alone (AzureDataLakeGen2Datastore, 2024-10-01-preview)",
-        "*.credentials.secrets": "required to create, never read; listSecrets shows them (CertificateDatastoreCredentials, 2024-10-01-preview)",
+        ".properties.containerName": "a blob datastore's alone (AzureDataLakeGen2Datastore, 2024-10-01-preview)",
+        ".properties.credentials.secrets": "required to create, never read; listSecrets shows them (CertificateDatastoreCredentials, 2024-10-01-preview)",
         ".nextLink": "not required: null or absent on the last page, as in every list of 2024-10-01-preview",
     },
-    "EnvironmentVersions_*": {"*.build": IMAGE, "*.condaFile": IMAGE, "*.inferenceConfig": IMAGE},
+    "EnvironmentVersions_*": {
+        ".properties.build": IMAGE,
+        ".properties.condaFile": IMAGE,
+        ".properties.inferenceConfig": IMAGE,
+    },
     "GetSecrets": {
-        "*.contentType": "not required: a secret that was set without one (SecretItem, 2026-04-01)"
+        ".contentType": "not required: a secret that was set without one (SecretItem, 2026-04-01)"
     },
     "Jobs_*": {
-        "*.parentJobName": "the example's alone, no definition has it (JobBaseProperties, 2024-01-01-preview)"
+        ".properties.parentJobName": "the example's alone, no definition has it (JobBaseProperties, 2024-01-01-preview)"
     },
     "OnlineDeployments_*": {
         ".identity": "not required: the endpoint's identity is used (OnlineDeployment, 2023-04-01-preview)",
-        "*.startupProbe": "not in the api-version that the client asks for, not required in later ones (OnlineDeploymentProperties, 2023-04-01-preview)",
+        ".properties.startupProbe": "not in the api-version that the client asks for, not required in later ones (OnlineDeploymentProperties, 2023-04-01-preview)",
         ".sku.family": SKU,
         ".sku.size": SKU,
     },
     "OnlineEndpoints_*": {
-        "*.identity.userAssignedIdentities": SYSTEM,
-        "*.sku": "not required: a managed endpoint has its nodes in its deployments (OnlineEndpoint, 2023-04-01-preview)",
+        ".identity.userAssignedIdentities": SYSTEM,
+        ".sku": "not required: a managed endpoint has its nodes in its deployments (OnlineEndpoint, 2023-04-01-preview)",
     },
     "Workspaces_Get": {
         ".identity.userAssignedIdentities": SYSTEM,

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from esml_engine.platforms.azure.platform import AzurePlatform
-from esml_engine.settings.keys import EnvironmentSettings
+from esml_engine.platforms.places import place_of
 from tests.azure.cloud.stand_in import Cloud
 
 SHORT = {
@@ -42,7 +42,7 @@ def in_lake_of_its_own(cloud: Cloud, env: str, root: Path, file_system: str = ""
 def platform_of(cloud: Cloud, env: str, root: Path, file_system: str = "") -> AzurePlatform:
     """An environment's platform, opened as the engine opens it."""
     settings = in_lake_of_its_own(cloud, env, root, file_system)
-    return AzurePlatform(root, env, EnvironmentSettings(**settings), "EUR")
+    return AzurePlatform(root, env, place_of(settings), "EUR")
 
 
 def new_file_system() -> str:

@@ -113,6 +113,7 @@ def _error(op: str, exchange: Exchange) -> list[str]:
 
 
 def _known(op: str, path: str, listed: dict[str, dict[str, str]] = KNOWN) -> bool:
+    path = path.removeprefix(".value[]")  # an item of a list is as the resource itself
     return any(
         fnmatch.fnmatch(op, o) and fnmatch.fnmatch(path, p) for o, paths in listed.items() for p in paths
     )

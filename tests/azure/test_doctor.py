@@ -99,5 +99,62 @@ def test_doctors_hint_is_about_what_the_service_answered(
         assert "role assignment" not in e.value.hint, "no role helps"
 
 
+@pytest.mark.parametrize(
+    ("operation", "fault", "cause", "unasked"),
+    [
+        ("Storage.Any", {"status": 403}, "storage", {"tables"}),
+        ("Storage.Any", {"status": 503}, "storage", {"tables"}),
+        ("Storage.Any", {"drop": True}, "storage", {"tables"}),
+        ("Workspaces_Get", {"status": 403}, "workspace", {"image", "compute", "tracking", "prices"}),
+        ("Workspaces_Get", {"status": 418}, "workspace", {"image", "compute", "tracking", "prices"}),
+        ("Compute_Get", {"status": 404}, "compute", {"prices"}),
+        ("SetSecret", {"drop": True}, "vault", set()),
+        ("MLflow.Any", {"status": 500}, "tracking", set()),
+    ],
+)  # fmt: skip
+def test_one_cause_gives_one_wrong_row_and_no_hint_leads_back_to_doctor(
+    azure: Cloud,
+    dev: AzurePlatform,
+    operation: str,
+    fault: dict[str, Any],
+    cause: str,
+    unasked: set[str],
+) -> None:
+    assert azure.faults.add(operation, times=9999, **fault)
+    rows = {r["part"].removeprefix("dev "): r for r in dev.check()}
+    assert {n for n, r in rows.items() if r["ok"] is False} == {cause}
+    assert {n for n, r in rows.items() if r["ok"] is None} == unasked
+    assert all(rows[n]["message"] == f"not checked: dev {cause} has to work first" for n in unasked)
+    assert rows[cause]["hint"] and "esml doctor" not in rows[cause]["hint"], rows[cause]
+
+
+def test_without_a_credential_nothing_else_is_asked(
+    azure: Cloud, dev: AzurePlatform, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    denied = AzureDeniedError("no credential", hint="az login; esml doctor says which is found")
+    monkeypatch.setattr(doctor, "_credential", raising(denied))
+    first, *others = dev.check()
+    assert first["ok"] is False and first["hint"] == "az login"
+    assert len(others) == 9 and {r["ok"] for r in others} == {None}
+    assert {r["message"] for r in others} == {"not checked: dev credential has to work first"}
+
+
+def test_what_is_only_wrong_stops_no_other_part(
+    azure: Cloud, dev: AzurePlatform, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(doctor, "_compute", raising(EsmlError("it has no identity", hint="give it one")))
+    rows = {r["part"]: r for r in dev.check()}
+    assert rows["dev compute"]["ok"] is False and rows["dev prices"]["ok"] is True
+
+
+def raising(error: EsmlError) -> Any:
+    """A part that does not work, for this reason."""
+
+    def look(p: AzurePlatform) -> str:
+        raise error
+
+    return look
+
+
 def test_doctor_says_that_no_image_was_looked_up(azure: Cloud, dev: AzurePlatform) -> None:
     assert "not looked up" in doctor._image(dev)

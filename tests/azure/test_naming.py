@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -14,7 +15,7 @@ from esml_engine.errors import (
 from esml_engine.platforms.azure import names, online
 from esml_engine.platforms.azure.clouds import cloud_of
 from esml_engine.platforms.azure.platform import AzurePlatform
-from esml_engine.settings.keys import EnvironmentSettings
+from esml_engine.platforms.places import place_of
 from tests.azure.cloud.stand_in import Cloud
 from tests.azure.kit import settings_of
 
@@ -31,12 +32,12 @@ def test_names_are_legal_and_differ() -> None:
 
 def test_an_environment_says_all_of_where_it_lives(azure_cloud: Cloud, tmp_path: Path) -> None:
     good = settings_of(azure_cloud, "dev", tmp_path)
-    EnvironmentSettings(**good)
+    place_of(good)
     for key in ("subscription", "workspace", "storage_account", "compute"):
         with pytest.raises(ValueError, match=key):
-            EnvironmentSettings(**{**good, key: ""})
+            place_of({**good, key: ""})
     with pytest.raises(ValueError, match="no name that Azure allows"):
-        EnvironmentSettings(**{**good, "storage_account": "Not-Allowed"})
+        place_of({**good, "storage_account": "Not-Allowed"})
 
 
 def test_a_cloud_that_is_not_safe_is_refused(tmp_path: Path) -> None:
@@ -56,10 +57,16 @@ def test_a_cloud_that_is_not_safe_is_refused(tmp_path: Path) -> None:
 def test_an_environment_without_an_image_takes_the_engines_from_the_workspaces_registry(
     azure: Cloud, dev: AzurePlatform, tmp_path: Path
 ) -> None:
-    settings = EnvironmentSettings(**{**settings_of(azure, "dev", tmp_path), "image": ""})
+    settings = place_of({**settings_of(azure, "dev", tmp_path), "image": ""})
     made = AzurePlatform(tmp_path, "dev", settings, "EUR")
     try:
-        assert re.fullmatch(r"crstandin\.azurecr\.io/esml-cockpit:\d+\.\d+\.\d+", made.workspace.image())
+        with pytest.raises(SettingsError) as e:
+            made.workspace.image()
+        assert "az acr show --name crstandin --query loginServer" in e.value.hint, "nothing is guessed"
+        for cloud, suffix in (("AzureCloud", "io"), ("AzureChinaCloud", "cn"), ("AzureUSGovernment", "us")):
+            made.workspace.cloud = replace(made.workspace.cloud, registry=cloud_of(cloud).registry)
+            wanted = rf"crstandin\.azurecr\.{suffix}/esml-cockpit:\d+\.\d+\.\d+"
+            assert re.fullmatch(wanted, made.workspace.image())
     finally:
         made.close()
 

@@ -65,6 +65,14 @@ def test_what_does_not_fit_is_found(walked: Any) -> None:
     assert "ARM's form" in shapes.problems(dataclasses.replace(good, status=500, response={"oops": 1}))[0]
 
 
+def test_a_known_difference_names_its_key() -> None:
+    """A wildcard stands for a key of somebody's map alone (`[*]`), so that no other key passes beside what is known."""
+    wide = [
+        (o, k) for d in (KNOWN, ABSENT) for o, keys in d.items() for k in keys if "*" in k.replace("[*]", "")
+    ]
+    assert wide == []
+
+
 def test_what_is_said_of_the_specification_holds_in_the_clients_models() -> None:
     """Of another api-version than some were read in, so a key may be missing there; what it is must fit."""
     held = 0

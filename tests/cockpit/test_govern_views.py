@@ -13,7 +13,8 @@ from cockpit.views import audit as audit_view
 from cockpit.views import costs, lenses, policies, project, work
 from cockpit.views import estate as estate_view
 from cockpit.views import promotion as promotion_view
-from esml_engine.settings import EnvironmentSettings
+from esml_engine.platforms.azure.place import AzurePlace
+from esml_engine.platforms.local.place import LocalPlace
 from tests.cockpit.test_views import NOW, _cost, _rows, _status
 
 TODAY = NOW.date()
@@ -293,20 +294,10 @@ def test_money_behind_an_exception() -> None:
 
 
 def test_only_azure_says_where_in_azure() -> None:
-    local = policies.environment("dev", EnvironmentSettings())
+    local = policies.environment("dev", LocalPlace())
     assert local == "platform local · place 1 on the way"
-    cloud = policies.environment(
-        "prod", EnvironmentSettings.model_construct(platform="azure", workspace="w1")
-    )
+    cloud = policies.environment("prod", AzurePlace.model_construct(platform="azure", workspace="w1"))
     assert "workspace w1" in cloud and "serving node Standard_DS3_v2" in cloud and "place 3" in cloud
-    keys = [(f"environments.{e}.{k}", v) for e, p in (("dev", "local"), ("prod", "azure")) for k,
-        v in (("platform", p), ("serving_node", "N"))]  # fmt: skip
-    rows = [
-        {"key": k, "value": v, "origin": "built-in", "by": "", "at": "", "superseded": None} for k, v in keys
-    ]
-    assert [r["Setting"] for r in policies.values(rows)] == [
-        k for k, _ in keys if k != "environments.dev.serving_node"
-    ]
 
 
 def test_how_a_request_ended_in_a_line() -> None:

@@ -14,7 +14,8 @@ from pathlib import Path
 
 import pytest
 
-from esml_engine.settings.keys import EnvironmentSettings, PolicySettings
+from esml_engine.platforms.places import place_of
+from esml_engine.settings.keys import PolicySettings
 from tests.deploy import az_reference as reference
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -118,7 +119,7 @@ def test_what_it_prints_are_settings(machine: Machine) -> None:
         done, _ = machine.run(env, name, "westeurope", ESML_NODE="Standard_DS2_v2")
         assert done.returncode == 0, done.stderr
         said = tomllib.loads(done.stdout[done.stdout.index("\n[environments.") :])
-        made = EnvironmentSettings(**said["environments"][env])
+        made = place_of(said["environments"][env])
         assert made.subscription == SUBSCRIPTION and made.key_vault == f"kv-{name}-esml-{env}"
         assert made.identity == f"/identity/id-esml-scoring-{env}.id"
         assert made.serving_node == "Standard_DS2_v2" == PolicySettings(**said["policy"][env]).nodes[0]

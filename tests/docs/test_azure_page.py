@@ -11,7 +11,7 @@ from typing import Any
 from typer.main import get_command
 
 from esml_engine.cli import app
-from esml_engine.settings.keys import EnvironmentSettings
+from esml_engine.platforms.azure.place import AzurePlace
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGE = (ROOT / "docs" / "azure.md").read_text(encoding="utf-8")
@@ -63,7 +63,7 @@ def test_each_role_of_the_table_is_granted_by_the_script_and_by_hand() -> None:
 def test_settings_and_variables_are_the_codes() -> None:
     part = PAGE.split("## Settings of an environment")[1].split("**Money.**")[0]
     keys = {k for row in re.findall(r"^\| (`[^|]+) \|", part, re.M) for k in re.findall(r"`(\w+)`", row)}
-    assert keys == set(EnvironmentSettings.model_fields) - {"platform"}
+    assert keys == set(AzurePlace.model_fields) - {"platform"}
     named = set(re.findall(r"\bESML_[A-Z_]+\b", PAGE))
     missing = {v for v in named if f'"{v}"' not in CODE and v not in SCRIPT}
     assert "ESML_AZURE_DRAIN" in named and not missing

@@ -29,6 +29,15 @@ def test_files_arrive_whole(platform: Platform, tmp_path: Path) -> None:
     assert (path, size) == ("projects/p/m/deep/er/a", 3_000_000) and modified > 0
 
 
+def test_folders_of_a_folder(platform: Platform) -> None:
+    assert platform.folders("projects/p/m") == []
+    platform.make_skeleton(["projects/p/m/train/d2/in", "projects/p/m/train/d1/in", "projects/p/mm/train"])
+    platform.write_file("projects/p/m/train/d3/in/2026/01/01/a.csv", b"x")
+    platform.write_file("projects/p/m/train/a-file", b"x")
+    assert platform.folders("projects/p/m/train") == ["d1", "d2", "d3"]
+    assert platform.folders("projects/p") == ["m", "mm"]
+
+
 def test_an_error_midway_leaves_nothing(platform: Platform, tmp_path: Path) -> None:
     with pytest.raises(OSError):
         platform.put_file(tmp_path / "not there", "in/a")

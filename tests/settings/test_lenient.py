@@ -7,8 +7,9 @@ from pathlib import Path
 import pytest
 
 from esml_engine.door.site import Site
-from esml_engine.errors import SettingsError, UsageError
+from esml_engine.errors import EsmlError, SettingsError, UsageError
 from esml_engine.estate import Estate, open_estate
+from esml_engine.platforms.rows import bad
 from esml_engine.refs import ModelRef
 from tests.conftest import esml
 
@@ -91,6 +92,36 @@ def test_doctor_says_that_a_lake_is_away(empty: Estate, numbers) -> None:
     (empty.site.root / "lake/dev").rename(empty.site.root / "elsewhere")
     row = next(r for r in open_estate(empty.site.root).doctor() if r["part"] == "dev catalogue")
     assert not row["ok"] and "3 of 3 tables" in row["message"] and "backup" in row["hint"]
+
+
+def test_doctor_says_the_cause_once(empty: Estate, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What lies behind a lake that can't be read is not checked; what lies beside it is."""
+    platform = empty.site.platform("dev")
+    wrong = {"part": "dev lake", "ok": False, "message": "it is read only", "hint": "mend it"}
+    beside = {"part": "dev vault", "ok": False, "message": "it is locked", "hint": "open it"}
+    monkeypatch.setattr(platform, "check", lambda: [wrong, beside])
+    rows = {r["part"]: r for r in empty.doctor("dev")}
+    assert [p for p, r in rows.items() if r["ok"] is False] == ["dev lake", "dev vault"]
+    for part in ("dev design", "dev catalogue", "dev folders"):
+        assert rows[part]["ok"] is None and rows[part]["message"].endswith("dev lake has to work first")
+    monkeypatch.setattr(platform, "check", lambda: [beside])
+    rows = {r["part"]: r for r in empty.doctor("dev")}
+    assert rows["dev design"]["ok"] and rows["dev catalogue"]["ok"] and not rows["dev vault"]["ok"]
+
+
+@pytest.mark.parametrize(
+    ("hint", "left"),
+    [
+        ("see the message; esml doctor --env checks each part", "see the message"),
+        ("esml doctor names the missing role and the command", ""),
+        ("a; esml doctor says it; b", "a; b"),
+        ("esml doctor says it; b", "b"),
+        ("az login", "az login"),
+    ],
+)
+def test_a_row_of_doctor_does_not_lead_back_to_it(hint: str, left: str) -> None:
+    assert bad("p", EsmlError("m", hint=hint))["hint"] == left
+    assert bad("p", EsmlError("m", hint=hint), "look there")["hint"] == (left or "look there")
 
 
 def test_an_expectation_that_comes_later_is_said_before_anything_runs(empty: Estate, numbers) -> None:

@@ -22,6 +22,7 @@ class Cloud:
     Args:
         audience: of ARM tokens; `vault_audience`, and storage's is the same in all clouds.
         storage_auth: `token`, or `key`: the account's key from AZURE_STORAGE_ACCOUNT_KEY.
+        registry: what stands behind a container registry's name in its address; empty: environments must say their `image`.
         discovery: False where the authority is private: no instance discovery, no comparison of vault challenges.
     """
 
@@ -40,6 +41,7 @@ class Cloud:
     prices: str = "https://prices.azure.com/api/retail/prices"
     storage_auth: str = "token"
     discovery: bool = True
+    registry: str = ""
 
     @property
     def built_in(self) -> bool:
@@ -56,13 +58,13 @@ class Cloud:
 
 
 _CLOUDS = {
-    "AzureCloud": Cloud(),
+    "AzureCloud": Cloud(registry="azurecr.io"),
     "AzureChinaCloud": Cloud(
         "AzureChinaCloud", "https://management.chinacloudapi.cn/", "https://login.chinacloudapi.cn/", "https://portal.azure.cn/",
         "https://management.chinacloudapi.cn", "https://ml.azure.cn/", "core.chinacloudapi.cn",
         "https://{account}.blob.core.chinacloudapi.cn",
         "https://{account}.dfs.core.chinacloudapi.cn", "https://{name}.vault.azure.cn", "https://vault.azure.cn",
-        "https://{region}.api.ml.azure.cn/mlflow/v1.0{workspace}",
+        "https://{region}.api.ml.azure.cn/mlflow/v1.0{workspace}", registry="azurecr.cn",
     ),
     "AzureUSGovernment": Cloud(
         "AzureUSGovernment", "https://management.usgovcloudapi.net/", "https://login.microsoftonline.us/",
@@ -71,7 +73,7 @@ _CLOUDS = {
         "https://{account}.blob.core.usgovcloudapi.net",
         "https://{account}.dfs.core.usgovcloudapi.net", "https://{name}.vault.usgovcloudapi.net",
         "https://vault.usgovcloudapi.net",
-        "https://{region}.api.ml.azure.us/mlflow/v1.0{workspace}",
+        "https://{region}.api.ml.azure.us/mlflow/v1.0{workspace}", registry="azurecr.us",
     ),
 }  # fmt: skip
 
@@ -101,7 +103,7 @@ def cloud_of(said: str = "", folder: Path | None = None) -> Cloud:
         raise SettingsError(
             f"the description of the cloud is wrong: {e}", hint="see Clouds in docs/azure.md"
         ) from e
-    missing = {f.name for f in fields(Cloud)} - set(raw) - {"storage_auth", "discovery"}
+    missing = {f.name for f in fields(Cloud)} - set(raw) - {"storage_auth", "discovery", "registry"}
     if missing or cloud.storage_auth not in ("token", "key"):
         wrong = ", ".join(sorted(missing)) or "storage_auth"
         raise SettingsError(f"the description of the cloud lacks {wrong}", hint="see Clouds in docs/azure.md")

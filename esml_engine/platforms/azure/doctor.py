@@ -6,7 +6,8 @@ import secrets
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from esml_engine.errors import EsmlError
+from esml_engine.errors import EsmlError, PlatformError
+from esml_engine.platforms import rows
 from esml_engine.platforms.azure.delta import translated
 from esml_engine.platforms.azure.extra import MissingExtraError
 
@@ -15,39 +16,49 @@ if TYPE_CHECKING:
 
 
 def checks(p: AzurePlatform) -> list[dict[str, Any]]:
-    """Credential, workspace, image, storage, tables, vault, compute, tracking, prices, bills: `{"part", "ok", "message", "hint"}`."""
-    parts: tuple[tuple[str, Callable[[AzurePlatform], str]], ...] = (
-        ("credential", _credential),
-        ("workspace", _workspace),
-        ("image", _image),
-        ("storage", _storage),
-        ("tables", _tables),
-        ("vault", _vault),
-        ("compute", _compute),
-        ("tracking", _tracking),
-        ("prices", _prices),
-        ("costs", _costs),
+    """Credential, workspace, image, storage, tables, vault, compute, tracking, prices, bills: `{"part", "ok", "message", "hint"}`.
+
+    A part behind one that refuses or does not answer is not asked.
+    """
+    parts: tuple[tuple[str, Callable[[AzurePlatform], str], str], ...] = (  # the third: what it needs first
+        ("credential", _credential, ""),
+        ("workspace", _workspace, "credential"),
+        ("image", _image, "workspace"),
+        ("storage", _storage, "credential"),
+        ("tables", _tables, "storage"),
+        ("vault", _vault, "credential"),
+        ("compute", _compute, "workspace"),
+        ("tracking", _tracking, "workspace"),
+        ("prices", _prices, "compute"),
+        ("costs", _costs, "credential"),
     )
-    rows = []
-    for name, look in parts:
+    found: list[dict[str, Any]] = []
+    causes: dict[str, str] = {}  # part -> the one that stands in its way
+    for name, look, first in parts:
         part = f"{p.env} {name}"
+        if first in causes:
+            causes[name] = causes[first]
+            found.append(rows.unasked(part, causes[first]))
+            continue
         try:
-            rows.append({"part": part, "ok": True, "message": look(p), "hint": ""})
+            found.append(rows.good(part, look(p)))
         except MissingExtraError as e:
-            return [{"part": part, "ok": False, "message": e.message, "hint": e.hint}]
+            return [rows.bad(part, e)]
         except EsmlError as e:
-            hint = e.hint or "see docs/azure.md"
-            rows.append({"part": part, "ok": False, "message": e.message, "hint": hint})
-            if name == "credential":  # nothing else can be asked without one
-                return rows
-    return rows
+            found.append(rows.bad(part, e, "see docs/azure.md"))
+            if isinstance(
+                e, PlatformError
+            ):  # it refused or did not answer; what is only wrong can be looked behind
+                causes[name] = part
+    return found
 
 
 def _credential(p: AzurePlatform) -> str:
     from esml_engine.platforms.azure.identity import identity_of
 
-    identity_of(p.cloud).bearer(p.cloud.audience)
-    return f"a token for {p.cloud.name}"
+    identity = identity_of(p.cloud)
+    identity.bearer(p.cloud.audience)
+    return f"a token for {p.cloud.name}, as {identity.who()}"
 
 
 def _workspace(p: AzurePlatform) -> str:

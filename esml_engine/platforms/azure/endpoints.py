@@ -35,6 +35,7 @@ _LONGEST_BACK_OFF = 120.0
 _GONE = "gone"
 _STUCK = 3  # failures after which somebody must do something
 _RECENT = 120.0  # seconds for which what a worker saw is good enough for a page
+_NOT_UP = ("Creating", "Failed", "Deleting")
 _AT_WORK = ("Creating", "Updating", "Scaling", "Deleting")
 
 
@@ -159,10 +160,8 @@ class Endpoints:
             live != traffic or (endpoint.tags or {}).get(online.REVISION) != tags[online.REVISION]
         ):
             shifted = online.endpoint(self.workspace, self.env, legal, name, traffic, tags)
-            self._run(
-                f"shifting traffic of {legal}",
-                lambda: client.online_endpoints.begin_create_or_update(shifted),
-            )
+            begin = client.online_endpoints.begin_create_or_update
+            self._run(f"shifting traffic of {legal}", lambda: begin(shifted))
         for left in set(have) - set(control["slots"]) - set(traffic):
             self._run(
                 f"removing deployment {left} of {legal}",
@@ -197,15 +196,14 @@ class Endpoints:
                 return  # a failed one stays as it is until its deploy run withdraws it, or another revision is wanted
         self.files.create_file(address, text)
         self._slot_errors.pop((name, slot), None)
-        client = self.workspace.client
+        client, of = self.workspace.client, self._get(legal)
         try:
             self._run(
                 f"deployment {slot} of {legal}",
                 lambda: client.online_deployments.begin_create_or_update(
-                    online.deployment(
-                        self.workspace, self.env, self._get(legal), name, slot, address, document
-                    )
+                    online.deployment(self.workspace, self.env, of, name, slot, address, document)
                 ),
+                late=online.after_failing(self.files, of),
             )
         except AzureBusyError:
             raise
@@ -244,15 +242,21 @@ class Endpoints:
         return {"azureml-model-deployment": slot, "x-esml-slot": slot, "x-esml-smoke": self._smoke(name)}
 
     # long operations
-    def _run(self, what: str, begin: Any) -> None:
-        """Begin a long operation and follow it to its end, or until this worker ends."""
+    def _run(self, what: str, begin: Any, late: str = "") -> None:
+        """Begin a long operation and follow it to its end, or until this worker ends. `late`: what to do where it was taken and failed then."""
         with self.workspace.asking(what):
             poller = begin()
-            while not poller.done():
-                if self.closing.is_set():
-                    raise _StoppedError(what)
-                poller.wait(0.5)
-            poller.result()
+        try:
+            with self.workspace.asking(what):
+                while not poller.done():
+                    if self.closing.is_set():
+                        raise _StoppedError(what)
+                    poller.wait(0.5)
+                poller.result()
+        except AzureFailedError as e:
+            raise AzureFailedError(
+                f"{e.message} (it was accepted, and failed later)", hint=late or e.hint
+            ) from e
 
     def _pause(self) -> None:
         if self.closing.wait(limits.poll()):
@@ -327,8 +331,8 @@ class Endpoints:
         slots: dict[str, Any] = {}
         for d in self._deployments(legal):
             state = {"Succeeded": "ready", "Failed": "failed"}.get(d.provisioning_state, "loading")
-            failed = ("its deployment failed", "") if state == "failed" else ("", "")
-            error, hint = self._slot_errors.get((name, d.name)) or failed
+            failed = (f"deployment {d.name} of {legal} failed", online.after_failing(self.files, endpoint))
+            error, hint = self._slot_errors.get((name, d.name)) or (failed if state == "failed" else ("", ""))
             slots[d.name] = {
                 "state": state,
                 "error": error,
@@ -342,13 +346,9 @@ class Endpoints:
         traffic = {k: int(v) for k, v in (endpoint.traffic or {}).items() if v}
         live = max(traffic, key=lambda k: traffic[k]) if traffic else ""
         revision = int((endpoint.tags or {}).get(online.REVISION, -1))
-        running = bool(endpoint.scoring_uri) and endpoint.provisioning_state not in (
-            "Creating",
-            "Failed",
-            "Deleting",
-        )
-        s = self.workspace.settings
-        log = f"az ml online-deployment get-logs --name {live or 'blue'} --endpoint-name {legal} --workspace-name {s.workspace} --resource-group {s.resource_group}"
+        running = bool(endpoint.scoring_uri) and endpoint.provisioning_state not in _NOT_UP
+        wrong = next((slot for slot, its in slots.items() if its["state"] == "failed"), "")
+        log = online.log(self.workspace, legal, wrong or live or "blue")
         return EndpointState(running, revision, slots, live, self._failed.get(name, (0, 0.0, ""))[2], log=log)
 
     def url(self, name: str) -> str:

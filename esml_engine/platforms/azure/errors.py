@@ -65,7 +65,7 @@ def translated(
     if isinstance(error, ax.ClientAuthenticationError):
         return AzureDeniedError(
             f"{what}: Azure accepts no credential of this process ({_first(error)})",
-            hint="az login, or give this machine a managed identity; esml doctor says which credential is found",
+            hint="az login, or give this machine a managed identity (AZURE_CLIENT_ID names one of several)",
         )
     if isinstance(error, ax.HttpResponseError):
         return _of_status(error, what, grant, admit, keys)

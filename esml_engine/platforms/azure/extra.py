@@ -6,16 +6,16 @@ import importlib
 import threading
 from typing import Any
 
-from esml_engine.errors import UsageError
+from esml_engine.errors import PlatformError
 
 _one_at_a_time = threading.RLock()
 """Two threads that begin to import such packages at different ends wait for each other's half: Python calls it a deadlock."""
 
 
-class MissingExtraError(UsageError):
-    """The packages for Azure are not installed."""
+class MissingExtraError(PlatformError):
+    """The packages for Azure are not installed: this process can't reach it."""
 
-    code = "missing_extra"
+    code, exit_code = "missing_extra", 2
 
 
 def need(module: str) -> Any:

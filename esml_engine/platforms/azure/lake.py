@@ -58,10 +58,10 @@ class AzureFiles:
             url, self.file_system, credential=self._secret(), **limits.storage()
         )
 
-    def grant(self) -> str:
-        """The command that gives this process its right on the file system."""
+    def grant(self, who: str = "") -> str:
+        """The command that gives this process, or `who` (an object id), its right on the file system."""
         return (
-            f'az role assignment create --assignee {identity_of(self.cloud).who()} --role "{_ROLE}" --scope $(az storage account show '
+            f'az role assignment create --assignee {who or identity_of(self.cloud).who()} --role "{_ROLE}" --scope $(az storage account show '
             f"--name {self.account} --query id --output tsv)"
         )
 
@@ -116,6 +116,18 @@ class AzureFiles:
                     fs.create_directory(self._name(folder))
                 except exists:  # somebody made it, or files are in it: it stays as it is
                     continue
+
+    def folders(self, folder: str) -> list[str]:
+        need("azure.core")
+        missing = need("azure.core.exceptions").ResourceNotFoundError
+        with self.asking(f"folders in {folder}"):
+            try:
+                found = list(self.directories().get_paths(self._name(folder), recursive=False))
+            except missing as e:
+                if _code(e) != "PathNotFound":  # the file system itself, or the account
+                    raise
+                return []
+        return sorted(p.name.rpartition("/")[2] for p in found if p.is_directory)
 
     def put_file(self, source: Path, target: str) -> None:
         with source.open("rb") as f, self.asking(f"writing {target}"):

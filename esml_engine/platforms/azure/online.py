@@ -6,6 +6,7 @@ from typing import Any
 
 from esml_engine.platforms.azure.extra import need
 from esml_engine.platforms.azure.jobs import told
+from esml_engine.platforms.azure.lake import AzureFiles
 from esml_engine.platforms.azure.workspace import Workspace
 
 ENVIRONMENT = "esml-scoring"
@@ -58,6 +59,22 @@ def deployment(
         ),
         tags={DOCUMENT: address, VERSION: str(document["model_version"]), **tags_of(env, name)},
     )
+
+
+def log(workspace: Workspace, legal: str, slot: str) -> str:
+    """The command that reads a deployment's log."""
+    s = workspace.settings
+    where = f"--workspace-name {s.workspace} --resource-group {s.resource_group}"
+    return f"az ml online-deployment get-logs --name {slot} --endpoint-name {legal} {where}"
+
+
+def after_failing(files: AzureFiles, of: Any) -> str:
+    """What to do about a deployment of the endpoint `of` that Azure took and that failed afterwards, besides reading its log."""
+    its = getattr(of, "identity", None)
+    given = [str(one.principal_id or "") for one in getattr(its, "user_assigned_identities", None) or []]
+    who = next((w for w in (*given, str(getattr(its, "principal_id", None) or "")) if w), "")
+    lake = files.grant(who or "<object id of the endpoint's identity>")
+    return f'where message or log say 403 or unauthorized, the endpoint\'s identity lacks a role: {lake}; for its image "AcrPull" on the registry'
 
 
 def tags_of(env: str, name: str) -> dict[str, str]:

@@ -60,6 +60,11 @@ _OF_CODE = {
 }  # fmt: skip
 
 
+def is_azure(uri: str) -> bool:
+    """Whether MLflow is a workspace's: in every cloud its address ends in the workspace's ARM path."""
+    return "/providers/Microsoft.MachineLearningServices/workspaces/" in uri
+
+
 def translated(uri: str, error: Any) -> EsmlError | None:
     """What MLflow's client raised where the service itself (not MLflow behind it) refused or failed; else None.
 
@@ -83,7 +88,7 @@ def translated(uri: str, error: Any) -> EsmlError | None:
     if status == 401 or known in ("UNAUTHENTICATED", "CUSTOMER_UNAUTHORIZED"):
         return AzureDeniedError(
             message,
-            hint="az login, or give this machine a managed identity; esml doctor says which credential is found",
+            hint="az login, or give this machine a managed identity (AZURE_CLIENT_ID names one of several)",
         )
     if status == 403 or known in _DENIED:
         return AzureDeniedError(

@@ -106,7 +106,8 @@ class Workspace:
         """The image with the engine: the setting, else the engine's own version in the workspace's registry.
 
         Raises:
-            AzureMissingError: the workspace has no registry and no image is set.
+            AzureMissingError: no image is set, and the workspace has no registry.
+            SettingsError: no image is set, and the cloud's description does not say how registries are addressed.
         """
         if self.settings.image:
             return str(self.settings.image) if name == IMAGE else f"{self.settings.image}-scoring"
@@ -116,7 +117,14 @@ class Workspace:
                 f"workspace {self.settings.workspace} has no container registry, so there is no image with the engine",
                 hint="set image in estate.toml, or attach a registry: az ml workspace update --container-registry <its id> --update-dependent-resources",
             )
-        return f"{registry}.azurecr.io/{name}:{version('esml-cockpit')}"
+        tag = f"{name}:{version('esml-cockpit')}"
+        if not self.cloud.registry:
+            raise SettingsError(
+                f"cloud {self.cloud.name} does not say what stands behind the name of registry {registry} in its address",
+                hint=f'set image in estate.toml to what az acr show --name {registry} --query loginServer says, with "/{tag}" behind it; '
+                "or registry in the cloud's description",
+            )
+        return f"{registry}.{self.cloud.registry}/{tag}"
 
     def environment(self, name: str, image: str, inference: dict[str, Any] | None = None) -> str:
         """`name:version` of the registered environment of an image; the version is the image's tag."""

@@ -26,6 +26,10 @@ class LocalFiles:
         for f in folders:
             (self.lake / f).mkdir(parents=True, exist_ok=True)
 
+    def folders(self, folder: str) -> list[str]:
+        here = self.lake / folder
+        return sorted(p.name for p in here.iterdir() if p.is_dir()) if here.is_dir() else []
+
     def put_file(self, source: Path, target: str) -> None:
         with source.open("rb") as a, self._new(target) as new:
             with new.open("wb") as b:

@@ -252,7 +252,8 @@ def begin(
 ) -> tuple[str, dict[str, str]]:
     """Start a long operation in the background; returns its id and the headers that name where to poll.
 
-    A late fault of operation `name` makes it end Failed after it was accepted; so does an exception of `work`.
+    A late fault of operation `name` makes it end Failed after it was accepted, with the code and message of its body; so does
+    an exception of `work`.
     """
     id = f"{mark}:{ws.guid}:{uuid.uuid4()}"
     path = f"{cloud.url}{_at(LOCATION, ws)}"
@@ -264,13 +265,14 @@ def begin(
     def run() -> None:
         end: dict[str, Any] = {"status": "Succeeded", "percentComplete": 100.0}
         try:
-            work()
-            if fault is not None:
+            if fault is not None:  # what failed has not been done
+                said = (fault.body or {}).get("error", {})
                 raise Refusal(
                     fault.status or 400,
-                    "ResourceOperationFailure",
-                    "The operation failed late, as scheduled.",
+                    said.get("code", "ResourceOperationFailure"),
+                    said.get("message", "The operation failed late, as scheduled."),
                 )
+            work()
         except Refusal as e:
             end = {
                 "status": "Failed",

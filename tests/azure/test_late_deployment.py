@@ -1,0 +1,92 @@
+"""A deployment that Azure accepts and that fails afterwards: the engine's error, with the role that may lack and the log of that very deployment."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from esml_engine.errors import FailedError
+from esml_engine.platforms.azure.platform import AzurePlatform
+from esml_engine.platforms.base import EndpointState
+from esml_engine.serving.acts import _ready
+from tests.azure.cloud.stand_in import Cloud
+from tests.azure.kit import platform_of
+
+KEY = "endpoint-late"
+
+
+def config(slot: str = "blue") -> dict[str, Any]:
+    """What a deploy run wants of an endpoint: a model in one slot, no traffic yet."""
+    its = {"deployment": "v1", "model_version": 1, "folder": "m", "sha256": "0" * 64, "instances": 1}
+    control = {"revision": 1, "live": "", "slots": {slot: its}, "traffic": {}, "save": True, "key_sha256": []}
+    return {"server": {}, "control": control, "secret": KEY}
+
+
+def failed(p: AzurePlatform, name: str, slot: str, wanted: dict[str, Any]) -> EndpointState:
+    """The endpoint once its deployment failed, as often as it is wanted meanwhile."""
+    end = time.monotonic() + 120
+    while ((state := p.endpoint_state(name)).slots or {}).get(slot, {}).get("state") != "failed":
+        assert time.monotonic() < end and not state.stuck, state
+        p.apply_endpoint(name, wanted)
+        time.sleep(0.1)
+    return state
+
+
+def said(state: EndpointState, slot: str) -> FailedError:
+    """What who deploys is told."""
+    with pytest.raises(FailedError) as e:
+        _ready(state, -1, slot)
+    return e.value
+
+
+def taken(azure: Cloud) -> list[Any]:
+    """The provisioning states that Azure answered when a deployment was wanted."""
+    puts = [e for e in azure.recorder.of("OnlineDeployments_CreateOrUpdate") if e.method == "PUT"]
+    return [(e.status, e.response["properties"]["provisioningState"]) for e in puts]
+
+
+@pytest.mark.parametrize("slot", ["blue", "green"])
+def test_an_accepted_deployment_that_fails_says_cause_role_and_log(
+    azure: Cloud, dev: AzurePlatform, tmp_path: Path, slot: str
+) -> None:
+    """Nobody refuses anything; the operation that is polled ends Failed, and so does the deployment's provisioningState."""
+    body = {"error": {"code": "ResourceNotReady", "message": "User container has crashed: 403 from the lake"}}
+    azure.faults.add("OnlineDeployments_CreateOrUpdate", times=1, late=True, body=body)
+    dev.put_secret(KEY, "k")
+    azure.recorder.exchanges.clear()
+    wanted, name = config(slot), f"late-{slot}"
+    error = said(failed(dev, name, slot, wanted), slot)
+    assert taken(azure) == [(201, "Updating")], "accepted, once"
+    polled = [e.response for e in azure.recorder.of("Operations.Status") if e.response["status"] == "Failed"]
+    assert polled and polled[-1]["error"]["code"] == "ResourceNotReady"
+    assert (
+        f"deployment {slot} of late-{slot}" in error.message and "accepted, and failed later" in error.message
+    )
+    assert "ResourceNotReady" in error.message and "403 from the lake" in error.message, (
+        "the service's own words"
+    )
+    legal, ws = dev.endpoints.legal(name), azure.workspaces["dev"]
+    read = (
+        f"az ml online-deployment get-logs --name {slot} --endpoint-name {legal} --workspace-name {ws.name}"
+    )
+    assert read in error.hint, error.hint
+    [endpoint] = [e for e in azure.resources.below(f"{ws.id}/onlineEndpoints") if e["name"] == legal]
+    who = endpoint["identity"]["principalId"]
+    assert f'--assignee {who} --role "Storage Blob Data Contributor"' in error.hint, (
+        "the endpoint's identity, not ours"
+    )
+    assert "AcrPull" in error.hint and "esml doctor" not in error.hint
+    # a worker that comes later finds it Failed, and tells the same without a second deployment
+    (tmp_path / "other").mkdir()
+    nxt = platform_of(azure, "dev", tmp_path / "other", dev.file_system)
+    try:
+        again = said(failed(nxt, name, slot, wanted), slot)
+        assert f"deployment {slot} of {legal} failed" in again.message
+        assert read in again.hint and who in again.hint
+        assert taken(azure) == [(201, "Updating")]
+    finally:
+        nxt.stop_endpoint(name)
+        nxt.close()
