@@ -26,6 +26,7 @@ from esml_engine.errors import (
     least_free,
     no_room,
 )
+from esml_engine.processes import ProcessTable
 from esml_engine.runs import leases, records
 
 _LOOK = 0.05
@@ -144,7 +145,7 @@ class Hand:
         own = None
         left: list[str] = []  # open runs that were there before: whoever executes next finishes them too
         said: tuple[Any, ...] = ()
-        full = _Full(self.site)
+        held = _Held(self.site)
         try:
             while True:
                 row = records.get(self.site.store, run)
@@ -154,7 +155,7 @@ class Hand:
                     self.on_progress(row)
                 if row["state"] in (*records.ENDED, "waiting") and not (own and self._open(left)):
                     break
-                if (trouble := full.look(run)) and self.on_progress:
+                if (trouble := held.look(run)) and self.on_progress:
                     self.on_progress({**row, "message": f"waits: {trouble}"})
                 if own is None and self._worker is None and not _worker_lives(self.site):
                     left = [r["run"] for r in records.open_runs(self.site.store)]
@@ -265,12 +266,13 @@ class Hand:
                 time.sleep(_KEY_AGAIN)
 
 
-class _Full:
-    """Whoever follows a run sees that it can't go on: a run on a full disk can't say so itself."""
+class _Held:
+    """Whoever follows a run sees that it can't go on: a run on a full disk, or without a worker, can't say so itself."""
 
     def __init__(self, site: Site) -> None:
         self.site = site
         self._next, self._since = time.monotonic() + _SILENT, 0.0
+        self._away = False  # whether it was said that no worker's heart beats
 
     def look(self, run: str) -> str:
         """What to say now, '' for nothing new.
@@ -299,15 +301,29 @@ class _Full:
                 f"run {run} can't go on: {e.message}", hint=f"{hint} (esml runs {run})", run=run
             ) from e
         self._since = 0.0
-        return ""
+        away = not self._away and not _beats(self.site) and _up_lives(self.site)
+        self._away = self._away or away
+        return "`esml up` starts its worker again (log: .esml/logs/worker.log)" if away else ""
 
     def _well(self) -> bool:
         """Whether a worker's heart beats, on a disk that is not nearly full."""
-        found, least = leases.holder(self.site.store), least_free([self.site.state])
-        beats = found is not None and found.alive and found.age < _SILENT
-        return beats and least is not None and least[1] >= ROOM
+        least = least_free([self.site.state])
+        return _beats(self.site) and least is not None and least[1] >= ROOM
+
+
+def _beats(site: Site) -> bool:
+    found = leases.holder(site.store)
+    return found is not None and found.alive and found.age < _SILENT
 
 
 def _worker_lives(site: Site) -> bool:
+    """Whether a worker holds the lease, or an `esml up` lives whose worker will: it starts one that died again at once.
+
+    A command that took the lease meanwhile would leave its endpoints down until its own run ends.
+    """
     found = leases.holder(site.store)
-    return bool(found and found.alive)
+    return bool(found and found.alive) or _up_lives(site)
+
+
+def _up_lives(site: Site) -> bool:
+    return any(r["kind"] == "up" for r in ProcessTable(site.state).live())

@@ -279,6 +279,37 @@ def test_a_second_up_is_refused_with_what_to_do(two: Estate) -> None:
     assert violations(root) == []
 
 
+def test_a_command_that_waits_leaves_the_lease_to_the_worker_that_up_starts_again(
+    two: Estate, tmp_path: Path
+) -> None:
+    """Else the endpoints, which only that worker keeps, would be down until the command's own run ends."""
+    root, mark = two.site.root, tmp_path / "child"
+    path = step(root, "p1/m1", NEVER_ENDS.format(mine=str(mark)))
+    up = subprocess.Popen(
+        [sys.executable, "-m", "esml_engine.cli", "--estate", str(root), "up", "--port", str(free_port())],
+        stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+    )  # fmt: skip
+    store = two.site.store
+    try:
+        first = until(lambda: (h := leases.holder(store)) and h.alive and h, "the worker of up")
+        command = subprocess.Popen(
+            [sys.executable, "-m", "esml_engine.cli", "--estate", str(root), "--json", "refine", "p1/m1"],
+            stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True,
+        )  # fmt: skip
+        until(mark.exists, "the step")
+        path.unlink()  # done again, it ends
+        os.kill(first.pid, signal.SIGKILL)
+        second = until(
+            lambda: (h := leases.holder(store)) and h.alive and h.pid != first.pid and h, "another worker"
+        )
+        assert second.kind == "up" and second.pid != command.pid
+        assert command.wait(90) == 0, command.stdout and command.stdout.read()
+    finally:
+        up.send_signal(signal.SIGINT)
+        up.wait(40)
+    assert violations(root) == []
+
+
 def free_port() -> int:
     import socket
 
