@@ -143,7 +143,7 @@ metric = "{primary}"
 [forecast]
 time_column = {_text(params.get("time_column") or "")}{fill_in}
 series = [{series}]                   # many series come later
-horizon = {params.get("horizon") or 1}                   # steps of one forecast
+horizon = {1 if params.get("horizon") is None else params["horizon"]}                   # steps of one forecast
 frequency = {_text(params.get("frequency") or "")}               # pandas' alias: D, B, W, MS, QS, h, 15min …; empty: inferred from regular timestamps
 known = [{known}]                    # numbers whose future is known when a forecast is asked for
 """

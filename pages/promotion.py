@@ -12,6 +12,7 @@ from cockpit.deciding import changed_under, comparison, decide, just_decided, le
 from cockpit.promoting import acts, evidence, history
 from cockpit.words import plain
 from esml_engine.estate import Estate
+from esml_engine.lake.catalogue import all_latest
 from esml_engine.promotion import reads
 from esml_engine.training import records as training
 
@@ -88,8 +89,7 @@ def show() -> None:
     if found:
         comparison(found[0], rows, stands=stands)
     else:
-        nothing_yet(f"v{version} was not compared with {choice.env} yet.",
-            "Comparing scores both models afresh on the same rows.")  # fmt: skip
+        _not_compared(choice, version)
     for request in waits:
         with st.container(border=True):
             st.markdown(f"**Request {request['request']}**")
@@ -97,6 +97,15 @@ def show() -> None:
     acts(choice, source, version)
     follow(choice, _ACTS, key="promotion-run", recent=RECENT, also=let_go(asked))
     history(choice)
+
+
+def _not_compared(choice: Choice, version: int) -> None:
+    what = f"v{version} was not compared with {choice.env} yet."
+    if "gold_test" in all_latest(choice.estate.site.store, choice.ref, choice.env):
+        nothing_yet(what, "Comparing scores both models afresh on the same rows.")
+    else:
+        nothing_yet(what, f"There is no gold_test in {choice.env}: without it every version is refused. Deliver, refine and split there first.",
+            (f"Lake of {choice.env}", "waves", to("lake")))  # fmt: skip
 
 
 def _way(estate: Estate) -> None:

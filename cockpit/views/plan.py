@@ -42,6 +42,8 @@ def reads_of(document: dict[str, Any]) -> tuple[str, str]:
         return plural(len(files), "file"), f"{plural(len(document['steps']), 'step')}"
     if tables:
         first = tables[0]
+        if first["version"] is None:
+            return f"no {first['table']} yet", plural(len(document["steps"]), "step")
         return f"{first['table']} v{first['version']}", f"and {plural(len(tables) - 1, 'more table')}" if len(
             tables
         ) > 1 else plural(len(document["steps"]), "step")

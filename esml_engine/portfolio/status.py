@@ -66,7 +66,7 @@ def status(site: Site, refs: list[ModelRef]) -> list[dict[str, Any]]:
             .group_by(v.c.object, v.c.env, v.c.name)
         ).all()
         trained = c.execute(
-            sa.select(m.c.object, m.c.env, m.c.version, m.c.metrics, m.c.inputs, m.c.at).where(
+            sa.select(m.c.object, m.c.env, m.c.version, m.c.metrics, m.c.inputs, m.c.at, m.c.rnd).where(
                 ours(m.c.object)
             )
         ).all()
@@ -144,6 +144,13 @@ def _one(
         next_ = "split"
     if stage == "new":
         blocked = "no IN file was delivered yet"
+    first = way[0]
+    if stage == "trained" and not any(row[1] == first for row in facts["champions"]):
+        every = all(row[6] for row in facts["trained"])
+        turn, next_ = "data_scientist", "train"
+        blocked = (
+            f"only R&D mode has trained in {first}" if every else f"no version of {first} passed its gates"
+        )
     failed = [row for row in facts["runs"] if row[3] == "failed"]
     if failed:
         error = failed[0][4] or {}

@@ -66,7 +66,7 @@ def check_forecast(settings: ModelSettings, ref: ModelRef) -> None:
     """What a forecasting model must say before it trains.
 
     Raises:
-        UsageError: the time column is missing. NotYetError: several series, or custom training.
+        UsageError: the time column is missing, or the frequency unknown. NotYetError: several series, or custom training.
     """
     if not settings.forecast.time_column:
         raise UsageError(f"{ref} has no time column", hint="set forecast.time_column in model.toml")
@@ -74,6 +74,10 @@ def check_forecast(settings: ModelSettings, ref: ModelRef) -> None:
         raise NotYetError(
             "many series come later", hint="leave forecast.series empty: one row per timestamp trains now"
         )
+    if settings.forecast.frequency:
+        from esml_engine.training.series.frequency import check_alias
+
+        check_alias(settings.forecast.frequency)
 
 
 def members_of(settings: ModelSettings, profile: TrainSettings) -> tuple[str, ...]:

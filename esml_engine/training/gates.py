@@ -300,6 +300,12 @@ def signature(evidence: Evidence) -> Gate:
                 False,
                 reason=f"column '{name}' is {known[name]} for the champion, {kind} for the challenger",
             )
+    if evidence.champion_classes and evidence.challenger_classes is None:
+        return Gate(
+            "signature",
+            False,
+            reason="which classes the challenger knows could not be told: it was not measured",
+        )
     lost = [c for c in evidence.champion_classes or () if c not in (evidence.challenger_classes or ())]
     if lost:
         said = ", ".join(str(c) for c in lost[:5])

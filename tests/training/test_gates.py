@@ -135,6 +135,7 @@ def test_a_wrong_threshold_refuses(thresholds: dict[str, Any]) -> None:
 def test_a_challenger_knows_every_class_of_the_champion(mine: list[str] | None, passes: bool) -> None:
     got = gate(replace(GOOD, challenger_classes=mine, champion_classes=["a", "b"]), {}, "signature")
     assert got.passed is passes and (passes or "class" in got.reason)
+    assert mine is not None or "could not be told" in got.reason
 
 
 @pytest.mark.parametrize("price", [2.15e-06, 0.0123, 1.0, 99.9])

@@ -52,6 +52,16 @@ def offset_of(alias: str) -> pd.DateOffset:
     return offset  # type: ignore[no-any-return]
 
 
+def check_alias(alias: str) -> None:
+    """Refuse what no timestamps could follow.
+
+    Raises:
+        UsageError: pandas knows no such frequency, or it does not go forward.
+    """
+    for whole in _UNITS.get(alias, (alias,)):
+        offset_of(whole)
+
+
 def resolve(alias: str, times: Times, name: str) -> str:
     """The complete alias on whose grid all of `times` (n,), ascending and each once, lie; inferred when empty.
 
