@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from numbers import Integral
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from esml_engine.errors import UsageError
 from esml_engine.refs import Purpose, TableName
 
 if TYPE_CHECKING:
@@ -77,6 +79,8 @@ class Table:
         from esml_engine.lake.catalogue import on_disk, table_in
 
         self.model.estate.require(self._rule(), self.model.ref.project)
+        if version is not None and (not isinstance(version, Integral) or isinstance(version, bool)):
+            raise UsageError(f"a version can't be {version!r}", hint="it is a whole number, or None: the current one")  # fmt: skip
         site, env = self.model.site, self.model.env_name
         found = table_in(site, self.model.ref, env, self.name, version, missing_ok=missing_ok)
         return on_disk(site, env, found)

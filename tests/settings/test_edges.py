@@ -116,6 +116,8 @@ def test_the_sdk_refuses_what_the_command_line_refuses(empty: Estate, numbers: N
             model.scored(**wrong)
     with pytest.raises(UsageError, match="neither a date nor a time"):
         model.scored(since=5).document()
+    with pytest.raises(UsageError, match="a version can't be 'v2'"):
+        model.table("gold").read(version="v2")
     with pytest.raises(UsageError, match="is not a model"):
         empty.model(5)
     assert open_estate(empty.site.root).runs() == []
