@@ -6,14 +6,12 @@ import pandas as pd
 import streamlit as st
 
 from cockpit import opening
-from cockpit.acting import said_done
-from cockpit.at_once import at_once
 from cockpit.components import nothing_yet, when
 from cockpit.editing import setting
+from cockpit.peopling import roles_form
 from cockpit.reaching import Reached, check, known
 from cockpit.views import policies as view
-from cockpit.words import ROLES, tidy
-from esml_engine.door.access import ROLES as NAMES
+from cockpit.words import tidy
 from esml_engine.errors import EsmlError
 from esml_engine.estate import Estate
 from esml_engine.settings import flatten
@@ -105,24 +103,7 @@ def people(estate: Estate, where: str, env: str) -> None:
             nothing_yet("Nobody was given a role yet.",
                 "On this machine its own user is administrator. Give the first role beside this.")  # fmt: skip
     with right:
-        who = st.text_input("Person", key="member:who", placeholder="anna@company").strip()
-        names = [r for r in NAMES if r != "admin" or on == "estate"]
-        role = str(st.selectbox("Role", names, format_func=lambda r: ROLES[r], key="member:role"))
-        at_once(
-            estate, lambda **how: estate.member_add(on, who, role, **how), f"Give the role on {on}", key="member_add",
-            icon="person_add",
-            done=f"{who} is {ROLES[role].lower()} of {on} now.", ready=bool(who), missing="Whom? To take a role away, write its holder's name.", clears=("member:who",),
-        )  # fmt: skip
-        said_done("member_remove")
-        mine = {m["role"] for m in members if (m["actor"], m["on"]) == (who, on)}
-        if mine:
-            take = role if role in mine else ""
-            label = f"Take {ROLES[role].lower()} away" if take else "Take every role away"
-            at_once(
-                estate, lambda **how: estate.member_remove(on, who, take, **how), label, key="member_remove",
-                icon="person_remove",
-                done=f"Taken from {who}.", clears=("member:who",),
-            )  # fmt: skip
+        roles_form(estate, on, members)
 
 
 def secrets(estate: Estate, where: str, env: str) -> None:

@@ -8,19 +8,18 @@ import pandas as pd
 import streamlit as st
 
 from cockpit import opening
-from cockpit.acting import said_done
 from cockpit.at_once import at_once
 from cockpit.carrying import to
 from cockpit.choosing import choose_project, open_tabs
 from cockpit.components import as_of, away, locked, nothing_yet, page
 from cockpit.costing import spent_by
 from cockpit.overview import Overview, overview
+from cockpit.peopling import roles_form
 from cockpit.reads import days
 from cockpit.starting import new_model
 from cockpit.views import project as view
-from cockpit.words import ROLES, money, plural
+from cockpit.words import money, plural
 from esml_engine.costs.records import month_start
-from esml_engine.door.access import ROLES as NAMES
 from esml_engine.estate import Estate
 
 _SHOWN = 8  # tracks drawn before the rest is said in words
@@ -103,24 +102,7 @@ def _people(estate: Estate, project: str) -> None:
     with right:
         if locked(estate, "member_add", project):
             return
-        who = st.text_input("Person", key="member:who", placeholder="anna@company").strip()
-        roles = [r for r in NAMES if r != "admin"]
-        role = str(st.selectbox("Role", roles, format_func=lambda r: ROLES[r], key="member:role"))
-        at_once(
-            estate, lambda **how: estate.member_add(project, who, role, **how), "Give the role", key="member_add",
-            icon="person_add",
-            done=f"{who} is {ROLES[role].lower()} now.", ready=bool(who), missing="Whom? To take a role away, write its holder's name.", clears=("member:who",),
-        )  # fmt: skip
-        said_done("member_remove")
-        if who and any(m["actor"] == who for m in members):
-            mine = any((m["actor"], m["role"]) == (who, role) for m in members)
-            take = role if mine else ""
-            label = f"Take {ROLES[role].lower()} away" if mine else "Take every role away"
-            at_once(
-                estate, lambda **how: estate.member_remove(project, who, take, **how), label, key="member_remove",
-                icon="person_remove",
-                done=f"Taken from {who}.", clears=("member:who",),
-            )  # fmt: skip
+        roles_form(estate, project, members)
 
 
 def _budget(estate: Estate, project: str, seen: Overview) -> None:

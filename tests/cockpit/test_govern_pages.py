@@ -214,7 +214,7 @@ def test_people_come_and_go_by_plan(small: Estate, page: Open) -> None:
     at = press(at, "member_add")
     assert {"actor": "anna@small", "role": "approver", "on": "project001"} in small.members("project001")
     said = "\n".join(s.value for s in at.success)
-    assert "anna@small is approver now" in said and not at.error, (
+    assert "anna@small is approver of project001 now" in said and not at.error, (
         "one message, and an empty form for the next"
     )
     assert not at.text_input(key="member:who").value
