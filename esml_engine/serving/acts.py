@@ -147,12 +147,19 @@ class Deploy:
                 hint="deploy it again if it is wanted",
             )
         name, platform = row["endpoint"], site.platform(env)
-        asked = False
+        asked, last = False, ""
+
+        def ready() -> bool:
+            nonlocal last
+            state = platform.endpoint_state(name)
+            last = state.error
+            return _ready(state, row["revision"], slot)
+
         if row["live"] != slot:
             try:
                 desk.want_endpoint(name)
                 desk.wait(
-                    lambda: _ready(platform.endpoint_state(name), row["revision"], slot),
+                    ready,
                     f"v{version} becoming ready on {name}",
                     platform.capabilities.start_seconds,
                 )
@@ -170,8 +177,9 @@ class Deploy:
             except FailedError as e:
                 self._withdraw(site, row, slot)
                 was = "failed its smoke test on" if asked else "did not come up on"
+                why = f": {last}" if last and last not in e.message and not asked else ""
                 raise FailedError(
-                    f"v{version} {was} {name}: {e.message}",
+                    f"v{version} {was} {name}: {e.message}{why}",
                     hint="traffic is unchanged; " + (e.hint or "see the endpoint's log"),
                 ) from e
         point("deploy:shift")

@@ -181,3 +181,5 @@ def test_an_endpoint_that_cannot_start_is_tried_with_back_off(
             pids |= {r["pid"] for r in rows if r["name"] == "e2"}
             time.sleep(0.02)
         assert len(pids) in starts, f"{len(pids)} starts in 12 s"
+        said = platform.endpoint_state("e2").error
+        assert (said == f"another program has port {port}: end it, or it stays so") is port_taken

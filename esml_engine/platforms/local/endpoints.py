@@ -28,6 +28,7 @@ class Endpoints:
         self.table = table
         self._running: dict[str, subprocess.Popen[bytes]] = {}
         self._failed: dict[str, tuple[int, float]] = {}
+        self._taken: dict[str, int] = {}  # ports that another program had when they were last wanted
 
     def _paths(self, name: str) -> tuple[Path, Path]:
         here = self.folder / name
@@ -48,7 +49,9 @@ class Endpoints:
             self._failed[name] = (tries + 1, time.monotonic() + min(30.0, 0.25 * 2**tries))
         if time.monotonic() < self._failed.get(name, (0, 0.0))[1]:
             return
+        self._taken.pop(name, None)
         if not port_free(int(config["server"]["port"])):  # no process: it could only end again
+            self._taken[name] = int(config["server"]["port"])
             self._failed[name] = (self._failed.get(name, (0, 0.0))[0], time.monotonic() + _LOOK_AGAIN)
             return
         server = {
@@ -70,9 +73,12 @@ class Endpoints:
     def state(self, name: str) -> EndpointState:
         """Ask the process itself."""
         config_path, control_path = self._paths(name)
+        log = f".esml/endpoints/{config_path.parent.name}/log.txt"
+        if name in self._taken:
+            error = f"another program has port {self._taken[name]}: end it, or it stays so"
+            return EndpointState(False, error=error, log=log)
         if not config_path.exists():
             return EndpointState(False)
-        log = f".esml/endpoints/{config_path.parent.name}/log.txt"
         port = json.loads(config_path.read_text(encoding="utf-8"))["port"]
         try:
             with urllib.request.urlopen(f"http://127.0.0.1:{port}/health", timeout=2) as r:
