@@ -151,7 +151,7 @@ class Model:
         from esml_engine.serving.rows import columns_of
 
         if isinstance(rows, str | Path):
-            dialect = dialect_of(self.site.settings.model(self.ref))
+            dialect = dialect_of(self.site, self.ref, self.env_name)
             columns = columns_of(rows, live_signature(self.site, self.ref, self.env_name), dialect)
         else:
             columns = columns_of(rows)

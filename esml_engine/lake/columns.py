@@ -16,6 +16,7 @@ class Column:
     name: str
     position: int | None  # in the file, from 0; None: the file lacks it
     type: str | None  # None: to be inferred
+    nulls: tuple[str, ...] = ()  # words that are no value in this column, beside the dialect's
 
 
 @dataclass(frozen=True)

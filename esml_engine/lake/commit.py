@@ -166,7 +166,11 @@ def _properties(draft: Version) -> Any:
 def _fields(out: TableOut) -> Any:
     from deltalake import Schema
 
-    return Schema.from_arrow(schema_of(out.schema))
+    from esml_engine.lake.holding import require_held
+
+    schema = schema_of(out.schema)
+    require_held(schema)
+    return Schema.from_arrow(schema)
 
 
 def _create(

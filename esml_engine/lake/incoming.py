@@ -102,6 +102,15 @@ def _text_rows(source: Source, width: int) -> str:
     )
 
 
+def _own_nulls(columns: Sequence[Column]) -> list[str]:
+    """SQL that takes each column's own words for no value out of its text."""
+    return [
+        f"CASE WHEN c{c.position} NOT IN ({', '.join(map(literal, c.nulls))}) THEN c{c.position} END AS c{c.position}"
+        for c in columns
+        if c.nulls and c.position is not None
+    ]
+
+
 def _nulls(source: Source) -> str:
     return ", ".join(literal(n) for n in dict.fromkeys(("", source.dialect.null)))
 
@@ -116,6 +125,8 @@ def _quick(
 ) -> Read | None:
     """One pass by DuckDB; None when anything at all does not fit, for the exact way to say what."""
     text = _text_rows(source, len(names))
+    if own := _own_nulls(columns):
+        text = f"(SELECT * REPLACE ({', '.join(own)}) FROM {text})"
     open_columns = [c for c in columns if c.type is None]
     try:
         guess = types.shares(
@@ -203,8 +214,10 @@ def _typed(
     """Type the text that a split left in `work`: what fits goes to bronze, the rest to quarantine."""
     nulls = _nulls(source)
     text = ", ".join(f"CASE WHEN c{i} NOT IN ({nulls}) THEN c{i} END AS c{i}" for i in range(width))
+    own = _own_nulls(columns)
+    replace_ = f" REPLACE ({', '.join(own)})" if own else ""
     con.execute(
-        f"CREATE OR REPLACE TEMP VIEW split AS SELECT {text}, line, raw FROM read_parquet({literal(str(work / _WHOLE))})"
+        f"CREATE OR REPLACE TEMP VIEW split AS SELECT *{replace_} FROM (SELECT {text}, line, raw FROM read_parquet({literal(str(work / _WHOLE))}))"
     )
     there = {c.name: _text_column(c) for c in columns if c.position is not None}
     guess = types.shares(con, "split", [there[c.name] for c in columns if c.type is None])

@@ -9,9 +9,10 @@ import duckdb
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from esml_engine.errors import UnreadableError, disk_full
+from esml_engine.errors import UnreadableError, UsageError, disk_full
 from esml_engine.lake import types
 from esml_engine.lake.columns import Column
+from esml_engine.lake.holding import require_held
 from esml_engine.lake.landing import RND_BELOW, Read, Source, reason_sql, write_rows
 from esml_engine.lake.sql import ident, literal, scalar
 
@@ -36,6 +37,10 @@ def parquet_columns(source: Source) -> pa.Schema:
             raise UnreadableError(
                 f"{source.name} has the column {n!r} twice (upper and lower case count as the same)"
             )
+    try:
+        require_held(schema)
+    except UsageError as e:
+        raise UnreadableError(f"{source.name}: {e.message}", hint=e.hint) from e
     return schema
 
 
@@ -77,7 +82,7 @@ def read_parquet(
                 values.append((c.name, f"CAST(NULL AS {types.duck_type(kind)})"))
             else:
                 arrow = schema.field(c.position).type
-                kind = c.type or types.type_of_arrow(arrow)
+                kind = c.type or _first_type(con, f"c{c.position}", arrow)
                 value, fits = types.native_sql(f"c{c.position}", arrow, str(native[f"c{c.position}"]), kind)
                 values.append((c.name, value))
                 if fits:
@@ -99,3 +104,10 @@ def read_parquet(
         raise UnreadableError(
             f"{source.name} can't be read to its end: {e}", hint="was it delivered completely?"
         ) from e
+
+
+def _first_type(con: duckdb.DuckDBPyConnection, column: str, arrow: pa.DataType) -> str:
+    """The type of a column that bronze does not have yet; whole numbers beyond 64 bits with a sign stay text, as in csv files."""
+    if arrow == pa.uint64() and scalar(con, f"SELECT count(*) FROM delivered WHERE {column} > {2**63 - 1}"):
+        return "string"
+    return types.type_of_arrow(arrow)

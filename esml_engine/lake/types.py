@@ -96,7 +96,8 @@ def type_of_arrow(kind: pa.DataType) -> str:
     if pa.types.is_timestamp(kind):
         return "timestamp"
     if (
-        pa.types.is_time(kind)
+        pa.types.is_null(kind)  # a column of nothing, as in text
+        or pa.types.is_time(kind)
         or pa.types.is_string(kind)
         or pa.types.is_large_string(kind)
         or pa.types.is_string_view(kind)

@@ -8,6 +8,9 @@ import duckdb
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from esml_engine.errors import UsageError
+from esml_engine.lake.holding import held_type, require_held
+
 FLAVOURS = ("pandas", "polars", "pyarrow", "duckdb")
 
 
@@ -45,9 +48,12 @@ def take_back(result: Any, before: pa.Schema | None = None) -> pa.Table:
 
     Raises:
         TypeError: it is no table.
+        UsageError: a table can't hold it.
         pa.ArrowException: a column has no one type.
     """
-    return _plain(_arrow(result), before)
+    table = _arrow(result)
+    require_held(table.schema)
+    return _plain(table, before)
 
 
 def _arrow(result: Any) -> pa.Table:
@@ -79,7 +85,7 @@ def _plain(table: pa.Table, before: pa.Schema | None) -> pa.Table:
             if before is not None and before.names.count(field.name) == 1
             else None
         )
-        column = column.cast(_plain_type(field.type), safe=not pa.types.is_timestamp(field.type))
+        column = _as(column, field.name)
         if was == pa.date32() and pa.types.is_timestamp(column.type):
             days = column.cast(pa.date32(), safe=False)
             if pc.all(pc.equal(days.cast(column.type), column), skip_nulls=True).as_py() is not False:
@@ -89,18 +95,14 @@ def _plain(table: pa.Table, before: pa.Schema | None) -> pa.Table:
     return pa.Table.from_arrays(arrays, schema=pa.schema(fields))
 
 
-def _plain_type(kind: pa.DataType) -> pa.DataType:
-    """The type of a Delta table that holds the values of an Arrow type (times to the microsecond)."""
-    if pa.types.is_dictionary(kind):
-        return _plain_type(kind.value_type)
-    if pa.types.is_null(kind) or pa.types.is_large_string(kind) or pa.types.is_string_view(kind):
-        return pa.string()
-    if pa.types.is_unsigned_integer(kind):
-        return pa.int64()
-    if pa.types.is_float16(kind):
-        return pa.float32()
-    if pa.types.is_date64(kind):
-        return pa.date32()
-    if pa.types.is_timestamp(kind):
-        return pa.timestamp("us", tz="UTC" if kind.tz else None)
-    return kind
+def _as(column: pa.ChunkedArray, name: str) -> pa.ChunkedArray:
+    """A column in the type of a table that holds its values (times to the microsecond)."""
+    kind = held_type(column.type)
+    assert kind is not None, "require_held let it pass"
+    try:
+        return column.cast(kind, safe=not pa.types.is_timestamp(column.type))
+    except pa.ArrowInvalid as e:
+        raise UsageError(
+            f"column {name!r} of type {column.type} does not fit {kind}: {e}",
+            hint="make it a number or a text that does",
+        ) from e

@@ -17,7 +17,7 @@ from typing import Any
 import duckdb
 import pyarrow as pa
 
-from esml_engine.errors import StepError
+from esml_engine.errors import StepError, UsageError
 from esml_engine.lake.sql import connection, ident, scalar
 from esml_engine.refining.frames import FLAVOURS, hand_over, take_back
 
@@ -79,6 +79,8 @@ def _run_sql(
     )
     try:
         return take_back(con.sql(source).to_arrow_table())
+    except UsageError as e:
+        raise StepError(f"{name}: {e.message}", hint=e.hint) from e
     except duckdb.Error as e:
         known = ", ".join(tables)
         raise StepError(
@@ -143,6 +145,8 @@ def _explained(path: Path, source: str) -> Iterator[None]:
     """Turn whatever the step's code raises into a StepError with its own file and line."""
     try:
         yield
+    except UsageError as e:  # what came back is no table that could be kept
+        raise StepError(f"{path.name}: {e.message}", hint=e.hint) from e
     except SyntaxError as e:
         raise StepError(f"{path.name} line {e.lineno}: {(e.text or '').strip()}: {e.msg}") from e
     except (Exception, SystemExit, KeyboardInterrupt) as e:

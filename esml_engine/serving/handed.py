@@ -6,13 +6,17 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from esml_engine.errors import UnreadableError, UsageError
+from esml_engine.lake.catalogue import all_latest
+from esml_engine.lake.files import columns_of
 
 if TYPE_CHECKING:
+    from esml_engine.door.site import Site
+    from esml_engine.lake.delimited import Dialect
     from esml_engine.lake.landing import Source
-    from esml_engine.settings import ModelSettings
+    from esml_engine.refs import ModelRef
 
 Signature = Sequence[Mapping[str, str]]
 _DELIMITERS = (",", ";", "\t", "|")
@@ -33,20 +37,33 @@ class Handed:
     lines: list[list[int]]
 
 
-def dialect_of(settings: ModelSettings) -> dict[str, str]:
-    """How a model's csv files are written, as far as all of its datasets agree: `null` and `encoding`."""
-    found = {}
-    for key in ("null", "encoding"):
-        values = {getattr(ds, key) for ds in settings.datasets.values() if ds.format == "csv"}
-        if len(values) == 1:
-            found[key] = values.pop()
-    return found
+def dialect_of(site: Site, ref: ModelRef, env: str) -> dict[str, Any]:
+    """How a model's csv files are written: `{"delimiters", "encodings", "nulls": {column: [words]}}`.
+
+    A column has the words for no value of the datasets whose bronze it stands in; where all datasets have the same word,
+    so has every other column. A word that one dataset alone uses is a value like others elsewhere.
+    """
+    csv = {name: ds for name, ds in site.settings.model(ref).datasets.items() if ds.format == "csv"}
+    here = all_latest(site.store, ref, env)
+    nulls: dict[str, list[str]] = {}
+    for name, ds in csv.items():
+        table = here.get(f"{name}/bronze")
+        for column in columns_of(table.schema) if ds.null and table else ():
+            its = nulls.setdefault(column["name"], [])
+            its += [ds.null] if ds.null not in its else []
+    words = {ds.null for ds in csv.values()}
+    return {
+        "delimiters": list(dict.fromkeys(ds.delimiter for ds in csv.values())),
+        "encodings": list(dict.fromkeys(ds.encoding for ds in csv.values())),
+        "null": words.pop() if len(words) == 1 else "",
+        "nulls": nulls,
+    }
 
 
 def read(
-    path: Path, signature: Signature, work: Path, dialect: Mapping[str, str] = MappingProxyType({})
+    path: Path, signature: Signature, work: Path, dialect: Mapping[str, Any] = MappingProxyType({})
 ) -> Handed:
-    """Read a file of rows to score; `work` is a folder for what comes of it, `dialect` how the model's files are written.
+    """Read a file of rows to score; `work` is a folder for what comes of it, `dialect` as of `dialect_of`.
 
     Raises:
         UsageError: a value or a record does not fit, with its line, or there are no rows.
@@ -56,24 +73,22 @@ def read(
     import pyarrow.parquet as pq
 
     from esml_engine.lake.columns import Column
-    from esml_engine.lake.delimited import Dialect
     from esml_engine.lake.incoming import csv_header, read_csv
     from esml_engine.lake.landing import Source
 
     kinds = {c["name"]: _lake_type(c["type"]) for c in signature}
     work.mkdir(parents=True, exist_ok=True)
     rows, kept_out = work / "rows.parquet", work / "kept_out.parquet"
+    how = _written(path, set(kinds), dialect)
     try:
-        how = Dialect.of(
-            {**dialect, "delimiter": _delimiter(path, set(kinds), dialect.get("encoding", "utf-8"))}
-        )
         source = Source(path, path.name, "", how)
         source, names, _ = csv_header(source, work)
     except UnreadableError as e:
         raise UnreadableError(
-            e.message, hint=f"give a csv file with a header, in {dialect.get('encoding', 'utf-8').upper()}"
+            e.message, hint=f"give a csv file with a header, in {how.encoding.upper()}"
         ) from e
-    columns = [Column(name, at, kinds.get(name)) for at, name in enumerate(names)]
+    nulls = dialect.get("nulls") or {}
+    columns = [Column(n, at, kinds.get(n), tuple(nulls.get(n, ()))) for at, n in enumerate(names)]
     with duckdb.connect() as con:
         found = read_csv(con, source, names, columns, rows, kept_out, work)
     if found.quarantine:
@@ -113,15 +128,28 @@ def _lake_type(signature: str) -> str:
     return "date" if signature.startswith("date") else "string"
 
 
-def _delimiter(path: Path, known: set[str], encoding: str) -> str:
-    """The one that makes most names of the signature out of the header."""
-    with path.open(encoding="utf-8-sig" if encoding == "utf-8" else encoding, errors="replace") as f:
-        head = f.readline(1 << 16).strip()
+def _written(path: Path, known: set[str], dialect: Mapping[str, Any]) -> Dialect:
+    """The way of writing that makes most names of the signature out of the header, those of the model's datasets first."""
+    from esml_engine.lake.delimited import Dialect
 
-    def found(delimiter: str) -> int:
-        return len({part.strip('"') for part in head.split(delimiter)} & known)
+    delimiters = dict.fromkeys([*dialect.get("delimiters", ()), *_DELIMITERS])
+    encodings = dialect.get("encodings") or ["utf-8"]
+    ways = [Dialect.of({"delimiter": d, "encoding": e, "null": dialect.get("null", "")}) for e in encodings for d in delimiters]  # fmt: skip
+    heads = {w.encoding: _head(path, w.encoding) for w in ways}
 
-    return max(_DELIMITERS, key=found)
+    def found(way: Dialect) -> int:
+        return len({part.strip('"') for part in heads[way.encoding].split(way.delimiter)} & known)
+
+    return max(ways, key=found)
+
+
+def _head(path: Path, encoding: str) -> str:
+    """The file's first line as an encoding reads it; '' where it can't: reading the file says why."""
+    try:
+        with path.open(encoding="utf-8-sig" if encoding == "utf-8" else encoding, errors="replace") as f:
+            return f.readline(1 << 16).strip()
+    except UnicodeError:
+        return ""
 
 
 def _lines(source: Source, width: int) -> list[list[int]]:

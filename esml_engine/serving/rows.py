@@ -15,7 +15,7 @@ from esml_engine.serving.handed import Signature
 
 
 def columns_of(
-    rows: Any, signature: Signature = (), dialect: Mapping[str, str] = MappingProxyType({})
+    rows: Any, signature: Signature = (), dialect: Mapping[str, Any] = MappingProxyType({})
 ) -> dict[str, list[Any]]:
     """From a data frame (pandas, polars, Arrow), a list of dictionaries, columns by name, or a file.
 
@@ -55,7 +55,7 @@ def _plain(series: Any) -> list[Any]:
     return [None if v is None or v != v else v for v in series.to_list()]
 
 
-def _file(path: Path, signature: Signature, dialect: Mapping[str, str]) -> dict[str, list[Any]]:
+def _file(path: Path, signature: Signature, dialect: Mapping[str, Any]) -> dict[str, list[Any]]:
     if not path.is_file():
         raise UsageError(f"there is no file {path}", hint="name a csv, parquet or json file")
     if path.suffix == ".json":

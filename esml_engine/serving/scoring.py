@@ -245,7 +245,7 @@ class ScoreBatch:
             near = site.platform(env).bring(str(path.parent), call.params["sha256"], [path.name])
             params["file"] = f"{near}/{path.name}"
             params["file_sha256"] = call.params["sha256"]
-            params["dialect"] = dialect_of(settings)
+            params["dialect"] = dialect_of(site, ref, env)
         return job_spec(
             desk, ref, env, "serving.batch", inputs=inputs, outputs={"scored": "scored"}, params=params
         )

@@ -9,10 +9,10 @@ import pyarrow.parquet as pq
 import pytest
 
 from esml_engine.errors import UnreadableError, UsageError
+from esml_engine.estate import Estate, open_estate
 from esml_engine.serving.handed import Handed, dialect_of, read, row_line
 from esml_engine.serving.rows import columns_of
 from esml_engine.serving.scoring import check_request_id
-from esml_engine.settings import ModelSettings
 
 SIGNATURE = [
     {"name": "age", "type": "int64"},
@@ -89,15 +89,43 @@ def test_files_without_rows_or_text(tmp_path: Path) -> None:
     assert "UTF-8" in e.value.hint
 
 
-def test_nulls_and_encoding_are_the_models_own(tmp_path: Path) -> None:
+def test_nulls_encoding_and_delimiter_are_the_models_own(tmp_path: Path) -> None:
     path = tmp_path / "rows.csv"
-    path.write_bytes((HEAD + "1,NA,é,NA,\n").encode("latin-1"))
-    found = read(path, SIGNATURE, tmp_path / "work", {"null": "NA", "encoding": "latin-1"})
+    path.write_bytes((HEAD + "1,NA,é,NA,\n").replace(",", "~").encode("latin-1"))
+    written = {"null": "NA", "encodings": ["latin-1"], "delimiters": ["~"]}
+    found = read(path, SIGNATURE, tmp_path / "work", written)
     (row,) = pq.read_table(found.rows).to_pylist()
     assert (row["sex"], row["seen"], row["bmi"]) == (None, "é", None)
-    ds = {"format": "csv", "null": "NA"}
-    both = ModelSettings(task="regression", datasets={"d1": ds, "d2": {**ds, "encoding": "latin-1"}})  # type: ignore[dict-item]
-    assert dialect_of(both) == {"null": "NA"}, "what its datasets do not agree on is not guessed"
+
+
+def test_a_file_in_another_encoding_than_the_models_is_said_to_be_that(tmp_path: Path) -> None:
+    path = tmp_path / "rows.csv"
+    path.write_text(HEAD + "1,2,a,3,\n", encoding="utf-8")
+    with pytest.raises(UnreadableError, match="is not utf-16") as e:
+        read(path, SIGNATURE, tmp_path / "work", {"encodings": ["utf-16"], "delimiters": [","]})
+    assert "UTF-16" in e.value.hint
+
+
+@pytest.mark.parametrize("irregular", [False, True])
+def test_a_word_for_no_value_is_one_in_the_columns_of_its_dataset_alone(
+    empty: Estate, tmp_path: Path, irregular: bool
+) -> None:
+    empty.new_model("p1/m2", "regression", ["aa", "bb"], label="y", key="id")
+    empty.set("p1/m2", "datasets.aa.null", "NA")
+    model = open_estate(empty.site.root).model("p1/m2")
+    for name, head, row in (("aa", "id,c,y", "NA,{n}"), ("bb", "id,w", "NA")):
+        path = tmp_path / f"{name}.csv"
+        path.write_text(head + "\n" + "".join(f"{n},{row.format(n=n)}\n" for n in range(30)))
+        model.ingest(name, path, "2026-01-01")
+    model.refine(layer="bronze")
+    dialect = dialect_of(model.site, model.ref, "dev")
+    assert dialect["nulls"] == {"id": ["NA"], "c": ["NA"], "y": ["NA"]} and dialect["null"] == ""
+    path = tmp_path / "rows.csv"
+    blank = "\n" if irregular else ""  # a blank line is read the exact way
+    path.write_text(f"id,c,w\n1,NA,NA\n{blank}2,b,b\n")
+    signature = [{"name": "c", "type": "string"}, {"name": "w", "type": "string"}]
+    rows = pq.read_table(read(path, signature, tmp_path / "work", dialect).rows).to_pylist()
+    assert [(r["c"], r["w"]) for r in rows] == [(None, "NA"), ("b", "b")]
 
 
 @pytest.mark.parametrize("given", ["Jö", "two\nlines", "a b", "x" * 201, 7])
