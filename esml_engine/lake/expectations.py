@@ -117,7 +117,7 @@ def _one(
     message = (
         f"{column}: all {total} rows {wanted}"
         if not failed
-        else f"{column}: {failed} of {total} rows not {wanted}"
+        else f"{column}: {failed} of {total} rows {'null' if name == 'not_null' else f'not {wanted}'}"
     )
     return {**result, "passed": not failed, "failed_rows": failed, "message": message}
 
