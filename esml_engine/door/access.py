@@ -87,7 +87,7 @@ def rule_name(call: Call) -> str:
         return f"{call.act}_prod"
     if call.act == "refine" and call.params.get("layer") == "gold":
         return "refine_gold"
-    if call.act == "set" and str(call.params.get("key", "")).startswith("budget."):
+    if call.act == "set" and f"{call.params.get('key', '')}.".startswith("budget."):
         return "budget"
     if call.act in ("member_add", "member_remove") and call.object == "estate":
         return "estate_people"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import tomllib
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ from esml_engine.errors import ConflictError, NotFoundError, PlatformError, Usag
 from esml_engine.platforms import design
 from esml_engine.refs import ModelRef, check_name
 from esml_engine.runs.facts import JobResult
-from esml_engine.settings import KINDS, validate
+from esml_engine.settings import KINDS, Override, validate, words
 from esml_engine.store import schema as t
 from esml_engine.store.database import upsert
 
@@ -30,35 +31,32 @@ class Set(AtOnce):
     def plan(self, call: Call, site: Site) -> Draft:
         """Checked against the whole scope before anything is stored."""
         key = call.params["key"]
-        value, replaced = site.settings.check_override(call.object, key, call.params["value"])
-        o = t.overrides
-        before = site.store.first(o.select().where(o.c.scope == call.object, o.c.key == key))
-        said = f"; {before['by']} set it to {json.dumps(before['value'])} on {before['at'][:10]}" if before else ""  # fmt: skip
+        asked = site.settings.check_override(call.object, key, call.params["value"])
+        replaced = asked.replaced
+        said = "".join(
+            f"; {o.by} set {'it' if o.key == key else o.key} to {json.dumps(o.value)} on {o.at[:10]}"
+            for o in asked.before
+        )
         return Draft(
             will=(
-                f"set {key} of {call.object} to {json.dumps(value)} (the file says {'nothing' if replaced is None else json.dumps(replaced)}{said})",
+                f"set {key} of {call.object} to {json.dumps(asked.value)} (the file says {'nothing' if replaced is None else json.dumps(replaced)}{said})",
             ),
             makes=(f"a value of {key} that counts at once, beside the file's",),
-            params={"value": value, "replaced": replaced},
+            params={"value": asked.value, "replaced": replaced},
             settings={
-                "before": [before["value"], before["at"]] if before else None
+                "before": [[o.key, o.value, o.at] for o in asked.before]
             },  # another's change meanwhile makes the plan stale
         )
 
     def record(self, call: Call, draft: Draft, result: JobResult | None, desk: Desk) -> dict[str, Any]:
-        """One row."""
-        row = {
-            "scope": call.object,
-            "key": call.params["key"],
-            "value": draft.params["value"],
-            "replaced": draft.params["replaced"],
-            "by": desk.actor.rights,
-            "at": now(),
-        }
+        """One row for each leaf: a table that is set is the same as setting what it names. Audited as it was asked."""
+        key, value = call.params["key"], draft.params["value"]
+        whole = Override(call.object, key, value, draft.params["replaced"], desk.actor.rights, now())
 
         def change(c: Any) -> dict[str, Any]:
-            upsert(c, t.overrides, row)
-            return {**row, "origin": "override", "_audit": {"key": row["key"], "value": row["value"]}}
+            for _, leaf in words(whole):
+                upsert(c, t.overrides, asdict(leaf))
+            return {**asdict(whole), "origin": "override", "_audit": {"key": key, "value": value}}
 
         return desk.commit(change)
 

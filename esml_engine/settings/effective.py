@@ -1,7 +1,8 @@
 """Effective settings with the origin of every value.
 
-Effective value: built-in < estate < project < model < override. An override remembers the file's value
-that it replaced; when the file changes afterwards, the file wins and the override is shown as superseded.
+Effective value: built-in < estate < project < model < override, and in one scope an environment's own policy before the
+general one. An override remembers the file's value that it replaced; when the file changes afterwards, the file wins and
+the override is shown as superseded, leaf by leaf (`overlay`).
 """
 
 from __future__ import annotations
@@ -23,22 +24,21 @@ from esml_engine.settings.keys import (
     ProjectSettings,
     TrainSettings,
 )
-from esml_engine.settings.validation import KINDS, dig, flatten, kind_of, put, validate
+from esml_engine.settings.overlay import Overlay, Override, about, inside, overlay, plain, put, words
+from esml_engine.settings.validation import KINDS, kind_of, leaves, path_of, validate
 
 _BY_ENV = {"model": ("train", "serving", "rnd")}
 """Tables of a settings file that have one entry an environment, beside `policy`."""
+_LAST = "9999"  # a time after every other
 
 
 @dataclass(frozen=True)
-class Override:
-    """A value set in the cockpit or by `esml set`; wins over the files until the file changes."""
+class Asked:
+    """What `set` asks for, checked."""
 
-    scope: str  # estate | project | project/model
-    key: str
     value: Any
-    replaced: Any  # what the file said then (None: nothing)
-    by: str
-    at: str
+    replaced: Any  # what the file says there (None: nothing)
+    before: tuple[Override, ...]  # overrides that speak of the same leaves, also superseded ones
 
 
 @dataclass(frozen=True)
@@ -64,25 +64,16 @@ class Effective:
         }
 
 
-def _last_on(overrides: list[Override], key: str) -> Override | None:
-    """The override that has the last word on a leaf: its own, or one of a table that it is in."""
-    return next((o for o in reversed(overrides) if f"{key}.".startswith(f"{o.key}.")), None)
-
-
-def _said(o: Override, key: str) -> Any:
-    """What an override says of a leaf; None: nothing."""
-    inside = key[len(o.key) + 1 :]
-    if not inside:
-        return o.value
-    return dig(o.value, inside) if isinstance(o.value, dict) else None
-
-
 class Settings:
     """All effective settings of an estate: files with overrides laid over them."""
 
     def __init__(self, files: Files, overrides: tuple[Override, ...] = ()) -> None:
         self.files = files
         self.overrides = overrides
+        self._of: dict[str, list[Override]] = {}
+        for o in overrides:
+            self._of.setdefault(o.scope, []).append(o)
+        self._overlays: dict[str, Overlay] = {}
         self._overridden: dict[str, Any] = {}
 
     @property
@@ -124,20 +115,22 @@ class Settings:
             *((name.split("/")[0],) if name != "estate" else ()),
             *((name,) if "/" in name else ()),
         ]
-        value: dict[str, Any] = {}
         origin = dict.fromkeys(PolicySettings.model_fields, "built-in")
-        for scope in scopes:
-            tables = self.files.raw(scope).get("policy", {})
-            for table, label in ((tables, scope), (tables.get(env, {}), f"{scope} [{env}]")):
-                for k, v in table.items():
-                    if k not in ENVIRONMENTS:
-                        value[k], origin[k] = v, label
-        for scope in scopes:
-            for o in self._live(scope):
-                for prefix in ("policy.", f"policy.{env}."):
-                    k = o.key.removeprefix(prefix)
-                    if o.key.startswith(prefix) and k in PolicySettings.model_fields:
-                        value[k], origin[k] = o.value, f"override on {scope} by {o.by}"
+        files: dict[str, Any] = {}
+        overrides: dict[str, Any] = {}
+        for scope in scopes:  # a scope's own value for this environment, else its general one
+            said = self.overlay(scope).leaves("policy")
+            for k in origin:
+                own = said.get(("policy", env, k))
+                if (leaf := own or said.get(("policy", k))) is None:
+                    continue
+                if leaf.over:
+                    overrides[k] = (leaf.value, f"override on {scope} by {leaf.over.by}")
+                else:
+                    files[k] = (leaf.value, f"{scope} [{env}]" if own else scope)
+        value: dict[str, Any] = {}
+        for k, (said_, whose) in {**files, **overrides}.items():
+            value[k], origin[k] = said_, whose
         return validate(value, PolicySettings, "policy"), origin
 
     def profile(self, ref: ModelRef, env: str) -> TrainSettings:
@@ -162,21 +155,19 @@ class Settings:
 
     def rows(self, scope: str) -> list[Effective]:
         """Every effective value of a scope with its origin, superseded overrides shown."""
-        raw = self.files.raw(scope)
-        kind = kind_of(scope)
-        typed = self._typed(scope).model_dump(by_alias=True, mode="json")
-        live = self._live(scope)
-        dead = [o for o in self.overrides if o.scope == scope and o.key not in {x.key for x in live}]
+        raw, kind, over = self.files.raw(scope), kind_of(scope), self.overlay(scope)
+        typed = dict(leaves(self._typed(scope).model_dump(by_alias=True, mode="json")))
         out = []
-        for key, value in flatten(typed):
-            over, gone = _last_on(live, key), _last_on(dead, key)
-            old = _said(gone, key) if gone else None
-            shown = {"value": old, "by": gone.by, "at": gone.at} if gone and old is not None else None
-            if over and _said(over, key) is not None:
-                out.append(Effective(key, value, "override", over.by, over.at))
-            else:  # a table that was set takes the place of the file's whole table
-                origin = f"{kind}.toml" if not over and dig(raw, key) is not None else "built-in"
-                out.append(Effective(key, value, origin, superseded=shown))
+        for path, value in typed.items():
+            key, counts, gone = ".".join(path), about(over.live, path), about(over.gone, path)
+            if counts:
+                out.append(Effective(key, value, "override", counts.by, counts.at))
+            else:
+                origin = "built-in" if inside(raw, path) is None else f"{kind}.toml"
+                out.append(Effective(key, value, origin, superseded=_shown(gone)))
+        for path, o in over.gone.items():
+            if not any(p[: len(path)] == path for p in typed):  # the file names it no more
+                out.append(Effective(o.key, None, f"{kind}.toml", superseded=_shown(o)))
         if kind == "model":
             ref = ModelRef.parse(scope)
             for env in self.environments:
@@ -196,28 +187,35 @@ class Settings:
             raise UsageError(f"{ref} is an analytics model: its way ends at gold", hint=f"esml refine {ref}")
         return found
 
-    def check_override(self, scope: str, key: str, text: str) -> tuple[Any, Any]:
-        """Parse `text` for `key` of a scope and validate the whole; returns (value, the file's value).
+    def check_override(self, scope: str, key: str, text: str) -> Asked:
+        """Parse `text` for `key` of a scope and validate the whole as it would then be in force.
 
         Raises:
             SettingsError: unknown key (with the nearest), an environment that the estate lacks, or a value that the key
                 does not take.
         """
-        raw = self.files.raw(scope)
+        raw, kind, stands = self.files.raw(scope), KINDS[kind_of(scope)], self.overlay(scope)
         try:
-            value = tomllib.loads(f"v = {text}")["v"]
+            value = plain(tomllib.loads(f"v = {text}")["v"])
         except tomllib.TOMLDecodeError:
             value = text
-        for leaf, _ in flatten({key: value}):
-            self._check_env_of(scope, leaf)
-            _check_dataset_of(scope, leaf, raw)
-        whole = raw
-        for o in self._live(scope):  # what is set already counts, too
-            whole = put(whole, o.key, o.value)
-            if o.key == key and isinstance(value, dict) and value and isinstance(o.value, dict):
-                value = {**o.value, **value}  # a table says what it names; {} empties it
-        validate(put(whole, key, value), KINDS[kind_of(scope)], scope)
-        return value, dig(raw, key)
+        replaced = plain(inside(raw, path_of(key, kind)))
+        asked = Override(scope, key, value, replaced, "", _LAST)
+        tables, before = stands.tables, []
+        for path, word in words(asked):
+            self._check_env_of(scope, word.key)
+            _check_dataset_of(scope, word.key, raw)
+            tables = put(tables, path, word.value)
+            before += [o for p, o in stands.said() if p[: len(path)] == path or path[: len(p)] == p]
+        validate(tables, kind, scope)
+        then = overlay(scope, raw, [*self._of.get(scope, ()), asked])
+        validate(then.tables, kind, scope)  # an override that had fallen may count again beside it
+        if any(path not in then.live for path, _ in words(asked)):
+            raise SettingsError(
+                f"{scope} {key}: it does not fit what else was set there, before the file changed",
+                hint="set what belongs together as one table",
+            )
+        return Asked(value, replaced, tuple(before))
 
     def _check_env_of(self, scope: str, key: str) -> None:
         """An override is for an environment that there is: a file may name one that comes later, a person means now."""
@@ -233,29 +231,31 @@ class Settings:
             )
 
     def superseded(self, scope: str) -> list[Override]:
-        """Overrides of a scope that no longer count: its file changed after they were set."""
-        live = self._live(scope)
-        return [o for o in self.overrides if o.scope == scope and o not in live]
+        """Overrides of a scope that no longer count, leaf by leaf: its file changed after they were set."""
+        return list(self.overlay(scope).gone.values())
 
     def live(self, scope: str) -> list[Override]:
-        """Overrides of a scope that count."""
-        return self._live(scope)
+        """Overrides of a scope that count, leaf by leaf."""
+        return list(self.overlay(scope).live.values())
 
-    def _live(self, scope: str) -> list[Override]:
-        mine = [o for o in self.overrides if o.scope == scope]
-        raw = self.files.raw(scope) if mine else {}
-        return [o for o in mine if dig(raw, o.key) == o.replaced]
+    def overlay(self, scope: str) -> Overlay:
+        """A scope's file with its overrides laid over it: what all others here read."""
+        if scope not in self._overlays:
+            raw, mine = self.files.raw(scope), self._of.get(scope)
+            self._overlays[scope] = overlay(scope, raw, mine) if mine else Overlay(raw)
+        return self._overlays[scope]
 
     def _typed(self, scope: str) -> Any:
         if scope not in self._overridden:
-            live = self._live(scope)
-            if not live:
-                return self.files.typed(scope)
-            raw = self.files.raw(scope)
-            for o in live:
-                raw = put(raw, o.key, o.value)
-            self._overridden[scope] = validate(raw, KINDS[kind_of(scope)], f"{kind_of(scope)}.toml")
+            over, kind = self.overlay(scope), kind_of(scope)
+            self._overridden[scope] = (
+                validate(over.tables, KINDS[kind], f"{kind}.toml") if over.live else self.files.typed(scope)
+            )
         return self._overridden[scope]
+
+
+def _shown(gone: Override | None) -> dict[str, Any] | None:
+    return {"value": gone.value, "by": gone.by, "at": gone.at} if gone else None
 
 
 def _check_dataset_of(scope: str, key: str, raw: dict[str, Any]) -> None:

@@ -18,6 +18,7 @@ from pydantic import (
     field_validator,
     model_validator,
 )
+from pydantic_core import PydanticCustomError
 
 from esml_engine.errors import UsageError
 from esml_engine.platforms.places import Place, place_of
@@ -28,6 +29,7 @@ Env = Literal["dev", "test", "prod"]
 Task = Literal["regression", "classification", "forecasting", "analytics"]
 
 
+OF_NAME = "name"  # in an error's context: names below the key that it is about
 ESTIMATORS = ("lightgbm", "xgboost", "extra_trees", "linear", "perpetual")
 # what a training profile that names no metric is judged by
 PRIMARY_METRIC: dict[str, str] = {"regression": "rmse", "classification": "auc", "forecasting": "mase"}
@@ -278,17 +280,19 @@ class EstateSettings(WithPolicy):
     serving: EndpointSettings = Field(default_factory=EndpointSettings)
     worker: WorkerSettings = Field(default_factory=WorkerSettings)
 
-    @model_validator(mode="after")
-    def _prices(self) -> EstateSettings:
-        for name, price in self.prices.items():
+    @field_validator("prices")
+    @classmethod
+    def _prices(cls, prices: dict[str, float | str]) -> dict[str, float | str]:
+        for name, price in prices.items():
+            said = {OF_NAME: (name,), "said": repr(price)}
             if name == "as_of":
                 try:
                     dt.date.fromisoformat(str(price))
                 except ValueError as e:
-                    raise ValueError(f"prices.as_of is a date YYYY-MM-DD, not {price!r}") from e
+                    raise PydanticCustomError("price", "it is a date YYYY-MM-DD, not {said}", said) from e
             elif isinstance(price, str) or not 0 <= price < float("inf"):
-                raise ValueError(f"prices.{name} is a price per node hour from 0, not {price!r}")
-        return self
+                raise PydanticCustomError("price", "it is a price per node hour from 0, not {said}", said)
+        return prices
 
 
 class BudgetSettings(_Strict):

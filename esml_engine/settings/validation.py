@@ -15,6 +15,7 @@ from esml_engine.platforms.places import Place
 from esml_engine.platforms.places import kind_of as kind_of_place
 from esml_engine.refs import ENVIRONMENTS
 from esml_engine.settings.keys import (
+    OF_NAME,
     EstateSettings,
     ModelSettings,
     PolicySettings,
@@ -41,7 +42,7 @@ def load(path: Path, kind: type[BaseModel]) -> tuple[Any, dict[str, Any]]:
         SettingsError: names the file, the key and, for an unknown key, the nearest valid one.
     """
     try:
-        raw = tomllib.loads(path.read_text(encoding="utf-8"))
+        raw = tomllib.loads(path.read_text(encoding="utf-8-sig"))  # some editors write a byte-order mark
     except tomllib.TOMLDecodeError as e:
         raise SettingsError(f"{shown(path)}: not valid TOML: {e}", hint=f"correct {path}") from e
     except UnicodeDecodeError as e:
@@ -77,9 +78,12 @@ def _checked(raw: Mapping[str, Any], kind: type[BaseModel], where: str, prefix: 
     try:
         return kind.model_validate(raw)
     except ValidationError as e:
-        first = e.errors()[0]
+        errors = (
+            e.errors()
+        )  # a key that nobody knows is often the misspelt one that is missing: it is named first
+        first = next((x for x in errors if x["type"] == "extra_forbidden"), errors[0])
         named = [str(p) for p in first["loc"] if p != _OF_KEY]
-        key = prefix + ".".join(named)
+        key = prefix + ".".join([*named, *first.get("ctx", {}).get(OF_NAME, ())])
         if first["type"] == "extra_forbidden":
             near = _nearest(kind, first["loc"], raw)
             hint = f"did you mean {prefix + near!r}?" if near else f"remove it from {where}"
@@ -88,7 +92,10 @@ def _checked(raw: Mapping[str, Any], kind: type[BaseModel], where: str, prefix: 
         if _OF_KEY in first["loc"] and first["type"] == "literal_error":
             wanted = str(first.get("ctx", {}).get("expected", "")).replace("'", "")
             message = f"there is no environment {named[-1]!r}" + (f", only {wanted}" if wanted else "")
-        raise SettingsError(f"{where}: {key or 'file'}: {message}", hint=f"correct {key!r} in {where}") from e
+        hint = f"{'add' if first['type'] == 'missing' else 'correct'} {key!r} in {where}"
+        if not key:  # about several keys, which the message names
+            raise SettingsError(f"{where}: {message}", hint=f"correct it in {where}") from e
+        raise SettingsError(f"{where}: {key}: {message}", hint=hint) from e
 
 
 def _nearest(kind: Any, loc: tuple[int | str, ...], raw: Any) -> str:
@@ -117,14 +124,41 @@ def _child(kind: Any, part: int | str) -> Any:
     return get_args(found)[0] if get_origin(found) is Annotated else found
 
 
-def flatten(raw: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
-    """Dotted keys and leaf values of nested tables."""
-    for k, v in raw.items():
-        key = f"{prefix}.{k}" if prefix else str(k)
-        if isinstance(v, Mapping) and v:
-            yield from flatten(v, key)
+KeyPath = tuple[str, ...]
+"""Where a value stands: the names of its tables, and its own (which may hold dots, as names of prices do)."""
+
+
+def leaves(raw: Mapping[str, Any], path: KeyPath = ()) -> Iterator[tuple[KeyPath, Any]]:
+    """KeyPaths and values of nested tables; lists and empty tables are values."""
+    for name, value in raw.items():
+        own = (*path, str(name))
+        if isinstance(value, Mapping) and value:
+            yield from leaves(value, own)
         else:
-            yield key, v
+            yield own, value
+
+
+def flatten(raw: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
+    """`leaves` under dotted keys."""
+    return ((".".join(path), value) for path, value in leaves(raw))
+
+
+def path_of(key: str, kind: type[BaseModel]) -> KeyPath:
+    """A dotted key as a path: in a table of plain values (prices, types, limits by metric) all that follows is one name."""
+    path: list[str] = []
+    here: Any = kind
+    while not (path and _holds_values(here)):
+        head, dot, key = key.partition(".")
+        path.append(head)
+        if not dot:
+            return tuple(path)
+        here = _child(here, head)
+    return (*path, key)
+
+
+def _holds_values(table: Any) -> bool:
+    inner = _child(table, "") if get_origin(table) is dict else Any
+    return inner is not Any and not (isinstance(inner, type) and issubclass(inner, BaseModel))
 
 
 def dig(raw: Mapping[str, Any], key: str) -> Any:
@@ -140,16 +174,3 @@ def dig(raw: Mapping[str, Any], key: str) -> Any:
         more, _, tail = tail.partition(".")
         head = f"{head}.{more}"
     return None
-
-
-def put(raw: dict[str, Any], key: str, value: Any) -> dict[str, Any]:
-    parts = key.split(".", 1)
-    if parts[0] == "prices" and len(parts) == 2:
-        return {**raw, "prices": {**raw.get("prices", {}), parts[1]: value}}
-    if len(parts) == 1:
-        inner = raw.get(key)
-        if value and isinstance(value, Mapping) and isinstance(inner, Mapping):
-            return {**raw, key: {**inner, **value}}  # a table says what it names; {} empties it
-        return {**raw, key: value}
-    inner = raw.get(parts[0])
-    return {**raw, parts[0]: put(dict(inner) if isinstance(inner, Mapping) else {}, parts[1], value)}
