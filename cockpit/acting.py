@@ -61,6 +61,8 @@ def plan_card(
                     ("Budget left after", c.left),
                 ):
                     st.metric(name, text, note or None, delta_color="off", delta_arrow="off")
+        if c.month and c.kind != "nothing":
+            st.markdown(f":material/payments: Costs **{c.month}**")
         start_button(c, label, start, key=key, icon=icon, primary=primary)
 
 
@@ -181,15 +183,15 @@ def act_card(
 
 # runs
 def act_on_run(estate: Estate, act: str, run: str, *, key: str) -> None:
-    """Cancel or retry, with its own plan's verdict as the reason when it can't be pressed.
+    """Cancel or retry under its plan, with the plan's verdict as the reason when it can't be pressed.
 
-    Started without the plan's hash: a run that went on by a step since it was drawn is still the one that was meant.
+    Cancelling without the plan's hash: a run that went on by a step since it was drawn is still the one that was meant.
     """
     label, icon = {"cancel": ("Cancel", "cancel"), "retry": ("Retry", "refresh")}[act]
 
     def pressed() -> None:
         try:
-            estate.cancel(run) if act == "cancel" else estate.retry(run, detach=True)
+            estate.cancel(run) if act == "cancel" else estate.retry(run, detach=True, plan=plan.hash)
         except EsmlError as e:
             st.session_state[f"{_SAID}:{key}"] = e
 
@@ -210,9 +212,11 @@ def act_on_run(estate: Estate, act: str, run: str, *, key: str) -> None:
         key=key,
         icon=f":material/{icon}:",
         disabled=bool(why),
-        help=why or "; ".join(plan.draft.will) + costs,
+        help=why or None,
         on_click=pressed,
     )
+    if act == "retry":
+        st.caption(f"{'; '.join(plan.draft.will)}{costs}")
 
 
 def progress_of(

@@ -34,7 +34,7 @@ def over_versions(rows: list[dict[str, Any]], metric: str) -> Any:
         .mark_line(strokeDash=[5, 4], opacity=0.7, color="#8a94a3", point=stroke)
         .encode(x=x, y=alt.Y("baseline:Q", scale=scale))
     )
-    return (base + line).properties(height=230)
+    return (base + line).properties(height=190)
 
 
 def distribution(bars: list[dict[str, Any]], metric: str, resamples: int) -> Any:
@@ -56,7 +56,7 @@ def distribution(bars: list[dict[str, Any]], metric: str, resamples: int) -> Any
         )
     )
     zero = alt.Chart(pd.DataFrame({"x": [0.0]})).mark_rule(strokeDash=[4, 3]).encode(x="x:Q")
-    return (shape + zero).properties(height=230)
+    return (shape + zero).properties(height=180)
 
 
 def by_day(rows: list[dict[str, Any]]) -> Any:

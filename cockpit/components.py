@@ -277,7 +277,7 @@ def _pick(key: str, also: Callable[[str], dict[str, str]] | None = None) -> None
 
 def choose(estate: Estate, title: str) -> Choice | None:
     """Project, model and environment in a row above the title; None after saying that there is none, or that a link's target is gone, under the page's `title`."""
-    by_project: dict[str, list[str]] = {}
+    by_project: dict[str, list[str]] = {p: [] for p in estate.projects()}
     for r in estate.visible():
         by_project.setdefault(r.project, []).append(r.model)
     asked = {k: st.query_params.get(k) for k in ("project", "model", "env")}
@@ -286,22 +286,24 @@ def choose(estate: Estate, title: str) -> Choice | None:
         st.title(title)
         gone("Project", asked["project"])
         return None
-    if not by_project:
+    begun = [p for p, models in by_project.items() if models]
+    if not begun and not asked["project"]:
         st.title(title)
         if asked["model"]:
             gone("Model", asked["model"])
         elif not no_sight(estate):
             no_model_yet(estate)
         return None
-    project = (
-        asked["project"]
-        or (last.get("project") if last.get("project") in by_project else None)
-        or next(iter(by_project))
-    )
+    project = asked["project"] or (last.get("project") if last.get("project") in begun else None) or begun[0]
     models = by_project[project]
     if asked["model"] and asked["model"] not in models:
         st.title(title)
         gone("Model", asked["model"])
+        return None
+    if not models:
+        st.title(title)
+        way = ("Make the first model", "add", to("project", project=project, tab="New model"))
+        nothing_yet(f"{project} has no model yet.", "Make one on its page.", way)
         return None
     model = asked["model"] or (
         last["model"] if last.get("project") == project and last.get("model") in models else models[0]
@@ -318,11 +320,11 @@ def choose(estate: Estate, title: str) -> Choice | None:
     for k, v in chosen.items():
         st.session_state[f"pick:{k}"] = v
     small = on_phone()  # both on one row, whatever the screen
-    teams = {} if small else {p: estate.site.settings.project(p).team for p in by_project}
+    teams = {} if small else {p: estate.site.settings.project(p).team for p in begun}
     with st.container(horizontal=True, vertical_alignment="bottom", gap="small"):
         with st.container(width=160 if small else 220):
             st.selectbox(
-                "Project", list(by_project), key="pick:project", label_visibility="collapsed",
+                "Project", begun, key="pick:project", label_visibility="collapsed",
                 format_func=lambda p: f"{p} · {teams.get(p)}" if teams.get(p) else p,
                 on_change=_pick, args=("project", lambda p: {"model": by_project[p][0]}),
             )  # fmt: skip

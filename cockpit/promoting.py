@@ -10,22 +10,29 @@ import streamlit as st
 from cockpit.acting import act_card, planned
 from cockpit.components import Choice, when
 from esml_engine.door.facts import Plan
+from esml_engine.door.policy import others
 from esml_engine.model import Model
 from esml_engine.promotion import evidence as packs
 from esml_engine.promotion import records
 
 
-def evidence(choice: Choice) -> None:
-    """The newest evidence pack of the environment, as one file."""
+def evidence(choice: Choice, version: int) -> None:
+    """The newest evidence pack about this version in the environment, as one file."""
+    site = choice.estate.site
     if not choice.estate.may("read_evidence", choice.ref.project).allowed:
         return
     pack = next(
-        (e["evidence"] for e in records.evidence_of(choice.estate.site.store, choice.ref, choice.env)), None
+        (
+            e["evidence"]
+            for e in records.evidence_of(site.store, choice.ref, choice.env)
+            if packs.pack(site, e["evidence"])["sections"]["models"]["challenger"]["version"] == version
+        ),
+        None,
     )
     if pack:
         st.download_button(
             "Evidence pack",
-            data=lambda: packs.html(packs.pack(choice.estate.site, pack)),
+            data=lambda: packs.html(packs.pack(site, pack)),
             file_name=f"evidence-{choice.ref.model}-{choice.env}-{pack}.html",
             mime="text/html",
             icon=":material/download:",
@@ -35,6 +42,9 @@ def evidence(choice: Choice) -> None:
 
 def acts(choice: Choice, source: str, version: int) -> None:
     model = choice.estate.model(str(choice.ref), source)
+    policy, origin = choice.estate.site.settings.policy(choice.ref, choice.env)
+    if policy.approvals:
+        st.caption(f":material/approval: Into {choice.env} with the approval of {others(policy.approvals)}, as {origin['approvals']} says.")  # fmt: skip
     promote, compare = st.tabs(["Promote", "Compare only"])
     with promote:
         _card(choice, lambda: model.plan_promote(choice.env, version), f"Promote v{version} to {choice.env}", "promote",

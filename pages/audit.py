@@ -15,6 +15,7 @@ from cockpit.views import audit as view
 from cockpit.words import plural
 
 _MOST = 500
+_LISTED = 60  # on a phone, where events are lines
 
 
 @page
@@ -59,6 +60,12 @@ def show() -> None:
     st.caption(f"{plural(len(events), 'event')} shown{more}, newest first · {view.summary(events)}{sight} · {as_of()}")  # fmt: skip
     if not events:
         nothing_yet("No event matches.", "Take a filter away.")
+        return
+    if on_phone():
+        for line in view.lines(events[:_LISTED], when):
+            st.markdown(line)
+        if len(events) > _LISTED:
+            st.caption(f"The newest {_LISTED}: narrow the filters, or export all.")
         return
     st.dataframe(pd.DataFrame(view.table(events, when)), hide_index=True, placeholder="", height=540, row_height=34,
         column_config=view.COLUMNS, column_order=deciding_first(view.ORDER, ("When", "Result", "Act", "Who")))  # fmt: skip

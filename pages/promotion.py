@@ -55,7 +55,7 @@ def show() -> None:
     with side, st.container(horizontal=True, horizontal_alignment="right", vertical_alignment="bottom"):
         version = _version(choice, source)
         if version is not None:
-            evidence(choice)
+            evidence(choice, version)
     if version is None:
         return
     just_decided(choice.estate)

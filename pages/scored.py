@@ -13,7 +13,7 @@ from cockpit.addressing import unread
 from cockpit.boards import figure
 from cockpit.carrying import to
 from cockpit.choosing import open_tabs
-from cockpit.components import Choice, choose, nothing_yet, page, ways_on, zone
+from cockpit.components import Choice, as_of, choose, nothing_yet, page, ways_on, zone
 from cockpit.filtering import columns, filters, go, unreadable
 from cockpit.screens import deciding_first
 from cockpit.viewing import by_day, exports, of_address, profile, saved_views
@@ -32,7 +32,9 @@ def show() -> None:
     head, side = st.columns([3, 2], vertical_alignment="bottom")
     with head:
         st.title("Scored data")
-        st.caption(f"{choice.ref} in {choice.env} · times in {zone() or 'UTC'} · days are UTC days")
+        st.caption(
+            f"{choice.ref} in {choice.env} · times in {zone() or 'UTC'} · days are UTC days · {as_of()}"
+        )
     q = st.query_params
     model = choice.model
     everything = model.scored(by="caller", limit=0).document()  # refuses who may not read it

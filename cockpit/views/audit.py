@@ -11,6 +11,7 @@ from collections.abc import Callable
 from typing import Any
 
 from cockpit.views.lenses import safe
+from cockpit.words import plain
 
 # key in the address, label, icon, width
 FIELDS = (
@@ -55,6 +56,16 @@ def table(events: list[dict[str, Any]], when: Callable[[str], str]) -> list[dict
         }
         for e in events
     ]  # fmt: skip
+
+
+def lines(events: list[dict[str, Any]], when: Callable[[str], str]) -> list[str]:
+    """One text an event, for a phone: what, how it ended, who and when, and why."""
+    out = []
+    for r in table(events, when):
+        where = " in ".join(x for x in (r["Object"], r["Env"]) if x)
+        more = f"  \n:gray[{plain(r['Why, or with what'])}]" if r["Why, or with what"] else ""
+        out.append(f"**{r['Act']}** {plain(where)} · {r['Result']}  \n{plain(r['Who'])} · {r['When']}{more}")
+    return out
 
 
 def why(e: dict[str, Any]) -> str:

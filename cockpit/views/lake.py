@@ -64,12 +64,13 @@ def version_cell(v: Version | None, to_do: bool, notes: list[str], now: dt.datet
     note = " · ".join(
         [plural(v.rows, "row"), ago(v.at, now), *notes, *([plural(len(bad), "warning")] if bad else [])]
     )
-    if to_do:
-        return Cell(f"v{v.version} → v{v.version + 1}", note, "update", "orange")
     kept_out = any("quarantined" in n for n in notes)
+    broken = v.name if kept_out else ""
+    if to_do:
+        return Cell(f"v{v.version} → v{v.version + 1}", note, "update", "orange", quarantine=broken)
     label = f"v{v.version} · quarantine" if kept_out else f"v{v.version} · warned" if bad else f"v{v.version}"
     icon, color = ("warning", "orange") if bad or kept_out else ("check", "green")
-    return Cell(label, note, icon, color, quarantine=v.name if kept_out else "")
+    return Cell(label, note, icon, color, quarantine=broken)
 
 
 def split_cell(

@@ -30,6 +30,7 @@ class Card:
     hash: str
     blocked: str  # why the button is disabled; '' when it may be pressed
     asks: str  # why pressing asks for an approval first; '' when it starts at once
+    month: str  # what it costs a month while it is up; '' for what ends
     kind: str  # ready | running | nothing | forbidden | refused | waits | worker
 
 
@@ -51,6 +52,10 @@ def reads_of(document: dict[str, Any]) -> tuple[str, str]:
     if versions:
         return f"model v{versions[0]['model_version']}", plural(len(document["steps"]), "step")
     return "nothing", ""
+
+
+def _month(cost: dict[str, Any] | None) -> str:
+    return f"{money(cost['p50'], cost['currency'])} a month while it is up ({cost['basis']})" if cost else ""
 
 
 def _asks(policy: dict[str, Any]) -> str:
@@ -104,5 +109,5 @@ def card(
             "this month, at p90" if left is not None else "spends nothing"),
         will=tuple(document["will"]), makes=", ".join(document["makes"]), policy=line,
         irreversible=tuple(document["irreversible"]), hash=document["hash"], blocked=blocked, kind=kind,
-        asks=_asks(policy) if kind == "waits" else "",
+        asks=_asks(policy) if kind == "waits" else "", month=_month(document["predicted"].get("endpoint_month")),
     )  # fmt: skip

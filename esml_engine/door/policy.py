@@ -110,3 +110,8 @@ def verdict(breaches: Sequence[Breach], policy: PolicySettings, *, home: str, ok
     if others := [said(b) for b in breaches if b is not first]:
         found["also"] = others
     return found
+
+
+def others(n: int) -> str:
+    """How many people beside the requester must approve, in words."""
+    return "one other person" if n == 1 else f"{n} other people"

@@ -11,6 +11,7 @@ from typing import Any
 
 from esml_engine.door import requests
 from esml_engine.door.facts import Act, Call, Desk, Draft, Part
+from esml_engine.door.policy import others
 from esml_engine.door.site import Site
 from esml_engine.errors import NotFoundError, UsageError
 from esml_engine.lake.catalogue import all_latest
@@ -183,7 +184,7 @@ class Pipeline:
             if not moving and (stands or champions[0] is None):
                 continue
             policy, _ = site.settings.policy(ref, target)
-            asks = f", with the approval of {policy.approvals} other people" if policy.approvals else ""
+            asks = f", with the approval of {others(policy.approvals)}" if policy.approvals else ""
             will = [f"promote the champion of {source}{asks}"]
             chain.add(
                 home, target, "promote", Promote.steps, will, site.settings.estate.worker.max_step_seconds

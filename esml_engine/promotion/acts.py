@@ -6,6 +6,7 @@ from dataclasses import replace
 from typing import Any
 
 from esml_engine.door.facts import Call, Desk, Draft
+from esml_engine.door.policy import others
 from esml_engine.door.site import Site
 from esml_engine.errors import UsageError
 from esml_engine.faults import point
@@ -75,9 +76,11 @@ class Promote:
         check_way(site, source, call.env)
         site.settings.require_training(ref)
         case = case_of(site, ref, source, call.env, call.params.get("version"))
-        needed = int(case.policy["approvals"])
+        policy, origin = site.settings.policy(ref, call.env)
         will = (
-            f"then ask {needed} other people to approve" if needed else "no approval needed by policy",
+            f"then ask {others(policy.approvals)} to approve, as {origin['approvals']} says"
+            if policy.approvals
+            else "no approval needed by policy",
             f"copy v{case.challenger.version} to {call.env}, its hash checked, and make it the champion",
         )
         nothing = ""

@@ -21,6 +21,7 @@ def phone(monkeypatch: pytest.MonkeyPatch) -> None:
         "components",
         "boards",
         "deciding",
+        "listing",
         "screens",
     ):  # the last one is where the others have it from
         monkeypatch.setattr(f"cockpit.{place}.on_phone", lambda: True)

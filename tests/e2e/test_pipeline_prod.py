@@ -114,7 +114,7 @@ def test_it_waits_for_prod_and_the_same_run_goes_on(delivered: Estate) -> None:
     root = delivered.site.root
     plan = pipeline(delivered, "--dry-run")["plan"]
     assert plan["steps"] == [*STEPS, *(f"test@{s}" for s in ELSEWHERE), *(f"prod@{s}" for s in ELSEWHERE)]
-    assert any("with the approval of 1 other people" in w for w in plan["will"])
+    assert any("with the approval of one other person" in w for w in plan["will"])
     said = pipeline(delivered, "--plan", plan["hash"], check=4)
     assert (said["state"], said["kind"], said["object"], said["env"]) == (
         "waiting",
