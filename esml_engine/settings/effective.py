@@ -24,8 +24,8 @@ from esml_engine.settings.keys import (
     ProjectSettings,
     TrainSettings,
 )
-from esml_engine.settings.overlay import Overlay, Override, about, inside, overlay, plain, put, words
-from esml_engine.settings.validation import KINDS, kind_of, leaves, path_of, validate
+from esml_engine.settings.overlay import Leaf, Overlay, Override, about, inside, overlay, plain, put, words
+from esml_engine.settings.validation import KINDS, KeyPath, kind_of, leaves, path_of, validate
 
 _BY_ENV = {"model": ("train", "serving", "rnd")}
 """Tables of a settings file that have one entry an environment, beside `policy`."""
@@ -74,6 +74,7 @@ class Settings:
         for o in overrides:
             self._of.setdefault(o.scope, []).append(o)
         self._overlays: dict[str, Overlay] = {}
+        self._policies: dict[str, dict[KeyPath, Leaf]] = {}
         self._overridden: dict[str, Any] = {}
 
     @property
@@ -119,8 +120,9 @@ class Settings:
         files: dict[str, Any] = {}
         overrides: dict[str, Any] = {}
         for scope in scopes:  # a scope's own value for this environment, else its general one
-            said = self.overlay(scope).leaves("policy")
-            for k in origin:
+            if (said := self._policies.get(scope)) is None:
+                said = self._policies[scope] = self.overlay(scope).leaves("policy")
+            for k in origin if said else ():
                 own = said.get(("policy", env, k))
                 if (leaf := own or said.get(("policy", k))) is None:
                     continue
@@ -246,6 +248,8 @@ class Settings:
         return self._overlays[scope]
 
     def _typed(self, scope: str) -> Any:
+        if scope not in self._of:
+            return self.files.typed(scope)
         if scope not in self._overridden:
             over, kind = self.overlay(scope), kind_of(scope)
             self._overridden[scope] = (
