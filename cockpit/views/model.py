@@ -337,9 +337,10 @@ def leaderboard(rows: list[dict[str, Any]], main: str, currency: str) -> list[di
         out.append({
             "Env": r["env"], "Version": f"v{r['model_version']}" if r["model_version"] is not None else "", "Alias": r["alias"] or "", "metric": x,
             "Ready?": verdict, "Against baseline": against(x, base, main)[0].split(" than")[0],
-            "95 % interval": f"{value(low_high[0])} to {value(low_high[1])}" if low_high else "", "Estimator": r["estimator"].replace("_", " "),
-            "baseline": base, "Data": f"gold v{r['data'].get('gold')}" if r["data"].get("gold") else "",
-            "Cost": money(r["cost"], currency) if r["cost"] is not None else "promoted", "at": r["at"], "Run": r["run"],
+            "95 % interval": f"{value(low_high[0])} to {value(low_high[1])}" if low_high else "",
+            "Data": f"gold v{r['data'].get('gold')}" if r["data"].get("gold") else "",
+            "Cost": money(r["cost"], currency) if r["cost"] is not None else "promoted", "Estimator": r["estimator"].replace("_", " "),
+            "baseline": base, "at": r["at"], "Run": r["run"],
         })  # fmt: skip
     return out
 

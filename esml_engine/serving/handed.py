@@ -49,8 +49,12 @@ def dialect_of(site: Site, ref: ModelRef, env: str) -> dict[str, Any]:
     for name, ds in csv.items():
         table = here.get(f"{name}/bronze")
         for column in columns_of(table.schema) if ds.null and table else ():
-            its = nulls.setdefault(column["name"], [])
-            its += [ds.null] if ds.null not in its else []
+            for known in (
+                column["name"],
+                f"{name}_{column['name']}",
+            ):  # gold puts the dataset before a name that is taken
+                its = nulls.setdefault(known, [])
+                its += [ds.null] if ds.null not in its else []
     words = {ds.null for ds in csv.values()}
     return {
         "delimiters": list(dict.fromkeys(ds.delimiter for ds in csv.values())),

@@ -11,7 +11,7 @@ from streamlit.testing.v1 import AppTest
 from cockpit import carrying, opening, places
 from cockpit.addressing import ADDRESS, UNKNOWN
 from cockpit.navigation import HIDDEN, LATER, SECTIONS, lost_page
-from esml_engine.estate import Estate
+from esml_engine.estate import Estate, init_estate, open_estate
 from esml_engine.refs import ModelRef
 from tests.cockpit.conftest import MODEL, Open
 
@@ -65,6 +65,16 @@ def test_somebody_without_a_role_is_told_so(estate: Estate, page: Open, name: st
     assert not at.exception
     assert "**You may not see any project.** nobody@x has no role yet" in said and "esml " not in said
     assert "No run yet" not in said and "No model yet" not in said
+
+
+@pytest.mark.parametrize(
+    "name", ["lake", "model", "scored", "leaderboard", "promotion", "deployments", "dataset"]
+)
+def test_a_project_without_a_model_is_not_said_to_be_gone(tmp_path: Path, page: Open, name: str) -> None:
+    init_estate(tmp_path / "estate", ["dev"])
+    open_estate(tmp_path / "estate").new_project("begun", "team")
+    at = page(tmp_path / "estate", name, project="begun")
+    assert not at.exception and "begun has no model yet" in said_by(at) and "is gone" not in said_by(at)
 
 
 def test_train_settings_come_from_the_address(estate: Estate, page: Open) -> None:

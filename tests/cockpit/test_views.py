@@ -138,7 +138,10 @@ def test_a_plan_card_says_every_figure_with_its_basis() -> None:
     assert c.kind == "ready" and not c.blocked and c.policy == "policy of estate: at most € 5.00 a run"
     bound = {"p50": 9.0, "p90": 9.0, "basis": "upper bound: no run yet"}
     c = plan_view.card(_plan(predicted={"seconds": bound, "cost": {**bound, "currency": "EUR"}}), worker=True)
-    assert c.time == ("≤ 9.0 s", "upper bound: no run yet") and c.cost[0] == "≤ € 9.00"
+    assert c.time == ("≤ 9.0 s", "upper bound: no run yet") and c.cost[0] == "≤ € 9.00" and not c.month
+    month = {"p50": 73.0, "p90": 73.0, "currency": "EUR", "basis": "1 node local.small × 730 h"}
+    c = plan_view.card(_plan(predicted={**_plan()["predicted"], "endpoint_month": month}), worker=True)
+    assert c.month == "€ 73.00 a month while it is up (1 node local.small × 730 h)"
 
 
 @pytest.mark.parametrize(

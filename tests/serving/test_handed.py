@@ -119,7 +119,8 @@ def test_a_word_for_no_value_is_one_in_the_columns_of_its_dataset_alone(
         model.ingest(name, path, "2026-01-01")
     model.refine(layer="bronze")
     dialect = dialect_of(model.site, model.ref, "dev")
-    assert dialect["nulls"] == {"id": ["NA"], "c": ["NA"], "y": ["NA"]} and dialect["null"] == ""
+    its = {"id", "c", "y", "aa_id", "aa_c", "aa_y"}
+    assert dialect["nulls"] == {key: ["NA"] for key in its} and dialect["null"] == ""
     path = tmp_path / "rows.csv"
     blank = "\n" if irregular else ""  # a blank line is read the exact way
     path.write_text(f"id,c,w\n1,NA,NA\n{blank}2,b,b\n")
