@@ -301,7 +301,8 @@ class _Held:
                 f"run {run} can't go on: {e.message}", hint=f"{hint} (esml runs {run})", run=run
             ) from e
         self._since = 0.0
-        away = not self._away and not _beats(self.site) and _up_lives(self.site)
+        found = leases.holder(self.site.store)
+        away = not self._away and not (found and found.alive) and _up_lives(self.site)
         self._away = self._away or away
         return "`esml up` starts its worker again (log: .esml/logs/worker.log)" if away else ""
 

@@ -48,6 +48,8 @@ def show() -> None:
         _card(choice, view.card(s, month, champion["version"] if champion else None, dt.datetime.now(dt.UTC)))
     here = next((s for s in served if s.env == choice.env and s.version is not None), None)
     names = ["Test call", "Score a file", "Deploy", "Take back"]
+    if here is None:  # first what there is to do
+        names = ["Deploy", "Score a file", "Test call", "Take back"]
     for tab, name in open_tabs(names):
         with tab:
             if name == "Deploy":

@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 from esml_engine.errors import UnreadableError, UsageError, disk_full
 from esml_engine.lake import types
 from esml_engine.lake.columns import Column
-from esml_engine.lake.holding import require_held
+from esml_engine.lake.holding import held_type, require_held
 from esml_engine.lake.landing import RND_BELOW, Read, Source, reason_sql, write_rows
 from esml_engine.lake.sql import ident, literal, scalar
 
@@ -107,7 +107,12 @@ def read_parquet(
 
 
 def _first_type(con: duckdb.DuckDBPyConnection, column: str, arrow: pa.DataType) -> str:
-    """The type of a column that bronze does not have yet; whole numbers beyond 64 bits with a sign stay text, as in csv files."""
+    """The type of a column that bronze does not have yet.
+
+    Whole numbers beyond 64 bits with a sign stay text, as in csv files; what lists and structs hold has the type that a
+    table gives it, and a row that does not fit it goes to quarantine.
+    """
     if arrow == pa.uint64() and scalar(con, f"SELECT count(*) FROM delivered WHERE {column} > {2**63 - 1}"):
         return "string"
-    return types.type_of_arrow(arrow)
+    held = held_type(arrow) if pa.types.is_nested(arrow) else None
+    return types.type_of_arrow(held or arrow)

@@ -43,18 +43,19 @@ def dialect_of(site: Site, ref: ModelRef, env: str) -> dict[str, Any]:
     A column has the words for no value of the datasets whose bronze it stands in; where all datasets have the same word,
     so has every other column. A word that one dataset alone uses is a value like others elsewhere.
     """
-    csv = {name: ds for name, ds in site.settings.model(ref).datasets.items() if ds.format == "csv"}
+    every = site.settings.model(ref).datasets
+    csv = {name: ds for name, ds in every.items() if ds.format == "csv"}
     here = all_latest(site.store, ref, env)
     nulls: dict[str, list[str]] = {}
-    for name, ds in csv.items():
+    # names in gold: a later dataset's column of the same name has the dataset's before it
+    taken: set[str] = set()
+    for name, ds in every.items():
         table = here.get(f"{name}/bronze")
-        for column in columns_of(table.schema) if ds.null and table else ():
-            for known in (
-                column["name"],
-                f"{name}_{column['name']}",
-            ):  # gold puts the dataset before a name that is taken
-                its = nulls.setdefault(known, [])
-                its += [ds.null] if ds.null not in its else []
+        for column in columns_of(table.schema) if table else ():
+            known = column["name"] if column["name"].lower() not in taken else f"{name}_{column['name']}"
+            taken.add(known.lower())
+            if ds.format == "csv" and ds.null:
+                nulls[known] = [ds.null]
     words = {ds.null for ds in csv.values()}
     return {
         "delimiters": list(dict.fromkeys(ds.delimiter for ds in csv.values())),

@@ -86,7 +86,11 @@ def test_nothing_deployed_yet_says_what_fills_it(estate: Estate, page: Open) -> 
 
 
 def test_the_console_needs_a_deployment(estate: Estate, page: Open) -> None:
-    assert "Nothing is deployed in dev" in text_of(page(estate.site.root, "deployments", **WHERE))
+    first = page(estate.site.root, "deployments", **WHERE)
+    assert any(b.label == "Deploy v1" for b in first.button), "what there is to do stands first"
+    assert "Nothing is deployed in dev" in text_of(
+        page(estate.site.root, "deployments", **WHERE, tab="Test call")
+    )
 
 
 @dataclass

@@ -10,7 +10,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from deltalake import Schema
+from deltalake import DeltaTable, Schema
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -102,6 +102,25 @@ def test_hashed_ids_beyond_64_bits_with_a_sign_stay_text(empty: Estate, tmp_path
     )
     frame = model.table("gold").read()
     assert sorted(frame["id"]) == ["18446744073709551615", "7"] and sorted(frame["small"]) == [1, 2]
+
+
+def test_what_lists_hold_has_a_type_that_other_clients_read(empty: Estate, tmp_path: Path) -> None:
+    small, big = (
+        pa.array([[1], [255]], pa.list_(pa.uint8())),
+        pa.array([[2**64 - 1], [7]], pa.list_(pa.uint64())),
+    )
+    model = _refined(empty, tmp_path, pa.table({"id": [1, 2], "small": small, "big": big, "y": [1.0, 2.0]}))
+    assert [r["line"] for r in model.dataset("d1").quarantine()] == [1], (
+        "what does not fit is kept out, not wrapped around"
+    )
+    gold = model.table("gold")
+    uri = str(empty.site.root / "lake/dev")
+    (found,) = [p for p in Path(uri).rglob("_delta_log") if "gold" in str(p)]
+    assert (
+        DeltaTable(str(found.parent)).to_pyarrow_table().column("big").to_pylist()
+        == [[7]]
+        == gold.arrow().column("big").to_pylist()
+    )
 
 
 def test_a_parquet_file_with_what_no_table_holds_is_refused_by_name_and_the_rest_goes_on(

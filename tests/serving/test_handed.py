@@ -113,14 +113,17 @@ def test_a_word_for_no_value_is_one_in_the_columns_of_its_dataset_alone(
     empty.new_model("p1/m2", "regression", ["aa", "bb"], label="y", key="id")
     empty.set("p1/m2", "datasets.aa.null", "NA")
     model = open_estate(empty.site.root).model("p1/m2")
-    for name, head, row in (("aa", "id,c,y", "NA,{n}"), ("bb", "id,w", "NA")):
+    for name, head, row in (("aa", "id,note,c,y", "a,NA,{n}"), ("bb", "id,note,w", "b,NA")):
         path = tmp_path / f"{name}.csv"
         path.write_text(head + "\n" + "".join(f"{n},{row.format(n=n)}\n" for n in range(30)))
         model.ingest(name, path, "2026-01-01")
     model.refine(layer="bronze")
     dialect = dialect_of(model.site, model.ref, "dev")
-    its = {"id", "c", "y", "aa_id", "aa_c", "aa_y"}
-    assert dialect["nulls"] == {key: ["NA"] for key in its} and dialect["null"] == ""
+    assert dialect["nulls"] == {key: ["NA"] for key in ("id", "note", "c", "y")} and dialect["null"] == ""
+    model.estate.set("p1/m2", "datasets.bb.null", "-")
+    again = open_estate(empty.site.root).model("p1/m2")
+    its = dialect_of(again.site, again.ref, "dev")["nulls"]
+    assert its["note"] == ["NA"] and its["bb_note"] == ["-"] == its["w"], "as gold names them"
     path = tmp_path / "rows.csv"
     blank = "\n" if irregular else ""  # a blank line is read the exact way
     path.write_text(f"id,c,w\n1,NA,NA\n{blank}2,b,b\n")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import logging
 import os
 import re
 import threading
@@ -43,6 +44,8 @@ class Identity:
 
     def _make(self) -> Any:
         identity = need("azure.identity")
+        # what each kind of credential says it lacks: the error that is raised says so once, in words
+        logging.getLogger("azure.identity").setLevel(logging.ERROR)
         more: dict[str, Any] = {"authority": urlsplit(self.cloud.active_directory).netloc}
         if not self.cloud.discovery:
             more["disable_instance_discovery"] = True
