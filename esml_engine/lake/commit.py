@@ -17,6 +17,7 @@ from esml_engine.clock import now
 from esml_engine.door.facts import Desk
 from esml_engine.errors import ConflictError, EsmlError, FailedError
 from esml_engine.faults import point
+from esml_engine.importing import import_whole
 from esml_engine.lake.catalogue import Version, latest, sizes_of, table_uri
 from esml_engine.lake.files import schema_of
 from esml_engine.lake.log import commit_of, open_table
@@ -85,6 +86,7 @@ def _commit_one(
     partition_by: tuple[str, ...],
 ) -> Version:
     """Steps 4 and 5 of the protocol for one table."""
+    import_whole("deltalake")
     from deltalake.exceptions import CommitFailedError
     from deltalake.transaction import AddAction
 
@@ -181,6 +183,7 @@ def _create(
     adds: list[Any],
     partition_by: tuple[str, ...],
 ) -> None:
+    import_whole("deltalake")
     from deltalake.transaction import create_table_with_add_actions
 
     create_table_with_add_actions(
@@ -227,6 +230,7 @@ def _append(
     partition_by: tuple[str, ...],
 ) -> None:  # fmt: skip
     """Commit what comes and what goes: of the files that stand there, those of `goal` stay."""
+    import_whole("deltalake")
     from deltalake.transaction import RemoveAction
 
     current = [u.removeprefix("file://").split(uri.rstrip("/") + "/", 1)[-1] for u in handle.file_uris()]

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from esml_engine.importing import import_whole
 from esml_engine.platforms.base import Files, lake_error
 
 _COMMIT = re.compile(r"(\d{20})\.json")
@@ -23,6 +24,8 @@ def open_table(uri: str, storage: dict[str, str], version: int | None = None) ->
         PlatformError: its lake, elsewhere, refused or did not answer.
     """
     from deltalake import DeltaTable
+
+    import_whole("deltalake")
     from deltalake.exceptions import TableNotFoundError
 
     try:

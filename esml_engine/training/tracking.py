@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import Any
 
 from esml_engine.errors import UsageError
+from esml_engine.importing import import_whole
 from esml_engine.platforms.base import Files, tracking_error
 
 RUN_TAG, ATTEMPT_TAG, STEP_TAG = "esml.run", "esml.attempt", "esml.step"
@@ -92,6 +93,7 @@ def _template(cache: Path) -> Path:
     cache.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=cache, prefix=".mlflow-") as folder:
         fresh, whole = Path(folder) / "fresh.db", Path(folder) / "whole.db"
+        import_whole("mlflow")
         from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
 
         # the default experiment's place is never used: every experiment of ours names its own
@@ -130,6 +132,7 @@ class _Asking:
         found = getattr(self._made, name)
         if not callable(found):
             return found
+        import_whole("mlflow")
         from mlflow.exceptions import MlflowException
 
         def call(*args: Any, **kwargs: Any) -> Any:
@@ -152,6 +155,7 @@ def experiment(uri: str, name: str, artifact_root: str | Path | None = None) -> 
             database `artifacts` beside it, for a server the server's own place. An address in a lake is not told to
             the server: see `logging_run`.
     """
+    import_whole("mlflow")
     from mlflow.exceptions import MlflowException
 
     c = client(uri)
@@ -232,6 +236,7 @@ def close_left(uri: str, name: str, run: str) -> None:
 
 def log(uri: str, run_id: str, *, params: Mapping[str, Any], metrics: Mapping[str, float | None]) -> None:
     """Log parameters and those metrics that are defined, in one batch."""
+    import_whole("mlflow")
     from mlflow.entities import Metric, Param
 
     now = int(time.time() * 1000)
@@ -273,6 +278,7 @@ def register(uri: str, name: str, mlflow_run: str, source: str, tags: Mapping[st
     Raises:
         UsageError: `esml.run` is missing in tags.
     """
+    import_whole("mlflow")
     from mlflow.exceptions import MlflowException
 
     if not tags.get(RUN_TAG):
@@ -298,6 +304,7 @@ def set_alias(uri: str, name: str, alias: str, version: int) -> None:
 
 def get_alias(uri: str, name: str, alias: str) -> int | None:
     """The version that an alias points at, None when there is none."""
+    import_whole("mlflow")
     from mlflow.exceptions import MlflowException
 
     try:

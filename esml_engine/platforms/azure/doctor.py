@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from esml_engine.errors import EsmlError, PlatformError
+from esml_engine.importing import import_whole
 from esml_engine.platforms import rows
 from esml_engine.platforms.azure.delta import translated
 from esml_engine.platforms.azure.extra import MissingExtraError
@@ -92,6 +93,8 @@ def _storage(p: AzurePlatform) -> str:
 
 def _tables(p: AzurePlatform) -> str:
     from deltalake import DeltaTable
+
+    import_whole("deltalake")
     from deltalake.exceptions import TableNotFoundError
 
     try:
