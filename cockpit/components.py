@@ -65,11 +65,14 @@ def no_model_yet(estate: Estate) -> None:
     """Nothing in the estate that a page could be about, and the way to make it."""
     have = estate.projects()
     if have:
-        way = ("Make the first model", "add", to("project", project=have[0], tab="New model"))
-        nothing_yet("No model yet.", "Make one on the page of its project.", way)
+        nothing_yet("No model yet.", "Make one on the page of its project.", _first_model(have[0]))
     else:
         way = ("Make the first project", "create_new_folder", to("estate", new="project"))
         nothing_yet("No project yet.", "Make one, or load the demo: `esml demo`.", way)
+
+
+def _first_model(project: str) -> tuple[str, str, Link]:
+    return "Make the first model", "add", to("project", project=project, tab="New model")
 
 
 def ways_on(place: DeltaGenerator, about: str, ways: Sequence[tuple[str, str, Link]]) -> None:
@@ -302,8 +305,7 @@ def choose(estate: Estate, title: str) -> Choice | None:
         return None
     if not models:
         st.title(title)
-        way = ("Make the first model", "add", to("project", project=project, tab="New model"))
-        nothing_yet(f"{project} has no model yet.", "Make one on its page.", way)
+        nothing_yet(f"{project} has no model yet.", "Make one on its page.", _first_model(project))
         return None
     model = asked["model"] or (
         last["model"] if last.get("project") == project and last.get("model") in models else models[0]

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+from typing import Any
+
 import pandas as pd
 import streamlit as st
 
@@ -37,15 +40,7 @@ def environments(estate: Estate, where: str, env: str) -> None:
                         check(site, name)
                     st.rerun()
             if found.rows:
-                lines = [
-                    {
-                        "Part": r["part"],
-                        "State": _WORKS[r["ok"]],
-                        "What it said": tidy(r["message"], opening.root()), "To do": tidy(r["hint"], opening.root()) or "nothing",
-                    }
-                    for r in found.rows
-                ]  # fmt: skip
-                st.table(pd.DataFrame(lines), border="horizontal", hide_index=True)
+                _rows(found.rows)
     _engine(estate)
 
 
@@ -68,13 +63,19 @@ def _engine(estate: Estate) -> None:
         names = tuple(f"{e} " for e in estate.environments)
         st.session_state[key] = [r for r in estate.doctor() if not r["part"].startswith(names)]
     if rows := st.session_state.get(key):
-        lines = [
-            {"Part": r["part"],
-                "State": _WORKS[r["ok"]],
-                "What it said": tidy(r["message"], opening.root()), "To do": tidy(r["hint"], opening.root()) or "nothing"}
-            for r in rows
-        ]  # fmt: skip
-        st.table(pd.DataFrame(lines), border="horizontal", hide_index=True)
+        _rows(rows)
+
+
+def _rows(found: Sequence[Mapping[str, Any]]) -> None:
+    """Parts as `doctor` tells them."""
+    lines = [
+        {
+            "Part": r["part"], "State": _WORKS[r["ok"]], "What it said": tidy(r["message"], opening.root()),
+            "To do": tidy(r["hint"], opening.root()) or "nothing",
+        }
+        for r in found
+    ]  # fmt: skip
+    st.table(pd.DataFrame(lines), border="horizontal", hide_index=True)
 
 
 def policies(estate: Estate, where: str, env: str) -> None:

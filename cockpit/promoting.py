@@ -21,15 +21,9 @@ def evidence(choice: Choice, version: int) -> None:
     site = choice.estate.site
     if not choice.estate.may("read_evidence", choice.ref.project).allowed:
         return
-    pack = next(
-        (
-            e["evidence"]
-            for e in records.evidence_of(site.store, choice.ref, choice.env)
-            if packs.pack(site, e["evidence"])["sections"]["models"]["challenger"]["version"] == version
-        ),
-        None,
-    )
-    if pack:
+    found = records.evidence_of(site.store, choice.ref, choice.env, version)
+    if found:
+        pack = found[0]["evidence"]
         st.download_button(
             "Evidence pack",
             data=lambda: packs.html(packs.pack(site, pack)),

@@ -272,7 +272,7 @@ class _Held:
     def __init__(self, site: Site) -> None:
         self.site = site
         self._next, self._since = time.monotonic() + _SILENT, 0.0
-        self._away = False  # whether it was said that no worker's heart beats
+        self._away = False  # whether it was said that no worker lives
 
     def look(self, run: str) -> str:
         """What to say now, '' for nothing new.
@@ -301,20 +301,15 @@ class _Held:
                 f"run {run} can't go on: {e.message}", hint=f"{hint} (esml runs {run})", run=run
             ) from e
         self._since = 0.0
-        found = leases.holder(self.site.store)
-        away = not self._away and not (found and found.alive) and _up_lives(self.site)
+        away = not self._away and not _holder_lives(self.site) and _up_lives(self.site)
         self._away = self._away or away
         return "`esml up` starts its worker again (log: .esml/logs/worker.log)" if away else ""
 
     def _well(self) -> bool:
         """Whether a worker's heart beats, on a disk that is not nearly full."""
-        least = least_free([self.site.state])
-        return _beats(self.site) and least is not None and least[1] >= ROOM
-
-
-def _beats(site: Site) -> bool:
-    found = leases.holder(site.store)
-    return found is not None and found.alive and found.age < _SILENT
+        found, least = leases.holder(self.site.store), least_free([self.site.state])
+        beats = found is not None and found.alive and found.age < _SILENT
+        return beats and least is not None and least[1] >= ROOM
 
 
 def _worker_lives(site: Site) -> bool:
@@ -322,8 +317,12 @@ def _worker_lives(site: Site) -> bool:
 
     A command that took the lease meanwhile would leave its endpoints down until its own run ends.
     """
+    return _holder_lives(site) or _up_lives(site)
+
+
+def _holder_lives(site: Site) -> bool:
     found = leases.holder(site.store)
-    return bool(found and found.alive) or _up_lives(site)
+    return found is not None and found.alive
 
 
 def _up_lives(site: Site) -> bool:

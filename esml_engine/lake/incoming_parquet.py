@@ -21,7 +21,7 @@ def parquet_columns(source: Source) -> pa.Schema:
     """The schema of a parquet IN file.
 
     Raises:
-        UnreadableError: empty, truncated, or not parquet.
+        UnreadableError: empty, truncated, not parquet, or nothing that a table can hold.
     """
     if source.path.stat().st_size == 0:
         raise UnreadableError(f"{source.name} is empty")
@@ -31,12 +31,6 @@ def parquet_columns(source: Source) -> pa.Schema:
         raise UnreadableError(
             f"{source.name} is not a readable parquet file: {e}", hint="was it delivered completely?"
         ) from e
-    lower = [n.lower() for n in schema.names]
-    for n in schema.names:
-        if lower.count(n.lower()) > 1:
-            raise UnreadableError(
-                f"{source.name} has the column {n!r} twice (upper and lower case count as the same)"
-            )
     try:
         require_held(schema)
     except UsageError as e:

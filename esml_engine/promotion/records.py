@@ -101,13 +101,19 @@ def evidence_asked(store: Store, ref: ModelRef, env: str) -> list[str]:
     ]
 
 
-def evidence_of(store: Store, ref: ModelRef, env: str = "") -> list[dict[str, Any]]:
-    """Evidence packs of a model without their documents, newest first."""
+def evidence_of(
+    store: Store, ref: ModelRef, env: str = "", version: int | None = None
+) -> list[dict[str, Any]]:
+    """Evidence packs of a model without their documents, newest first; `version`: those about it as the challenger."""
     e = t.evidence
     q = sa.select(e.c.evidence, e.c.object, e.c.env, e.c.run, e.c.sha256, e.c.at).where(
         e.c.object == str(ref)
     )
-    return store.rows((q.where(e.c.env == env) if env else q).order_by(e.c.at.desc()))
+    if env:
+        q = q.where(e.c.env == env)
+    if version is not None:
+        q = q.where(e.c.document["sections", "models", "challenger", "version"].as_integer() == version)
+    return store.rows(q.order_by(e.c.at.desc()))
 
 
 def request_of(store: Store, run: str, env: str) -> dict[str, Any] | None:

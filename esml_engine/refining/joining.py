@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import duckdb
 
@@ -30,27 +30,41 @@ def join_sql(con: duckdb.DuckDBPyConnection, datasets: Sequence[str], key: str |
         )
     for dataset in datasets:
         _check_key(con, dataset, columns, spine, key)
-    taken = {c.lower() for c in columns[spine]}
-    select = [f"{ident(spine)}.{ident(c)}" for c in columns[spine]]
     joins = []
     for dataset in others:
         _check_unique(con, dataset, key)
         joins.append(
             f"LEFT JOIN {ident(dataset)} ON {ident(spine)}.{ident(key)} = {ident(dataset)}.{ident(key)}"
         )
-        for column in columns[dataset]:
-            if column.lower() == key.lower():
-                continue
-            name = column if column.lower() not in taken else f"{dataset}_{column}"
-            if name.lower() in taken:
-                raise StepError(
-                    f"gold would have two columns {name}",
-                    hint="name them apart in a silver step or in gold.py",
-                )
-            taken.add(name.lower())
-            select.append(f"{ident(dataset)}.{ident(column)} AS {ident(name)}")
+    taken: set[str] = set()
+    select = []
+    for dataset, column, name in gold_names(columns, key):
+        if name.lower() in taken:
+            raise StepError(
+                f"gold would have two columns {name}", hint="name them apart in a silver step or in gold.py"
+            )
+        taken.add(name.lower())
+        select.append(f"{ident(dataset)}.{ident(column)} AS {ident(name)}")
     numbered = f"(SELECT *, row_number() OVER () AS {_ROW} FROM {ident(spine)}) AS {ident(spine)}"
     return f"SELECT {', '.join(select)} FROM {numbered} {' '.join(joins)} ORDER BY {ident(spine)}.{_ROW}"
+
+
+def gold_names(columns: Mapping[str, Iterable[str]], key: str) -> list[tuple[str, str, str]]:
+    """Each column of gold as (dataset, its column there, its name in gold), in gold's order.
+
+    The first dataset keeps its names; a later one's key is left out, and its column of a name that is taken gets the
+    dataset's before it.
+    """
+    taken: set[str] = set()
+    out = []
+    for n, (dataset, names) in enumerate(columns.items()):
+        for column in names:
+            if n and column.lower() == key.lower():
+                continue
+            name = column if column.lower() not in taken else f"{dataset}_{column}"
+            taken.add(name.lower())
+            out.append((dataset, column, name))
+    return out
 
 
 def _columns(con: duckdb.DuckDBPyConnection, view: str) -> dict[str, str]:

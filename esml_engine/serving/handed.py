@@ -43,19 +43,17 @@ def dialect_of(site: Site, ref: ModelRef, env: str) -> dict[str, Any]:
     A column has the words for no value of the datasets whose bronze it stands in; where all datasets have the same word,
     so has every other column. A word that one dataset alone uses is a value like others elsewhere.
     """
-    every = site.settings.model(ref).datasets
-    csv = {name: ds for name, ds in every.items() if ds.format == "csv"}
-    here = all_latest(site.store, ref, env)
-    nulls: dict[str, list[str]] = {}
-    # names in gold: a later dataset's column of the same name has the dataset's before it
-    taken: set[str] = set()
-    for name, ds in every.items():
-        table = here.get(f"{name}/bronze")
-        for column in columns_of(table.schema) if table else ():
-            known = column["name"] if column["name"].lower() not in taken else f"{name}_{column['name']}"
-            taken.add(known.lower())
-            if ds.format == "csv" and ds.null:
-                nulls[known] = [ds.null]
+    from esml_engine.refining.joining import gold_names
+
+    settings, here = site.settings.model(ref), all_latest(site.store, ref, env)
+    csv = {name: ds for name, ds in settings.datasets.items() if ds.format == "csv"}
+    bronze = {name: here.get(f"{name}/bronze") for name in settings.datasets}
+    columns = {name: [c["name"] for c in columns_of(v.schema)] for name, v in bronze.items() if v}
+    nulls = {
+        name: [csv[ds].null]
+        for ds, _, name in gold_names(columns, settings.key)
+        if ds in csv and csv[ds].null
+    }
     words = {ds.null for ds in csv.values()}
     return {
         "delimiters": list(dict.fromkeys(ds.delimiter for ds in csv.values())),

@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-import importlib
-import threading
 from typing import Any
 
 from esml_engine.errors import PlatformError
-
-_one_at_a_time = threading.RLock()
-"""Two threads that begin to import such packages at different ends wait for each other's half: Python calls it a deadlock."""
+from esml_engine.importing import import_whole
 
 
 class MissingExtraError(PlatformError):
@@ -25,8 +21,7 @@ def need(module: str) -> Any:
         MissingExtraError: it is not installed; the hint names the command.
     """
     try:
-        with _one_at_a_time:
-            return importlib.import_module(module)
+        return import_whole(module)
     except ImportError as e:
         raise MissingExtraError(
             f"the azure platform needs {module.split('.')[0]} packages that are not installed ({e.name or module})",
