@@ -36,8 +36,9 @@ def plan_card(
     icon: str = "play_arrow",
     durable: bool = True,
     primary: bool = True,
+    waits: bool = True,
 ) -> None:
-    """The plan, and the button that starts exactly this plan. `start` takes the plan's hash."""
+    """The plan, and the button that starts exactly this plan. `start` takes the plan's hash; `waits`: it can wait for an approval."""
     site = estate.site
     rule = access.rule_name(plan.call)
     alive = worker_alive(site)
@@ -49,6 +50,7 @@ def plan_card(
         who="" if plan.allowed else who_can(site, rule, plan.call.project),
         durable=durable,
         running=running,
+        waits=waits,
     )
     with st.container(border=True):
         said_now(key)
@@ -138,14 +140,15 @@ def done_now(key: str, said: str, leads: tuple[str, str, dict[str, str]] | None 
     st.session_state[f"{_DONE}:{key}"] = (said, leads)
 
 
-def said_done(key: str) -> None:
-    """What an act just did, once, with the way on."""
+def said_done(key: str) -> bool:
+    """What an act just did, once, with the way on; whether there was something."""
     said, leads = st.session_state.pop(f"{_DONE}:{key}", ("", None))
     if said:
         st.success(said, icon=":material/check_circle:")
     if leads:
         page, label, query = leads
         st.page_link(**to(page, **query), label=label, icon=":material/arrow_forward:")
+    return bool(said)
 
 
 def planned(plan: Callable[[], Plan]) -> Plan | None:
@@ -182,41 +185,38 @@ def act_card(
 
 
 # runs
-def act_on_run(estate: Estate, act: str, run: str, *, key: str) -> None:
-    """Cancel or retry under its plan, with the plan's verdict as the reason when it can't be pressed.
+def retry_card(estate: Estate, run: str, *, key: str) -> None:
+    """Retry under its plan, or why it can't be done again."""
+    plan = planned(lambda: estate.retry(run, dry_run=True))
+    if plan is not None:
+        plan_card(estate, plan, "Retry", lambda h: estate.retry(run, detach=True, plan=h), key=key, icon="refresh",
+            waits=False)  # fmt: skip
 
-    Cancelling without the plan's hash: a run that went on by a step since it was drawn is still the one that was meant.
+
+def cancel_button(estate: Estate, run: str, *, key: str) -> None:
+    """Cancel, with the plan's verdict as the reason when it can't be pressed.
+
+    Without the plan's hash: a run that went on by a step since it was drawn is still the one that was meant.
     """
-    label, icon = {"cancel": ("Cancel", "cancel"), "retry": ("Retry", "refresh")}[act]
 
     def pressed() -> None:
         try:
-            estate.cancel(run) if act == "cancel" else estate.retry(run, detach=True, plan=plan.hash)
+            estate.cancel(run)
         except EsmlError as e:
             st.session_state[f"{_SAID}:{key}"] = e
 
     said_now(key)
     try:
-        plan: Plan = getattr(estate, act)(run, dry_run=True)
+        plan: Plan = estate.cancel(run, dry_run=True)
     except NotFoundError:
         return
     why = ""
     if not plan.allowed:
         who = who_can(estate.site, access.rule_name(plan.call), plan.call.project) or "an administrator"
         why = f"You may not: {without_underscores(plan.reason)}. Who can: {who}."
-    elif plan.policy["verdict"] != "ok":
-        why = f"Policy of {plan.policy['origin']}: {plan.policy['reason']}. Start the act itself anew where it asks for an approval."
-    costs = f" · {predicted_cost(plan.predicted['cost'])}" if plan.draft.bound_seconds else ""
     st.button(
-        label,
-        key=key,
-        icon=f":material/{icon}:",
-        disabled=bool(why),
-        help=why or None,
-        on_click=pressed,
+        "Cancel", key=key, icon=":material/cancel:", disabled=bool(why), help=why or None, on_click=pressed
     )
-    if act == "retry":
-        st.caption(f"{'; '.join(plan.draft.will)}{costs}")
 
 
 def progress_of(
@@ -232,7 +232,7 @@ def progress_of(
         if link:
             st.page_link(**to("run", run=row["run"]), label="Steps and log", icon=":material/list:")
         if is_open and not row["cancel"]:
-            act_on_run(estate, "cancel", row["run"], key=f"{key}:cancel")
+            cancel_button(estate, row["run"], key=f"{key}:cancel")
     if is_open:
         done = sum(s["state"] == "done" for s in row["steps"])
         now = next((s["name"] for s in row["steps"] if s["state"] == "running"), "")

@@ -39,9 +39,10 @@ def at_once(
     """
     with st.container(border=True):
         said_now(key)
-        said_done(key)
+        done_before = said_done(key)
         if not ready:
-            st.caption(f":material/edit: {missing}")
+            if not done_before:  # fields are empty since it was done: nothing is missing yet
+                st.caption(f":material/edit: {missing}")
             return
         try:
             plan: Plan = act(dry_run=True)

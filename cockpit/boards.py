@@ -8,8 +8,11 @@ from typing import Any
 import pandas as pd
 import streamlit as st
 
+from cockpit import charts
 from cockpit.screens import on_phone
+from cockpit.views import model as view
 from cockpit.views.leaderboard import Best
+from cockpit.words import metric
 
 
 def figure(label: str, low: float, high: float) -> Any:
@@ -19,25 +22,35 @@ def figure(label: str, low: float, high: float) -> Any:
     return st.column_config.ProgressColumn(label, min_value=low, max_value=high, format="%.4g")
 
 
-def best_by_environment(found: Sequence[Best], metric: str) -> None:
+def best_by_environment(found: Sequence[Best], name: str) -> None:
     """A line an environment: version, state, metric with its interval, what it gains on the baseline, its data."""
     covered = any(b.coverage for b in found)
     if on_phone():
         for b in found:
             facts = [b.value, b.against.split(" than")[0], b.data, b.coverage]
             st.markdown(f"**{b.env}** {b.version} :{b.color}-badge[:material/{b.icon}: {b.state}]  \n" + " · ".join(x for x in facts if x))  # fmt: skip
-        st.caption(f"{metric}, its 95 % interval, against the trivial baseline")
+        st.caption(f"{name}, its 95 % interval, against the trivial baseline")
         return
     lines = [
         {
             "": b.env, "Version": b.version, "State": f":{b.color}-badge[:material/{b.icon}: {b.state}]",
-            f"{metric} (95 % interval)": b.value,
+            f"{name} (95 % interval)": b.value,
             "Baseline": b.against.split(" than")[0], "Gold": b.data.removeprefix("gold "),
             **({"Intervals": b.coverage or "not measured"} if covered and b.version else {}),
         }
         for b in found
     ]  # fmt: skip
     st.table(pd.DataFrame(lines).fillna(""), border="horizontal", hide_index=True)
+
+
+def over_versions(versions: list[dict[str, Any]], main: str) -> None:
+    """How a metric went from registered version to version."""
+    st.markdown("**Metric over registered versions** · dashed: the trivial baseline")
+    points = view.over_versions(versions, main)
+    if points:
+        st.altair_chart(charts.over_versions(points, metric(main)))
+    else:
+        st.caption("No version is registered yet.")
 
 
 def ticked(

@@ -18,11 +18,11 @@ def over_versions(rows: list[dict[str, Any]], metric: str) -> Any:
     """Metric over registered versions, one line an environment; dashed: the trivial baseline on the same rows."""
     frame = pd.DataFrame(rows)
     way = [e for e in ENVIRONMENTS if e in set(frame["env"])]
-    x = alt.X("version:O", title="registered version", axis=alt.Axis(labelAngle=0))
+    x = alt.X("version:O", title=None, axis=alt.Axis(labelAngle=0))
     scale = alt.Scale(zero=False, padding=12)
     line = alt.Chart(frame).mark_line(point=alt.OverlayMarkDef(size=70)).encode(
-        x=x, y=alt.Y("value:Q", title=f"{metric} on gold_test", scale=scale),
-        color=alt.Color("env:N", title="environment", sort=way, legend=alt.Legend(orient="top") if len(way) > 1 else None),
+        x=x, y=alt.Y("value:Q", title=metric, scale=scale),
+        color=alt.Color("env:N", title=None, sort=way, legend=alt.Legend(orient="top") if len(way) > 1 else None),
         tooltip=[alt.Tooltip("version:O", title="version"), alt.Tooltip("env:N", title="environment"),
             alt.Tooltip("value:Q", title=metric, format=".4g"), alt.Tooltip("baseline:Q", format=".4g")],
     )  # fmt: skip

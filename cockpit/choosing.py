@@ -9,7 +9,7 @@ import streamlit as st
 
 from cockpit import carrying
 from cockpit.addressing import unread
-from cockpit.components import gone, lit, no_model_yet, no_sight, pick
+from cockpit.components import gone, lit, lost, none_there, pick, reach
 from esml_engine.estate import Estate
 
 ALL = ""
@@ -62,9 +62,9 @@ def at_most_one(label: str, options: Sequence[str], key: str) -> str | None:
 
 def choose_project(estate: Estate, title: str) -> str | None:
     """A project in a row above the title; None after saying why there is none, under the page's title."""
-    have = estate.projects()
-    asked = st.query_params.get("project")
-    if asked and asked not in have:
+    seen = reach(estate)
+    have, asked = list(seen), st.query_params.get("project")
+    if lost(estate, seen, {"project": asked or ""}):
         st.title(title)
         st.warning(
             f"**You are not a member of `{asked}`.** Ask its owner. If nobody knows it, it is gone.",
@@ -72,9 +72,7 @@ def choose_project(estate: Estate, title: str) -> str | None:
         )
         return None
     if not have:
-        st.title(title)
-        if not no_sight(estate):
-            no_model_yet(estate)
+        none_there(estate, title)
         return None
     last = carrying.chosen().get("project")
     project = asked or (last if last in have else have[0])
@@ -98,28 +96,14 @@ def scope(
 
     `whole`: the estate itself may be chosen; else the first project is. None after saying why there is nothing.
     """
-    by_project: dict[str, list[str]] = {p: [] for p in estate.projects()}
-    for r in estate.visible():
-        by_project.setdefault(r.project, []).append(r.model)
-    q = st.query_params
-    asked = {k: q.get(k, "") for k in ("project", "model", "env")}
-    bad = (
-        ("Project", asked["project"])
-        if asked["project"] and asked["project"] not in by_project
-        else ("Model", asked["model"])
-        if model and asked["model"] and asked["model"] not in by_project.get(asked["project"], ())
-        else ("Environment", asked["env"])
-        if asked["env"] and asked["env"] not in estate.environments
-        else None
-    )
-    if bad:
+    by_project = reach(estate)
+    asked = {k: st.query_params.get(k, "") for k in carrying.KEYS if k != "model" or model}
+    if bad := lost(estate, by_project, asked):
         st.title(title)
         gone(*bad)
         return None
     if not whole and not by_project:
-        st.title(title)
-        if not no_sight(estate):
-            no_model_yet(estate)
+        none_there(estate, title)
         return None
     with st.container(horizontal=True, vertical_alignment="bottom", gap="small"):
         first = ALL if whole else asked["project"] or next(iter(by_project))

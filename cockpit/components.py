@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import datetime as dt
 import functools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -278,42 +278,61 @@ def _pick(key: str, also: Callable[[str], dict[str, str]] | None = None) -> None
     st.query_params.update({key: value, **(also(value) if also else {})})
 
 
+def reach(estate: Estate) -> dict[str, list[str]]:
+    """Models by project, those that this person may see; a project without models is there as well."""
+    out: dict[str, list[str]] = {p: [] for p in estate.projects()}
+    for r in estate.visible():
+        out.setdefault(r.project, []).append(r.model)
+    return out
+
+
+def lost(
+    estate: Estate, seen: Mapping[str, Sequence[str]], asked: Mapping[str, str]
+) -> tuple[str, str] | None:
+    """What the address names that is not there, or not for this person: kind and name of the first.
+
+    A model is looked for in the project that is named beside it, else in all of them.
+    """
+    project, model, env = (asked.get(k, "") for k in carrying.KEYS)
+    if project and project not in seen:
+        return "Project", project
+    models = seen[project] if project else [m for its in seen.values() for m in its]
+    if model and model not in models:
+        return "Model", model
+    return ("Environment", env) if env and env not in estate.environments else None
+
+
+def none_there(estate: Estate, title: str) -> None:
+    """Under the page's title, why there is nothing that it could be about."""
+    st.title(title)
+    if not no_sight(estate):
+        no_model_yet(estate)
+
+
 def choose(estate: Estate, title: str) -> Choice | None:
     """Project, model and environment in a row above the title; None after saying that there is none, or that a link's target is gone, under the page's `title`."""
-    by_project: dict[str, list[str]] = {p: [] for p in estate.projects()}
-    for r in estate.visible():
-        by_project.setdefault(r.project, []).append(r.model)
-    asked = {k: st.query_params.get(k) for k in ("project", "model", "env")}
+    by_project = reach(estate)
+    asked = {k: st.query_params.get(k, "") for k in carrying.KEYS}
     last = carrying.chosen()
-    if asked["project"] and asked["project"] not in by_project:
+    if bad := lost(estate, by_project, asked):
         st.title(title)
-        gone("Project", asked["project"])
+        gone(*bad)
         return None
     begun = [p for p, models in by_project.items() if models]
     if not begun and not asked["project"]:
-        st.title(title)
-        if asked["model"]:
-            gone("Model", asked["model"])
-        elif not no_sight(estate):
-            no_model_yet(estate)
+        none_there(estate, title)
         return None
-    project = asked["project"] or (last.get("project") if last.get("project") in begun else None) or begun[0]
+    holds = [p for p in begun if asked["model"] in by_project[p]] if asked["model"] else begun
+    last_project = last.get("project", "")
+    project = asked["project"] or (last_project if last_project in holds else holds[0])
     models = by_project[project]
-    if asked["model"] and asked["model"] not in models:
-        st.title(title)
-        gone("Model", asked["model"])
-        return None
     if not models:
         st.title(title)
         nothing_yet(f"{project} has no model yet.", "Make one on its page.", _first_model(project))
         return None
     model = asked["model"] or (
-        last["model"] if last.get("project") == project and last.get("model") in models else models[0]
+        last["model"] if last_project == project and last.get("model") in models else models[0]
     )
-    if asked["env"] and asked["env"] not in estate.environments:
-        st.title(title)
-        gone("Environment", asked["env"])
-        return None
     env = asked["env"] or (last["env"] if last.get("env") in estate.environments else estate.environments[0])
     chosen = {"project": project, "model": model, "env": env}
     carrying.choose(**chosen)

@@ -8,9 +8,12 @@ import pandas as pd
 import streamlit as st
 
 from cockpit.acting import act_card, planned
-from cockpit.components import Choice, when
+from cockpit.addressing import unread
+from cockpit.carrying import to
+from cockpit.components import Choice, nothing_yet, when
 from esml_engine.door.facts import Plan
 from esml_engine.door.policy import others
+from esml_engine.lake.catalogue import all_latest
 from esml_engine.model import Model
 from esml_engine.promotion import evidence as packs
 from esml_engine.promotion import records
@@ -34,7 +37,40 @@ def evidence(choice: Choice, version: int) -> None:
         )
 
 
+def not_compared(choice: Choice, version: int) -> None:
+    """There is no evidence yet, and what makes some."""
+    what = f"v{version} was not compared with {choice.env} yet."
+    if "gold_test" in all_latest(choice.estate.site.store, choice.ref, choice.env):
+        nothing_yet(what, "Comparing scores both models afresh on the same rows.")
+    else:
+        nothing_yet(what, f"There is no gold_test in {choice.env}: without it every version is refused. Deliver, refine and split there first.",
+            (f"Lake of {choice.env}", "waves", to("lake")))  # fmt: skip
+
+
+def opened() -> bool:
+    """Whether the address asks for the plans of what can be done."""
+    unread("act", ("promote",))
+    return bool(st.query_params.get("act") == "promote")
+
+
+def offer(version: int, *, passed: bool) -> None:
+    """The button that opens and closes the plans, beside the verdict."""
+    is_open = opened()
+
+    def turned() -> None:
+        st.query_params.update({"act": [] if is_open else "promote"})
+
+    st.button(
+        "Close the plan" if is_open else f"Promote v{version}: see the plan" if passed else "Compare again: see the plan",
+        key="offer",
+        icon=":material/expand_less:" if is_open else ":material/upgrade:",
+        type="primary" if passed and not is_open else "secondary",
+        on_click=turned,
+    )  # fmt: skip
+
+
 def acts(choice: Choice, source: str, version: int) -> None:
+    """Promote, or compare only, each under its plan."""
     model = choice.estate.model(str(choice.ref), source)
     policy, origin = choice.estate.site.settings.policy(choice.ref, choice.env)
     if policy.approvals:

@@ -85,7 +85,7 @@ def exports(choice: Choice, w: view.Wanted, total: int) -> None:
     who = choice.estate.actor.acting_as or ""
     for kind, main in (("parquet", False), ("csv", True)):
         st.link_button(
-            f"Export {plural(total, 'row')}" if main else "Parquet",
+            f"Export {plural(total, 'row')} as CSV" if main else "Parquet",
             view.export_address(str(choice.ref), choice.env, w, kind, who),
             icon=":material/download:",
             type="primary" if main else "secondary",

@@ -131,7 +131,9 @@ def ago(text: str | None, now: dt.datetime | None = None) -> str:
 
 
 def clock(text: str | dt.datetime | None, zone: str | None = None) -> str:
-    """`24 Nov 14:32` in the viewer's zone; UTC, marked so, when the zone is not known."""
+    """`24 Nov 14:32` in the viewer's zone; UTC, marked so, when the zone is not known; a date alone is that day everywhere."""
+    if isinstance(text, str) and len(text) == len("2026-11-24"):
+        return f"{dt.date.fromisoformat(text):%-d %b}"
     t = moment(text) if isinstance(text, str) or text is None else text
     if t is None:
         return ""

@@ -7,9 +7,9 @@ from typing import Any
 import pandas as pd
 import streamlit as st
 
-from cockpit import charts, opening
+from cockpit import opening
 from cockpit.acting import follow
-from cockpit.boards import best_by_environment, figure, ticked
+from cockpit.boards import best_by_environment, figure, over_versions, ticked
 from cockpit.carrying import to
 from cockpit.components import Choice, as_of, choose, gone, nothing_yet, page, pick, when
 from cockpit.deciding import refusals
@@ -63,8 +63,12 @@ def show() -> None:
     if not rows:
         nothing_yet("No candidate yet.", "Train the model: its plan is above, once gold is split.")
         return
-    _overview(choice, rows, main)
+    # with the plan of a training above, what it will stand among comes before how it was so far
+    if not train:
+        _overview(choice, rows, main)
     _candidates(choice, rows, main, names)
+    if train:
+        _overview(choice, rows, main)
 
 
 def _overview(choice: Choice, rows: list[dict[str, Any]], main: str) -> None:
@@ -80,16 +84,13 @@ def _overview(choice: Choice, rows: list[dict[str, Any]], main: str) -> None:
         for env, its in refused.items():
             for version, said in its.items():
                 st.markdown(f":material/block: v{version} to {env} was refused by {said}")
-        if up:
+        if up and (said := view.nothing_newer(rows, choice.env, up)):
+            st.caption(said)
+        elif up:
             st.page_link(**to("promotion", env=up), label=f"Compare, and ask for promotion to {up}",
                 icon=":material/upgrade:")  # fmt: skip
     with sides.cell(), st.container(border=True, height="stretch"):
-        st.markdown("**Metric over registered versions** · dashed: the trivial baseline")
-        points = model_view.over_versions(versions, main)
-        if points:
-            st.altair_chart(charts.over_versions(points, metric(main)))
-        else:
-            st.caption("No version is registered yet.")
+        over_versions(versions, main)
 
 
 def _candidates(choice: Choice, rows: list[dict[str, Any]], main: str, names: list[str]) -> None:
@@ -104,8 +105,7 @@ def _candidates(choice: Choice, rows: list[dict[str, Any]], main: str, names: li
     currency = choice.estate.site.settings.estate.currency
     frame = pd.DataFrame(model_view.leaderboard(rows, main, currency))
     frame["at"] = frame["at"].map(when)
-    top = float(max(frame["baseline"].max(), frame["metric"].max()) or 1.0)
-    bar = figure(metric(main), 0.0, top)
+    bar = figure(metric(main), 0.0, float(max(frame["baseline"].max(), frame["metric"].max()) or 1.0))
     config = {"metric": bar, "Ready?": st.column_config.TextColumn(width=215),
         "Estimator": st.column_config.TextColumn(width=100),
         "baseline": st.column_config.NumberColumn("Baseline", format="%.4g"), "at": "When"}  # fmt: skip

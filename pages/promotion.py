@@ -7,12 +7,12 @@ import streamlit as st
 from cockpit import opening
 from cockpit.acting import RECENT, follow
 from cockpit.carrying import to
+from cockpit.comparing import comparison
 from cockpit.components import Choice, as_of, choose, gone, nothing_yet, page, pick, when
-from cockpit.deciding import changed_under, comparison, decide, just_decided, let_go, refusals, versions_of
-from cockpit.promoting import acts, evidence, history
+from cockpit.deciding import changed_under, decide, just_decided, let_go, refusals, versions_of
+from cockpit.promoting import acts, evidence, history, not_compared, offer, opened
 from cockpit.words import plain
 from esml_engine.estate import Estate
-from esml_engine.lake.catalogue import all_latest
 from esml_engine.promotion import reads
 from esml_engine.training import records as training
 
@@ -81,31 +81,30 @@ def show() -> None:
     elif not waits and (refused := refusals(choice.estate, str(choice.ref))[choice.env].get(version)):
         st.error(f"**A request for v{version} was refused by** {refused}. Ask again when that has changed.",
             icon=":material/block:")  # fmt: skip
-    if not stands and found and not found[0]["current"]:
+    stale = bool(found) and not stands and not found[0]["current"]
+    if stale:
         st.warning(
             f"**Compare again.** What this comparison rested on changed since: {plain(changed_under(choice.estate, found[0]['comparison']))}.",
             icon=":material/sync_problem:",
         )
+    follow(choice, _ACTS, key="promotion-run", recent=RECENT, also=let_go(asked))
+
+    def plans() -> None:  # without current evidence they are the next thing to do
+        if not stands and (stale or not found or opened()):
+            acts(choice, source, version)
+
     if found:
-        comparison(found[0], rows, stands=stands)
+        passed = found[0]["verdict"] == "promote"
+        asks = not (stands or stale or waits)
+        comparison(found[0], rows, stands=stands, act=(lambda: offer(version, passed=passed)) if asks else None, below=plans)  # fmt: skip
     else:
-        _not_compared(choice, version)
+        not_compared(choice, version)
+        plans()
     for request in waits:
         with st.container(border=True):
             st.markdown(f"**Request {request['request']}**")
             decide(choice.estate, request)
-    acts(choice, source, version)
-    follow(choice, _ACTS, key="promotion-run", recent=RECENT, also=let_go(asked))
     history(choice)
-
-
-def _not_compared(choice: Choice, version: int) -> None:
-    what = f"v{version} was not compared with {choice.env} yet."
-    if "gold_test" in all_latest(choice.estate.site.store, choice.ref, choice.env):
-        nothing_yet(what, "Comparing scores both models afresh on the same rows.")
-    else:
-        nothing_yet(what, f"There is no gold_test in {choice.env}: without it every version is refused. Deliver, refine and split there first.",
-            (f"Lake of {choice.env}", "waves", to("lake")))  # fmt: skip
 
 
 def _way(estate: Estate) -> None:

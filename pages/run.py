@@ -8,7 +8,7 @@ import pandas as pd
 import streamlit as st
 
 from cockpit import opening
-from cockpit.acting import act_on_run, progress_of
+from cockpit.acting import progress_of, retry_card
 from cockpit.carrying import to
 from cockpit.components import away, gone, nothing_yet, page
 from cockpit.reads import log_tail
@@ -59,7 +59,7 @@ def _live(estate: Estate, run: str, was_live: bool) -> None:
     with st.container(border=True):
         progress_of(estate, row, key="one", link=False)
         if row["state"] in ("failed", "cancelled"):
-            act_on_run(estate, "retry", run, key="one:retry")
+            retry_card(estate, run, key="one:retry")
     if row["steps"]:
         st.table(pd.DataFrame(view.steps(row)), border="horizontal", hide_index=True)
     _log(estate, row)

@@ -6,7 +6,7 @@ import pandas as pd
 import streamlit as st
 
 from cockpit import opening
-from cockpit.acting import act_on_run, progress_of
+from cockpit.acting import progress_of, retry_card
 from cockpit.addressing import unread
 from cockpit.carrying import to
 from cockpit.components import as_of, away, chips, no_sight, nothing_yet, page, ways_on, when
@@ -78,7 +78,7 @@ def _list(estate: Estate, states: list[str], by: str, kind: str) -> None:
     for failed in [r for r in view.not_made_good(rows) if r in shown][:_SHOWN_OPEN]:
         with st.container(border=True):
             progress_of(estate, failed, key=f"failed:{failed['run']}", named=True)
-            act_on_run(estate, "retry", failed["run"], key=f"retry:{failed['run']}")
+            retry_card(estate, failed["run"], key=f"retry:{failed['run']}")
     if not shown:
         nothing_yet("No run passes these filters.", "Take one away.")
         return

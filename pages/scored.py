@@ -72,7 +72,7 @@ def show() -> None:
     left, right = st.columns([1, 4])
     with left:
         st.metric("Rows", f"{said['total']:,}", f"of {everything['total']:,}", delta_color="off", delta_arrow="off")  # fmt: skip
-        st.metric("Calls", f"{said['calls']:,}", f"{plural(len(everything['by_caller']), 'caller')} in all", delta_color="off", delta_arrow="off")  # fmt: skip
+        st.metric("Calls", f"{said['calls']:,}", view.calls_note(said, len(everything["by_caller"])), delta_color="off", delta_arrow="off")  # fmt: skip
     with right:
         by_day(w, said["by_day"])
     for tab, name in open_tabs(["Rows", "Profile"], "show"):

@@ -10,7 +10,7 @@ import streamlit as st
 from cockpit import opening
 from cockpit.acting import released
 from cockpit.carrying import to
-from cockpit.components import as_of, away, gone, no_sight, nothing_yet, page, when
+from cockpit.components import as_of, away, gone, no_model_yet, no_sight, nothing_yet, page, when
 from cockpit.deciding import cards, just_decided, let_go
 from cockpit.overview import Overview, overview
 from cockpit.reads import crowned, roles_on
@@ -68,7 +68,9 @@ def show() -> None:
     with left:
         answers = work.answers(decided, estate.actor.rights, since, now, when)
         needs = work.needs(seen.rows, roles)
-        if not (asked or to_decide or own or answers or blocked or needs or next_ or failed or files):
+        if not seen.statuses:
+            no_model_yet(estate)
+        elif not (asked or to_decide or own or answers or blocked or needs or next_ or failed or files):
             changed = len({k["object"] for k in crowned(estate) if k["at"] >= since.isoformat()})
             nothing_yet("Nothing waits for you.",
                 f"{plural(changed, 'model')} changed {heading[:1].lower()}{heading[1:]}." if changed else "The estate shows how everything is.",

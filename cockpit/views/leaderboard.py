@@ -34,6 +34,17 @@ class Best:
     coverage: str = ""
 
 
+def nothing_newer(rows: Sequence[Mapping[str, Any]], env: str, up: str) -> str:
+    """That the newest version of `env` leads in `up` already; '' where something could go up."""
+    leads = next((r["model_version"] for r in rows if r["env"] == up and r["alias"] == "champion"), None)
+    newest = max((r["model_version"] or 0 for r in rows if r["env"] == env), default=0)
+    return (
+        f"v{leads}, the newest of {env}, is the champion of {up} already."
+        if leads and leads >= newest
+        else ""
+    )
+
+
 def best(
     rows: Sequence[Mapping[str, Any]],
     main: str,

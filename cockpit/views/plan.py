@@ -65,9 +65,15 @@ def _asks(policy: dict[str, Any]) -> str:
 
 
 def card(
-    document: dict[str, Any], *, worker: bool, who: str = "", durable: bool = True, running: str | None = None
+    document: dict[str, Any],
+    *,
+    worker: bool,
+    who: str = "",
+    durable: bool = True,
+    running: str | None = None,
+    waits: bool = True,
 ) -> Card:
-    """From the plan's document. `who`: people who could do it; `durable`: the act runs on the worker; `running`: the open run of this very plan."""
+    """From the plan's document. `who`: people who could do it; `durable`: the act runs on the worker; `running`: the open run of this very plan; `waits`: the act can wait for an approval."""
     seconds, cost, policy = (
         document["predicted"]["seconds"],
         document["predicted"]["cost"],
@@ -86,6 +92,11 @@ def card(
         )
     elif policy["verdict"] == "refuse":
         kind, blocked = "refused", f"Policy of {policy['origin']} refuses: {policy['reason']}."
+    elif policy["verdict"] == "ask" and not waits:
+        kind, blocked = (
+            "refused",
+            f"Policy of {policy['origin']} asks for an approval: {policy['reason']}. Start the act itself anew: it asks for one.",
+        )
     elif policy["verdict"] == "ask":
         kind = "waits"  # pressing asks; the run begins when somebody else approved
     if kind in ("ready", "waits") and running:

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import quote, urlencode
 
-from cockpit.words import clock, value
+from cockpit.words import clock, plural, value
 from esml_engine.scored.facts import VIEW_KEYS
 
 ROWS = 100
@@ -233,6 +233,13 @@ def passport(lineage: Mapping[str, Any], zone: str | None) -> list[Stop]:
             )
         )
     return out
+
+
+def calls_note(said: Mapping[str, Any], callers: int) -> str:
+    """`4.5 a day · 3 callers in all`: calls on the mean of the days that have some."""
+    days = [d["calls"] for d in said["by_day"] if d["calls"]]
+    daily = f"{sum(days) / len(days):,.3g} a day · " if len(days) > 1 else ""
+    return f"{daily}{plural(callers, 'caller')} in all"
 
 
 def figures(row: Mapping[str, Any]) -> list[tuple[str, str]]:

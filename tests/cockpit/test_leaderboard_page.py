@@ -36,6 +36,18 @@ def test_the_champion_stands_for_its_environment_else_the_best_candidate() -> No
     assert prod.state == "nothing trained yet" and not prod.value
 
 
+def test_nothing_is_offered_for_promotion_that_leads_there_already() -> None:
+    rows = [
+        _row("a", 4.0, model_version=2), _row("a", 4.0, model_version=None),
+        _row("a", 4.0, env="test", alias="champion", model_version=2),
+    ]  # fmt: skip
+    assert (
+        view.nothing_newer(rows, "dev", "test") == "v2, the newest of dev, is the champion of test already."
+    )
+    assert not view.nothing_newer([*rows, _row("b", 3.0, model_version=3)], "dev", "test")
+    assert not view.nothing_newer(rows[:2], "dev", "test"), "test has no champion yet"
+
+
 def test_a_champion_that_may_go_up_is_said_to_be_ready() -> None:
     ready = _row("linear", 5.0, alias="champion", model_version=3, ready=True)
     assert view.best([ready], "rmse", ("dev",))[0].state == "ready for test"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import cast
 
 import pytest
 import streamlit as st
@@ -10,6 +11,7 @@ from streamlit.testing.v1 import AppTest
 
 from cockpit import carrying, opening, places
 from cockpit.addressing import ADDRESS, UNKNOWN
+from cockpit.components import lost
 from cockpit.navigation import HIDDEN, LATER, SECTIONS, lost_page
 from esml_engine.estate import Estate, init_estate, open_estate
 from esml_engine.refs import ModelRef
@@ -129,6 +131,30 @@ def test_the_address_is_taken_over_where_it_is_right(
     monkeypatch.setattr(st, "query_params", {"project": "project002", "model": "m03", "env": "dev"})
     carrying.settle(lambda: VISIBLE, ["dev"])
     assert carrying.chosen() == {"project": "project002", "model": "m03", "env": "dev"}
+
+
+class _Reach:
+    environments = ("dev", "prod")
+
+
+@pytest.mark.parametrize(
+    ("asked", "said"),
+    [
+        ({}, None),
+        ({"project": "p1", "model": "m1", "env": "prod"}, None),
+        ({"model": "m2"}, None),
+        ({"project": "p9", "model": "m1"}, ("Project", "p9")),
+        ({"project": "p1", "model": "m2"}, ("Model", "m2")),
+        ({"model": "m9"}, ("Model", "m9")),
+        ({"project": "p3", "model": "m1"}, ("Model", "m1")),
+        ({"project": "p3", "env": "moon"}, ("Environment", "moon")),
+    ],
+)
+def test_what_an_address_names_is_there_and_permitted_or_said(
+    asked: dict[str, str], said: tuple[str, str] | None
+) -> None:
+    seen = {"p1": ["m1"], "p2": ["m2"], "p3": []}
+    assert lost(cast(Estate, _Reach()), seen, asked) == said
 
 
 def test_each_page_is_in_the_navigation_or_only_linked_to() -> None:

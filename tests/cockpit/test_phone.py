@@ -20,7 +20,7 @@ def phone(monkeypatch: pytest.MonkeyPatch) -> None:
         "navigation",
         "components",
         "boards",
-        "deciding",
+        "comparing",
         "listing",
         "screens",
     ):  # the last one is where the others have it from

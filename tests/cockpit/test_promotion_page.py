@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from esml_engine.estate import Estate, init_estate, open_estate
+from esml_engine.promotion import reads
 from tests.cockpit.conftest import Open, delivery, text_of
 
 MODEL = "project001/m01_price"
@@ -162,6 +163,30 @@ def test_approving_needs_reason_and_tick_and_lets_the_run_go_on(asked: Estate, p
     assert "v1 is the champion of prod" in "\n".join(s.value for s in then.success)
     assert "It is the champion of prod" in text_of(then) and "It may go up" not in text_of(then)
     assert f"run `{run}`" in text_of(then), "how it ended stands there for some minutes"
+
+
+def test_what_can_be_done_stands_beside_the_verdict_and_opens_its_plan(
+    asked: Estate, page: Open, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    champion = text_of(page(asked.site.root, "promotion", **WHERE, env="test"))
+    assert "see the plan" not in champion and "Compare only" not in champion, "it stands there already"
+    # as it was before v1 led there
+    monkeypatch.setattr("esml_engine.training.records.champion", lambda *_: None)
+    found = reads.comparisons
+    with monkeypatch.context() as since:
+        since.setattr(reads, "comparisons", lambda *a, **k: [r | {"current": False} for r in found(*a, **k)])
+        at = page(asked.site.root, "promotion", act_as="scientist@small", **WHERE, env="test")
+        assert "Compare again." in "\n".join(w.value for w in at.warning)
+        assert any(b.label == "Promote v1 to test" for b in at.button), "its plans stand open"
+    at = page(asked.site.root, "promotion", act_as="scientist@small", **WHERE, env="test")
+    assert not any(b.label == "Promote v1 to test" for b in at.button)
+    at = next(b for b in at.button if b.label == "Promote v1: see the plan").click().run()
+    assert at.query_params["act"] in ("promote", ["promote"])
+    assert any(b.label == "Promote v1 to test" for b in at.button)
+    at = next(b for b in at.button if b.label == "Close the plan").click().run()
+    assert "act" not in at.query_params and not any(b.label == "Promote v1 to test" for b in at.button)
+    odd = page(asked.site.root, "promotion", **WHERE, env="test", act="crown")
+    assert "`act=crown` in the address can't be read" in "\n".join(w.value for w in odd.warning)
 
 
 def test_a_shared_link_to_a_request_of_others_shows_nothing_of_it(asked: Estate, page: Open) -> None:

@@ -15,6 +15,12 @@ from tests.cockpit.conftest import Open, text_of
 WHERE = {"project": "project002", "model": "m11_diabetes", "env": "prod"}
 
 
+def test_calls_a_day_are_those_of_days_that_have_some() -> None:
+    days = [{"day": f"2026-11-0{n}", "rows": 9, "calls": c} for n, c in ((1, 4), (2, 5), (3, 0))]
+    assert view.calls_note({"by_day": days}, 3) == "4.5 a day · 3 callers in all"
+    assert view.calls_note({"by_day": days[:1]}, 1) == "1 caller in all"
+
+
 def test_the_address_goes_there_and_back() -> None:
     one = {"from": "2026-10-01", "to": "2026-10-31", "sort": "age:desc", "page": "3"}
     many = {"caller": ["web", "batch"], "version": ["7", "x"], "where": ["prediction >= 200"]}

@@ -182,6 +182,12 @@ def test_a_button_that_may_not_be_pressed_says_why(
     assert c.kind == kind and says in (c.blocked or c.asks)
 
 
+def test_what_can_not_wait_for_an_approval_is_not_offered_to_ask_for_one() -> None:
+    asks = {"verdict": "ask", "origin": "estate", "reason": "too dear"}
+    c = plan_view.card(_plan(policy=asks), worker=True, waits=False)
+    assert c.kind == "refused" and not c.asks and "Start the act itself anew" in c.blocked
+
+
 def _version(**over: Any) -> Version:
     facts: dict[str, Any] = {
         "object": "p/m",

@@ -58,6 +58,7 @@ def test_ago_and_clock() -> None:
     assert words.ago("2026-11-24T14:31:40+00:00", now) == "just now"
     assert words.ago(None, now) == ""
     assert words.clock(now, "Europe/Stockholm") == "24 Nov 15:32"
+    assert words.clock("2026-11-01", "America/New_York") == "1 Nov", "a date is that day everywhere"
     assert words.clock(now, None) == words.clock(now, "No/Such") == "24 Nov 14:32 UTC"
 
 
