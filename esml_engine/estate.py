@@ -163,9 +163,12 @@ class Estate:
         """Take a role away."""
         return self._do(Call("member_remove", on, "", {"actor": actor, "role": role}), **how)
 
-    def set(self, scope: str, name: str, value: str, **how: Any) -> Any:
-        """Override the setting `name` (dotted) of `estate`, a project or a model."""
-        return self._do(Call("set", scope, "", {"key": name, "value": str(value)}), **how)
+    def set(self, scope: str, name: str, value: Any, **how: Any) -> Any:
+        """Override the setting `name` (dotted) of `estate`, a project or a model.
+
+        `value`: a text as one types it behind `esml set`, or a Python value.
+        """
+        return self._do(Call("set", scope, "", {"key": name, "value": templates.as_toml(value)}), **how)
 
     def catalogue_rebuild(self, **how: Any) -> Any:
         """The catalogue anew, from the lakes alone."""

@@ -163,6 +163,9 @@ class Scored:
 
         w = {**self.wanted, **over}
         where = w.get("where")
+        for name in ("limit", "offset"):
+            if (n := w.get(name)) is not None and (not isinstance(n, Integral) or isinstance(n, bool)):
+                raise UsageError(f"{name} can't be {n!r}", hint="it is a whole number of rows")
         return ScoredFilter(
             **{
                 **w,
@@ -193,12 +196,13 @@ class Scored:
         return query.histogram(source, self._filter(), column, bins)
 
     def to_pandas(self) -> pd.DataFrame:
-        """All matching rows."""
+        """All matching rows, or as many as a `limit` that was given."""
         import pandas as pd
 
         from esml_engine.scored.reads import scored
 
-        said = scored(self.model.site, self.model.ref, self.model.env_name, self._filter(limit=None))
+        wanted = self._filter(limit=self.wanted.get("limit"))
+        said = scored(self.model.site, self.model.ref, self.model.env_name, wanted)
         return pd.DataFrame(said["rows"], columns=[c["name"] for c in said["columns"]])
 
     def export(self, path: str | Path) -> dict[str, Any]:

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import json
+from collections.abc import Mapping
+from numbers import Integral, Real
 from typing import Any
 
+from esml_engine.errors import UsageError
 from esml_engine.platforms.places import kinds
 
 GITIGNORE = ".esml/\nlake/\ntracking/\n"
@@ -21,6 +25,37 @@ _METRICS = {
 def _text(value: str) -> str:
     """A text as TOML writes it: a basic string, whose escapes are JSON's."""
     return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
+
+
+def as_toml(value: Any) -> str:
+    """A value as TOML writes it; a text stays as it is, since it may be TOML already.
+
+    Raises:
+        UsageError: TOML has no such value.
+    """
+    return value if isinstance(value, str) else _inline(value)
+
+
+def _inline(value: Any) -> str:
+    match value:
+        case str():
+            return _text(value)
+        case bool():
+            return "true" if value else "false"
+        case Integral():
+            return str(int(value))
+        case Real():
+            return repr(float(value))
+        case dt.date():
+            return value.isoformat()
+        case Mapping():
+            return f"{{{', '.join(f'{_text(str(k))} = {_inline(v)}' for k, v in value.items())}}}"
+        case list() | tuple():
+            return f"[{', '.join(map(_inline, value))}]"
+    raise UsageError(
+        f"a setting can't be {value!r}",
+        hint="give a text, a number, true or false, a date, or lists and tables of them",
+    )
 
 
 def estate_toml(name: str, environments: list[str]) -> str:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import duckdb
 import pyarrow as pa
@@ -128,3 +129,9 @@ def data_records(source: Source) -> Iterator[Record]:
 def _decides(record: Record, at: int | None) -> str:
     fields = record.fields
     return record.raw if at is None or fields is None or at >= len(fields) else fields[at].strip()
+
+
+def mending(files: Sequence[Mapping[str, Any]]) -> str:
+    """What to do about files that were refused, from the `hint` of each."""
+    said = dict.fromkeys(str(f["hint"]) for f in files if f.get("hint"))
+    return "; ".join([*said, "deliver them again"]) if said else "deliver them again, whole"

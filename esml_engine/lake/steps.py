@@ -16,7 +16,7 @@ from esml_engine.lake import expectations, incoming, incoming_parquet, types
 from esml_engine.lake.columns import Column, Drift, drift_of, match, refuse_drift, require_some
 from esml_engine.lake.delimited import Dialect
 from esml_engine.lake.files import describe, new_name, relation, schema_of, schema_text, total_rows
-from esml_engine.lake.landing import QUARANTINE, Read, Source
+from esml_engine.lake.landing import QUARANTINE, Read, Source, mending
 from esml_engine.lake.sql import connection
 from esml_engine.runs.context import JobContext
 from esml_engine.runs.facts import FileOut, TableIn, TableOut
@@ -45,7 +45,7 @@ def bronze(job: JobContext) -> tuple[dict[str, Any], list[TableOut]]:
     Inputs `bronze` and `quarantine` (current versions); outputs under the same keys.
 
     Returns:
-        {"files": [{"name", "sha256", "status": "read" | "refused", "reason", "rows_in", "bronze", "quarantine"}],
+        {"files": [{"name", "sha256", "status": "read" | "refused", "reason", "hint", "rows_in", "bronze", "quarantine"}],
         "types": {column: type} to be kept for later files, "drift": [{"file", "kind", "column", "detail"}]} and the
         tables that change. For every file that was read: rows_in = bronze + quarantine.
 
@@ -67,6 +67,7 @@ def bronze(job: JobContext) -> tuple[dict[str, Any], list[TableOut]]:
                 refused = {
                     "status": "refused",
                     "reason": e.message,
+                    "hint": e.hint,
                     "rows_in": 0,
                     "bronze": 0,
                     "quarantine": 0,
@@ -78,7 +79,7 @@ def bronze(job: JobContext) -> tuple[dict[str, Any], list[TableOut]]:
             reasons = "; ".join(str(f["reason"]) for f in state.files[:10])
             raise UnreadableError(
                 f"no file could be read: {reasons}",
-                hint="deliver them again, whole, then refine; a retry reads the same files",
+                hint=f"{mending(state.files)}, then refine; a retry reads the same files",
                 files=state.files,
             )
         if params.get("drift") == "fail":

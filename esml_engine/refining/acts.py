@@ -12,6 +12,7 @@ from esml_engine.faults import point
 from esml_engine.lake import deliveries as d
 from esml_engine.lake.catalogue import Version, all_latest, latest, put, table_in
 from esml_engine.lake.commit import expected_versions, make_versions
+from esml_engine.lake.landing import mending
 from esml_engine.lake.later import require_built
 from esml_engine.lake.retention import keep_one
 from esml_engine.lake.specs import archive, job_spec, step_file
@@ -295,7 +296,7 @@ class Refine:
         if desk.step == steps[-1]["step"] and not any((s["result"] or {}).get("layers") for s in steps):
             reasons = "; ".join(r["reason"] for r in refused)
             raise FailedError(
-                f"no file could be read: {reasons}", hint="deliver them again, whole", files=refused
+                f"no file could be read: {reasons}", hint=mending(result.value["files"]), files=refused
             )
         return desk.commit(lambda c: {"refused": refused})
 

@@ -89,8 +89,18 @@ def read_files(root: Path, *, lenient: bool = False) -> Files:
             broken[scope] = e
             return None
 
-    for p in sorted((root / "projects").glob("*/project.toml")):
-        name = p.parent.name
+    for folder in sorted((root / "projects").glob("*/")):
+        p, name = folder / "project.toml", folder.name
+        if not p.is_file():
+            if any(folder.glob("*/model.toml")):
+                gone = SettingsError(
+                    f"{shown(p)} is missing, and models lie beside it",
+                    hint="restore it: its models can't be used without it",
+                )
+                if not lenient:
+                    raise gone
+                broken[name] = gone
+            continue
         if (raw := read(p, name, "project")) is None:
             continue
         projects[name] = raw

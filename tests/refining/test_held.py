@@ -14,7 +14,7 @@ from deltalake import DeltaTable, Schema
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from esml_engine.errors import EsmlError, UsageError
+from esml_engine.errors import EsmlError, FailedError, UsageError
 from esml_engine.estate import Estate, open_estate
 from esml_engine.lake.holding import held_type, require_held
 from esml_engine.refining.frames import take_back
@@ -132,6 +132,11 @@ def test_a_parquet_file_with_what_no_table_holds_is_refused_by_name_and_the_rest
     path = tmp_path / "bad.parquet"
     pq.write_table(bad, path)
     model.ingest("d1", path, "2026-02-01")
+    with pytest.raises(FailedError, match="no file could be read") as e:
+        model.refine()
+    assert str(e.value.hint).startswith(
+        "make it a number of seconds, or a text; deliver them again, then refine"
+    )
     more = tmp_path / "more.parquet"
     pq.write_table(good.set_column(0, "id", pa.array([3])), more)
     model.ingest("d1", more, "2026-02-02")

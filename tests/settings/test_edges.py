@@ -114,6 +114,9 @@ def test_the_sdk_refuses_what_the_command_line_refuses(empty: Estate, numbers: N
     for wrong in ({"model_version": "x"}, {"model_version": 1.5}, {"caller": 5}):
         with pytest.raises(UsageError, match="can't be"):
             model.scored(**wrong)
+    for wrong in ({"limit": "a"}, {"offset": 1.5}, {"limit": True}):
+        with pytest.raises(UsageError, match="can't be"):
+            model.scored(**wrong).to_pandas()
     with pytest.raises(UsageError, match="neither a date nor a time"):
         model.scored(since=5).document()
     with pytest.raises(UsageError, match="a version can't be 'v2'"):
@@ -168,3 +171,34 @@ def test_an_expectation_added_later_is_asked_of_the_bronze_that_stands(
     said = model.refine()
     assert said["layers"][0]["version"] == 2 and said["layers"][0]["warnings"]
     assert model.plan_refine().draft.nothing_to_do
+
+
+def test_the_sdk_sets_what_python_has(empty: Estate) -> None:
+    for key, value, text in (
+        ("split", {"seed": 9, "by": "key"}, '{"seed" = 9, "by" = "key"}'),
+        ("budget.month", 12.5, "12.5"),
+        ("rnd.dev", True, "true"),
+        ("rnd.dev", "false", "false"),
+    ):
+        assert templates.as_toml(value) == text
+        scope = NAME if key != "budget.month" else "p1"
+        said = empty.set(scope, key, value)
+        assert said["value"] == tomllib.loads(f"v = {text}")["v"]
+    assert templates.as_toml(["a", dt.date(2026, 11, 1), 'say "no"']) == '["a", 2026-11-01, "say \\"no\\""]'
+    for wrong in (None, object(), [None]):
+        with pytest.raises(UsageError, match="a setting can't be") as e:
+            empty.set(NAME, "split.seed", wrong)
+        assert "a number" in str(e.value.hint)
+
+
+def test_a_project_whose_own_file_is_gone_is_said_and_stops_only_itself(empty: Estate) -> None:
+    root = empty.site.root
+    (root / "projects/p1/project.toml").unlink()
+    with pytest.raises(SettingsError, match=r"p1/project\.toml is missing, and models lie beside it"):
+        Site(root)
+    site = Site(root, lenient=True)
+    assert not site.settings.models()
+    with pytest.raises(SettingsError, match="is missing"):
+        site.files.raw(NAME)
+    (root / "projects/notes").mkdir()
+    assert list(Site(root, lenient=True).files.broken) == ["p1"], "a folder without models is no project"
