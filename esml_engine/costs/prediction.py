@@ -2,7 +2,7 @@
 
 One run: scaled by size. Several: Theil-Sen line of seconds over size (median of pairwise slopes; Sen 1968),
 with the 50 % and 90 % quantiles of its residuals. None: the limit that the run can't pass, marked as such.
-A training under another time limit than the history's is scaled by it: the search takes what it is given.
+A training under another time limit than the history's takes that beside what starting costs: the search takes what it is given.
 """
 
 from __future__ import annotations
@@ -65,14 +65,15 @@ def predict_seconds(history: list[Past], size: float, bound: float, search: floa
 def _limited(h: Past, search: float, *, whole: bool = False) -> float:
     """What a run would have taken with `search` seconds for its training.
 
-    A longer limit counts for those that used theirs up, with `whole` for all; a shorter one leaves what starting costs.
+    What starting costs stays beside the search. A longer limit counts for those that used theirs up, with `whole` for all.
     """
     if not search or not h.search or h.search == search:
         return h.seconds
-    if search > h.search:
-        used_up = whole or h.seconds >= _ALL_OF_IT * h.search
-        return h.seconds * search / h.search if used_up else h.seconds
-    return min(h.seconds, max(h.seconds - h.search, _STARTING * h.seconds) + search)
+    used_up = whole or h.seconds >= _ALL_OF_IT * h.search
+    if search > h.search and not used_up:
+        return h.seconds
+    then = max(h.seconds - h.search, _STARTING * h.seconds) + search
+    return then if search > h.search else min(h.seconds, then)
 
 
 def _by_size(history: list[Past], size: float) -> Seconds:

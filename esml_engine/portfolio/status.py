@@ -116,7 +116,7 @@ def status(site: Site, refs: list[ModelRef]) -> list[dict[str, Any]]:
 def _one(
     ref: ModelRef, settings: Settings, way: tuple[str, ...], facts: dict[str, list[Any]]
 ) -> dict[str, Any]:
-    model = settings.model(ref)
+    task = settings.task(ref)
     reached: dict[str, str] = {}
     if facts["in"]:
         reached["in"] = facts["in"][0][1]
@@ -133,9 +133,9 @@ def _one(
         if row[1] in ("test", "prod"):
             reached[row[1]] = row[3]
     stage = max(reached, key=STAGES.index) if reached else "new"
-    envs = {e: _environment(e, model, settings, facts) for e in way}
+    envs = {e: _environment(e, ref, settings, facts) for e in way}
     turn, next_, blocked = _TURN[stage], _NEXT[stage], None
-    ends = model.task == "analytics" and stage == "gold"
+    ends = task == "analytics" and stage == "gold"
     if ends or stage == "prod" or (stage == "trained" and way == ("dev",)):
         turn, next_ = "", ""
     gold_there = {row[1] for row in facts["tables"] if row[2] == "gold"}
@@ -166,15 +166,15 @@ def _one(
             turn, next_ = "approver", "approve"
             blocked = f"{waits} a decision: {who} asked for {env}"
     return {
-        "model": str(ref), "task": model.task, "stage": stage, "since": reached.get(stage), "fresh": fresh, "next": next_ or None,
+        "model": str(ref), "task": task, "stage": stage, "since": reached.get(stage), "fresh": fresh, "next": next_ or None,
         "blocked_by": blocked, "turn": turn or None,
         "environments": envs,
     }  # fmt: skip
 
 
-def _environment(env: str, model: Any, settings: Settings, facts: dict[str, list[Any]]) -> dict[str, Any]:
+def _environment(env: str, ref: ModelRef, settings: Settings, facts: dict[str, list[Any]]) -> dict[str, Any]:
     champion = next((row[2] for row in facts["champions"] if row[1] == env), None)
-    metric = settings.metric_of(model, env)
+    metric = settings.metric(ref, env)
     value = gold = None
     if champion is not None:
         found = next((row for row in facts["trained"] if row[1] == env and row[2] == champion), None)
@@ -188,7 +188,7 @@ def _environment(env: str, model: Any, settings: Settings, facts: dict[str, list
         gold = next((row[3] for row in facts["tables"] if row[1] == env and row[2] == "gold"), None)
     return {
         "champion": champion,
-        "metric": metric if model.task != "analytics" else None,
+        "metric": metric if settings.task(ref) != "analytics" else None,
         "value": value,
         "gold": gold,
     }

@@ -141,15 +141,14 @@ class Settings:
         found: TrainSettings = model.train.get(env) or TrainSettings()  # type: ignore[call-overload]
         return found.model_copy(update={"metric": found.metric or PRIMARY_METRIC.get(model.task, "")})
 
-    def metric(self, ref: ModelRef, env: str) -> str:
-        """The metric of `profile`, without the rest of it."""
-        return self.metric_of(self.model(ref), env)
+    def task(self, ref: ModelRef) -> str:
+        """A model's task, read from its checked tables alone: a status asks for it of all models."""
+        return str(self.overlay(str(ref)).tables["task"])
 
-    @staticmethod
-    def metric_of(model: ModelSettings, env: str) -> str:
-        """The same, for settings at hand."""
-        found = model.train.get(env)  # type: ignore[call-overload]
-        return str((found.metric if found else "") or PRIMARY_METRIC.get(model.task, ""))
+    def metric(self, ref: ModelRef, env: str) -> str:
+        """The metric of `profile`, as `task` reads."""
+        profile = self.overlay(str(ref)).tables.get("train", {}).get(env, {})
+        return str(profile.get("metric") or PRIMARY_METRIC.get(self.task(ref), ""))
 
     def prices(self) -> dict[str, float | str]:
         """Price list: built-in, then the estate's."""

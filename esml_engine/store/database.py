@@ -12,6 +12,7 @@ import sqlalchemy as sa
 from pydantic_core import from_json
 
 from esml_engine.errors import PlatformError, StoreFullError, disk_full
+from esml_engine.store.schema import for_postgresql
 
 HEAD = "0004"
 
@@ -27,6 +28,8 @@ class Store:
         self.engine = sa.create_engine(url, **of_sqlite if self.sqlite else {})
         if self.sqlite:
             sa.event.listen(self.engine, "connect", _pragmas)
+        else:
+            for_postgresql()
         self.folder = Path(self.engine.url.database or "").parent if self.sqlite else None
 
     @classmethod

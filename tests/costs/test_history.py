@@ -65,19 +65,21 @@ def test_a_training_with_another_time_limit_is_scaled() -> None:
     used_up = [Past("a", 100.0, 65.0, 60.0), Past("b", 100.0, 65.0, 60.0)]
     same, more = (predict_seconds(used_up, 100.0, s + 300.0, s) for s in (60.0, 500.0))
     assert (same.p50, same.basis) == (65.0, "2 runs")
-    assert more.p50 == pytest.approx(65 * 500 / 60) and more.p90 >= more.p50
+    assert more.p50 == pytest.approx(6.5 + 500) and more.p90 >= more.p50
     assert more.basis == "2 runs, scaled to 500 s"
     one, six = (predict_seconds(used_up, 100.0, s + 300.0, s) for s in (1.0, 6.0))
     assert 5.0 < one.p50 < six.p50 < same.p50, "starting costs stay"
     by_trials = [Past("a", 100.0, 12.0, 60.0)]
     far = predict_seconds(by_trials, 100.0, 800.0, 500.0)
-    assert far.p50 == 12.0 and far.p90 == pytest.approx(1.5 * 12 * 500 / 60), (
-        "longer than any: at least scaled"
+    assert far.p50 == 12.0 and far.p90 == pytest.approx(1.5 * (1.2 + 500)), (
+        "longer than any: it may use all of it up"
     )
     assert far.basis == "1 run, scaled by size and to 500 s"
     known = predict_seconds([*by_trials, Past("b", 100.0, 13.0, 600.0)], 100.0, 800.0, 500.0)
     assert known.p90 < 20, "a longer limit has not been used up already"
     assert predict_seconds(used_up, 100.0, 310.0, 10_000.0).p90 == 310.0
+    short = predict_seconds([Past("a", 100.0, 6.0, 3.0)], 100.0, 800.0, 60.0)
+    assert short.p50 == 63.0, "what starting costs is not scaled with the search"
 
 
 def test_the_time_limit_comes_from_the_runs_and_pipelines_plans(estate: Estate) -> None:

@@ -1,0 +1,25 @@
+"""The store's tables on either database."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.schema import CreateIndex
+
+from esml_engine.store import schema as t
+
+
+@pytest.mark.parametrize("dialect", [sqlite.dialect(), postgresql.dialect()])
+def test_one_plan_is_open_once_on_either_database(dialect: object) -> None:
+    t.for_postgresql()
+    (index,) = (i for i in t.runs.indexes if i.name == "runs_open_plan")
+    said = str(CreateIndex(index).compile(dialect=dialect))  # type: ignore[arg-type]
+    assert said.startswith("CREATE UNIQUE INDEX runs_open_plan ON runs (plan_hash) WHERE state IN (")
+
+
+def test_a_store_of_one_database_does_not_load_the_other_one() -> None:
+    code = "import sys, esml_engine.store.database; sys.exit('sqlalchemy.dialects.postgresql' in sys.modules)"
+    subprocess.run([sys.executable, "-c", code], check=True)
