@@ -9,14 +9,15 @@ import streamlit as st
 
 from cockpit import opening
 from cockpit.carrying import to
-from cockpit.components import Choice, badge, failure, when
+from cockpit.components import Choice, badge, failure, not_yet, when
 from cockpit.reads import runs_now, who_can, worker_alive
 from cockpit.views.plan import Card, card, without_underscores
-from cockpit.words import duration, money, predicted_cost, tidy
+from cockpit.views.runs import made
+from cockpit.words import duration, money, predicted_cost, sentence, tidy
 from esml_engine.clock import seconds_since
 from esml_engine.door import access, requests
 from esml_engine.door.facts import Plan
-from esml_engine.errors import EsmlError, NotFoundError
+from esml_engine.errors import EsmlError, NotFoundError, UsageError
 from esml_engine.estate import Estate
 from esml_engine.runs import records
 
@@ -103,7 +104,11 @@ def start_button(
         if c.kind != "nothing":
             with st.popover("Plan in full", icon=":material/list_alt:"):
                 st.markdown("\n".join(f"{n}. {tidy(w, opening.root())}" for n, w in enumerate(c.will, 1)))
-                st.caption(f"{c.policy[:1].upper()}{c.policy[1:]}. Plan `{c.hash[:8]}`.")
+                st.caption(f"{sentence(c.policy)}. Plan `{c.hash[:8]}`.")
+        if c.kind == "refused":
+            st.page_link(
+                **to("costs", tab="Change"), label="Policy, or an exception", icon=":material/policy:"
+            )
         if c.blocked:
             sign = {
                 "nothing": "check",
@@ -112,7 +117,7 @@ def start_button(
                 "worker": "power_off",
                 "running": "progress_activity",
             }[c.kind]
-            st.markdown(f":material/{sign}: {c.blocked[:1].upper()}{c.blocked[1:]}", width="content")
+            st.markdown(f":material/{sign}: {sentence(c.blocked)}", width="content")
         elif c.asks:
             st.markdown(
                 f":material/policy: {c.asks}. It starts when somebody else approves.", width="content"
@@ -155,9 +160,11 @@ def planned(plan: Callable[[], Plan]) -> Plan | None:
     """The plan, or None after its refusal was shown."""
     try:
         return plan()
+    except UsageError as e:  # what it needs is not there yet: nothing was tried, so nothing failed
+        not_yet(e)
     except EsmlError as e:
         failure(e)
-        return None
+    return None
 
 
 def act_card(
@@ -190,7 +197,7 @@ def retry_card(estate: Estate, run: str, *, key: str) -> None:
     plan = planned(lambda: estate.retry(run, dry_run=True))
     if plan is not None:
         plan_card(estate, plan, "Retry", lambda h: estate.retry(run, detach=True, plan=h), key=key, icon="refresh",
-            waits=False)  # fmt: skip
+            primary=False, waits=False)  # fmt: skip
 
 
 def cancel_button(estate: Estate, run: str, *, key: str) -> None:
@@ -244,7 +251,7 @@ def progress_of(
         st.progress(min(1.0, max(0.0, row["progress"])), text)
         if row["state"] == "waiting":
             st.info(
-                f"{(row['message'] or 'It waits for a decision')[:1].upper()}{(row['message'] or 'It waits for a decision')[1:]}. It goes on by itself when it is approved.",
+                f"{sentence(row['message'] or 'It waits for a decision')}. It goes on by itself when it is approved.",
                 icon=":material/hourglass_top:",
             )
             if (asked := requests.of_run(estate.site.store, row["run"])) is not None:
@@ -254,6 +261,9 @@ def progress_of(
                 "The worker is not running: this run waits. Start it with `esml up`.",
                 icon=":material/power_off:",
             )
+    elif row["state"] == "done":
+        if lines := made(row):
+            st.caption("It made: " + " · ".join(lines))
     elif row["state"] == "failed":
         error = row["error"] or {}
         hint = error.get("hint") or ("open the run for its log, then retry" if link else "read its log below, then retry")  # fmt: skip
@@ -318,7 +328,7 @@ def follow(
 
 def released(estate: Estate, runs: Sequence[str], *, key: str) -> None:
     """Runs that a decision let go on, live, until some minutes after their end."""
-    follow_runs(estate, _followed(estate, runs), key=key)
+    follow_runs(estate, _followed(estate, runs), key=key, named=True)
 
 
 def _followed(estate: Estate, runs: Sequence[str]) -> list[dict[str, Any]]:
@@ -331,7 +341,7 @@ def _over(row: dict[str, Any], recent: float) -> bool:
     return bool(row["state"] == "done" and seconds_since(row["ended"]) > recent)
 
 
-def follow_runs(estate: Estate, found: Sequence[dict[str, Any]], *, key: str) -> None:
+def follow_runs(estate: Estate, found: Sequence[dict[str, Any]], *, key: str, named: bool = False) -> None:
     """These runs, live; when one ends the whole page is drawn again, with what it made."""
     if not found:
         return
@@ -341,7 +351,7 @@ def follow_runs(estate: Estate, found: Sequence[dict[str, Any]], *, key: str) ->
         rows = [estate.runs(run)[0] for run in states]
         for n, row in enumerate(rows):
             with st.container(border=True):
-                progress_of(estate, row, key=f"{key}:{n}" if n else key)
+                progress_of(estate, row, key=f"{key}:{n}" if n else key, named=named)
         moved = [r for r in rows if r["state"] != states[r["run"]]]
         if any(states[r["run"]] in records.OPEN and r["state"] in (*records.ENDED, "waiting") for r in moved):
             st.rerun()

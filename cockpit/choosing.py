@@ -10,6 +10,7 @@ import streamlit as st
 from cockpit import carrying
 from cockpit.addressing import unread
 from cockpit.components import gone, lit, lost, none_there, pick, reach
+from cockpit.reads import roles_anywhere
 from esml_engine.estate import Estate
 
 ALL = ""
@@ -60,16 +61,23 @@ def at_most_one(label: str, options: Sequence[str], key: str) -> str | None:
     return str(chosen) if chosen else None
 
 
+def _no_member(estate: Estate, project: str) -> None:
+    """Whether it is there is not said to somebody who may not see it, unless they own it."""
+    if "admin" in roles_anywhere(estate):
+        gone("Project", project)
+        return
+    owned = estate.site.files.projects.get(project, {}).get("owner") == estate.actor.rights
+    who = "You own it, but were given no role on it: ask an administrator" if owned else "Ask its owner. If nobody knows it, it is gone"  # fmt: skip
+    st.warning(f"**You are not a member of `{project}`.** {who}.", icon=":material/lock:")
+
+
 def choose_project(estate: Estate, title: str) -> str | None:
     """A project in a row above the title; None after saying why there is none, under the page's title."""
     seen = reach(estate)
     have, asked = list(seen), st.query_params.get("project")
     if lost(estate, seen, {"project": asked or ""}):
         st.title(title)
-        st.warning(
-            f"**You are not a member of `{asked}`.** Ask its owner. If nobody knows it, it is gone.",
-            icon=":material/lock:",
-        )
+        _no_member(estate, str(asked))
         return None
     if not have:
         none_there(estate, title)

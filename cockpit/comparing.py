@@ -14,19 +14,28 @@ from cockpit.screens import on_phone
 from cockpit.views import promotion as view
 from cockpit.words import metric
 
+PASSED = {
+    "": ("It may go up", "Policy decides whether people must approve."),
+    "stands": ("It is the champion of {to}", "It went up since."),
+    "stale": ("It passed then", "What that rested on changed since: compare again before it can go up."),
+    "waits": ("It waits for approval", "Its request stands below."),
+    "refused": ("People refused it", "Ask again when their reason has changed."),
+}
+"""Where a version stands whose gates passed: what is said of it."""
+
 
 def comparison(
     document: dict[str, Any],
     rows: dict[int, dict[str, Any]],
     grounds: list[tuple[str, str]] | None = None,
     *,
-    stands: bool = False,
+    standing: str = "",
     act: Callable[[], None] | None = None,
     below: Callable[[], None] | None = None,
 ) -> None:
     """Champion left, challenger right, the verdict with what would change it and its `grounds`; gates and the difference below.
 
-    `stands`: the challenger of then is the champion by now. `act`: draws into the verdict's card; `below`: between the cards and the gates.
+    `standing`: what became of it since, one of `PASSED`. `act`: draws into the verdict's card; `below`: between the cards and the gates.
     """
     d = view.decision(document, rows, dt.datetime.now(dt.UTC))
     with st.grid(3, min_column_width=180):
@@ -42,13 +51,12 @@ def comparison(
             _side(d.challenger)
         with st.container(border=True, height="stretch"):
             if d.verdict == "promote":
-                st.badge(f"passed · {d.count} of {d.count} gates", icon=":material/check:", color="green")
+                color: Any = "gray" if standing == "stale" else "green"
+                st.badge(f"passed · {d.count} of {d.count} gates", icon=":material/check:", color=color)
                 if not grounds:
-                    st.subheader(f"It is the champion of {document['to']}" if stands else "It may go up")
-                    st.caption(
-                        "Every gate passed on the same rows. "
-                        + ("It went up since." if stands else "Policy decides whether people must approve.")
-                    )
+                    head, said = PASSED[standing]
+                    st.subheader(head.format(to=document["to"]))
+                    st.caption(f"Every gate passed on the same rows. {said}")
             else:
                 st.badge(f"refused · {d.failed} of {d.count} gates", icon=":material/block:", color="red")
                 st.subheader("What would change it")

@@ -20,7 +20,7 @@ from cockpit.reads import who_can
 from cockpit.screens import on_phone
 from cockpit.views.estate import Figure
 from cockpit.views.plan import without_underscores
-from cockpit.words import STATES, clock, tidy
+from cockpit.words import STATES, clock, sentence, tidy
 from esml_engine.demo import why_stopped
 from esml_engine.errors import (
     EsmlError,
@@ -39,7 +39,7 @@ def failure(e: EsmlError, *, next_act: str = "") -> None:
     """It failed, or you may not: what happened, its id, what to do."""
     root = opening.root()
     message, hint = tidy(e.message, root), tidy(e.hint or next_act, root)
-    end = f"  \n{hint[:1].upper()}{hint[1:]}." if hint else ""
+    end = f"  \n{sentence(hint)}." if hint else ""
     if isinstance(e, NotAllowedError):
         st.warning(f"**You may not:** {without_underscores(message)}.{end}", icon=":material/lock:")
     elif isinstance(e, StalePlanError):
@@ -51,6 +51,16 @@ def failure(e: EsmlError, *, next_act: str = "") -> None:
         st.warning(f"**Refused by policy:** {message}.{end}", icon=":material/policy:")
     else:
         st.error(f"**It failed:** {message}.{end}  \n`{e.id}`", icon=":material/error:")
+
+
+def not_yet(e: EsmlError) -> None:
+    """It can't be planned as things stand: what is missing, and what brings it."""
+    root = opening.root()
+    hint = tidy(e.hint, root)
+    st.info(
+        f"**Not yet:** {tidy(e.message, root)}.{f'  {chr(10)}{sentence(hint)}.' if hint else ''}",
+        icon=":material/inbox:",
+    )
 
 
 def nothing_yet(what: str, act: str, way: tuple[str, str, Link] | None = None) -> None:
@@ -150,12 +160,23 @@ def page(show: Callable[[], None]) -> Callable[[], None]:
         loading = contextlib.nullcontext() if name in drawn else st.skeleton(height=360)
         try:
             with loading:
+                left_out()
                 show()
         except EsmlError as e:
             failure(e)
         drawn.add(name)
 
     return framed
+
+
+def left_out() -> None:
+    """Projects and models whose settings file can't be used, to those who may see them: they stand on no page meanwhile."""
+    estate = opening.estate()
+    for scope, error in estate.site.files.broken.items():
+        if estate.may("read_status", scope.split("/")[0]).allowed:
+            hint = f" {sentence(tidy(error.hint, opening.root()))}." if error.hint else ""
+            st.error(f"**{scope} is left out until its settings are mended:** {tidy(error.message, opening.root())}.{hint}",
+                icon=":material/settings_alert:")  # fmt: skip
 
 
 # figures
@@ -309,6 +330,15 @@ def none_there(estate: Estate, title: str) -> None:
         no_model_yet(estate)
 
 
+def _projects(estate: Estate, options: list[str], models: Mapping[str, Sequence[str]]) -> None:
+    teams = {} if on_phone() else {p: estate.site.settings.project(p).team for p in options}
+    st.selectbox(
+        "Project", options, key="pick:project", label_visibility="collapsed",
+        format_func=lambda p: f"{p} · {teams.get(p)}" if teams.get(p) else p,
+        on_change=_pick, args=("project", lambda p: {"model": models[p][0]} if models[p] else {}),
+    )  # fmt: skip
+
+
 def choose(estate: Estate, title: str) -> Choice | None:
     """Project, model and environment in a row above the title; None after saying that there is none, or that a link's target is gone, under the page's `title`."""
     by_project = reach(estate)
@@ -327,6 +357,8 @@ def choose(estate: Estate, title: str) -> Choice | None:
     project = asked["project"] or (last_project if last_project in holds else holds[0])
     models = by_project[project]
     if not models:
+        with st.container(width=220):
+            _projects(estate, [project, *begun], by_project)
         st.title(title)
         nothing_yet(f"{project} has no model yet.", "Make one on its page.", _first_model(project))
         return None
@@ -341,14 +373,9 @@ def choose(estate: Estate, title: str) -> Choice | None:
     for k, v in chosen.items():
         st.session_state[f"pick:{k}"] = v
     small = on_phone()  # both on one row, whatever the screen
-    teams = {} if small else {p: estate.site.settings.project(p).team for p in begun}
     with st.container(horizontal=True, vertical_alignment="bottom", gap="small"):
         with st.container(width=160 if small else 220):
-            st.selectbox(
-                "Project", begun, key="pick:project", label_visibility="collapsed",
-                format_func=lambda p: f"{p} · {teams.get(p)}" if teams.get(p) else p,
-                on_change=_pick, args=("project", lambda p: {"model": by_project[p][0]}),
-            )  # fmt: skip
+            _projects(estate, begun, by_project)
         with st.container(width=180):
             st.selectbox(
                 "Model",
@@ -368,5 +395,5 @@ def choose(estate: Estate, title: str) -> Choice | None:
             on_change=_pick,
             args=("env",),
         )
-    away(estate, env)
+    away(estate)
     return Choice(estate, ModelRef(project, model), env)

@@ -17,7 +17,7 @@ from cockpit.reads import who_can
 from cockpit.views import promotion as view
 from cockpit.views import talk
 from cockpit.views.plan import without_underscores
-from cockpit.words import plain, predicted_cost
+from cockpit.words import plain, predicted_cost, sentence
 from esml_engine.costs.records import month_start
 from esml_engine.door import access
 from esml_engine.door.facts import Call, Plan
@@ -93,7 +93,7 @@ def evidence_of(estate: Estate, request: dict[str, Any]) -> None:
     changed = stale(estate, request) if request["state"] == "waiting" else ""
     if changed:
         st.warning(
-            f"**Evidence changed since: compare again.** {changed[:1].upper()}{changed[1:]}. Deciding now ends the request as stale.",
+            f"**Evidence changed since: compare again.** {sentence(changed)}. Deciding now ends the request as stale.",
             icon=":material/sync_problem:",
         )
     if request["kind"] == "promotion":

@@ -154,9 +154,6 @@ def rnd(choice: Choice) -> None:
         )  # fmt: skip
 
 
-def made(choice: Choice, purpose: Purpose) -> None:
+def newest(choice: Choice, purpose: Purpose) -> None:
     """The newest run on this side, live, and what it made."""
-    run = follow(choice, ("refine", "split", "pipeline"), key="refine-run", purpose=purpose)
-    lines = view.made(run["result"]) if run and run["state"] == "done" else []
-    if lines:
-        st.caption("It made: " + " · ".join(lines))
+    follow(choice, ("refine", "split", "pipeline"), key="refine-run", purpose=purpose)

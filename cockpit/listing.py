@@ -8,14 +8,17 @@ import pandas as pd
 import streamlit as st
 
 from cockpit.addressing import unread
+from cockpit.carrying import to
 from cockpit.choosing import segment
 from cockpit.components import chips, pick
 from cockpit.overview import Overview
 from cockpit.screens import on_phone
 from cockpit.views import estate as view
 from cockpit.views.lenses import LENSES, safe
+from cockpit.words import plain, plural
 from esml_engine.refs import STAGES
 
+_OF_ITSELF = ("Project", "Model", "progress")
 _LENSES = {"progress": "Progress", "health": "Health", "money": "Money", "governance": "Governance"}
 
 
@@ -68,6 +71,22 @@ def columns(lens: str, environments: tuple[str, ...]) -> dict[str, Any]:
         "Drift": text(width=95, help="Comes with drift detection."),
     }
     return out
+
+
+_MOST = 20  # cards on a phone
+
+
+def listed(seen: Overview, frame: pd.DataFrame, shown: list[int]) -> None:
+    """The list as cards: a phone has no room for columns beside each other."""
+    for n, i in enumerate(shown[:_MOST]):
+        row = seen.rows[i]
+        first, *rest = [(c, str(v)) for c, v in frame.iloc[n].items() if c not in _OF_ITSELF and str(v)]
+        with st.container(border=True, gap="xxsmall"):
+            st.page_link(**to("model", project=row.project, model=row.name), label=f"**{row.name}**")
+            st.markdown(plain(first[1]))
+            st.caption(plain(" · ".join(f"{c} {v}" for c, v in rest[:4])))
+    if len(shown) > _MOST:
+        st.caption(f"and {plural(len(shown) - _MOST, 'more model')}: narrow them down by the chips above")
 
 
 def csv(seen: Overview, shown: list[int]) -> bytes:

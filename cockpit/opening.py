@@ -60,7 +60,7 @@ class Opened:
         self._took = 0.0  # seconds of the last look
         self._behind: threading.Thread | None = None
         self._wrong: EsmlError | None = None
-        self._site = Site(folder)
+        self._site = Site(folder, lenient=True)  # one wrong file stops what is about it alone
 
     def site(self) -> Site:
         """The site with settings as they are on disk now; those of a large estate are looked at behind the page.

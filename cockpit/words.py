@@ -172,6 +172,12 @@ def plain(text: str) -> str:
     return re.sub(r"([\\`*_{}\[\]()<>#+!|~:$-])", r"\\\1", text.replace("\n", " "))
 
 
+def sentence(text: str) -> str:
+    """The text with a capital first letter, unless it begins with a command or a name: `esml split …`, `v2`, `gold_test`."""
+    first = text.partition(" ")[0].rstrip(",:;.")
+    return text[:1].upper() + text[1:] if first.isalpha() and first != "esml" else text
+
+
 def tidy(text: str, estate_root: Path) -> str:
     """A message without this server's paths."""
     for p in dict.fromkeys((str(estate_root), str(Path.home()), sys.prefix)):

@@ -28,7 +28,7 @@ def init_estate(folder: str | Path, environments: list[str] | None = None, name:
     """Make an estate's folder: settings file, .gitignore, state.
 
     Raises:
-        UsageError: there is one already, or an environment that is none.
+        UsageError: there is one already, no folder can be made there, or an environment that is none.
     """
     root = Path(folder)
     wanted = environments or list(ENVIRONMENTS)
@@ -37,10 +37,14 @@ def init_estate(folder: str | Path, environments: list[str] | None = None, name:
             raise UsageError(f"{e!r} is no environment", hint=f"choose from {', '.join(ENVIRONMENTS)}")
     if (root / "estate.toml").exists():
         raise UsageError(f"there is an estate at {root} already", hint=f"use it: esml --estate {root} status")
-    root.mkdir(parents=True, exist_ok=True)
+    try:
+        (root / "projects").mkdir(parents=True, exist_ok=True)
+    except OSError as e:
+        raise UsageError(
+            f"no estate can be made at {root}: {e.strerror}", hint="name a folder that you may write to"
+        ) from e
     label = name or root.resolve().name
     ordered = [e for e in ENVIRONMENTS if e in wanted]
-    (root / "projects").mkdir(exist_ok=True)
     ignore = root / ".gitignore"
     if not ignore.exists():
         ignore.write_text(templates.GITIGNORE, encoding="utf-8")

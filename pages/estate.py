@@ -20,9 +20,9 @@ from cockpit.components import (
     ways_on,
     when,
 )
-from cockpit.listing import columns, csv, filters
+from cockpit.listing import columns, csv, filters, listed
 from cockpit.overview import Overview, overview
-from cockpit.screens import deciding_first
+from cockpit.screens import on_phone
 from cockpit.starting import new_project_asked, new_project_dialog
 from cockpit.views import estate as view
 from cockpit.views import work
@@ -90,12 +90,14 @@ def _table(estate: Estate, seen: Overview, shown: list[int], lens: str) -> None:
     frame = seen.frame(lens)
     if len(shown) != len(frame) or shown != list(range(len(frame))):
         frame = frame.iloc[shown]
+    if on_phone():
+        listed(seen, frame, shown)
+        return
     above = st.empty()
     event = st.dataframe(
         frame, hide_index=True, column_config=columns(lens, estate.environments), on_select="rerun", selection_mode="single-row",
         key=f"models:{lens}", placeholder="", row_height=34,
         height="content" if len(shown) <= 15 else 560,
-        column_order=deciding_first(frame.columns, ("Model", "Needs attention", "Health", "Whose turn", "Stage")),
     )  # fmt: skip
     st.caption("Choose a row for the ways to its pages. " + view.EXPLAINED[lens])
     if event["selection"]["rows"]:

@@ -36,9 +36,8 @@ def show() -> None:
         st.title("Leaderboard")
         nothing_yet("An analytics model ends at gold.", "There is nothing to train.")
         return
-    names = list(TASK_METRICS[task])
     usual = site.settings.profile(choice.ref, choice.env).metric
-    names = [usual, *(n for n in names if n != usual)]
+    names = [usual, *(n for n in TASK_METRICS[task] if n != usual)]
     asked = st.query_params.get("metric")
     if asked and asked not in names:
         st.title("Leaderboard")
@@ -94,8 +93,7 @@ def _overview(choice: Choice, rows: list[dict[str, Any]], main: str) -> None:
 
 
 def _candidates(choice: Choice, rows: list[dict[str, Any]], main: str, names: list[str]) -> None:
-    ids = [view.id_of(r) for r in rows]
-    asked = [i for i in st.query_params.get_all("runs")]
+    ids, asked = [view.id_of(r) for r in rows], st.query_params.get_all("runs")
     lost = [i for i in asked if i not in ids]
     for i in lost:
         gone("Candidate", i, instead=False)
@@ -103,7 +101,9 @@ def _candidates(choice: Choice, rows: list[dict[str, Any]], main: str, names: li
     if view.on_other_rows(rows):
         st.caption(":material/info: Not all on the same rows: values of different versions of gold, or of two environments, can't be compared directly. *Promotion* scores two models afresh on the same rows.")  # fmt: skip
     currency = choice.estate.site.settings.estate.currency
-    frame = pd.DataFrame(model_view.leaderboard(rows, main, currency))
+    frame = pd.DataFrame(
+        model_view.leaderboard(rows, main, currency, refusals(choice.estate, str(choice.ref)))
+    )
     frame["at"] = frame["at"].map(when)
     bar = figure(metric(main), 0.0, float(max(frame["baseline"].max(), frame["metric"].max()) or 1.0))
     config = {"metric": bar, "Ready?": st.column_config.TextColumn(width=215),

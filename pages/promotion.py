@@ -61,11 +61,8 @@ def show() -> None:
     just_decided(choice.estate)
     champion = training.champion(choice.estate.site.store, choice.ref, choice.env)
     stands = champion is not None and champion["version"] == version
-    asked = [
-        r
-        for r in choice.estate.requests("")
-        if (r["object"], r["env"], r["kind"]) == (str(choice.ref), choice.env, "promotion")
-    ]
+    about = (str(choice.ref), choice.env, "promotion")
+    asked = [r for r in choice.estate.requests("") if (r["object"], r["env"], r["kind"]) == about]
     waits = [r for r in asked if r["state"] == "waiting"]
     found = reads.comparisons(
         choice.estate.site, choice.ref, source=source, target=choice.env, version=version
@@ -78,7 +75,8 @@ def show() -> None:
             + (" This is the evidence that it went up on." if found else ""),
             icon=":material/lock:",
         )
-    elif not waits and (refused := refusals(choice.estate, str(choice.ref))[choice.env].get(version)):
+    refused = "" if waits or stands else refusals(choice.estate, str(choice.ref))[choice.env].get(version, "")
+    if refused:
         st.error(f"**A request for v{version} was refused by** {refused}. Ask again when that has changed.",
             icon=":material/block:")  # fmt: skip
     stale = bool(found) and not stands and not found[0]["current"]
@@ -96,7 +94,10 @@ def show() -> None:
     if found:
         passed = found[0]["verdict"] == "promote"
         asks = not (stands or stale or waits)
-        comparison(found[0], rows, stands=stands, act=(lambda: offer(version, passed=passed)) if asks else None, below=plans)  # fmt: skip
+        standing = (
+            "stands" if stands else "stale" if stale else "waits" if waits else "refused" if refused else ""
+        )
+        comparison(found[0], rows, standing=standing, act=(lambda: offer(version, passed=passed)) if asks else None, below=plans)  # fmt: skip
     else:
         not_compared(choice, version)
         plans()

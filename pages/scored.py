@@ -29,7 +29,7 @@ def show() -> None:
     choice = choose(opening.estate(), "Scored data")
     if choice is None:
         return
-    head, side = st.columns([3, 2], vertical_alignment="bottom")
+    head, side = st.columns([2, 3], vertical_alignment="bottom")
     with head:
         st.title("Scored data")
         st.caption(

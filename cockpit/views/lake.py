@@ -91,8 +91,10 @@ def split_cell(
     return Cell(f"of gold v{behind}", note, "check", "green")
 
 
-def matrix(site: Site, ref: ModelRef, env: str, purpose: Purpose, now: dt.datetime) -> Matrix:
-    """Everything from listings and the catalogue; no table is opened."""
+def matrix(
+    site: Site, ref: ModelRef, env: str, purpose: Purpose, now: dt.datetime, *, away: bool = False
+) -> Matrix:
+    """Everything from listings and the catalogue; no table is opened. `away`: the environment can't be reached, so nobody knows what was delivered."""
     settings = site.settings.model(ref)
     have = all_latest(site.store, ref, env)
     todo = stale(site, ref, env, purpose)
@@ -106,7 +108,9 @@ def matrix(site: Site, ref: ModelRef, env: str, purpose: Purpose, now: dt.dateti
         q = have.get(name("quarantine", ds))
         notes = [f"{q.rows:,} quarantined"] if q and q.rows else []
         cells[ds] = (
-            in_cell(
+            Cell("not reached", "", "cloud_off", "gray")
+            if away
+            else in_cell(
                 delivered(site, ref, env, ds, purpose),
                 len(todo.files.get(ds, [])),
                 len(kept_out(site, ref, env, ds, purpose)),

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import datetime as dt
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from cockpit.views.intervals import coverage_of
 from cockpit.views.lake import Cell
-from cockpit.words import NOT_MEASURED, NOT_SET_UP, ago, metric, money, plural, role, value
+from cockpit.words import NOT_MEASURED, NOT_SET_UP, ago, metric, money, plural, role, sentence, value
 from esml_engine.door import requests
 from esml_engine.door.facts import Plan
 from esml_engine.door.site import Site
@@ -232,7 +233,7 @@ def next_step(model: Model) -> Step:
         try:
             plan: Plan = getattr(model, f"plan_{act}")()
         except NotYetError as e:
-            return Step(act, _STEPS[act][0], "info", None, f"{e.message[:1].upper()}{e.message[1:]}.")
+            return Step(act, _STEPS[act][0], "info", None, f"{sentence(e.message)}.")
         except (NotFoundError, UsageError):
             continue
         if not plan.draft.nothing_to_do:
@@ -314,7 +315,7 @@ def blocked(status: dict[str, Any], running: int, waits: str = "") -> tuple[str,
     if running:
         return "progress_activity", f"**{plural(running, 'run')} in progress.**{whose}"
     if status["blocked_by"]:
-        return "block", f"**Blocked.** {status['blocked_by'][:1].upper()}{status['blocked_by'][1:]}.{whose}"
+        return "block", f"**Blocked.** {sentence(status['blocked_by'])}.{whose}"
     since = f", since {ago(status['since'])}" if ago(status["since"]) not in ("", "just now") else ""
     if not status["next"]:
         if waits:
@@ -326,13 +327,15 @@ def blocked(status: dict[str, Any], running: int, waits: str = "") -> tuple[str,
     )
 
 
-def leaderboard(rows: list[dict[str, Any]], main: str, currency: str) -> list[dict[str, Any]]:
-    """Candidates as a table, best first."""
+def leaderboard(
+    rows: list[dict[str, Any]], main: str, currency: str, refused: Mapping[str, Mapping[int, str]]
+) -> list[dict[str, Any]]:
+    """Candidates as a table, best first. `refused`: by environment, versions that people refused there."""
     out = []
     for r in rows:
         x, base = r["metrics"].get(main), r["baseline"].get(main)
         bad = [g["gate"] for g in r["gates"] if not g["passed"]]
-        verdict = "not registered" if r["model_version"] is None else _ready(r, bad)
+        verdict = "not registered" if r["model_version"] is None else _ready(r, bad, refused)
         low_high = (r.get("intervals") or {}).get(main)
         out.append({
             "Env": r["env"], "Version": f"v{r['model_version']}" if r["model_version"] is not None else "", "Alias": r["alias"] or "", "metric": x,
@@ -345,8 +348,10 @@ def leaderboard(rows: list[dict[str, Any]], main: str, currency: str) -> list[di
     return out
 
 
-def _ready(r: dict[str, Any], bad: list[str]) -> str:
+def _ready(r: dict[str, Any], bad: list[str], refused: Mapping[str, Mapping[int, str]]) -> str:
     """Ready for the next environment, or why not."""
+    if r["ready"] and r["model_version"] in refused.get(r["ready_to"], {}):
+        return f"✕ refused for {r['ready_to']} by people"
     if r["ready"]:
         return f"✓ ready for {r['ready_to']}"
     if r["ready"] is False:

@@ -35,7 +35,7 @@ class Card:
 
 
 def reads_of(document: dict[str, Any]) -> tuple[str, str]:
-    """What the act reads: IN files, else tables, else its steps."""
+    """What the act reads: IN files, else tables, else what a run read before, else a model, else its steps."""
     inputs = document["inputs"]
     files = [i for i in inputs if "file" in i]
     tables = [i for i in inputs if "table" in i]
@@ -48,6 +48,9 @@ def reads_of(document: dict[str, Any]) -> tuple[str, str]:
         return f"{first['table']} v{first['version']}", f"and {plural(len(tables) - 1, 'more table')}" if len(
             tables
         ) > 1 else plural(len(document["steps"]), "step")
+    again = [i for i in inputs if "attempt" in i]
+    if again:
+        return "the same again", f"attempt {again[0]['attempt'] + 1}"
     versions = [i for i in inputs if "model_version" in i]
     if versions:
         return f"model v{versions[0]['model_version']}", plural(len(document["steps"]), "step")

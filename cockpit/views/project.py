@@ -161,7 +161,8 @@ def figures(
             chart="bar", help="Metered cost since the first of the month, UTC, by day."),
         Figure("Month end, forecast", money(end, currency), f"{share(end, limit)} of budget" if limit else "no budget set",
             "inverse" if over else "off", "up" if over else "off", help=MONTH_END),
-        Figure("Next runs, p50", money(p50, currency), f"p90 {money(p90, currency)} · {plural(len(runs), 'run')}",
+        Figure("Next runs, upper bound" if bound else "Next runs, p50", money(p90 if bound else p50, currency),
+            f"{plural(bound, 'run')} without a past, of {len(runs)}" if bound else f"p90 {money(p90, currency)} · {plural(len(runs), 'run')}",
             help=f"Predicted cost of the next run of each model, in the first environment; {bound} of {len(runs)} are upper bounds: no run yet."),
     ]  # fmt: skip
 

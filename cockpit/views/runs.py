@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from cockpit.words import duration, mark, money, plural
+from cockpit.views.lake import made as of_tables
+from cockpit.words import duration, mark, metric, money, plural, value
 from esml_engine.runs.records import ENDED, OPEN
+from esml_engine.settings import PRIMARY_METRIC
 
 STATES = (*OPEN, *ENDED)
 ORDER = {"running": 0, "queued": 1, "waiting": 1, "failed": 2, "cancelled": 3, "done": 3}
@@ -95,6 +97,26 @@ def summary(rows: list[dict[str, Any]]) -> str:
     """`1 running · 2 failed · 40 done`."""
     counts = {s: sum(r["state"] == s for r in rows) for s in STATES}
     return " · ".join(f"{n} {s}" for s, n in counts.items() if n) or plural(0, "run")
+
+
+def made(row: dict[str, Any]) -> list[str]:
+    """What a run that is done made, in words: tables with their rows, a model version with its metric, who leads, who serves."""
+    r = row["result"] or {}
+    out = of_tables(r)
+    if row["act"] in ("train", "register", "pipeline") and r.get("model_version"):
+        main = PRIMARY_METRIC.get(str(r.get("task")), "")
+        found = (r.get("metrics") or {}).get(main)
+        measured = f", {metric(main)} {value(found)}" if found is not None else ""
+        out.append(f"model v{r['model_version']} ({str(r.get('estimator', '')).replace('_', ' ')}{measured})")
+    if row["act"] in ("promote", "rollback", "pipeline") and r.get("champion"):
+        out.append(f"v{r['champion']} is the champion")
+    if row["act"] == "deploy" and r.get("deployment"):
+        out.append(
+            f"{r['deployment']} serves {r.get('traffic', {}).get(r['deployment'], 0):g} % of the calls"
+        )
+    if row["act"] == "score_batch" and r.get("rows") is not None:
+        out.append(f"{plural(r['rows'], 'row')} scored by v{r['model_version']}")
+    return out
 
 
 def steps(row: dict[str, Any]) -> list[dict[str, str]]:

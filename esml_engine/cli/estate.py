@@ -136,7 +136,7 @@ def catalogue_rebuild(how: How) -> None:
 @app.command()
 def doctor(env: Annotated[str, typer.Option("--env")] = "") -> None:
     """What works, and what to do where it does not."""
-    say(open_(lenient=True).doctor(env))
+    say(open_(quiet=True).doctor(env))
 
 
 @app.command()
@@ -158,7 +158,7 @@ def up(
     from esml_engine.up import up as run
 
     if not with_demo:
-        run(open_(lenient=True).site, port, host=host)
+        run(open_(quiet=True).site, port, host=host)
         return
     from esml_engine.demo import NAME, make
     from esml_engine.estate import open_estate

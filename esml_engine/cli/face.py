@@ -99,16 +99,24 @@ def main_options(
         raise typer.Exit
 
 
-def open_(*, lenient: bool = False) -> Any:
-    """The estate that the options name; `lenient` as in `open_estate`."""
+def open_(*, whole: bool = False, quiet: bool = False) -> Any:
+    """The estate that the options name.
+
+    A settings file that is wrong stops only what is about its own project or model, which is said beside the answer;
+    with `whole` it stops everything, `quiet`: the answer itself says it.
+    """
     from esml_engine.estate import open_estate
 
-    return open_estate(state.estate, act_as=state.actor, on_progress=progress, lenient=lenient)
+    found = open_estate(state.estate, act_as=state.actor, on_progress=progress, lenient=not whole)
+    if not quiet:
+        for error in found.site.files.broken.values():
+            typer.echo(f"left out until it is mended: {error.message}", err=True)
+    return found
 
 
 def model_(name: str, env: str) -> Any:
-    """A model of it; settings of other models that are wrong do not stop what is about this one."""
-    found = open_(lenient=True)
+    """A model of it."""
+    found = open_(quiet=True)
     found.site.files.raw(str(ModelRef.parse(name)))
     return found.model(name, env)
 

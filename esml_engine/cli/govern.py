@@ -21,7 +21,7 @@ def cost(scope: Scope = "estate", env: Env = "dev") -> None:
 @app.command()
 def status(scope: Scope = "") -> None:
     """How far each model is, from evidence."""
-    say(open_().status(scope))
+    say(open_(whole=not scope).status(scope))
 
 
 @app.command()

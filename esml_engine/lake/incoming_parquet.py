@@ -77,16 +77,19 @@ def read_parquet(
             else:
                 arrow = schema.field(c.position).type
                 kind = c.type or _first_type(con, f"c{c.position}", arrow)
-                value, fits = types.native_sql(f"c{c.position}", arrow, str(native[f"c{c.position}"]), kind)
-                values.append((c.name, value))
-                if fits:
-                    misfit = f"c{c.position} IS NOT NULL AND NOT coalesce({fits}, FALSE)"
-                    reasons.append(reason_sql(c.name, f"CAST(c{c.position} AS VARCHAR)", kind, misfit))
-                    bad = scalar(con, f"SELECT count(*) FROM delivered WHERE {misfit}")
-                    if bad > (1 - types.INFERRED_SHARE) * scalar(
-                        con, f"SELECT count(c{c.position}) FROM delivered"
-                    ):
+                at, of = f"c{c.position}", str(native[f"c{c.position}"])
+                value, fits = types.native_sql(at, arrow, of, kind)
+                misfit = f"{at} IS NOT NULL AND NOT coalesce({fits}, FALSE)" if fits else ""
+                if misfit and _mostly(con, misfit, at):
+                    if c.type:
                         retyped[c.name] = types.type_of_arrow(arrow)
+                    else:  # an inferred type is one that most values have: text has all of them
+                        kind = "string"
+                        value, fits = types.native_sql(at, arrow, of, kind)
+                        misfit = f"{at} IS NOT NULL AND NOT coalesce({fits}, FALSE)" if fits else ""
+                values.append((c.name, value))
+                if misfit:
+                    reasons.append(reason_sql(c.name, f"CAST({at} AS VARCHAR)", kind, misfit))
             chosen[c.name] = kind
         read = write_rows(con, source, "delivered", values, reasons, None, bronze, quarantine)
         return Read(read.bronze, read.quarantine, chosen, retyped)
@@ -100,11 +103,17 @@ def read_parquet(
         ) from e
 
 
+def _mostly(con: duckdb.DuckDBPyConnection, misfit: str, column: str) -> bool:
+    """Whether more of a column's values are misfits than an inferred type may leave out."""
+    bad = scalar(con, f"SELECT count(*) FROM delivered WHERE {misfit}")
+    return bool(bad > (1 - types.INFERRED_SHARE) * scalar(con, f"SELECT count({column}) FROM delivered"))
+
+
 def _first_type(con: duckdb.DuckDBPyConnection, column: str, arrow: pa.DataType) -> str:
     """The type of a column that bronze does not have yet.
 
     Whole numbers beyond 64 bits with a sign stay text, as in csv files; what lists and structs hold has the type that a
-    table gives it, and a row that does not fit it goes to quarantine.
+    table gives it, where most values fit it; the others go to quarantine.
     """
     if arrow == pa.uint64() and scalar(con, f"SELECT count(*) FROM delivered WHERE {column} > {2**63 - 1}"):
         return "string"

@@ -41,7 +41,7 @@ def dialect_of(site: Site, ref: ModelRef, env: str) -> dict[str, Any]:
     """How a model's csv files are written: `{"delimiters", "encodings", "nulls": {column: [words]}}`.
 
     A column has the words for no value of the datasets whose bronze it stands in; where all datasets have the same word,
-    so has every other column. A word that one dataset alone uses is a value like others elsewhere.
+    so has every other column (parquet files have none). A word that one dataset alone uses is a value like others elsewhere.
     """
     from esml_engine.refining.joining import gold_names
 
@@ -54,7 +54,7 @@ def dialect_of(site: Site, ref: ModelRef, env: str) -> dict[str, Any]:
         for ds, _, name in gold_names(columns, settings.key)
         if ds in csv and csv[ds].null
     }
-    words = {ds.null for ds in csv.values()}
+    words = {ds.null if ds.format == "csv" else "" for ds in settings.datasets.values()}
     return {
         "delimiters": list(dict.fromkeys(ds.delimiter for ds in csv.values())),
         "encodings": list(dict.fromkeys(ds.encoding for ds in csv.values())),

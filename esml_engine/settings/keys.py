@@ -44,7 +44,7 @@ ERRORS = frozenset({"rmse", "nrmse", "mae", "mape", "mase", "smape", "log_loss"}
 
 
 def _metric_key(name: str) -> str:
-    """A metric that some task has; whether it is this model's task, the gate itself says."""
+    """A metric that some task has; whether it is this model's task, the model's settings say."""
     known = sorted({m for metrics in TASK_METRICS.values() for m in metrics})
     if name not in known:
         near = difflib.get_close_matches(name.lower(), known, 1, 0.0)[0]
@@ -218,7 +218,7 @@ class GateSettings(_Strict):
     floor: dict[MetricKey, float] = Field(default_factory=dict)
     ceiling: dict[MetricKey, float] = Field(default_factory=dict)
     interval: list[MetricKey] = Field(default_factory=list)
-    weights: dict[MetricKey, float] = Field(default_factory=dict)
+    weights: dict[MetricKey, Annotated[float, Field(ge=0)]] = Field(default_factory=dict)
     max_cost_1000_rows: float = 0.5
 
     @field_validator("floor", "ceiling")
@@ -325,6 +325,18 @@ class ModelSettings(WithPolicy):
     serving: dict[Env, ServingSettings] = Field(default_factory=dict)
     rnd: dict[Env, bool] = Field(default_factory=dict)
     forecast: ForecastSettings = Field(default_factory=ForecastSettings)
+
+    @model_validator(mode="after")
+    def _gates_of_this_task(self) -> ModelSettings:
+        """A gate on a metric that the task has not would refuse every version."""
+        known = TASK_METRICS.get(self.task, ())
+        for name in ("min_gain", "floor", "ceiling", "interval", "weights"):
+            for m in getattr(self.gates, name):
+                if m not in known:
+                    raise ValueError(
+                        f"gates.{name}: {self.task} has no metric {m!r}; it has {', '.join(known) or 'none'}"
+                    )
+        return self
 
     @model_validator(mode="before")
     @classmethod

@@ -137,7 +137,8 @@ def fit_preparing(frame: pa.Table | pd.DataFrame, y: Floats, *, leave_out: Itera
     columns = tuple(_fit_column(n, table.column(n), y) for n in table.column_names if n not in out)
     if not any(c.width for c in columns):
         raise UsageError(
-            "no feature is left to learn from", hint="label, key and ignored columns are no features"
+            "no feature is left to learn from",
+            hint="label and key are no features: bring other columns into gold",
         )
     return Preparing(columns)
 
@@ -147,7 +148,8 @@ def _fit_column(name: str, values: pa.ChunkedArray, y: Floats) -> Column:
     kind = kind_of(type_)
     if kind == "other":
         raise UsageError(
-            f"column '{name}' of type {type_} can't be a feature", hint="add it to the ignored columns"
+            f"column '{name}' of type {type_} can't be a feature",
+            hint="leave it out, or make a number or text of it, in steps/gold.py or steps/gold.sql",
         )
     if kind == "empty" or values.null_count == len(values):
         return Column(name, type_, "empty", True)

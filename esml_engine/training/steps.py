@@ -112,7 +112,7 @@ def _train(
     if found and p.get("leakage") == "stop":
         raise FailedError(
             f"the label leaks: {found[0]['message']}",
-            hint="add the column to the ignored ones",
+            hint="leave the column out in steps/gold.py or steps/gold.sql",
             leakage=found,
         )
 

@@ -13,6 +13,7 @@ from esml_engine.costs.records import month_start
 from esml_engine.errors import FailedError, PlatformError
 from esml_engine.estate import Estate
 from tests.cockpit.conftest import MODEL, PAGES, Open, text_of
+from tests.conftest import copy_of
 
 TITLES = {
     "work": "My work",
@@ -292,3 +293,15 @@ def test_predictions_for_all_are_those_of_one(estate: Estate) -> None:
     for project, b in evidence.budgets(estate.site, estate.projects(), month_start()).items():
         one = estate.cost(project, "dev")
         assert {k: pytest.approx(one[k], abs=1e-6) for k in b} == b
+
+
+def test_a_wrong_settings_file_takes_only_its_own_model_off_the_pages(
+    estate: Estate, page: Open, tmp_path: Path
+) -> None:
+    root = copy_of(estate.site.root, tmp_path / "estate")
+    (root / "projects/project002/project.toml").unlink()
+    at = page(root, "estate")
+    assert at.title[0].value == "Estate" and list(at.dataframe[0].value["Model"]) == ["m01_price"]
+    assert "project002 is left out until its settings are mended" in "\n".join(e.value for e in at.error)
+    assert not page(root, "estate", act_as="reader@small").error, "it is not theirs to see"
+    assert page(root, "model", project="project001", model="m01_price").title

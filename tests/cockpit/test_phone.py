@@ -55,3 +55,8 @@ def test_deciding_columns_come_first_on_a_phone_alone(monkeypatch: pytest.Monkey
 def test_pages_open_on_a_phone(estate: Estate, page: Open, phone: None, name: str) -> None:
     at = page(estate.site.root, name, **WHERE)
     assert not at.exception and not at.error, Path(name)
+
+
+def test_the_estate_is_a_list_of_cards_on_a_phone(estate: Estate, page: Open, phone: None) -> None:
+    at = page(estate.site.root, "estate")
+    assert not at.dataframe and "No IN file yet" in text_of(at) and "Stage trained" in text_of(at)

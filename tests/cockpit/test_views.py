@@ -182,6 +182,25 @@ def test_a_button_that_may_not_be_pressed_says_why(
     assert c.kind == kind and says in (c.blocked or c.asks)
 
 
+def test_a_retry_reads_the_same_again() -> None:
+    again = _plan(inputs=[{"run": "r-1", "attempt": 1}], steps=[])
+    assert plan_view.card(again, worker=True).reads == ("the same again", "attempt 2")
+
+
+def test_a_run_says_what_it_made() -> None:
+    trained = {"model_version": 3, "task": "regression", "estimator": "extra_trees", "metrics": {"rmse": 4.5}}
+    for act, result, said in (
+        ("train", trained, ["model v3 (extra trees, RMSE 4.5)"]),
+        ("promote", {"champion": 3}, ["v3 is the champion"]),
+        ("promote", {"champion": None}, []),
+        ("deploy", {"deployment": "v3", "traffic": {"v3": 100}}, ["v3 serves 100 % of the calls"]),
+        ("score_batch", {"rows": 22, "model_version": 2}, ["22 rows scored by v2"]),
+        ("split", {"tables": {"gold_test": {"version": 2, "rows": 7}}}, ["gold_test v2: 7 rows"]),
+        ("cancel", None, []),
+    ):
+        assert runs_view.made({"act": act, "result": result}) == said
+
+
 def test_what_can_not_wait_for_an_approval_is_not_offered_to_ask_for_one() -> None:
     asks = {"verdict": "ask", "origin": "estate", "reason": "too dear"}
     c = plan_view.card(_plan(policy=asks), worker=True, waits=False)

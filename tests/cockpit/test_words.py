@@ -11,6 +11,20 @@ from cockpit import words
 
 
 @pytest.mark.parametrize(
+    ("said", "as_"),
+    [
+        ("refine first", "Refine first"),
+        ("esml split p/m --env dev", "esml split p/m --env dev"),
+        ("v2 is deployed", "v2 is deployed"),
+        ("gold_test is empty", "gold_test is empty"),
+        ("", ""),
+    ],
+)
+def test_a_sentence_keeps_commands_and_names(said: str, as_: str) -> None:
+    assert words.sentence(said) == as_
+
+
+@pytest.mark.parametrize(
     "amount,text",
     [
         (8412.4, "€ 8,412"),

@@ -105,11 +105,13 @@ def test_hashed_ids_beyond_64_bits_with_a_sign_stay_text(empty: Estate, tmp_path
 
 
 def test_what_lists_hold_has_a_type_that_other_clients_read(empty: Estate, tmp_path: Path) -> None:
-    small, big = (
-        pa.array([[1], [255]], pa.list_(pa.uint8())),
-        pa.array([[2**64 - 1], [7]], pa.list_(pa.uint64())),
-    )
-    model = _refined(empty, tmp_path, pa.table({"id": [1, 2], "small": small, "big": big, "y": [1.0, 2.0]}))
+    n = 40
+    small = pa.array([[n % 256] for n in range(n)], pa.list_(pa.uint8()))
+    big = pa.array([[2**64 - 1], *([[7]] * (n - 1))], pa.list_(pa.uint64()))
+    huge = pa.array([[2**64 - 1]] * n, pa.list_(pa.uint64()))
+    y = [float(i) for i in range(n)]
+    table = pa.table({"id": list(range(n)), "small": small, "big": big, "huge": huge, "y": y})
+    model = _refined(empty, tmp_path, table)
     assert [r["line"] for r in model.dataset("d1").quarantine()] == [1], (
         "what does not fit is kept out, not wrapped around"
     )
@@ -118,8 +120,11 @@ def test_what_lists_hold_has_a_type_that_other_clients_read(empty: Estate, tmp_p
     (found,) = [p for p in Path(uri).rglob("_delta_log") if "gold" in str(p)]
     assert (
         DeltaTable(str(found.parent)).to_pyarrow_table().column("big").to_pylist()
-        == [[7]]
+        == [[7]] * (n - 1)
         == gold.arrow().column("big").to_pylist()
+    )
+    assert set(gold.arrow().column("huge").to_pylist()) == {f"[{2**64 - 1}]"}, (
+        "most do not fit: text has them all"
     )
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
@@ -130,6 +131,29 @@ def test_a_word_for_no_value_is_one_in_the_columns_of_its_dataset_alone(
     signature = [{"name": "c", "type": "string"}, {"name": "w", "type": "string"}]
     rows = pq.read_table(read(path, signature, tmp_path / "work", dialect).rows).to_pylist()
     assert [(r["c"], r["w"]) for r in rows] == [(None, "NA"), ("b", "b")]
+
+
+def test_a_word_for_no_value_of_csv_files_is_none_in_columns_of_parquet_files(
+    empty: Estate, tmp_path: Path
+) -> None:
+    settings = empty.site.root / "projects/p1/m1/model.toml"
+    text = settings.read_text()
+    settings.write_text(text + '\n[datasets.pp]\nformat = "parquet"\n')
+    empty.set("p1/m1", "datasets.d1.null", "NA")
+    model = open_estate(empty.site.root).model("p1/m1")
+    csv, parquet = tmp_path / "a.csv", tmp_path / "b.parquet"
+    csv.write_text("id,c,y\n" + "".join(f"{n},NA,{n}\n" for n in range(30)))
+    pq.write_table(pa.table({"id": list(range(30)), "grade": ["NA"] * 30}), parquet)
+    model.ingest("d1", csv, "2026-01-01")
+    model.ingest("pp", parquet, "2026-01-01")
+    model.refine(layer="bronze")
+    dialect = dialect_of(model.site, model.ref, "dev")
+    assert dialect["null"] == "" and "grade" not in dialect["nulls"] and dialect["nulls"]["c"] == ["NA"]
+    path = tmp_path / "rows.csv"
+    path.write_text("id,c,grade\n1,NA,NA\n")
+    signature = [{"name": "c", "type": "string"}, {"name": "grade", "type": "string"}]
+    (row,) = pq.read_table(read(path, signature, tmp_path / "work", dialect).rows).to_pylist()
+    assert (row["c"], row["grade"]) == (None, "NA")
 
 
 @pytest.mark.parametrize("given", ["Jö", "two\nlines", "a b", "x" * 201, 7])

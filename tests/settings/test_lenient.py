@@ -11,6 +11,7 @@ from esml_engine.errors import EsmlError, SettingsError, UsageError
 from esml_engine.estate import Estate, open_estate
 from esml_engine.platforms.rows import bad
 from esml_engine.refs import ModelRef
+from esml_engine.settings import ModelSettings, load
 from tests.conftest import esml
 
 
@@ -131,3 +132,30 @@ def test_an_expectation_that_comes_later_is_said_before_anything_runs(empty: Est
     said = esml(empty.site.root, "refine", "p1/m1", "--dry-run", check=2)["error"]
     assert said["code"] == "not_yet" and "custom comes later" in said["message"]
     assert open_estate(empty.site.root).runs() == []
+
+
+def test_one_wrong_file_stops_what_is_about_it_alone_on_the_command_line(empty: Estate) -> None:
+    empty.new_model("p1/m2", "regression", ["d1"], label="y", key="id")
+    root = empty.site.root
+    path = root / "projects/p1/m2/model.toml"
+    path.write_text(path.read_text() + "colour = 1\n")
+    assert esml(root, "runs") == [] and [r["model"] for r in esml(root, "status", "p1")] == ["p1/m1"]
+    assert esml(root, "settings", "p1/m1")
+    for about in (("status",), ("status", "p1/m2"), ("settings", "p1/m2")):
+        assert esml(root, *about, check=2)["error"]["code"] == "settings"
+
+
+@pytest.mark.parametrize(
+    ("task", "gates"),
+    [
+        ("classification", "[gates]\nmin_gain = { rmse = 1.0 }"),
+        ("regression", "[gates]\nceiling = { log_loss = 1.0 }"),
+        ("regression", '[gates]\ninterval = ["auc"]'),
+        ("regression", "[gates]\nweights = { rmse = -1.0 }"),
+    ],
+)
+def test_gates_that_no_version_could_pass_are_refused(tmp_path: Path, task: str, gates: str) -> None:
+    path = tmp_path / "model.toml"
+    path.write_text(f'task = "{task}"\nlabel = "y"\n[datasets.d1]\n{gates}\n')
+    with pytest.raises(SettingsError, match="gates"):
+        load(path, ModelSettings)

@@ -108,6 +108,9 @@ def test_estates_of_one_and_of_three_environments(tmp_path: Path) -> None:
         init_estate(tmp_path / "a")
     with pytest.raises(UsageError):
         init_estate(tmp_path / "c", ["moon"])
+    (tmp_path / "file").write_text("")
+    with pytest.raises(UsageError, match="no estate can be made at"):
+        init_estate(tmp_path / "file")
     with pytest.raises(NotFoundError):
         open_estate(tmp_path / "none")
 
