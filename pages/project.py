@@ -8,6 +8,7 @@ import pandas as pd
 import streamlit as st
 
 from cockpit import opening
+from cockpit.acting import said_done
 from cockpit.at_once import at_once
 from cockpit.carrying import to
 from cockpit.choosing import choose_project, open_tabs
@@ -41,6 +42,7 @@ def show() -> None:
     st.title(project)
     st.caption(f"team {settings.team} · owner {settings.owner or 'nobody named'} · risk {settings.risk} · {plural(len(statuses), 'model')} · {as_of()}")  # fmt: skip
     away(estate)
+    said_done("new_model")  # the first one changes the tabs, so its form is not where it was
     if not tracks:
         nothing_yet("No model yet.", "Make the first one below: name, task, datasets.")
         _tabs(estate, project, seen, runs, ["New model", "People", "Budget"])

@@ -26,7 +26,7 @@ from esml_engine.training.flaml_search import search_flaml
 from esml_engine.training.importance import permutation_importance
 from esml_engine.training.leakage import leaks
 from esml_engine.training.metrics import confusion
-from esml_engine.training.model import Predictor
+from esml_engine.training.model import EnsembleModel, Predictor
 from esml_engine.training.portfolio import known_rows, search
 from esml_engine.training.series.job import train_series
 
@@ -156,7 +156,8 @@ def _train(
         "overlap": beside.overlap,
         "trials": [asdict(t) for t in fitted.trials],
         "families": [
-            _family(k, agreed(told, answers_of(m, test, known))[1]) for k, m in fitted.families.items()
+            _family(k, told if same_model(m, fitted.model) else agreed(told, answers_of(m, test, known))[1])
+            for k, m in fitted.families.items()
         ],
         "failures": list(fitted.failures),
         "search_seconds": fitted.seconds,
@@ -170,6 +171,13 @@ def _train(
         "packages": storage.versions(),
         **_of_classes(model, answers),
     }
+
+
+def same_model(family: Predictor, model: Predictor) -> bool:
+    """Whether the best of a family is the whole model: its answers are at hand then."""
+    if not (isinstance(family, EnsembleModel) and isinstance(model, EnsembleModel)):
+        return False
+    return len(model.members) == 1 and model.members[0].parts is family.members[0].parts
 
 
 def _family(estimator: str, answers: Answers) -> dict[str, Any]:

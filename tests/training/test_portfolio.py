@@ -19,6 +19,7 @@ from esml_engine.training.facts import Profile, Trial
 from esml_engine.training.plan import LARGE, SMALL, Plan
 from esml_engine.training.portfolio import Search, labels, search
 from esml_engine.training.proposals import propose
+from esml_engine.training.steps import same_model
 
 QUICK = ("lightgbm", "xgboost", "linear")
 
@@ -44,6 +45,18 @@ def test_it_beats_the_baseline_and_reports_every_trial(found: Search, diabetes: 
     assert sum(m.weight for m in found.members) == pytest.approx(1)
     assert all(t.folds == 3 and t.loss is not None and t.seconds > 0 for t in found.trials)
     assert set(found.best_of_families()) == set(learners.MATRIX)
+
+
+def test_where_one_family_is_the_whole_model_its_answers_are_those(diabetes: dict[str, pa.Table]) -> None:
+    alone = run(diabetes, trials=1, estimators=("linear",))
+    (best,) = alone.best_of_families().values()
+    assert same_model(best, alone.model())
+    test, _ = labels(diabetes["gold_test"], "target")
+    assert np.array_equal(best.predict(test), alone.model().predict(test))
+    blend = run(diabetes)
+    of_blend = blend.model()
+    if len(of_blend.members) > 1:
+        assert not any(same_model(m, of_blend) for m in blend.best_of_families().values())
 
 
 def test_a_trial_s_loss_is_that_on_gold_validate(found: Search, diabetes: dict[str, pa.Table]) -> None:
