@@ -10,7 +10,7 @@ import sqlalchemy as sa
 
 from esml_engine.door.site import Site
 from esml_engine.errors import NotFoundError
-from esml_engine.lake.log import open_table
+from esml_engine.lake.log import open_table, talking
 from esml_engine.refs import ModelRef, TableName, model_folder
 from esml_engine.runs.facts import TableIn
 from esml_engine.store import schema as t
@@ -203,7 +203,9 @@ def files_of(uri: str, delta_version: int, storage: dict[str, str]) -> tuple[str
     """Relative paths of a Delta version's files, oldest name first."""
     table = _at(uri, delta_version, storage)
     prefix = uri.rstrip("/") + "/"
-    return tuple(sorted(u.removeprefix("file://").split(prefix, 1)[-1] for u in table.file_uris()))
+    with talking(uri):
+        found = table.file_uris()
+    return tuple(sorted(u.removeprefix("file://").split(prefix, 1)[-1] for u in found))
 
 
 def sizes_of(uri: str, delta_version: int, storage: dict[str, str]) -> dict[str, int]:
@@ -211,7 +213,8 @@ def sizes_of(uri: str, delta_version: int, storage: dict[str, str]) -> dict[str,
     import pyarrow as pa
 
     table = _at(uri, delta_version, storage)
-    adds = pa.table(table.get_add_actions())
+    with talking(uri):
+        adds = pa.table(table.get_add_actions())
     paths, sizes = adds.column("path").to_pylist(), adds.column("size_bytes").to_pylist()
     return {str(p): int(s) for p, s in zip(paths, sizes, strict=True)}
 

@@ -20,7 +20,7 @@ from esml_engine.faults import point
 from esml_engine.importing import import_whole
 from esml_engine.lake.catalogue import Version, latest, sizes_of, table_uri
 from esml_engine.lake.files import schema_of
-from esml_engine.lake.log import commit_of, open_table
+from esml_engine.lake.log import commit_of, open_table, talking
 from esml_engine.platforms.base import Files, Platform
 from esml_engine.refs import ModelRef
 from esml_engine.runs.facts import TableOut
@@ -87,7 +87,6 @@ def _commit_one(
 ) -> Version:
     """Steps 4 and 5 of the protocol for one table."""
     import_whole("deltalake")
-    from deltalake.exceptions import CommitFailedError
     from deltalake.transaction import AddAction
 
     platform = desk.site.platform(env)
@@ -108,20 +107,52 @@ def _commit_one(
     millis = int(time.time() * 1000)
     adds = [AddAction(f.path, f.bytes, f.partition, millis, True, f.stats) for f in out.add]
     point("commit:before")
-    if handle is None:
-        _create(uri, storage, out, draft, adds, partition_by)
-        return draft
-    if goal and _retyped(handle, out) and _rows(desk, ref, env, out.table) == 0:
-        goal = set()  # files without rows fixed no types: they may go
-    rewrite = _make_ready(handle, out, whole=not goal and not orphan)
-    draft = replace(draft, delta_version=handle.version() + 1)  # making ready may have taken numbers
+    moved = f"{out.table} of {ref} was changed by somebody else meanwhile"
+    if handle is not None:
+        if goal and _retyped(handle, out) and _rows(desk, ref, env, out.table) == 0:
+            goal = set()  # files without rows fixed no types: they may go
+        handle, rewrite = _readied(handle, uri, storage, out, moved, whole=not goal and not orphan)
+        draft = replace(draft, delta_version=handle.version() + 1)  # making ready may have taken numbers
     try:
-        _append(handle, uri, out, draft, adds, goal, millis, rewrite=rewrite, partition_by=partition_by)
-    except CommitFailedError as e:
-        raise ConflictError(
-            f"{out.table} of {ref} was changed by somebody else meanwhile", hint="plan and start again"
-        ) from e
+        with talking(uri, moved):
+            if handle is None:
+                _create(uri, storage, out, draft, adds, partition_by)
+            else:
+                _append(
+                    handle, uri, out, draft, adds, goal, millis, rewrite=rewrite, partition_by=partition_by
+                )
+    except (FailedError, OSError):
+        if not _carried_out(platform, uri, draft):
+            raise
     return draft
+
+
+def _carried_out(files: Files, uri: str, draft: Version) -> bool:
+    """Whether the lake has this very commit: it was carried out, and only its answer was lost."""
+    try:
+        entry = commit_of(files, uri, draft.delta_version)
+    except (EsmlError, OSError):  # not known: the commit's own error is raised, and a retry looks again
+        return False
+    return entry is not None and entry.get(APP) == _facts(draft)
+
+
+def _readied(
+    handle: Any, uri: str, storage: dict[str, str], out: TableOut, moved: str, *, whole: bool
+) -> tuple[Any, bool]:
+    """`_make_ready`; begun once more on the table as it is now where a number was taken and no version was made meanwhile.
+
+    That is what a commit without a number looks like whose answer was lost.
+    """
+    before = handle.transaction_version(APP)
+    try:
+        with talking(uri, moved):
+            return handle, _make_ready(handle, out, whole=whole)
+    except ConflictError:
+        again = open_table(uri, storage)
+        if again is None or again.transaction_version(APP) != before:
+            raise
+    with talking(uri, moved):
+        return again, _make_ready(again, out, whole=whole)
 
 
 def _standing(
@@ -154,12 +185,17 @@ def _standing(
     return None, True  # replaced under the same number
 
 
+def _facts(draft: Version) -> str:
+    """All facts of a version, as its commit keeps them."""
+    return json.dumps(asdict(draft), sort_keys=True)
+
+
 def _properties(draft: Version) -> Any:
     """All facts of a version as the commit's metadata, with its number as the application's transaction."""
     from deltalake import CommitProperties, Transaction
 
     return CommitProperties(
-        custom_metadata={APP: json.dumps(asdict(draft), sort_keys=True)},
+        custom_metadata={APP: _facts(draft)},
         app_transactions=[Transaction(APP, draft.version)],
         max_commit_retries=0,
     )

@@ -8,13 +8,53 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from esml_engine.errors import ConflictError, EsmlError, FailedError
 from esml_engine.importing import import_whole
 from esml_engine.platforms.base import Files, lake_error
 
 _COMMIT = re.compile(r"(\d{20})\.json")
+
+
+@contextmanager
+def talking(uri: str, moved: str = "") -> Iterator[None]:
+    """Turn what Delta's library raises, reading or writing a table, into the engine's errors; every call of it stands in this.
+
+    What this machine's own disk says stays as it is: where it takes no more is told apart by whoever shows it.
+
+    Args:
+        uri: the table's folder.
+        moved: what to say when the log has another commit where this one should be.
+
+    Raises:
+        ConflictError: the commit's number is taken.
+        PlatformError: the table's lake, elsewhere, refused or did not answer.
+    """
+    import_whole("deltalake")
+    from deltalake.exceptions import CommitFailedError, DeltaError, TableNotFoundError
+
+    try:
+        yield
+    except (EsmlError, TableNotFoundError):
+        raise
+    except CommitFailedError as e:
+        raise ConflictError(
+            moved or f"the table at {uri} was changed by somebody else meanwhile",
+            hint="retry; if it stays, the table moved: plan and start again",
+        ) from e
+    except OSError as e:
+        known = lake_error(uri, e)
+        if known is None:
+            raise
+        raise known from e
+    except DeltaError as e:
+        if "://" not in uri:
+            raise
+        words = " ".join(str(e).split())[:300]
+        raise FailedError(f"Delta can't work on {uri}: {words}", hint="retry; report it if it stays") from e
 
 
 def open_table(uri: str, storage: dict[str, str], version: int | None = None) -> Any:
@@ -23,22 +63,19 @@ def open_table(uri: str, storage: dict[str, str], version: int | None = None) ->
     Raises:
         PlatformError: its lake, elsewhere, refused or did not answer.
     """
-    from deltalake import DeltaTable
-
     import_whole("deltalake")
+    from deltalake import DeltaTable
     from deltalake.exceptions import TableNotFoundError
 
     try:
-        return DeltaTable(uri, version=version, storage_options=storage or None)
+        with talking(uri):
+            return DeltaTable(uri, version=version, storage_options=storage or None)
     except TableNotFoundError:
         return None
-    except OSError as e:
-        known = lake_error(uri, e)
-        if known is None:
-            if "://" not in uri and not Path(uri).is_dir():
-                return None  # its folder is away
-            raise
-        raise known from e
+    except OSError:
+        if "://" not in uri and not Path(uri).is_dir():
+            return None  # its folder is away
+        raise
 
 
 def commit_of(files: Files, uri: str, number: int) -> dict[str, Any] | None:

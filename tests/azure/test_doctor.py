@@ -158,3 +158,35 @@ def raising(error: EsmlError) -> Any:
 
 def test_doctor_says_that_no_image_was_looked_up(azure: Cloud, dev: AzurePlatform) -> None:
     assert "not looked up" in doctor._image(dev)
+
+
+def test_the_vaults_row_is_what_the_vault_gives_back(azure: Cloud, dev: AzurePlatform) -> None:
+    azure.faults.add("GetSecret", times=99, status=403)
+    rows = {r["part"]: r for r in dev.check()}
+    row = rows["dev vault"]
+    assert row["ok"] is False and "Key Vault Secrets Officer" in row["hint"], row
+    assert "az role assignment create" in row["hint"] and azure.workspaces["dev"].principal in row["hint"]
+    azure.faults.clear()
+    assert doctor._vault(dev) and doctor._vault(dev), "a new value each time"
+
+
+def test_a_vault_that_gives_back_another_value_is_not_green(
+    azure: Cloud, dev: AzurePlatform, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(dev.vault, "ask", lambda name: "ok")
+    with pytest.raises(EsmlError, match="does not keep what is written"):
+        doctor._vault(dev)
+
+
+def test_a_process_that_stays_up_asks_the_workspace_afresh(azure: Cloud, dev: AzurePlatform) -> None:
+    assert all(r["ok"] for r in dev.check())
+    azure.faults.add("Workspaces_Get", times=99, status=403)
+    rows = {r["part"]: r for r in dev.check()}
+    assert rows["dev workspace"]["ok"] is False and "AzureML Data Scientist" in rows["dev workspace"]["hint"]
+    azure.faults.clear()
+    assert all(r["ok"] for r in dev.check())
+
+
+def test_doctor_says_that_writing_in_the_workspace_was_not_tried(azure: Cloud, dev: AzurePlatform) -> None:
+    said = doctor._workspace(dev)
+    assert "jobs, endpoints" in said and "not checked" in said

@@ -161,7 +161,7 @@ def test_every_state_of_the_service_is_mapped(
     job = Job()
     job.status = status  # type: ignore[attr-defined]
     monkeypatch.setattr(dev.jobs, "_get", lambda name: job)
-    monkeypatch.setattr(dev.jobs, "_details", lambda name: {})
+    monkeypatch.setattr(dev.jobs, "_details", lambda *_, **__: {})
     assert dev.follow(handle).state == state
 
 

@@ -63,13 +63,17 @@ def _credential(p: AzurePlatform) -> str:
 
 
 def _workspace(p: AzurePlatform) -> str:
+    p.workspace.forget()
     about, wanted = p.workspace.about, p.settings.region
     if str(about.location).lower() != wanted.lower():
         raise EsmlError(
             f"workspace {p.settings.workspace} is in {about.location}, estate.toml says {wanted}",
             hint=f'set region = "{about.location}"',
         )
-    return f"{p.settings.workspace} in {about.location}"
+    return (
+        f"{p.settings.workspace} in {about.location}: it was read; whether jobs, endpoints and data assets may be written in it "
+        "is not checked, the first of each shows it"
+    )
 
 
 def _image(p: AzurePlatform) -> str:
@@ -107,8 +111,13 @@ def _tables(p: AzurePlatform) -> str:
 
 
 def _vault(p: AzurePlatform) -> str:
-    p.put_secret("esml-doctor", "ok")
-    p.get_secret("esml-doctor")
+    value = secrets.token_hex(8)
+    p.put_secret("esml-doctor", value)
+    if p.vault.ask("esml-doctor") != value:  # not from this process's memory, where it is in any case
+        raise EsmlError(
+            f"{p.settings.key_vault} does not keep what is written: another value of esml-doctor was read",
+            hint="retry, in case another doctor wrote its own at this moment; else check the vault",
+        )
     return f"{p.settings.key_vault} keeps secrets"
 
 

@@ -103,7 +103,7 @@ def _of_status(error: Any, what: str, grant: str, admit: str, keys: str) -> Esml
         return ConflictError(said, hint="somebody else changed it meanwhile: look again, then retry")
     if status in (408, 429) or status >= 500:
         after = (error.response.headers.get("Retry-After") if error.response is not None else "") or ""
-        wait = f" in {after} s" if after else ""
+        wait = f" in {after} s" if after.isdecimal() else ""  # it may be a date, or no time at all
         return AzureBusyError(said, hint=f"Azure asks to come back later: retry{wait}")
     return AzureFailedError(said, hint="see the message; esml doctor --env checks each part")
 

@@ -11,10 +11,10 @@ import time
 from pathlib import Path
 from typing import Any
 
-from esml_engine.errors import ConflictError
+from esml_engine.errors import EsmlError
 from esml_engine.platforms.azure import limits, names
 from esml_engine.platforms.azure.clouds import VARIABLE
-from esml_engine.platforms.azure.errors import AzureBusyError, AzureFailedError, AzureMissingError
+from esml_engine.platforms.azure.errors import AzureBusyError, AzureDeniedError, AzureMissingError
 from esml_engine.platforms.azure.extra import need
 from esml_engine.platforms.azure.lake import AzureFiles
 from esml_engine.platforms.azure.rest import Rest
@@ -27,7 +27,7 @@ ENVIRONMENT = "esml-cockpit"
 WAITS = {"NotStarted", "Starting", "Provisioning", "Preparing", "Queued", "Paused", "Scheduled"}
 ENDED = {"Completed", "Failed", "Canceled"}
 """Every other state (Running, Finalizing, CancelRequested, NotResponding, Unknown, what may come): it runs."""
-_SILENT = 900.0  # seconds of an unanswering service after which a job is given up
+_SILENT = 900.0  # seconds of an unanswering or refusing service after which a job is given up
 _LOG_EVERY = 10.0
 _MOST_LOG = 2_000_000
 
@@ -44,6 +44,7 @@ class Jobs:
         self._names: dict[str, str] = {}
         self._silent: dict[str, float] = {}
         self._logged: dict[str, float] = {}
+        self._unread: set[tuple[str, str]] = set()  # job and what of it could not be read: said once
         self.closing = threading.Event()
 
     def _name(self, handle: str, content: bytes | None = None) -> str | None:
@@ -98,18 +99,25 @@ class Jobs:
             return None
 
     def follow(self, handle: str) -> JobState:
-        """Look at a job; a service that does not answer for a while is no end of it."""
+        """Look at a job; a service that does not answer, or refuses, for a while is no end of it."""
         if self.closing.is_set():
             return JobState("lost", message="this worker is ending; the job goes on")
         try:
             state = self._follow(handle)
-        except AzureBusyError as e:
-            since = self._silent.setdefault(handle, time.monotonic())
-            if time.monotonic() - since > _SILENT:
+        except (AzureBusyError, AzureDeniedError) as e:
+            self._silent.setdefault(handle, time.monotonic())
+            if self._too_long(handle):
                 raise
-            return JobState("running", message=f"Azure ML does not answer: {e.message}", waits=False)
+            refused = isinstance(e, AzureDeniedError)
+            said = f"refuses: {e.message}; {e.hint}" if refused else f"does not answer: {e.message}"
+            return JobState("running", message=f"Azure ML {said}", waits=False)
         self._silent.pop(handle, None)
         return state
+
+    def _too_long(self, handle: str) -> bool:
+        """Whether the service has not answered for a job for longer than is put up with."""
+        now = time.monotonic()
+        return now - self._silent.get(handle, now) > _SILENT
 
     def _follow(self, handle: str) -> JobState:
         name = self._name(handle)
@@ -132,7 +140,7 @@ class Jobs:
         return JobState("running", float(progress["fraction"]), str(progress["message"]))
 
     def _ended(self, handle: str, name: str, status: str) -> JobState:
-        details = self._details(name)
+        details = self._details(handle, name, last=True)
         self._copy_log(handle, name, details)
         seconds = _seconds(details)
         result = self.files.read_file(f"{handle.rpartition('/')[0]}/result.json")
@@ -146,15 +154,36 @@ class Jobs:
         message = str(error.get("message") or f"the job ended as {status} without a result")
         return JobState("lost", message=message, seconds=seconds)
 
-    def _details(self, name: str) -> dict[str, Any]:
-        """Run history's account of a job; empty where it gives none."""
-        url = f"{self.workspace.api}/history/v1.0{self.workspace.path}/runs/{name}/details"
+    def _details(self, handle: str, name: str, *, last: bool = False) -> dict[str, Any]:
+        """Run history's account of a job; empty where it gives none: no job ends by what can't be read of it.
+
+        `last`: it says how long the node was used, so that one that is only silent is asked again for a while.
+        """
         try:
+            url = f"{self.workspace.api}/history/v1.0{self.workspace.path}/runs/{name}/details"
             said: dict[str, Any] = self.workspace.rest.send(f"details of job {name}", "GET", url).json()
-        except (AzureMissingError, AzureFailedError, ConflictError) as e:
-            log.warning("%s: %s", name, e.message)
+        except EsmlError as e:
+            if last and isinstance(e, AzureBusyError) and not self._too_long(handle):
+                raise
+            self._note(handle, name, "details", e)
             return {}
         return said
+
+    def _note(self, handle: str, name: str, what: str, error: EsmlError) -> None:
+        """Say once a job what of it can't be read: in the worker's log, and where its own log would be until that is read."""
+        if (name, what) in self._unread:
+            return
+        self._unread.add((name, what))
+        log.warning("%s of job %s can't be read: %s; %s", what, name, error.message, error.hint)
+        file = self._mirrored(handle)
+        with file.open("a", encoding="utf-8") as f:
+            f.write(f"(esml: {what} of job {name} can't be read: {error.message}; {error.hint})\n")
+
+    def _mirrored(self, handle: str) -> Path:
+        """The job's log on this machine; its folder is made."""
+        folder = self.mirror.joinpath(*handle.rpartition("/")[0].split("/")[-3:])
+        folder.mkdir(parents=True, exist_ok=True)
+        return folder / "log.txt"
 
     def _copy_log(self, handle: str, name: str, details: dict[str, Any] | None = None) -> None:
         """The job's log to this machine: always at the end, now and then before."""
@@ -162,18 +191,16 @@ class Jobs:
         if details is None and now - self._logged.get(handle, now - _LOG_EVERY) < _LOG_EVERY:
             return
         self._logged[handle] = now
-        found = (details if details is not None else self._details(name)).get("logFiles") or {}
+        found = (details if details is not None else self._details(handle, name)).get("logFiles") or {}
         wanted = [found[k] for k in sorted(found) if k.endswith("std_log.txt")] or list(found.values())[:1]
         text = ""
         for url in wanted:
             try:
                 text += str(Rest().send(f"log of job {name}", "GET", url).text())
-            except (AzureMissingError, AzureBusyError, AzureFailedError) as e:
-                log.warning("log of %s: %s", name, e.message)
+            except EsmlError as e:
+                self._note(handle, name, "log", e)
         if text:
-            folder = self.mirror.joinpath(*handle.rpartition("/")[0].split("/")[-3:])
-            folder.mkdir(parents=True, exist_ok=True)
-            (folder / "log.txt").write_text(text[-_MOST_LOG:], encoding="utf-8")
+            self._mirrored(handle).write_text(text[-_MOST_LOG:], encoding="utf-8")
 
     def cancel(self, handle: str) -> None:
         """Ask Azure ML to end a job; one that ended, or never was, is fine."""

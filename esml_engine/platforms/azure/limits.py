@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from typing import Any
 
@@ -12,11 +13,14 @@ from esml_engine.platforms.azure.extra import need
 def _number(name: str, default: float) -> float:
     text = os.environ.get(name, "")
     try:
-        return float(text) if text else default
-    except ValueError as e:
+        found = float(text) if text else default
+    except ValueError:
+        found = math.nan
+    if not math.isfinite(found) or found < 0:
         raise SettingsError(
-            f"{name} is not a number: {text!r}", hint=f"unset it, or write {default:g}"
-        ) from e
+            f"{name} is not a number from 0 on: {text!r}", hint=f"unset it, or write {default:g}"
+        )
+    return found
 
 
 def tries() -> int:
@@ -75,13 +79,20 @@ def mlflow() -> dict[str, str]:
 
 
 def policy() -> Any:
-    """Azure's retry policy with Retry-After capped: the clients would sleep it in full, however long."""
+    """Azure's retry policy with Retry-After capped: the clients would sleep it in full, however long, and fail at one they can't read."""
     policies = need("azure.core.pipeline.policies")
     cap = longest()
 
     class Capped(policies.RetryPolicy):  # type: ignore[misc, name-defined]
         def get_retry_after(self, response: Any) -> float | None:
-            asked = super().get_retry_after(response)
+            try:
+                asked = super().get_retry_after(response)
+            except (
+                ValueError,
+                TypeError,
+                OverflowError,
+            ):  # neither seconds nor a date: as if it were not there
+                return None
             return None if asked is None else min(float(asked), cap)
 
     return Capped(retry_total=tries(), retry_backoff_factor=0.5, retry_backoff_max=cap)

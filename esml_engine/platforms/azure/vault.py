@@ -69,11 +69,13 @@ class Vault:
         at, value = self._known.get(legal, (-_REMEMBERED, None))
         if time.monotonic() - at < _REMEMBERED:
             return value
-        value = self._ask(legal)
+        value = self.ask(name)
         self._known[legal] = (time.monotonic(), value)
         return value
 
-    def _ask(self, legal: str) -> str | None:
+    def ask(self, name: str) -> str | None:
+        """A secret as the vault has it now, or None."""
+        legal = names.secret(name)
         missing = need("azure.core.exceptions").ResourceNotFoundError
         with asking(f"secret {legal} in vault {self.name}", self.grant, self.admit, "key_vault"):
             try:

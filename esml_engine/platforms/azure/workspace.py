@@ -84,6 +84,11 @@ class Workspace:
         need("azure.core")
         return asking(f"{what} in workspace {self.settings.workspace}", self.grant, self.admit, keys)
 
+    def forget(self) -> None:
+        """Ask again what the workspace and its compute say about themselves: in a process that stays up they may have changed."""
+        for said in ("about", "api", "sku"):
+            self.__dict__.pop(said, None)
+
     @cached_property
     def about(self) -> Any:
         """The workspace as it describes itself."""
