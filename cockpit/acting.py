@@ -66,7 +66,7 @@ def plan_card(
                     st.metric(name, text, note or None, delta_color="off", delta_arrow="off")
         if c.month and c.kind != "nothing":
             st.markdown(f":material/payments: Costs **{c.month}**")
-        start_button(c, label, start, key=key, icon=icon, primary=primary)
+        start_button(c, label, start, key=key, icon=icon, primary=primary, about=plan.call.object)
 
 
 def start_button(
@@ -77,10 +77,11 @@ def start_button(
     key: str,
     icon: str,
     primary: bool = True,
+    about: str = "",
 ) -> None:
     """The button, the plan's lines behind a second one, and what it makes, or the reason why it can't be pressed.
 
-    `primary`: this is what the page is for; the way back is not.
+    `primary`: this is what the page is for; the way back is not. `about`: the model that it is about.
     """
 
     def pressed() -> None:
@@ -106,8 +107,11 @@ def start_button(
                 st.markdown("\n".join(f"{n}. {tidy(w, opening.root())}" for n, w in enumerate(c.will, 1)))
                 st.caption(f"{sentence(c.policy)}. Plan `{c.hash[:8]}`.")
         if c.kind == "refused":
+            where = dict(zip(("project", "model"), about.split("/"), strict=True)) if "/" in about else {}
             st.page_link(
-                **to("costs", tab="Change"), label="Policy, or an exception", icon=":material/policy:"
+                **to("costs", tab="Change", **where),
+                label="Policy, or an exception",
+                icon=":material/policy:",
             )
         if c.blocked:
             sign = {

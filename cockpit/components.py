@@ -111,8 +111,10 @@ def away(estate: Estate, *envs: str) -> None:
     for r in unreached(estate.site):
         if not envs or r.env in envs:
             since = f"since {when(r.answered)}" if r.answered else "since this server began"
+            # what a check found may name any project's model
+            why = f" ({tidy(r.why, opening.root())})" if estate.may("read_status").allowed else ""
             st.warning(
-                f"**{r.env} can't be reached** {since} ({tidy(r.why, opening.root())}). What stands here about {r.env} is as it was recorded, and may be older than it looks.",
+                f"**{r.env} can't be reached** {since}{why}. What stands here about {r.env} is as it was recorded, and may be older than it looks.",
                 icon=":material/cloud_off:",
             )
 
@@ -357,6 +359,7 @@ def choose(estate: Estate, title: str) -> Choice | None:
     project = asked["project"] or (last_project if last_project in holds else holds[0])
     models = by_project[project]
     if not models:
+        st.session_state["pick:project"] = project
         with st.container(width=220):
             _projects(estate, [project, *begun], by_project)
         st.title(title)

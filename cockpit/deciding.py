@@ -161,16 +161,17 @@ def let_go(requests: Sequence[dict[str, Any]], who: str = "") -> list[str]:
     return runs[:5]
 
 
-def refusals(estate: Estate, name: str) -> dict[str, dict[int, str]]:
-    """By environment, versions whose newest decided request into it was refused: by whom and why."""
+def became(estate: Estate, name: str) -> dict[str, dict[int, view.Became]]:
+    """By environment, versions whose newest request into it waits, or was refused."""
     newest: dict[tuple[str, int], dict[str, Any]] = {}
-    for r in estate.requests("decided"):  # newest first
+    for r in estate.requests(""):  # newest first
         if (r["object"], r["kind"]) == (name, "promotion"):
             newest.setdefault((r["env"], r["detail"].get("challenger")), r)
-    out: dict[str, dict[int, str]] = {env: {} for env in estate.environments}
+    out: dict[str, dict[int, view.Became]] = {env: {} for env in estate.environments}
     for (env, version), r in newest.items():
-        if r["state"] == "refused":
-            out.setdefault(env, {})[version] = view.refusal(r, when)
+        if r["state"] in ("waiting", "refused"):
+            said = view.refusal(r, when) if r["state"] == "refused" else ""
+            out.setdefault(env, {})[version] = view.Became(r["state"], said)
     return out
 
 

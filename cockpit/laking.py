@@ -24,6 +24,11 @@ def refine(choice: Choice, purpose: Purpose, m: view.Matrix) -> None:
     """Only what is stale; narrowed to a layer or a dataset when asked."""
     layers = {_ALL: "all layers", "bronze": "to bronze", "silver": "to silver", "gold": "gold alone"}
     sets = {_ALL: "all datasets", **{d: d for d in m.datasets}}
+    if m.away:
+        nothing_yet(
+            f"{choice.env} can't be reached.", "What was delivered there is known when it answers again."
+        )
+        return
     if not any(c[0].label != "none yet" for c in m.datasets.values()):
         nothing_yet("No IN file yet.",
             f"Deliver one under *Deliver files*, or put it into the dataset's IN folder of {choice.env}.",

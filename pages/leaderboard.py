@@ -12,7 +12,7 @@ from cockpit.acting import follow
 from cockpit.boards import best_by_environment, figure, over_versions, ticked
 from cockpit.carrying import to
 from cockpit.components import Choice, as_of, choose, gone, nothing_yet, page, pick, when
-from cockpit.deciding import refusals
+from cockpit.deciding import became
 from cockpit.modelling import register_card, train_card
 from cockpit.reads import runs_by_id
 from cockpit.screens import deciding_first
@@ -72,17 +72,18 @@ def show() -> None:
 
 def _overview(choice: Choice, rows: list[dict[str, Any]], main: str) -> None:
     way = choice.estate.environments
-    refused = refusals(choice.estate, str(choice.ref))
+    asked = became(choice.estate, str(choice.ref))
     up = next(iter(way[way.index(choice.env) + 1 :]), "")
     versions = training.versions(choice.estate.site.store, choice.ref)
     covered = intervals.by_version(versions)
     sides = st.grid(2, min_column_width=430)  # a narrow page: below each other, so that no column is cut off
     with sides.cell(), st.container(border=True, height="stretch"):
         st.markdown("**Best by environment**")
-        best_by_environment(view.best(rows, main, choice.estate.environments, refused, covered), metric(main))
-        for env, its in refused.items():
-            for version, said in its.items():
-                st.markdown(f":material/block: v{version} to {env} was refused by {said}")
+        best_by_environment(view.best(rows, main, choice.estate.environments, asked, covered), metric(main))
+        for env, its in asked.items():
+            for version, b in its.items():
+                said = f"block: v{version} to {env} was refused by {b.said}" if b.said else f"hourglass_top: v{version} waits for approval into {env}"  # fmt: skip
+                st.markdown(f":material/{said}")
         if up and (said := view.nothing_newer(rows, choice.env, up)):
             st.caption(said)
         elif up:
@@ -101,9 +102,7 @@ def _candidates(choice: Choice, rows: list[dict[str, Any]], main: str, names: li
     if view.on_other_rows(rows):
         st.caption(":material/info: Not all on the same rows: values of different versions of gold, or of two environments, can't be compared directly. *Promotion* scores two models afresh on the same rows.")  # fmt: skip
     currency = choice.estate.site.settings.estate.currency
-    frame = pd.DataFrame(
-        model_view.leaderboard(rows, main, currency, refusals(choice.estate, str(choice.ref)))
-    )
+    frame = pd.DataFrame(model_view.leaderboard(rows, main, currency, became(choice.estate, str(choice.ref))))
     frame["at"] = frame["at"].map(when)
     bar = figure(metric(main), 0.0, float(max(frame["baseline"].max(), frame["metric"].max()) or 1.0))
     config = {"metric": bar, "Ready?": st.column_config.TextColumn(width=215),

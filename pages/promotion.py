@@ -9,7 +9,7 @@ from cockpit.acting import RECENT, follow
 from cockpit.carrying import to
 from cockpit.comparing import comparison
 from cockpit.components import Choice, as_of, choose, gone, nothing_yet, page, pick, when
-from cockpit.deciding import changed_under, decide, just_decided, let_go, refusals, versions_of
+from cockpit.deciding import became, changed_under, decide, just_decided, let_go, versions_of
 from cockpit.promoting import acts, evidence, history, not_compared, offer, opened
 from cockpit.words import plain
 from esml_engine.estate import Estate
@@ -75,7 +75,8 @@ def show() -> None:
             + (" This is the evidence that it went up on." if found else ""),
             icon=":material/lock:",
         )
-    refused = "" if waits or stands else refusals(choice.estate, str(choice.ref))[choice.env].get(version, "")
+    b = became(choice.estate, str(choice.ref))[choice.env].get(version)
+    refused = b.said if b and not stands else ""
     if refused:
         st.error(f"**A request for v{version} was refused by** {refused}. Ask again when that has changed.",
             icon=":material/block:")  # fmt: skip

@@ -38,6 +38,7 @@ class Matrix:
     split: Cell | None
     waiting: int
     newest: str | None  # when the newest version here was made
+    away: bool = False  # the environment can't be reached
 
 
 def in_cell(files: list[InFile], waiting: int, refused: int = 0) -> Cell:
@@ -146,6 +147,7 @@ def matrix(
         split,
         sum(len(f) for f in todo.files.values()),
         max((v.at for v in have.values()), default=None),
+        away,
     )
 
 

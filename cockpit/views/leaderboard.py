@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from cockpit.views.model import against
+from cockpit.views.promotion import Became
 from cockpit.words import duration, metric, money, value
 from esml_engine.training.facts import DIRECTION
 
@@ -49,12 +50,12 @@ def best(
     rows: Sequence[Mapping[str, Any]],
     main: str,
     environments: Sequence[str],
-    refused: Mapping[str, Mapping[int, str]] | None = None,
+    became: Mapping[str, Mapping[int, Became]] | None = None,
     covered: Mapping[tuple[str, int], str] | None = None,
 ) -> list[Best]:
     """The champion of each environment, else its best candidate; rows come best first.
 
-    `refused`: by environment, versions that people refused there. `covered`: what `intervals.by_version` says of a
+    `became`: by environment, what became of requests for versions. `covered`: what `intervals.by_version` says of a
     forecast's versions.
     """
     out = []
@@ -65,7 +66,7 @@ def best(
         if r is None:
             out.append(Best(env, "", "", "", "", "nothing trained yet", "remove", "gray"))
             continue
-        state, icon, color = _state(r, refused or {})
+        state, icon, color = _state(r, became or {})
         version = f"v{r['model_version']}" if r["model_version"] is not None else "not registered"
         out.append(
             Best(
@@ -83,9 +84,15 @@ def best(
     return out
 
 
-def _state(r: Mapping[str, Any], refused: Mapping[str, Mapping[int, str]]) -> tuple[str, str, str]:
-    if r["ready"] and r["model_version"] in refused.get(r["ready_to"], {}):
-        return f"refused for {r['ready_to']}", "block", "red"
+def _state(r: Mapping[str, Any], became: Mapping[str, Mapping[int, Became]]) -> tuple[str, str, str]:
+    b = became.get(r["ready_to"], {}).get(r["model_version"]) if r["ready"] else None
+    if b:
+        waits = b.state == "waiting"
+        return (
+            (f"waits for {r['ready_to']}", "hourglass_top", "orange")
+            if waits
+            else (f"refused for {r['ready_to']}", "block", "red")
+        )
     if r["ready"]:
         return f"ready for {r['ready_to']}", "check", "green"
     if r["alias"] == "champion":

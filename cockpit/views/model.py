@@ -9,6 +9,7 @@ from typing import Any
 
 from cockpit.views.intervals import coverage_of
 from cockpit.views.lake import Cell
+from cockpit.views.promotion import Became
 from cockpit.words import NOT_MEASURED, NOT_SET_UP, ago, metric, money, plural, role, sentence, value
 from esml_engine.door import requests
 from esml_engine.door.facts import Plan
@@ -328,14 +329,14 @@ def blocked(status: dict[str, Any], running: int, waits: str = "") -> tuple[str,
 
 
 def leaderboard(
-    rows: list[dict[str, Any]], main: str, currency: str, refused: Mapping[str, Mapping[int, str]]
+    rows: list[dict[str, Any]], main: str, currency: str, became: Mapping[str, Mapping[int, Became]]
 ) -> list[dict[str, Any]]:
-    """Candidates as a table, best first. `refused`: by environment, versions that people refused there."""
+    """Candidates as a table, best first. `became`: by environment, what became of requests for versions."""
     out = []
     for r in rows:
         x, base = r["metrics"].get(main), r["baseline"].get(main)
         bad = [g["gate"] for g in r["gates"] if not g["passed"]]
-        verdict = "not registered" if r["model_version"] is None else _ready(r, bad, refused)
+        verdict = "not registered" if r["model_version"] is None else _ready(r, bad, became)
         low_high = (r.get("intervals") or {}).get(main)
         out.append({
             "Env": r["env"], "Version": f"v{r['model_version']}" if r["model_version"] is not None else "", "Alias": r["alias"] or "", "metric": x,
@@ -348,10 +349,12 @@ def leaderboard(
     return out
 
 
-def _ready(r: dict[str, Any], bad: list[str], refused: Mapping[str, Mapping[int, str]]) -> str:
+def _ready(r: dict[str, Any], bad: list[str], became: Mapping[str, Mapping[int, Became]]) -> str:
     """Ready for the next environment, or why not."""
-    if r["ready"] and r["model_version"] in refused.get(r["ready_to"], {}):
-        return f"✕ refused for {r['ready_to']} by people"
+    b = became.get(r["ready_to"], {}).get(r["model_version"]) if r["ready"] else None
+    if b:
+        to = r["ready_to"]
+        return f"⧗ waits for approval into {to}" if b.state == "waiting" else f"✕ refused for {to} by people"
     if r["ready"]:
         return f"✓ ready for {r['ready_to']}"
     if r["ready"] is False:

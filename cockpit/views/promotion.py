@@ -28,6 +28,14 @@ _GATES = {
 
 
 @dataclass(frozen=True)
+class Became:
+    """What became of the newest request for a version into an environment."""
+
+    state: str  # waiting | refused
+    said: str = ""  # who refused it, and why
+
+
+@dataclass(frozen=True)
 class Side:
     """One of the two cards."""
 

@@ -46,7 +46,7 @@ def up_now(site: Site) -> list[Up]:
     for r in rows:
         can, prices = known[r["env"]]
         if alive or can.endpoints_outlive:
-            policy, _ = site.settings.policy(ModelRef.parse(r["object"]), r["env"])
+            policy, _ = site.settings.policy(site.settings.around(ModelRef.parse(r["object"])), r["env"])
             node = endpoint_node(site.settings, policy, prices, can)
             instances = sum(int(s.get("instances", 1)) for s in r["slots"].values())
             out.append(Up(r["object"], r["env"], node.counted * endpoint_nodes(can, instances)))

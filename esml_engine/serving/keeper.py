@@ -178,7 +178,7 @@ class Keeper:
     def _node(self, row: dict[str, Any]) -> Node:
         """The node that an endpoint runs on, as it is predicted."""
         settings, platform = self.site.settings, self.platform(row["env"])
-        policy, _ = settings.policy(ModelRef.parse(row["object"]), row["env"])
+        policy, _ = settings.policy(settings.around(ModelRef.parse(row["object"])), row["env"])
         return endpoint_node(settings, policy, platform.prices, platform.capabilities)
 
     def drain(self, rows: list[dict[str, Any]]) -> None:

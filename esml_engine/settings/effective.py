@@ -135,6 +135,12 @@ class Settings:
             value[k], origin[k] = said_, whose
         return validate(value, PolicySettings, "policy"), origin
 
+    def around(self, ref: ModelRef) -> str:
+        """The model's scope, or the nearest around it that can be used: its endpoint stays up and is paid for in any case."""
+        if ref in self.files.models:
+            return str(ref)
+        return ref.project if ref.project in self.files.projects else "estate"
+
     def profile(self, ref: ModelRef, env: str) -> TrainSettings:
         """The training profile of an environment, with the task's primary metric where it names none."""
         model = self.model(ref)

@@ -9,6 +9,7 @@ import pytest
 from cockpit.views import intervals
 from cockpit.views import leaderboard as view
 from cockpit.views import model as model_view
+from cockpit.views.promotion import Became
 from esml_engine.estate import Estate
 from tests.cockpit.conftest import Open, text_of
 
@@ -51,13 +52,17 @@ def test_nothing_is_offered_for_promotion_that_leads_there_already() -> None:
 
 def test_what_people_refused_is_not_ready_anywhere_on_the_page() -> None:
     ready = _row("linear", 5.0, alias="champion", model_version=3, ready=True)
-    refused = {"test": {3: "approver@demo: not yet"}}
+    refused = {"test": {3: Became("refused", "approver@demo: not yet")}}
     assert view.best([ready], "rmse", ("dev",), refused)[0].state == "refused for test"
     row = {**ready, "at": "", "ready_reason": ""}
     (line,) = model_view.leaderboard([row], "rmse", "EUR", refused)
     assert line["Ready?"] == "✕ refused for test by people"
     (line,) = model_view.leaderboard([row], "rmse", "EUR", {})
     assert line["Ready?"] == "✓ ready for test"
+    waits = {"test": {3: Became("waiting")}}
+    assert view.best([ready], "rmse", ("dev",), waits)[0].state == "waits for test"
+    (line,) = model_view.leaderboard([row], "rmse", "EUR", waits)
+    assert line["Ready?"] == "⧗ waits for approval into test"
 
 
 def test_a_champion_that_may_go_up_is_said_to_be_ready() -> None:

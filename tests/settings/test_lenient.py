@@ -28,6 +28,9 @@ def test_a_worker_goes_on_without_a_model_whose_file_is_wrong(empty: Estate) -> 
         assert site.settings.models() == [ModelRef("p1", "m1")]
         with pytest.raises(SettingsError, match=r"p1/m2/model\.toml"):
             site.settings.model(ModelRef("p1", "m2"))
+        around = site.settings.around
+        assert around(ModelRef("p1", "m1")) == "p1/m1" and around(ModelRef("p1", "m2")) == "p1"
+        assert around(ModelRef("gone", "m2")) == "estate", "what its endpoint costs is known in any case"
     path.write_text(good)
     site.reload()
     assert len(site.settings.models()) == 2 and not site.files.broken
