@@ -63,8 +63,9 @@ def open_table(uri: str, storage: dict[str, str], version: int | None = None) ->
     Raises:
         PlatformError: its lake, elsewhere, refused or did not answer.
     """
-    import_whole("deltalake")
     from deltalake import DeltaTable
+
+    import_whole("deltalake")
     from deltalake.exceptions import TableNotFoundError
 
     try:
