@@ -40,7 +40,7 @@ def environments(estate: Estate, where: str, env: str) -> None:
                         check(site, name)
                     st.rerun()
             if found.rows:
-                _rows(found.rows)
+                _rows(estate, found.rows)
     _engine(estate)
 
 
@@ -63,14 +63,15 @@ def _engine(estate: Estate) -> None:
         names = tuple(f"{e} " for e in estate.environments)
         st.session_state[key] = [r for r in estate.doctor() if not r["part"].startswith(names)]
     if rows := st.session_state.get(key):
-        _rows(rows)
+        _rows(estate, rows)
 
 
-def _rows(found: Sequence[Mapping[str, Any]]) -> None:
-    """Parts as `doctor` tells them."""
+def _rows(estate: Estate, found: Sequence[Mapping[str, Any]]) -> None:
+    """Parts as `doctor` tells them; what one that fails said may name any project's model, so it is for the estate's roles."""
+    whole = estate.may("read_status").allowed
     lines = [
         {
-            "Part": r["part"], "State": _WORKS[r["ok"]], "What it said": tidy(r["message"], opening.root()),
+            "Part": r["part"], "State": _WORKS[r["ok"]], "What it said": tidy(r["message"], opening.root()) if whole or r["ok"] else "for who has a role on the estate",
             "To do": tidy(r["hint"], opening.root()) or "nothing",
         }
         for r in found

@@ -86,7 +86,9 @@ def _track(cells: list[tuple[str, Cell]]) -> None:
 def _blocked(choice: Choice, status: dict[str, Any], runs: list[dict[str, Any]]) -> None:
     row = next((r for r in overview(choice.estate).rows if r.model == str(choice.ref)), None)
     waits = f"{row.attention}. Whose turn: **{row.turn or 'nobody named'}**." if row and row.needs else ""
-    icon, line = view.blocked(status, sum(r["state"] in OPEN for r in runs), waits)
+    icon, line = view.blocked(
+        status, sum(r["state"] in OPEN and r["state"] != "waiting" for r in runs), waits
+    )
     (st.warning if icon in ("block", "priority_high") else st.info)(line, icon=f":material/{icon}:")
 
 
