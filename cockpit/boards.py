@@ -12,6 +12,7 @@ from cockpit import charts
 from cockpit.screens import on_phone
 from cockpit.views import model as view
 from cockpit.views.leaderboard import Best
+from cockpit.views.promotion import Asked
 from cockpit.words import metric
 
 
@@ -41,6 +42,14 @@ def best_by_environment(found: Sequence[Best], name: str) -> None:
         for b in found
     ]  # fmt: skip
     st.table(pd.DataFrame(lines).fillna(""), border="horizontal", hide_index=True)
+
+
+def asked_lines(asked: Asked) -> None:
+    """A line for each version that waits for people, or that they refused."""
+    for env, its in asked.items():
+        for version, b in its.items():
+            said = f"block: v{version} to {env} was refused by {b.said}" if b.said else f"hourglass_top: v{version} waits for approval into {env}"  # fmt: skip
+            st.markdown(f":material/{said}")
 
 
 def over_versions(versions: list[dict[str, Any]], main: str) -> None:

@@ -161,13 +161,17 @@ def let_go(requests: Sequence[dict[str, Any]], who: str = "") -> list[str]:
     return runs[:5]
 
 
-def became(estate: Estate, name: str) -> dict[str, dict[int, view.Became]]:
-    """By environment, versions whose newest request into it waits, or was refused."""
+def promotions(estate: Estate, name: str) -> list[dict[str, Any]]:
+    """Requests for promotions of a model, whatever their state, newest first."""
+    return [r for r in estate.requests("") if (r["object"], r["kind"]) == (name, "promotion")]
+
+
+def became(asked: Sequence[dict[str, Any]]) -> dict[str, dict[int, view.Became]]:
+    """By environment, versions whose newest of these requests (newest first) waits, or was refused."""
     newest: dict[tuple[str, int], dict[str, Any]] = {}
-    for r in estate.requests(""):  # newest first
-        if (r["object"], r["kind"]) == (name, "promotion"):
-            newest.setdefault((r["env"], r["detail"].get("challenger")), r)
-    out: dict[str, dict[int, view.Became]] = {env: {} for env in estate.environments}
+    for r in asked:
+        newest.setdefault((r["env"], r["detail"].get("challenger")), r)
+    out: dict[str, dict[int, view.Became]] = {}
     for (env, version), r in newest.items():
         if r["state"] in ("waiting", "refused"):
             said = view.refusal(r, when) if r["state"] == "refused" else ""

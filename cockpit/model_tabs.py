@@ -11,7 +11,7 @@ from cockpit import charts
 from cockpit.acting import act_card
 from cockpit.carrying import to
 from cockpit.components import Choice, nothing_yet, ways_on, when
-from cockpit.deciding import became
+from cockpit.deciding import became, promotions
 from cockpit.views import intervals
 from cockpit.views import model as view
 from cockpit.views.costs import next_acts
@@ -44,7 +44,10 @@ def leaderboard(choice: Choice, _: list[dict[str, Any]]) -> None:
     """Candidates, best first; a row opens its run."""
     main = choice.estate.site.settings.profile(choice.ref, choice.env).metric
     rows = view.leaderboard(
-        choice.model.leaderboard("all"), main, _currency(choice), became(choice.estate, str(choice.ref))
+        choice.model.leaderboard("all"),
+        main,
+        _currency(choice),
+        became(promotions(choice.estate, str(choice.ref))),
     )
     if not rows:
         nothing_yet("No candidate yet.", "Train the model: its plan is above, once gold is split.")

@@ -9,16 +9,17 @@ import streamlit as st
 
 from cockpit import opening
 from cockpit.acting import follow
-from cockpit.boards import best_by_environment, figure, over_versions, ticked
+from cockpit.boards import asked_lines, best_by_environment, figure, over_versions, ticked
 from cockpit.carrying import to
 from cockpit.components import Choice, as_of, choose, gone, nothing_yet, page, pick, when
-from cockpit.deciding import became
+from cockpit.deciding import became, promotions
 from cockpit.modelling import register_card, train_card
 from cockpit.reads import runs_by_id
 from cockpit.screens import deciding_first
 from cockpit.views import intervals
 from cockpit.views import leaderboard as view
 from cockpit.views import model as model_view
+from cockpit.views.promotion import Asked
 from cockpit.words import metric, plural
 from esml_engine.training import records as training
 from esml_engine.training.facts import DIRECTION, TASK_METRICS
@@ -63,16 +64,16 @@ def show() -> None:
         nothing_yet("No candidate yet.", "Train the model: its plan is above, once gold is split.")
         return
     # with the plan of a training above, what it will stand among comes before how it was so far
+    asked = became(promotions(choice.estate, str(choice.ref)))
     if not train:
-        _overview(choice, rows, main)
-    _candidates(choice, rows, main, names)
+        _overview(choice, rows, main, asked)
+    _candidates(choice, rows, main, names, asked)
     if train:
-        _overview(choice, rows, main)
+        _overview(choice, rows, main, asked)
 
 
-def _overview(choice: Choice, rows: list[dict[str, Any]], main: str) -> None:
+def _overview(choice: Choice, rows: list[dict[str, Any]], main: str, asked: Asked) -> None:
     way = choice.estate.environments
-    asked = became(choice.estate, str(choice.ref))
     up = next(iter(way[way.index(choice.env) + 1 :]), "")
     versions = training.versions(choice.estate.site.store, choice.ref)
     covered = intervals.by_version(versions)
@@ -80,10 +81,7 @@ def _overview(choice: Choice, rows: list[dict[str, Any]], main: str) -> None:
     with sides.cell(), st.container(border=True, height="stretch"):
         st.markdown("**Best by environment**")
         best_by_environment(view.best(rows, main, choice.estate.environments, asked, covered), metric(main))
-        for env, its in asked.items():
-            for version, b in its.items():
-                said = f"block: v{version} to {env} was refused by {b.said}" if b.said else f"hourglass_top: v{version} waits for approval into {env}"  # fmt: skip
-                st.markdown(f":material/{said}")
+        asked_lines(asked)
         if up and (said := view.nothing_newer(rows, choice.env, up)):
             st.caption(said)
         elif up:
@@ -93,16 +91,18 @@ def _overview(choice: Choice, rows: list[dict[str, Any]], main: str) -> None:
         over_versions(versions, main)
 
 
-def _candidates(choice: Choice, rows: list[dict[str, Any]], main: str, names: list[str]) -> None:
-    ids, asked = [view.id_of(r) for r in rows], st.query_params.get_all("runs")
-    lost = [i for i in asked if i not in ids]
+def _candidates(
+    choice: Choice, rows: list[dict[str, Any]], main: str, names: list[str], asked: Asked
+) -> None:
+    ids, named = [view.id_of(r) for r in rows], st.query_params.get_all("runs")
+    lost = [i for i in named if i not in ids]
     for i in lost:
         gone("Candidate", i, instead=False)
-    picked = [i for i in asked if i in ids][: view.MOST]
+    picked = [i for i in named if i in ids][: view.MOST]
     if view.on_other_rows(rows):
         st.caption(":material/info: Not all on the same rows: values of different versions of gold, or of two environments, can't be compared directly. *Promotion* scores two models afresh on the same rows.")  # fmt: skip
     currency = choice.estate.site.settings.estate.currency
-    frame = pd.DataFrame(model_view.leaderboard(rows, main, currency, became(choice.estate, str(choice.ref))))
+    frame = pd.DataFrame(model_view.leaderboard(rows, main, currency, asked))
     frame["at"] = frame["at"].map(when)
     bar = figure(metric(main), 0.0, float(max(frame["baseline"].max(), frame["metric"].max()) or 1.0))
     config = {"metric": bar, "Ready?": st.column_config.TextColumn(width=215),

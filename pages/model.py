@@ -19,7 +19,6 @@ from cockpit.reads import runs_of
 from cockpit.screens import deciding_first
 from cockpit.views import model as view
 from cockpit.views.lake import Cell
-from esml_engine.runs.records import OPEN
 
 _ACTS = (
     "refine",
@@ -86,9 +85,8 @@ def _track(cells: list[tuple[str, Cell]]) -> None:
 def _blocked(choice: Choice, status: dict[str, Any], runs: list[dict[str, Any]]) -> None:
     row = next((r for r in overview(choice.estate).rows if r.model == str(choice.ref)), None)
     waits = f"{row.attention}. Whose turn: **{row.turn or 'nobody named'}**." if row and row.needs else ""
-    icon, line = view.blocked(
-        status, sum(r["state"] in OPEN and r["state"] != "waiting" for r in runs), waits
-    )
+    going = sum(r["state"] in ("queued", "running") for r in runs)  # one that waits for a person is not
+    icon, line = view.blocked(status, going, waits)
     (st.warning if icon in ("block", "priority_high") else st.info)(line, icon=f":material/{icon}:")
 
 

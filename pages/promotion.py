@@ -9,7 +9,7 @@ from cockpit.acting import RECENT, follow
 from cockpit.carrying import to
 from cockpit.comparing import comparison
 from cockpit.components import Choice, as_of, choose, gone, nothing_yet, page, pick, when
-from cockpit.deciding import became, changed_under, decide, just_decided, let_go, versions_of
+from cockpit.deciding import became, changed_under, decide, just_decided, let_go, promotions, versions_of
 from cockpit.promoting import acts, evidence, history, not_compared, offer, opened
 from cockpit.words import plain
 from esml_engine.estate import Estate
@@ -61,8 +61,7 @@ def show() -> None:
     just_decided(choice.estate)
     champion = training.champion(choice.estate.site.store, choice.ref, choice.env)
     stands = champion is not None and champion["version"] == version
-    about = (str(choice.ref), choice.env, "promotion")
-    asked = [r for r in choice.estate.requests("") if (r["object"], r["env"], r["kind"]) == about]
+    asked = [r for r in promotions(choice.estate, str(choice.ref)) if r["env"] == choice.env]
     waits = [r for r in asked if r["state"] == "waiting"]
     found = reads.comparisons(
         choice.estate.site, choice.ref, source=source, target=choice.env, version=version
@@ -75,7 +74,7 @@ def show() -> None:
             + (" This is the evidence that it went up on." if found else ""),
             icon=":material/lock:",
         )
-    b = became(choice.estate, str(choice.ref))[choice.env].get(version)
+    b = became(asked).get(choice.env, {}).get(version)
     refused = b.said if b and not stands else ""
     if refused:
         st.error(f"**A request for v{version} was refused by** {refused}. Ask again when that has changed.",

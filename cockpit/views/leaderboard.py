@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from cockpit.views.model import against
-from cockpit.views.promotion import Became
+from cockpit.views.promotion import Asked, asked_up
 from cockpit.words import duration, metric, money, value
 from esml_engine.training.facts import DIRECTION
 
@@ -50,7 +50,7 @@ def best(
     rows: Sequence[Mapping[str, Any]],
     main: str,
     environments: Sequence[str],
-    became: Mapping[str, Mapping[int, Became]] | None = None,
+    became: Asked | None = None,
     covered: Mapping[tuple[str, int], str] | None = None,
 ) -> list[Best]:
     """The champion of each environment, else its best candidate; rows come best first.
@@ -84,15 +84,13 @@ def best(
     return out
 
 
-def _state(r: Mapping[str, Any], became: Mapping[str, Mapping[int, Became]]) -> tuple[str, str, str]:
-    b = became.get(r["ready_to"], {}).get(r["model_version"]) if r["ready"] else None
+def _state(r: Mapping[str, Any], became: Asked) -> tuple[str, str, str]:
+    b = asked_up(r, became)
     if b:
-        waits = b.state == "waiting"
-        return (
-            (f"waits for {r['ready_to']}", "hourglass_top", "orange")
-            if waits
-            else (f"refused for {r['ready_to']}", "block", "red")
+        word, icon, color = (
+            ("waits", "hourglass_top", "orange") if b.state == "waiting" else ("refused", "block", "red")
         )
+        return f"{word} for {r['ready_to']}", icon, color
     if r["ready"]:
         return f"ready for {r['ready_to']}", "check", "green"
     if r["alias"] == "champion":

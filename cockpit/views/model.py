@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from cockpit.views.intervals import coverage_of
 from cockpit.views.lake import Cell
-from cockpit.views.promotion import Became
+from cockpit.views.promotion import Asked, asked_up
 from cockpit.words import NOT_MEASURED, NOT_SET_UP, ago, metric, money, plural, role, sentence, value
 from esml_engine.door import requests
 from esml_engine.door.facts import Plan
@@ -328,9 +327,7 @@ def blocked(status: dict[str, Any], running: int, waits: str = "") -> tuple[str,
     )
 
 
-def leaderboard(
-    rows: list[dict[str, Any]], main: str, currency: str, became: Mapping[str, Mapping[int, Became]]
-) -> list[dict[str, Any]]:
+def leaderboard(rows: list[dict[str, Any]], main: str, currency: str, became: Asked) -> list[dict[str, Any]]:
     """Candidates as a table, best first. `became`: by environment, what became of requests for versions."""
     out = []
     for r in rows:
@@ -349,9 +346,9 @@ def leaderboard(
     return out
 
 
-def _ready(r: dict[str, Any], bad: list[str], became: Mapping[str, Mapping[int, Became]]) -> str:
+def _ready(r: dict[str, Any], bad: list[str], became: Asked) -> str:
     """Ready for the next environment, or why not."""
-    b = became.get(r["ready_to"], {}).get(r["model_version"]) if r["ready"] else None
+    b = asked_up(r, became)
     if b:
         to = r["ready_to"]
         return f"⧗ waits for approval into {to}" if b.state == "waiting" else f"✕ refused for {to} by people"

@@ -35,6 +35,15 @@ class Became:
     said: str = ""  # who refused it, and why
 
 
+Asked = Mapping[str, Mapping[int, Became]]
+"""By environment and version."""
+
+
+def asked_up(row: Mapping[str, Any], became: Asked) -> Became | None:
+    """What became of the request to take a candidate up that the gates call ready; None: nobody asked."""
+    return became.get(row["ready_to"], {}).get(row["model_version"]) if row["ready"] else None
+
+
 @dataclass(frozen=True)
 class Side:
     """One of the two cards."""

@@ -77,16 +77,14 @@ def read_parquet(
             else:
                 arrow = schema.field(c.position).type
                 kind = c.type or _first_type(con, f"c{c.position}", arrow)
-                at, of = f"c{c.position}", str(native[f"c{c.position}"])
-                value, fits = types.native_sql(at, arrow, of, kind)
-                misfit = f"{at} IS NOT NULL AND NOT coalesce({fits}, FALSE)" if fits else ""
+                at = f"c{c.position}"
+                value, misfit = _as(at, arrow, str(native[at]), kind)
                 if misfit and _mostly(con, misfit, at):
                     if c.type:
                         retyped[c.name] = types.type_of_arrow(arrow)
                     else:  # an inferred type is one that most values have: text has all of them
                         kind = "string"
-                        value, fits = types.native_sql(at, arrow, of, kind)
-                        misfit = f"{at} IS NOT NULL AND NOT coalesce({fits}, FALSE)" if fits else ""
+                        value, misfit = _as(at, arrow, str(native[at]), kind)
                 values.append((c.name, value))
                 if misfit:
                     reasons.append(reason_sql(c.name, f"CAST({at} AS VARCHAR)", kind, misfit))
@@ -101,6 +99,12 @@ def read_parquet(
         raise UnreadableError(
             f"{source.name} can't be read to its end: {e}", hint="was it delivered completely?"
         ) from e
+
+
+def _as(column: str, arrow: pa.DataType, native: str, kind: str) -> tuple[str, str]:
+    """SQL of a column's values as `kind`, and of which rows don't fit it ('': all do)."""
+    value, fits = types.native_sql(column, arrow, native, kind)
+    return value, f"{column} IS NOT NULL AND NOT coalesce({fits}, FALSE)" if fits else ""
 
 
 def _mostly(con: duckdb.DuckDBPyConnection, misfit: str, column: str) -> bool:
