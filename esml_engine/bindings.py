@@ -26,6 +26,9 @@ JOBS = {
     "promotion.copy": "esml_engine.promotion.steps:copy",
 }
 
+# loaded while such a job runs, for who records it: a cold start has no core to spare
+AHEAD = {"training.train": "esml_engine.training.tracking:load_ahead"}
+
 ACTS = {
     "set": "esml_engine.door.acts:Set",
     "member_add": "esml_engine.door.acts:MemberAdd",
@@ -74,6 +77,13 @@ def close_up(site: Site, row: dict[str, Any]) -> None:
     ref = ModelRef.parse(row["object"])
     for env in envs:
         tracking.close_left(site.platform(env).tracking_uri(), f"{ref.project}-{ref.model}", row["run"])
+
+
+def load_ahead(kind: str) -> None:
+    """A job of this kind is under way: load what recording its result needs."""
+    if kind in AHEAD:
+        module, function = AHEAD[kind].split(":")
+        getattr(importlib.import_module(module), function)()
 
 
 def act(name: str) -> Act:

@@ -9,6 +9,7 @@ import traceback
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import sqlalchemy as sa
@@ -215,6 +216,7 @@ class Executor:
                             base=n / count,
                             share=1 / count,
                             handle=before.handle if before else "",
+                            begun=partial(bindings.load_ahead, desk.spec.kind),
                             used=desk.use,
                         )
                     except LostError as e:

@@ -16,6 +16,7 @@ import sqlalchemy as sa
 
 from esml_engine.clock import now
 from esml_engine.door.facts import Actor
+from esml_engine.faults import point
 from esml_engine.store import schema as t
 from esml_engine.store.database import Store
 
@@ -67,12 +68,14 @@ def anchor(store: Store, folder: Path) -> None:
     head = store.first(sa.select(t.audit.c.n, t.audit.c.hash).order_by(t.audit.c.n.desc()).limit(1))
     if head is None:
         return
+    point("audit:appended")
     body = {"n": head["n"], "hash": head["hash"]}
     text = json.dumps({**body, "mac": _mac(folder, body)})
     new = (
         folder / f"audit-head.{os.getpid()}-{threading.get_ident()}.tmp"
     )  # a worker anchors in several threads
     new.write_text(text, encoding="utf-8")
+    point("audit:written")
     new.replace(folder / "audit-head.json")
 
 

@@ -88,12 +88,13 @@ def run_job(
     base: float,
     share: float,
     handle: str = "",
-    slow: Callable[[], None] = lambda: None,
+    begun: Callable[[], None] = lambda: None,
     used: Callable[[float], None] = lambda seconds: None,
 ) -> JobResult:
     """Submit a job (or take up the one behind `handle`), follow it with progress, honour cancel and the time limit.
 
     Args:
+        begun: called once, when the job is past its start and has said how far it is.
         used: told how long the node was used, where the platform says so, however the job ended.
 
     Raises:
@@ -108,6 +109,7 @@ def run_job(
         point("job:submitted")
     began = time.monotonic()
     said: tuple[float, str] = (-1.0, "")
+    waits_to_begin = True
     while True:
         state = platform.follow(handle)
         if state.seconds is not None:
@@ -150,7 +152,9 @@ def run_job(
                     base + share * state.fraction,
                     f"{spec.step}: {state.message}" if state.message else spec.step,
                 )
-        slow()
+        if waits_to_begin and state.fraction > 0:
+            waits_to_begin = False
+            begun()
         platform.wait(handle, _LOOK)
 
 

@@ -176,4 +176,5 @@ def purge_ledger(site: Site, ref: ModelRef, env: str) -> int:
         done = max(_drained(site, ref, env, reader.id), _nothing_kept.get(reader.id, 0))
         until = int((time.time() - PURGE_AFTER_DAYS * 86_400) * 1e6)
         forget(site, env, endpoint_name(ref, env), reader.request_ids(done, until))
+        point("purge:forgotten")
         return reader.purge(done, until)

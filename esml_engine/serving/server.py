@@ -32,6 +32,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from esml_engine.errors import ConflictError, DiskError, EsmlError, FailedError, NotYetError, UsageError
+from esml_engine.faults import point
 from esml_engine.scored.answered import SharedLedger
 from esml_engine.scored.facts import Answer, Finished, Reserved
 from esml_engine.scored.ledger import Ledger
@@ -188,6 +189,7 @@ class Endpoint:
         while True:
             said, found = self.ledger.reserve(request_id, body_hash)
             if said is Reserved.NEW:
+                point("serve:reserved")
                 return await self._fresh(request_id, headers, body, body_hash)
             if said is Reserved.CONFLICT:
                 error = UsageError(
@@ -247,7 +249,9 @@ class Endpoint:
         finally:
             if not handed_over:
                 self.ledger.release(request_id)
-        return await on_disk, rows  # another process may have answered this id before: then its answer
+        body_told = await on_disk  # another process may have answered this id before: then its answer
+        point("serve:logged")
+        return body_told, rows
 
     async def _predict(
         self, scorer: Scorer, request_id: str, body: bytes

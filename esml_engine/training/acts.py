@@ -183,9 +183,6 @@ class Train:
             "tags": {"esml.project": ref.project, "esml.model": ref.model, "esml.env": env, "esml.actor": desk.actor.rights},
             "cache": str(site.state / "cache"), "artifacts": site.platform(env).artifact_root(),
         }  # fmt: skip
-        from esml_engine.training import tracking
-
-        tracking.load_ahead()  # registering needs it when the job is done
         spec = job_spec(
             desk, ref, env, "training.train", inputs={**inputs, **behind}, outputs={}, params=params
         )

@@ -32,8 +32,8 @@ MATRIX = {
     "linear": "scaled",
 }
 SMALL_ROWS = 2_000
-# its boosters predict side by side, but must not be set meanwhile
-_XGBOOST = threading.Lock()
+# its boosters predict side by side, but must not be set or stored meanwhile
+XGBOOST = threading.Lock()
 _MAX_ROUNDS = 3_000
 _PATIENCE = 50
 _MANY_ROWS = 20_000
@@ -206,7 +206,7 @@ def _predict_lightgbm(model: Any, x: NDArray[Any], threads: int) -> Any:
 
 
 def _predict_xgboost(model: Any, x: NDArray[Any], threads: int) -> Any:
-    with _XGBOOST:
+    with XGBOOST:
         model.set_param({"nthread": threads})
         return model.inplace_predict(x, validate_features=False)
 

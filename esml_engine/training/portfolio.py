@@ -283,15 +283,14 @@ class _Run:
         rng = np.random.default_rng([self.profile.seed, 77])
         while len(self.candidates) < self.profile.trials:
             done = [c for c in self._active() if len(c.parts) == self.folds]
-            proposed = propose(rng, [(c.kind, c.params, c.screened) for c in done])
+            cost = {k: max(c.seconds for c in done if c.kind == k) for k in {c.kind for c in done}}
+            # near the end only what is quick enough is still drawn
+            fits = [c for c in done if self._time_for(cost[c.kind])]
+            proposed = propose(rng, [(c.kind, c.params, c.screened) for c in fits])
             if proposed is None:
                 return
-            kind, params, expected = (
-                *proposed,
-                max(c.seconds / self.folds for c in done if c.kind == proposed[0]),
-            )
-            if not self._time_for(expected * self.folds):
-                return
+            kind, params = proposed
+            expected = cost[kind] / self.folds
             c = self._new(kind, params)
             self.candidates.append(c)
             best = min(o.screened for o in done)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor, wait
+from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -14,7 +16,7 @@ from esml_engine.errors import FailedError, NotYetError, UsageError
 from esml_engine.lake import files
 from esml_engine.runs.context import JobContext
 from esml_engine.runs.facts import TableOut
-from esml_engine.training import storage, tracking
+from esml_engine.training import learners, storage, tracking
 from esml_engine.training.answers import Answers, agreed, answers_of, metrics_of
 from esml_engine.training.baselines import baseline_metrics
 from esml_engine.training.beside import Ground, beside_champion
@@ -23,7 +25,7 @@ from esml_engine.training.classes import Classes, classes_of
 from esml_engine.training.custom import TrainContext, train_custom
 from esml_engine.training.facts import Profile, Trial, loss_of
 from esml_engine.training.flaml_search import search_flaml
-from esml_engine.training.importance import permutation_importance
+from esml_engine.training.importance import Importance, permutation_importance
 from esml_engine.training.leakage import leaks
 from esml_engine.training.metrics import confusion
 from esml_engine.training.model import EnsembleModel, Predictor
@@ -71,30 +73,39 @@ def train(job: JobContext) -> tuple[dict[str, Any], list[TableOut]]:
         raise NotYetError(f"training for task '{task}' is not built yet")
     profile = Profile.parse(p.get("profile") or {}, task)
     uri = job.spec.tracking
-    tracking.prepare(uri, p.get("cache") or job.work / "cache")
-    experiment = tracking.experiment(uri, p["experiment"], p.get("artifacts"))
-    with tracking.logging_run(
-        uri,
-        experiment,
-        run=job.spec.run,
-        attempt=job.spec.attempt,
-        step=job.spec.step,
-        tags=p.get("tags") or {},
-        artifacts=p.get("artifacts"),
-        lake=job.files,
-    ) as logged:
+    # all that both threads would import is there before there are two
+    learners.load_libraries()
+    with tracking.opened_beside(lambda: _logging(job, uri)) as opened:
+        if tracking.database(uri) is None or p.get("mode", "automl") != "automl" or task == "forecasting":
+            opened()  # a service that refuses is said before hours are spent; other code imports what it likes
         job.progress(0.02, "reads the gold tables", now=True)
         tables = {name: files.arrow(job.input(name)) for name in _DATA}
         if task == "forecasting":
             value = train_series(job, profile, tables, label)
         else:
             value = _train(job, profile, tables, task, label)
+        logged = opened()
         value |= {"mlflow_run": logged.run_id, "artifact_uri": f"{logged.artifact_uri}/model"}
         value["seconds_used"] = round(time.monotonic() - begun, 3)
         job.progress(0.97, "logs to tracking", now=True)
         _log(job, uri, logged, profile, value)
     job.progress(1.0, "done", now=True)
     return value, []
+
+
+def _logging(job: JobContext, uri: str) -> AbstractContextManager[tracking.Logged]:
+    p = job.params
+    tracking.prepare(uri, p.get("cache") or job.work / "cache")
+    return tracking.logging_run(
+        uri,
+        tracking.experiment(uri, p["experiment"], p.get("artifacts")),
+        run=job.spec.run,
+        attempt=job.spec.attempt,
+        step=job.spec.step,
+        tags=p.get("tags") or {},
+        artifacts=p.get("artifacts"),
+        lake=job.files,
+    )
 
 
 def _train(
@@ -123,20 +134,18 @@ def _train(
 
     job.progress(0.85, "scores on gold_test", now=True)
     folder = job.work / "model"
-    sha256 = storage.save(fitted.model, folder)
-    # what is scored is what was stored
-    model = storage.load(folder, sha256)
-    if model.features:
-        model.predict_columns({k: [v] for k, v in model.example.items()})
-    answers = answers_of(model, test, known)
-    importance, sampled = permutation_importance(
-        model,
-        test,
-        answers.truth,
-        metric=profile.metric_for(task),
-        seed=profile.seed,
-        seconds=max(0.5, 0.015 * profile.seconds),
-    )
+    # storing is Python's work, asking the libraries' own: a second core is used
+    with ThreadPoolExecutor(1) as pool:
+        asked = pool.submit(_insight, fitted, test, known, profile, task)
+        if not isinstance(fitted.model, EnsembleModel):
+            wait([asked])  # a library of somebody's choice need not bear both at once
+        sha256 = storage.save(fitted.model, folder)
+        # what is scored is what was stored
+        model = storage.load(folder, sha256)
+        # as an endpoint will ask it
+        alone = pool.submit(_ask_for_one, model)
+        answers = answers_of(model, test, known)
+        insight, _ = asked.result(), alone.result()
     on = Ground(test, known, (p["key"],) if p.get("key") else ())
     beside = beside_champion(job, task, model, on, answers)
     if beside.error:
@@ -156,13 +165,13 @@ def _train(
         "overlap": beside.overlap,
         "trials": [asdict(t) for t in fitted.trials],
         "families": [
-            _family(k, told if same_model(m, fitted.model) else agreed(told, answers_of(m, test, known))[1])
-            for k, m in fitted.families.items()
+            _family(k, agreed(told, insight.families[k])[1] if k in insight.families else told)
+            for k in fitted.families
         ],
         "failures": list(fitted.failures),
         "search_seconds": fitted.seconds,
-        "importance": [asdict(i) for i in importance],
-        "importance_sampled_rows": sampled,
+        "importance": [asdict(i) for i in insight.importance],
+        "importance_sampled_rows": insight.sampled,
         "model_folder": job.keep(folder),
         "sha256": sha256,
         "signature": model.signature,
@@ -173,10 +182,42 @@ def _train(
     }
 
 
+def _ask_for_one(model: Predictor) -> None:
+    if model.features:
+        model.predict_columns({k: [v] for k, v in model.example.items()})
+
+
+@dataclass(frozen=True)
+class _Insight:
+    """What is learned of a fitted model in memory while it is being stored.
+
+    `families`: answers of the best of each family, but not of one that is the whole model.
+    """
+
+    families: dict[str, Answers]
+    importance: list[Importance]
+    sampled: int
+
+
+def _insight(fitted: _Outcome, test: pa.Table, known: pa.Table, profile: Profile, task: str) -> _Insight:
+    whole = fitted.model
+    _, truth = known_rows(test, whole.label, whole.classes)
+    found = permutation_importance(
+        whole,
+        test,
+        truth,
+        metric=profile.metric_for(task),
+        seed=profile.seed,
+        seconds=max(0.5, 0.015 * profile.seconds),
+    )
+    families = {k: answers_of(m, test, known) for k, m in fitted.families.items() if not same_model(m, whole)}
+    return _Insight(families, *found)
+
+
 def same_model(family: Predictor, model: Predictor) -> bool:
     """Whether the best of a family is the whole model: its answers are at hand then."""
     if not (isinstance(family, EnsembleModel) and isinstance(model, EnsembleModel)):
-        return False
+        return family is model
     return len(model.members) == 1 and model.members[0].parts is family.members[0].parts
 
 

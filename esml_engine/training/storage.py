@@ -15,15 +15,18 @@ from pathlib import Path
 from typing import Any
 
 from esml_engine.errors import EsmlError, FailedError, UsageError
+from esml_engine.training import trees
 from esml_engine.training.class_model import EnsembleClassifier, EstimatorClassifier
 from esml_engine.training.classes import Classes
 from esml_engine.training.custom_model import EstimatorModel
+from esml_engine.training.learners import XGBOOST
 from esml_engine.training.model import EnsembleModel, Member, Predictor
 from esml_engine.training.preparing import Preparing
 from esml_engine.training.series.model import SeriesModel
 from esml_engine.training.series.storing import load_series, save_series
 
-FORMAT = 1
+FORMAT = 2
+_READS = (1, FORMAT)  # in 1 a forest was kept as a whole estimator
 MODEL_FILE = "model.json"
 _CHUNK = 1 << 20
 
@@ -150,8 +153,10 @@ def load(folder: str | Path, sha256: str | None = None) -> Predictor:
         raw = json.loads((root / MODEL_FILE).read_text(encoding="utf-8"))
     except (OSError, ValueError) as e:
         raise FailedError(f"{root.name} holds no readable {MODEL_FILE}: {e}") from e
-    if raw.get("format") != FORMAT:
-        raise FailedError(f"the model has format {raw.get('format')!r}, this engine reads {FORMAT}")
+    if raw.get("format") not in _READS:
+        raise FailedError(
+            f"the model has format {raw.get('format')!r}, this engine reads {' and '.join(map(str, _READS))}"
+        )
     try:
         return _build(root, raw)
     except EsmlError:
@@ -217,7 +222,9 @@ def _read_lightgbm(path: Path) -> Any:
 
 
 def _write_xgboost(part: Any, path: Path) -> None:
-    path.write_bytes(bytes(part.save_raw("ubj")))
+    with XGBOOST:
+        raw = bytes(part.save_raw("ubj"))
+    path.write_bytes(raw)
 
 
 def _read_xgboost(path: Path) -> Any:
@@ -234,6 +241,15 @@ def _read_perpetual(path: Path) -> Any:
     from perpetual import PerpetualBooster
 
     return PerpetualBooster.load_booster(str(path))
+
+
+def _write_forest(part: Any, path: Path) -> None:
+    _write_our_sklearn(trees.bare(part), path)
+
+
+def _read_forest(path: Path) -> Any:
+    stored = _read_sklearn(path)
+    return trees.whole(stored) if trees.is_bare(stored) else stored
 
 
 def _write_our_sklearn(part: Any, path: Path) -> None:
@@ -279,20 +295,27 @@ _LIBRARY = {
     "lightgbm": "lightgbm",
     "xgboost": "xgboost",
     "perpetual": "perpetual",
-    "extra_trees": "sklearn",
+    "extra_trees": "forest",
     "linear": "sklearn",
 }
-_SUFFIX = {"lightgbm": ".txt", "xgboost": ".ubj", "perpetual": ".json", "sklearn": ".skops"}
+_SUFFIX = {
+    "lightgbm": ".txt",
+    "xgboost": ".ubj",
+    "perpetual": ".json",
+    "sklearn": ".skops",
+    "forest": ".skops",
+}
 _WRITE: dict[str, Callable[[Any, Path], None]] = {
     "lightgbm": _write_lightgbm,
     "xgboost": _write_xgboost,
     "perpetual": _write_perpetual,
     "sklearn": _write_sklearn,
 }
-_WRITE_OURS = {**_WRITE, "sklearn": _write_our_sklearn}
+_WRITE_OURS = {**_WRITE, "sklearn": _write_our_sklearn, "forest": _write_forest}
 _READ: dict[str, Callable[[Path], Any]] = {
     "lightgbm": _read_lightgbm,
     "xgboost": _read_xgboost,
     "perpetual": _read_perpetual,
     "sklearn": _read_sklearn,
+    "forest": _read_forest,
 }

@@ -15,8 +15,9 @@ import sqlite3
 import tempfile
 import threading
 import time
-from collections.abc import Iterator, Mapping
-from contextlib import closing, contextmanager
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor, wait
+from contextlib import AbstractContextManager, closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -209,6 +210,20 @@ def logging_run(
         c.set_terminated(made.info.run_id, "FAILED")
         raise
     c.set_terminated(made.info.run_id, "FINISHED")
+
+
+@contextmanager
+def opened_beside(opening: Callable[[], AbstractContextManager[Logged]]) -> Iterator[Callable[[], Logged]]:
+    """A run that is opened in a thread of its own: a cold process imports MLflow for more than a second.
+
+    What is yielded waits for the run and returns it, or raises why it could not be opened.
+    """
+    with ThreadPoolExecutor(1, "esml-tracking") as pool, contextlib.ExitStack() as run:
+        entered = pool.submit(lambda: run.enter_context(opening()))
+        try:
+            yield entered.result
+        finally:
+            wait([entered])  # what was opened is closed, with the block's own end
 
 
 def close_attempts(uri: str, experiment_id: str, *, run: str, step: str) -> None:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import ast
+import json
 import os
 import signal
+import sqlite3
 import subprocess
 import sys
 from pathlib import Path
@@ -151,3 +154,92 @@ def test_batch_scoring_appends_once(empty: Estate, numbers) -> None:
         model.ingest("d1", [numbers("m.csv", 200, 205)], "2026-01-03", "inference")
         model.refine(purpose="inference")
     assert esml(root, "scored", "p1/m1", "--count")["total"] == 25
+
+
+@pytest.mark.parametrize("point", ["audit:appended", "audit:written"])
+def test_an_event_whose_anchor_was_not_written(empty: Estate, point: str) -> None:
+    """The act happened and is in the chain; the anchor lags behind it, and the next act brings it there."""
+    root = empty.site.root
+    member = ("member", "add", "p1", "ann@x", "--role", "analyst")
+    killed(root, point, *member)
+    said = esml(root, "audit", "--verify")
+    assert said["ok"], said
+    assert [e["result"] for e in empty.audit(act="member_add")] == ["done"]
+    assert "ann@x" in str(esml(root, "member", "list", "p1"))
+    esml(root, "member", "add", "p1", "bob@x", "--role", "analyst")
+    with sqlite3.connect(root / ".esml" / "store.db") as con:
+        assert con.execute("SELECT count(*) FROM audit").fetchone() == (_anchored(root),)
+        con.execute("DELETE FROM audit WHERE n = ?", (_anchored(root),))
+    assert not esml(root, "audit", "--verify", check=None)["ok"], "a tail that is cut is seen again"
+
+
+def _anchored(root: Path) -> int:
+    return int(json.loads((root / ".esml" / "audit-head.json").read_text())["n"])
+
+
+@pytest.mark.parametrize("point", ["serve:reserved", "serve:logged"])
+def test_an_endpoint_killed_before_it_answered(empty: Estate, numbers, tmp_path: Path, point: str) -> None:
+    """Reserved, then nothing is in the ledger; logged, then the retry gets what was logged: once in both cases."""
+    root = empty.site.root
+    quick(root)
+    empty.model("p1/m1").ingest("d1", [numbers("a.csv", 0, 80)], "2026-01-01")
+    empty.model("p1/m1").pipeline()
+    esml(root, "deploy", "p1/m1")
+    (tmp_path / "rows.csv").write_text("x\n3\n4\n")
+    score = ("score", "p1/m1", str(tmp_path / "rows.csv"), "--caller", "web", "--request-id", "r1")
+    once = root / f".killed-{point.replace(':', '-')}"
+    # the endpoint dies, not the command that asked it
+    esml(root, *score, env={"ESML_KILL_AT": point, "ESML_KILL_ONCE": str(once)}, check=None)
+    assert once.exists(), "it was killed there"
+    answer = esml(root, *score)
+    assert esml(root, *score)["predictions"] == answer["predictions"]
+    assert esml(root, "scored", "p1/m1", "--count")["total"] == 2
+    assert violations(root) == []
+
+
+def test_requests_that_are_forgotten_while_they_leave_the_ledger(
+    empty: Estate, numbers, tmp_path: Path
+) -> None:
+    """Killed in the middle of a purge: the rows are in the table, the next purge takes the rest."""
+    root = empty.site.root
+    quick(root)
+    empty.model("p1/m1").ingest("d1", [numbers("a.csv", 0, 80)], "2026-01-01")
+    empty.model("p1/m1").pipeline()
+    esml(root, "deploy", "p1/m1")
+    (tmp_path / "rows.csv").write_text("x\n3\n4\n")
+    esml(root, "score", "p1/m1", str(tmp_path / "rows.csv"), "--caller", "web")
+    assert esml(root, "scored", "p1/m1", "--count")["total"] == 2
+    purge = (
+        "import sys; from pathlib import Path; from esml_engine.door.site import Site; from esml_engine.refs import ModelRef;"
+        "from esml_engine.scored import commits; commits.PURGE_AFTER_DAYS = -1;"
+        "print(commits.purge_ledger(Site(Path(sys.argv[1])), ModelRef('p1', 'm1'), 'dev'))"
+    )
+    env = {**os.environ, "ESML_KILL_AT": "purge:forgotten", "ESML_KILL_ONCE": str(root / ".killed-purge")}
+    command = [sys.executable, "-c", purge, str(root)]
+    assert subprocess.run(command, env=env, timeout=60).returncode == -signal.SIGKILL
+    done = subprocess.run(command, env=env, capture_output=True, text=True, timeout=60, check=True)
+    assert done.stdout.split() == ["1"]
+    assert esml(root, "scored", "p1/m1", "--count")["total"] == 2
+    assert violations(root) == []
+
+
+def test_each_kill_point_of_the_engine_is_killed_at_by_a_test() -> None:
+    """`point(...)` in the engine against what tests name; a point that no test dies at proves nothing."""
+    here = Path(__file__).parents[2]
+    points = {
+        name.value
+        for path in (here / "esml_engine").rglob("*.py")
+        for call in ast.walk(ast.parse(path.read_text()))
+        if isinstance(call, ast.Call) and isinstance(call.func, ast.Name) and call.func.id == "point"
+        for name in ast.walk(call.args[0])
+        if isinstance(name, ast.Constant) and isinstance(name.value, str)
+    }
+    named = {
+        c.value
+        for path in (here / "tests").rglob("*.py")
+        if "killed(" in (text := path.read_text()) or "ESML_KILL_AT" in text
+        for c in ast.walk(ast.parse(text))
+        if isinstance(c, ast.Constant) and isinstance(c.value, str)
+    }
+    assert len(points) > 20
+    assert points - named == set()

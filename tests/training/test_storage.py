@@ -191,3 +191,33 @@ def test_no_code_of_the_room_can_pickle() -> None:
         assert not re.search(r"^\s*(import|from) (pickle|joblib|cloudpickle|dill)", path.read_text(), re.M), (
             path.name
         )
+
+
+@pytest.mark.parametrize("kind", ["ExtraTreesRegressor", "ExtraTreesClassifier"])
+def test_a_forest_is_kept_as_its_trees_and_an_older_one_is_still_read(kind: str, tmp_path: Path) -> None:
+    import sklearn.ensemble
+
+    rng = np.random.default_rng(3)
+    x = rng.normal(size=(300, 4))
+    y = np.digitize(x[:, 0] + x[:, 1], [-0.5, 0.5]) if kind.endswith("Classifier") else x[:, 0] * x[:, 1]
+    forest = getattr(sklearn.ensemble, kind)(20, random_state=0).fit(x, y)
+    trees, older = tmp_path / "trees.skops", tmp_path / "older.skops"
+    storage._WRITE_OURS["forest"](forest, trees)
+    storage._WRITE_OURS["sklearn"](forest, older)
+    assert trees.stat().st_size < older.stat().st_size
+    for path in (trees, older):
+        again = storage._READ["forest"](path)
+        np.testing.assert_array_equal(again.predict(x), forest.predict(x))
+        if kind.endswith("Classifier"):
+            np.testing.assert_array_equal(again.predict_proba(x), forest.predict_proba(x))
+
+
+def test_a_model_of_the_first_format_is_still_read(
+    everything: EnsembleModel, diabetes: dict[str, pa.Table], tmp_path: Path
+) -> None:
+    folder = tmp_path / "model"
+    storage.save(everything, folder)
+    document = folder / "model.json"
+    document.write_text(document.read_text().replace('"format": 2', '"format": 1'))
+    test = diabetes["gold_test"]
+    np.testing.assert_allclose(storage.load(folder).predict(test), everything.predict(test), rtol=1e-9)
