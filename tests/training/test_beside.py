@@ -123,10 +123,14 @@ def test_no_split_is_advised_that_may_give_other_sides() -> None:
 
 
 @given(
-    n=st.integers(30, 400), test=st.floats(0.05, 0.9), learned=st.floats(0.1, 1.0), fewest=st.integers(20, 60)
+    known=st.integers(30, 400),
+    newer=st.integers(0, 19),
+    over=st.floats(0.05, 1.0),
+    fewest=st.integers(20, 60),
 )
-def test_by_time_the_number_of_newer_rows_is_exact(n: int, test: float, learned: float, fewest: int) -> None:
-    known = int(n * learned)  # the champion learned the first of them
+def test_by_time_the_number_of_newer_rows_is_exact(known: int, newer: int, over: float, fewest: int) -> None:
+    n = known + newer  # the champion learned the first of them
+    test = newer / n + over * (0.95 - newer / n)  # gold_test reaches back into what it learned
 
     def judged(rows: int) -> tuple[int, int]:
         """Learned rows of gold_test and those left, after that many newer rows."""
