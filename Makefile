@@ -39,7 +39,7 @@ test: $(VENV)/.dev ## every test; says at the end what it skipped and why
 cycles: $(VENV)/.dev ## of the tests only the whole cycles on the stand-in for Azure
 	@$(BIN)/python -m pytest -n 2 --dist loadfile -m cycle tests/azure
 
-lint: $(VENV)/.dev ## ruff, mypy --strict (pages too), the imports' contract
+lint: $(VENV)/.dev ## ruff, mypy --strict (pages and benchmarks too), the imports' contract
 	@$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy && $(BIN)/lint-imports && $(BIN)/hadolint Dockerfile
 
 format: $(VENV)/.dev ## format the code

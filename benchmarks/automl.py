@@ -122,7 +122,7 @@ def reference(
     train, validate, test = parts
     both = pd.concat([train, validate])
     # FLAML's preprocessing does not know pandas 3's text type
-    both, test = (f.astype({c: object for c in f.select_dtypes("str").columns}) for f in (both, test))
+    both, test = (f.astype(dict.fromkeys(f.select_dtypes("str").columns, object)) for f in (both, test))
     at = time.monotonic()
     automl: Any = AutoML()
     automl.fit(

@@ -167,7 +167,14 @@ def _rerun(folder: Path, seen: Any) -> None:
     kept = ScriptCache()  # a server compiles a script once; the test runner would do it at each rerun
     local_script_runner.ScriptCache = app_test.ScriptCache = lambda: kept
     file, frame = folder / "frame.pickle", seen.frame("progress")
-    finished = (frame, seen.figures, list(seen.kinds), list(seen.stages), [], columns("progress", ENVS))
+    finished: tuple[Any, ...] = (
+        frame,
+        seen.figures,
+        list(seen.kinds),
+        list(seen.stages),
+        [],
+        columns("progress", ENVS),
+    )
     file.write_bytes(pickle.dumps(finished))
     os.environ["BENCH_FRAME"] = str(file)
     page = AppTest.from_file(str(places.APP), default_timeout=120)

@@ -18,7 +18,8 @@ import psutil
 
 from benchmarks.estates import leaderboard_of, make
 from benchmarks.harness import interleaved, report, timed
-from cockpit.views.model import leaderboard as table
+from cockpit.deciding import became, promotions
+from cockpit.views.candidates import table
 from esml_engine.estate import open_estate
 
 MODEL = "project000/model0000"
@@ -38,7 +39,8 @@ def main(candidates: int) -> None:
         estate = open_estate(root)
 
         def ours() -> int:
-            return len(table(estate.model(MODEL).leaderboard("all"), "rmse", "EUR"))
+            asked = became(promotions(estate, MODEL))
+            return len(table(estate.model(MODEL).leaderboard("all"), "rmse", "EUR", asked))
 
         def bare() -> int:
             with sqlite3.connect(root / ".esml/store.db") as c:

@@ -12,6 +12,7 @@ import sys
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import duckdb
 import psutil
@@ -41,10 +42,12 @@ def _make(folder: str) -> ScoredSource:
     return ScoredSource([(str(p), dt.date.fromisoformat(p.parent.name.partition("=")[2])) for p in found])
 
 
-def _by_hand(con: duckdb.DuckDBPyConnection, folder: str, where: str) -> Callable[[], object]:
+def _by_hand(
+    con: duckdb.DuckDBPyConnection, folder: str, where: str
+) -> Callable[[], tuple[list[Any], list[Any]]]:
     table = f"read_parquet('{folder}/*/*.parquet', hive_partitioning = true)"
 
-    def run() -> object:
+    def run() -> tuple[list[Any], list[Any]]:
         counts = f"SELECT scored_date, count(*), count(DISTINCT request_id) FROM {table} WHERE {where} GROUP BY 1 ORDER BY 1"
         page = f"SELECT * FROM {table} WHERE {where} ORDER BY scored_at DESC, request_id, row LIMIT 100"
         return con.execute(counts).fetchall(), con.execute(page).fetchall()
@@ -73,7 +76,7 @@ def main(case: str) -> None:
         wanted, where = cases[case]
         hand = _by_hand(con, folder, where)
         ours = query(source, wanted)
-        counts, page = hand()  # type: ignore[misc]
+        counts, page = hand()
         assert [(d["day"], d["rows"], d["calls"]) for d in ours["by_day"]] == [
             (str(a), b, c) for a, b, c in counts
         ]

@@ -10,6 +10,7 @@ import streamlit as st
 from cockpit import opening
 from cockpit.carrying import to
 from cockpit.components import Choice, badge, failure, not_yet, when
+from cockpit.reaching import away
 from cockpit.reads import runs_now, who_can, worker_alive
 from cockpit.views.plan import Card, card, without_underscores
 from cockpit.views.runs import made
@@ -52,6 +53,7 @@ def plan_card(
         durable=durable,
         running=running,
         waits=waits,
+        away=plan.call.env if (durable or plan.call.act == "ingest") and away(site, plan.call.env) else "",
     )
     with st.container(border=True):
         said_now(key)
@@ -66,7 +68,9 @@ def plan_card(
                     st.metric(name, text, note or None, delta_color="off", delta_arrow="off")
         if c.month and c.kind != "nothing":
             st.markdown(f":material/payments: Costs **{c.month}**")
-        start_button(c, label, start, key=key, icon=icon, primary=primary, about=plan.call.object)
+        start_button(
+            c, label, start, key=key, icon=icon, primary=primary, about=plan.call.object, env=plan.call.env
+        )
 
 
 def start_button(
@@ -78,10 +82,11 @@ def start_button(
     icon: str,
     primary: bool = True,
     about: str = "",
+    env: str = "",
 ) -> None:
     """The button, the plan's lines behind a second one, and what it makes, or the reason why it can't be pressed.
 
-    `primary`: this is what the page is for; the way back is not. `about`: the model that it is about.
+    `primary`: this is what the page is for; the way back is not. `about`: the model that it is about, in `env`.
     """
 
     def pressed() -> None:
@@ -108,6 +113,7 @@ def start_button(
                 st.caption(f"{sentence(c.policy)}. Plan `{c.hash[:8]}`.")
         if c.kind == "refused":
             where = dict(zip(("project", "model"), about.split("/"), strict=True)) if "/" in about else {}
+            where |= {"env": env} if env else {}
             st.page_link(
                 **to("costs", tab="Change", **where),
                 label="Policy, or an exception",
@@ -119,6 +125,7 @@ def start_button(
                 "forbidden": "lock",
                 "refused": "policy",
                 "worker": "power_off",
+                "away": "cloud_off",
                 "running": "progress_activity",
             }[c.kind]
             st.markdown(f":material/{sign}: {sentence(c.blocked)}", width="content")

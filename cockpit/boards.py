@@ -10,7 +10,7 @@ import streamlit as st
 
 from cockpit import charts
 from cockpit.screens import on_phone
-from cockpit.views import model as view
+from cockpit.views import candidates as view
 from cockpit.views.leaderboard import Best
 from cockpit.views.promotion import Asked
 from cockpit.words import metric

@@ -110,11 +110,15 @@ def away(estate: Estate, *envs: str) -> None:
     """Say which of these environments (none named: of all) did not answer when they were last asked: facts about them may be old."""
     for r in unreached(estate.site):
         if not envs or r.env in envs:
-            since = f"since {when(r.answered)}" if r.answered else "since this server began"
+            last = (
+                f"it last answered {when(r.answered)}"
+                if r.answered
+                else "it has not answered since this server began"
+            )
             # what a check found may name any project's model
-            why = f" ({tidy(r.why, opening.root())})" if estate.may("read_status").allowed else ""
+            why = f" ({tidy(r.why, opening.root())})" if r.why and estate.may("read_status").allowed else ""
             st.warning(
-                f"**{r.env} can't be reached** {since}{why}. What stands here about {r.env} is as it was recorded, and may be older than it looks.",
+                f"**{r.env} can't be reached**; {last}{why}. What stands here about {r.env} is as it was recorded, and may be older than it looks.",
                 icon=":material/cloud_off:",
             )
 

@@ -12,7 +12,7 @@ from cockpit.acting import act_card
 from cockpit.carrying import to
 from cockpit.components import Choice, nothing_yet, ways_on, when
 from cockpit.deciding import became, promotions
-from cockpit.views import intervals
+from cockpit.views import candidates, intervals
 from cockpit.views import model as view
 from cockpit.views.costs import next_acts
 from cockpit.words import metric, money
@@ -43,7 +43,7 @@ def activity(choice: Choice, runs: list[dict[str, Any]]) -> None:
 def leaderboard(choice: Choice, _: list[dict[str, Any]]) -> None:
     """Candidates, best first; a row opens its run."""
     main = choice.estate.site.settings.profile(choice.ref, choice.env).metric
-    rows = view.leaderboard(
+    rows = candidates.table(
         choice.model.leaderboard("all"),
         main,
         _currency(choice),
@@ -94,7 +94,7 @@ def versions(choice: Choice, _: list[dict[str, Any]]) -> None:
     site = choice.estate.site
     main = site.settings.profile(choice.ref, choice.env).metric
     found = training.versions(site.store, choice.ref)
-    points = view.over_versions(found, main)
+    points = candidates.over_versions(found, main)
     if not points:
         nothing_yet("No version yet.", "A training run registers one.")
         return

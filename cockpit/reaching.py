@@ -80,6 +80,11 @@ def _look(site: Site, env: str, key: tuple[str, str]) -> None:
             _busy.discard(key)
 
 
+def away(site: Site, env: str) -> Reached | None:
+    """The environment, where it did not answer when it was last asked; None where it did, or was not asked yet."""
+    return next((r for r in unreached(site) if r.env == env), None)
+
+
 def unreached(site: Site) -> list[Reached]:
     """Environments that did not answer when they were last asked."""
     return [r for env in site.settings.environments if (r := known(site, env)).ok is False]

@@ -32,7 +32,7 @@ STATES = {
 }
 _MARKS = {
     "queued": "◌",
-    "waiting": "⧗",
+    "waiting": "‖",
     "running": "▶",
     "done": "✓",
     "failed": "✕",

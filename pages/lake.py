@@ -12,7 +12,7 @@ from cockpit import opening
 from cockpit.carrying import to
 from cockpit.choosing import open_tabs, segment
 from cockpit.components import Choice, as_of, choose, page
-from cockpit.reaching import unreached
+from cockpit.reaching import away
 from cockpit.screens import on_phone
 from cockpit.views import lake as view
 from cockpit.views.dataset import quarantine_of
@@ -36,7 +36,7 @@ def show() -> None:
         st.title("Lake")
         st.caption(f"{choice.ref} · {purpose} side in {choice.env} · {as_of()}")
     m = view.matrix(choice.estate.site, choice.ref, choice.env, purpose, dt.datetime.now(dt.UTC),
-        away=any(r.env == choice.env for r in unreached(choice.estate.site)))  # fmt: skip
+        away=away(choice.estate.site, choice.env) is not None)  # fmt: skip
     _matrix(choice, m)
     _refused(choice, purpose)
     _acts(choice, purpose, m)

@@ -16,9 +16,8 @@ from cockpit.deciding import became, promotions
 from cockpit.modelling import register_card, train_card
 from cockpit.reads import runs_by_id
 from cockpit.screens import deciding_first
-from cockpit.views import intervals
+from cockpit.views import candidates, intervals
 from cockpit.views import leaderboard as view
-from cockpit.views import model as model_view
 from cockpit.views.promotion import Asked
 from cockpit.words import metric, plural
 from esml_engine.training import records as training
@@ -82,11 +81,11 @@ def _overview(choice: Choice, rows: list[dict[str, Any]], main: str, asked: Aske
         st.markdown("**Best by environment**")
         best_by_environment(view.best(rows, main, choice.estate.environments, asked, covered), metric(main))
         asked_lines(asked)
-        if up and (said := view.nothing_newer(rows, choice.env, up)):
+        said, label = view.way_up(rows, choice.env, up, asked) if up else ("", "")
+        if said:
             st.caption(said)
-        elif up:
-            st.page_link(**to("promotion", env=up), label=f"Compare, and ask for promotion to {up}",
-                icon=":material/upgrade:")  # fmt: skip
+        elif label:
+            st.page_link(**to("promotion", env=up), label=label, icon=":material/upgrade:")
     with sides.cell(), st.container(border=True, height="stretch"):
         over_versions(versions, main)
 
@@ -102,7 +101,7 @@ def _candidates(
     if view.on_other_rows(rows):
         st.caption(":material/info: Not all on the same rows: values of different versions of gold, or of two environments, can't be compared directly. *Promotion* scores two models afresh on the same rows.")  # fmt: skip
     currency = choice.estate.site.settings.estate.currency
-    frame = pd.DataFrame(model_view.leaderboard(rows, main, currency, asked))
+    frame = pd.DataFrame(candidates.table(rows, main, currency, asked))
     frame["at"] = frame["at"].map(when)
     bar = figure(metric(main), 0.0, float(max(frame["baseline"].max(), frame["metric"].max()) or 1.0))
     config = {"metric": bar, "Ready?": st.column_config.TextColumn(width=215),

@@ -14,24 +14,15 @@ from cockpit.acting import act_card, follow
 from cockpit.carrying import to
 from cockpit.choosing import open_tabs
 from cockpit.components import Choice, as_of, choose, page
+from cockpit.deciding import became, promotions
 from cockpit.overview import overview
+from cockpit.reaching import away
 from cockpit.reads import runs_of
 from cockpit.screens import deciding_first
 from cockpit.views import model as view
 from cockpit.views.lake import Cell
 
-_ACTS = (
-    "refine",
-    "split",
-    "train",
-    "register",
-    "deploy",
-    "rollback",
-    "pipeline",
-    "score_batch",
-    "compare",
-    "promote",
-)
+_ACTS = ("refine", "split", "train", "register", "deploy", "rollback", "pipeline", "score_batch", "compare", "promote")  # fmt: skip
 
 
 @page
@@ -62,7 +53,9 @@ def show() -> None:
         )
     )
     parts: dict[str, Callable[[], None]] = {
-        "track": lambda: _track(view.track(site, ref, choice.env, now)),
+        "track": lambda: _track(
+            view.track(site, ref, choice.env, now, away=away(site, choice.env) is not None)
+        ),
         "blocked": lambda: _blocked(choice, status, runs),
         "champions": lambda: _champions(view.champions(site, ref, estate.environments, now)),
         "next": lambda: _next(choice),
@@ -118,14 +111,19 @@ def _champions(cards: list[view.Champion]) -> None:
 
 
 def _next(choice: Choice) -> None:
-    step = view.next_step(choice.model)
+    if away(choice.estate.site, choice.env):
+        step = view.not_reached(choice.env)
+    else:
+        step = view.next_step(choice.model, became(promotions(choice.estate, str(choice.ref))))
     st.subheader(f"Next step in {choice.env}" + (f": {step.act}" if step.act else ""))
     if step.plan is None:
         st.info(step.said, icon=f":material/{step.icon}:")
         if step.act == "promote":
             st.page_link(
                 **to("promotion", project=choice.ref.project, model=choice.ref.model, env=step.label),
-                label=f"Compare and promote to {step.label}",
+                label=f"Promotion to {step.label}"
+                if step.icon != "upgrade"
+                else f"Compare and promote to {step.label}",
                 icon=":material/upgrade:",
             )
     else:

@@ -49,7 +49,7 @@ def card(s: Served, month: Mapping[str, Any], champion: int | None, now: dt.date
     title = f"v{s.version} · 100 % of traffic" if s.version is not None else "Nothing is deployed"
     beside = f" · v{s.previous} stands beside it" if s.previous is not None else ""
     kept = "answers are kept as scored data" if s.save else "answers are not kept"
-    counted = " · speed and errors are of every call since its process began" if f is not None else ""
+    counted = " · speed and errors are of every call since it was first up" if f is not None else ""
     note = f"{s.endpoint} · since {ago(s.since, now)} · by {s.by} · {kept}{beside}{counted}"
     return Card(s.env, state, icon, color, title, figures, note, s.trouble)
 

@@ -46,6 +46,20 @@ def nothing_newer(rows: Sequence[Mapping[str, Any]], env: str, up: str) -> str:
     )
 
 
+def way_up(rows: Sequence[Mapping[str, Any]], env: str, up: str, asked: Asked) -> tuple[str, str]:
+    """(why nothing goes up now, '') or ('', what the way to Promotion offers).
+
+    Args:
+        asked: by environment, what became of requests for versions.
+    """
+    if said := nothing_newer(rows, env, up):
+        return said, ""
+    waits = [v for v, b in asked.get(up, {}).items() if b.state == "waiting"]
+    return "", (
+        f"See the request for v{max(waits)} into {up}" if waits else f"Compare, and ask for promotion to {up}"
+    )
+
+
 def best(
     rows: Sequence[Mapping[str, Any]],
     main: str,

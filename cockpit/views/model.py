@@ -8,7 +8,7 @@ from typing import Any
 
 from cockpit.views.intervals import coverage_of
 from cockpit.views.lake import Cell
-from cockpit.views.promotion import Asked, asked_up
+from cockpit.views.promotion import Asked
 from cockpit.words import NOT_MEASURED, NOT_SET_UP, ago, metric, money, plural, role, sentence, value
 from esml_engine.door import requests
 from esml_engine.door.facts import Plan
@@ -25,8 +25,13 @@ from esml_engine.training import records as training
 from esml_engine.training.facts import DIRECTION
 
 
-def track(site: Site, ref: ModelRef, env: str, now: dt.datetime) -> list[tuple[str, Cell]]:
-    """IN, bronze, silver, gold and trained as they stand in `env`; test and prod by their champions."""
+def track(
+    site: Site, ref: ModelRef, env: str, now: dt.datetime, *, away: bool = False
+) -> list[tuple[str, Cell]]:
+    """IN, bronze, silver, gold and trained as they stand in `env`; test and prod by their champions.
+
+    `away`: the environment can't be reached, so nobody knows what was delivered.
+    """
     settings = site.settings.model(ref)
     sets = list(settings.datasets)
     have = all_latest(site.store, ref, env)
@@ -34,7 +39,7 @@ def track(site: Site, ref: ModelRef, env: str, now: dt.datetime) -> list[tuple[s
     todo = stale(site, ref, env, "train")
     wait = sum(len(files) for files in todo.files.values())
     refused = sum(len(kept_out(site, ref, env, ds, "train")) for ds in sets)
-    out = [("IN", _in(came, wait, refused))]
+    out = [("IN", Cell("IN", "not reached", "cloud_off", "gray") if away else _in(came, wait, refused))]
     for layer, moves in (("bronze", todo.bronze), ("silver", todo.silver)):
         versions = [v for ds in sets if (v := have.get(str(TableName(layer, ds, "train"))))]
         kept = [q for ds in sets if (q := have.get(str(TableName("quarantine", ds, "train"))))]
@@ -215,14 +220,18 @@ _STEPS = {
 }  # fmt: skip
 
 
-def next_step(model: Model) -> Step:
-    """The first act along refine, split, train, deploy that has something to do; plans only, nothing starts."""
+def next_step(model: Model, asked: Asked) -> Step:
+    """The first act along refine, split, train, deploy that has something to do; plans only, nothing starts.
+
+    Args:
+        asked: by environment, what became of requests for versions.
+    """
     site, ref, env = model.site, model.ref, model.env_name
     settings = site.settings.model(ref)
     acts = ["refine"] if settings.task == "analytics" else list(_STEPS)
     for act in acts:
         if act == "promote":
-            up = goes_up(site, ref, env)
+            up = goes_up(site, ref, env, asked)
             if up:
                 return up
             continue
@@ -276,7 +285,18 @@ def next_step(model: Model) -> Step:
     )
 
 
-def goes_up(site: Site, ref: ModelRef, env: str) -> Step | None:
+def not_reached(env: str) -> Step:
+    """What is next where an environment does not answer."""
+    return Step(
+        "",
+        "",
+        "cloud_off",
+        None,
+        f"{env} can't be reached: what is next there is known when it answers again.",
+    )
+
+
+def goes_up(site: Site, ref: ModelRef, env: str, became: Asked) -> Step | None:
     """The promotion that is next: this environment's champion is not the next one's."""
     to = next_env(site, env)
     mine = training.champion(site.store, ref, env)
@@ -297,6 +317,9 @@ def goes_up(site: Site, ref: ModelRef, env: str) -> Step | None:
     if asked:
         said = f"v{asked['detail'].get('challenger')} waits for a decision: {asked['by']} asked for {to}."
         return Step("promote", to, "hourglass_top", None, said)
+    if (b := became.get(to, {}).get(mine["version"])) and b.said:
+        said = f"v{mine['version']} was refused for {to} by {b.said}. Train a better one, or ask again with what has changed."
+        return Step("promote", to, "block", None, said)
     return Step("promote", to, "upgrade", None, f"v{mine['version']} of {env} may go up to {to}: {against_}.")
 
 
@@ -325,46 +348,6 @@ def blocked(status: dict[str, Any], running: int, waits: str = "") -> tuple[str,
         "flag",
         f"**Stage: {status['stage']}**{since}. The next stage is reached by *{status['next']}*.{whose}",
     )
-
-
-def leaderboard(rows: list[dict[str, Any]], main: str, currency: str, became: Asked) -> list[dict[str, Any]]:
-    """Candidates as a table, best first. `became`: by environment, what became of requests for versions."""
-    out = []
-    for r in rows:
-        x, base = r["metrics"].get(main), r["baseline"].get(main)
-        bad = [g["gate"] for g in r["gates"] if not g["passed"]]
-        verdict = "not registered" if r["model_version"] is None else _ready(r, bad, became)
-        low_high = (r.get("intervals") or {}).get(main)
-        out.append({
-            "Env": r["env"], "Version": f"v{r['model_version']}" if r["model_version"] is not None else "", "Alias": r["alias"] or "", "metric": x,
-            "Ready?": verdict, "Against baseline": against(x, base, main)[0].split(" than")[0],
-            "95 % interval": f"{value(low_high[0])} to {value(low_high[1])}" if low_high else "",
-            "Data": f"gold v{r['data'].get('gold')}" if r["data"].get("gold") else "",
-            "Cost": money(r["cost"], currency) if r["cost"] is not None else "promoted", "Estimator": r["estimator"].replace("_", " "),
-            "baseline": base, "at": r["at"], "Run": r["run"],
-        })  # fmt: skip
-    return out
-
-
-def _ready(r: dict[str, Any], bad: list[str], became: Asked) -> str:
-    """Ready for the next environment, or why not."""
-    b = asked_up(r, became)
-    if b:
-        to = r["ready_to"]
-        return f"⧗ waits for approval into {to}" if b.state == "waiting" else f"✕ refused for {to} by people"
-    if r["ready"]:
-        return f"✓ ready for {r['ready_to']}"
-    if r["ready"] is False:
-        return f"✕ {', '.join(bad)}" if bad else f"✕ {r['ready_reason']}"
-    return f"✕ {', '.join(bad)}" if bad and r["alias"] == "challenger" else r["ready_reason"]
-
-
-def over_versions(rows: list[dict[str, Any]], main: str) -> list[dict[str, Any]]:
-    """Metric and baseline of each registered version, oldest first."""
-    return [
-        {"version": r["version"], "env": r["env"], "value": r["metrics"][main], "baseline": r["baseline"].get(main)}
-        for r in sorted(rows, key=lambda r: r["version"]) if r["metrics"].get(main) is not None
-    ]  # fmt: skip
 
 
 def activity(

@@ -31,7 +31,7 @@ class Card:
     blocked: str  # why the button is disabled; '' when it may be pressed
     asks: str  # why pressing asks for an approval first; '' when it starts at once
     month: str  # what it costs a month while it is up; '' for what ends
-    kind: str  # ready | running | nothing | forbidden | refused | waits | worker
+    kind: str  # ready | running | nothing | forbidden | refused | waits | worker | away
 
 
 def reads_of(document: dict[str, Any]) -> tuple[str, str]:
@@ -75,8 +75,9 @@ def card(
     durable: bool = True,
     running: str | None = None,
     waits: bool = True,
+    away: str = "",
 ) -> Card:
-    """From the plan's document. `who`: people who could do it; `durable`: the act runs on the worker; `running`: the open run of this very plan; `waits`: the act can wait for an approval."""
+    """From the plan's document. `who`: people who could do it; `durable`: the act runs on the worker; `running`: the open run of this very plan; `waits`: the act can wait for an approval; `away`: the environment that it works in and that can't be reached."""
     seconds, cost, policy = (
         document["predicted"]["seconds"],
         document["predicted"]["cost"],
@@ -85,7 +86,12 @@ def card(
     currency, bound = cost["currency"], is_bound(cost["basis"])
     left = document["budget_left"]
     kind, blocked = "ready", ""
-    if document["nothing_to_do"]:
+    if away:  # what lies there is not known, so that there is nothing to do is not known either
+        kind, blocked = (
+            "away",
+            f"The environment {away} can't be reached: start it when {away} answers again.",
+        )
+    elif document["nothing_to_do"]:
         kind, blocked = "nothing", document["nothing_to_do"]
     elif not document["allowed"]:
         kind, blocked = (

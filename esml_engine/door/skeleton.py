@@ -10,6 +10,7 @@ from collections.abc import Iterable
 import sqlalchemy as sa
 
 from esml_engine.door.site import Site
+from esml_engine.errors import PlatformError
 from esml_engine.platforms import design
 from esml_engine.platforms.base import Platform
 from esml_engine.refs import ModelRef, model_folder
@@ -30,11 +31,17 @@ def ready(site: Site, ref: ModelRef, env: str) -> None:
     """Before an act works on a model in an environment: its lake is of a known design, and has the model's folders.
 
     Raises:
-        ConflictError: the lake is of a newer design. PlatformError: it can't be reached.
+        ConflictError: the lake is of a newer design. PlatformError: it can't be reached, or is not where its tables were recorded.
     """
     platform = site.platform(env)
     design.require_known(platform)
-    if ref in site.files.models and not _begun(site, ref, env):
+    begun = _begun(site, ref, env)
+    if begun and not platform.folders(model_folder(ref)):
+        raise PlatformError(
+            f"the lake of {env} is not at {platform.lake_root()}, though tables of {ref} were recorded there",
+            hint=f"bring it back from where it went, or from a backup; esml doctor --env {env} says what is missing",
+        )
+    if ref in site.files.models and not begun:
         make(platform, ref, site.settings.model(ref).datasets)
 
 

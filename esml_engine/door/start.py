@@ -31,6 +31,9 @@ from esml_engine.refs import ModelRef
 from esml_engine.runs import records
 from esml_engine.runs.facts import JobSpec
 
+# people may talk, refuse and stop a run also while the environment's lake can't be reached
+_WITHOUT_LAKE = frozenset({"ask", "answer", "delegate", "refuse", "ask_exception", "cancel"})
+
 
 def local_admin() -> str:
     """The operating system's user: administrator of an estate without sign-in."""
@@ -112,7 +115,7 @@ def start(
         may = access.may(site.store, actor, access.rule_name(call), call.project, local_admin=local_admin())
         if not may.allowed:  # before planning: a plan would show what the actor may not see
             raise NotAllowedError(may.reason, hint="ask an owner of the project, or an admin of the estate")
-        if call.env in site.settings.environments and "/" in call.object:
+        if act.name not in _WITHOUT_LAKE and call.env in site.settings.environments and "/" in call.object:
             skeleton.ready(site, ModelRef.parse(call.object), call.env)
         known = run_of(site, call, key) if key else None
         if key and not act.durable:

@@ -41,6 +41,7 @@ class Ingest(AtOnce):
         date = d.check_date(p["date"])
         have = {f.name: f for f in d.delivered(site, ref, call.env, p["dataset"], purpose) if f.date == date}
         rows: list[dict[str, Any]] = []
+        mine: dict[str, str] = {}  # name -> hash of what this delivery brings
         for text in p["files"]:
             path = Path(text)
             if not path.is_file():
@@ -56,11 +57,17 @@ class Ingest(AtOnce):
                         f"is not a .{settings.datasets[p['dataset']].format} file, which is what dataset {p['dataset']} takes"
                     )
                 sha = d.hash_file(path)
+                if mine.setdefault(name, sha) != sha:
+                    raise UsageError(
+                        f"another file called {name} is in the same delivery, with other content"
+                    )
             except (UsageError, OSError) as e:
                 rows.append({"path": str(path), "sha256": None, "status": "refused", "reason": str(e)})
                 continue
             old = have.get(name)
-            status = "unchanged" if old and old.sha256 == sha else "replaced" if old else "added"
+            again = name in {r.get("name") for r in rows}  # the same file named twice
+            same = again or (old is not None and old.sha256 == sha)
+            status = "unchanged" if same else "replaced" if old else "added"
             rows.append(
                 {
                     "path": str(path),

@@ -124,7 +124,9 @@ def summarized(con: duckdb.DuckDBPyConnection, rows: duckdb.DuckDBPyRelation) ->
                 "type": kind.lower(),
                 "rows": count,
                 "nulls": count - int(have),
-                "distinct": int(r[at["approx_unique"]] or 0),
+                "distinct": min(
+                    int(r[at["approx_unique"]] or 0), int(have)
+                ),  # an estimate may exceed the rows
                 "min": _figure(r[at["min"]], numeric),
                 "max": _figure(r[at["max"]], numeric),
                 **{k: _figure(r[at[v]], numeric) if numeric else None for k, v in _FIGURES.items()},

@@ -176,6 +176,11 @@ def split_params(settings: ModelSettings, asked: dict[str, Any]) -> dict[str, An
         merged["by"] = "group"
     elif given.get("by", "group") != "group":
         merged["group"] = ""  # this one split goes another way than by the model's group
+    if merged["by"] == "group" and merged["group"] and merged["group"] == settings.label:
+        raise UsageError(
+            f"a split by the groups of the label {settings.label!r} tests on values that no training saw",
+            hint="name the column of what belongs together: a person, a machine, a shop",
+        )
     if settings.task == "forecasting" and merged["by"] != "time":
         raise UsageError(
             f"a forecast can't be split by {merged['by']}",

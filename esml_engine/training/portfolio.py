@@ -35,7 +35,7 @@ Floats = NDArray[np.float64]
 Progress = Callable[[float, str], None]
 OnTrial = Callable[[Trial], None]
 
-_RESERVE = 0.08
+_RESERVE = 0.06  # of the seconds: storing and judging what was found
 _SCREEN = 0.4
 _ONE_FIT = 0.25
 # how much worse in the first fold a setting may be to get more time: a drawn one, a fixed one when time is short

@@ -73,11 +73,12 @@ def train(job: JobContext) -> tuple[dict[str, Any], list[TableOut]]:
         raise NotYetError(f"training for task '{task}' is not built yet")
     profile = Profile.parse(p.get("profile") or {}, task)
     uri = job.spec.tracking
-    # all that both threads would import is there before there are two
-    learners.load_libraries()
+    ours = task != "forecasting" and p.get("mode", "automl") == "automl" and profile.search != "flaml"
+    if ours:  # all that both threads would import is there before there are two
+        learners.load_libraries()
     with tracking.opened_beside(lambda: _logging(job, uri)) as opened:
-        if tracking.database(uri) is None or p.get("mode", "automl") != "automl" or task == "forecasting":
-            opened()  # a service that refuses is said before hours are spent; other code imports what it likes
+        if not ours or tracking.database(uri) is None:
+            opened()  # other code imports what it likes; a service that refuses is said before hours are spent
         job.progress(0.02, "reads the gold tables", now=True)
         tables = {name: files.arrow(job.input(name)) for name in _DATA}
         if task == "forecasting":
@@ -208,7 +209,7 @@ def _insight(fitted: _Outcome, test: pa.Table, known: pa.Table, profile: Profile
         truth,
         metric=profile.metric_for(task),
         seed=profile.seed,
-        seconds=max(0.5, 0.015 * profile.seconds),
+        seconds=max(0.5, 0.01 * profile.seconds),
     )
     families = {k: answers_of(m, test, known) for k, m in fitted.families.items() if not same_model(m, whole)}
     return _Insight(families, *found)

@@ -190,3 +190,37 @@ def test_a_process_that_stays_up_asks_the_workspace_afresh(azure: Cloud, dev: Az
 def test_doctor_says_that_writing_in_the_workspace_was_not_tried(azure: Cloud, dev: AzurePlatform) -> None:
     said = doctor._workspace(dev)
     assert "jobs, endpoints" in said and "not checked" in said
+
+
+@pytest.mark.parametrize(
+    ("change", "says", "hint"),
+    [
+        ("failed", "is Failed", "Azure ML studio"),
+        ("bare", "has no managed identity", "--identity-type SystemAssigned"),
+        ("gone", "cpu-cluster", ""),
+    ],
+)
+def test_doctor_says_what_is_wrong_with_the_compute(
+    azure: Cloud, dev: AzurePlatform, monkeypatch: pytest.MonkeyPatch, change: str, says: str, hint: str
+) -> None:
+    its = azure.resources.get(f"{azure.workspaces['dev'].id}/computes/{dev.settings.compute}")
+    assert its is not None
+    if change == "failed":
+        monkeypatch.setitem(its["properties"], "provisioningState", "Failed")
+    elif change == "bare":
+        monkeypatch.delitem(its, "identity")
+    else:
+        azure.faults.add("Compute_Get", times=99, status=404)
+    row = next(r for r in dev.check() if r["part"] == "dev compute")
+    assert row["ok"] is False and says in row["message"], row
+    assert hint in row["hint"], row
+
+
+def test_doctor_says_that_the_workspace_lies_in_another_region(
+    azure: Cloud, dev: AzurePlatform, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(dev, "settings", dev.settings.model_copy(update={"region": "westus"}))
+    row = next(r for r in dev.check() if r["part"] == "dev workspace")
+    there = azure.workspaces["dev"].region
+    assert row["ok"] is False and f"is in {there}, estate.toml says westus" in row["message"]
+    assert row["hint"] == f'set region = "{there}"'

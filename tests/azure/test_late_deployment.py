@@ -90,3 +90,25 @@ def test_an_accepted_deployment_that_fails_says_cause_role_and_log(
     finally:
         nxt.stop_endpoint(name)
         nxt.close()
+
+
+def test_the_log_of_what_failed_is_kept_before_it_is_taken_away(
+    azure: Cloud, dev: AzurePlatform, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The deployment is withdrawn with its run: a command that reads its log would find nothing."""
+    azure.faults.add("OnlineDeployments_CreateOrUpdate", times=1, late=True)
+    lines = ["loads the model", "PermissionError: 403 from the lake"]
+    monkeypatch.setattr(azure.servers, "log", lambda id_: "".join(f"{x}\n" for x in lines))
+    dev.put_secret(KEY, "k")
+    state = failed(dev, "late-kept", "blue", config("blue"))
+    error = said(state, "blue")
+    assert error.message.endswith("its log ends: PermissionError: 403 from the lake")
+    assert f"its log: {state.log}" in error.hint and Path(state.log).read_text().splitlines() == lines
+    assert "name one that stays as the environment's identity in estate.toml" in error.hint
+    dev.stop_endpoint("late-kept")
+    end = time.monotonic() + 60
+    while azure.resources.below(f"{azure.workspaces['dev'].id}/onlineEndpoints"):
+        assert time.monotonic() < end
+        dev.stop_endpoint("late-kept")
+        time.sleep(0.1)
+    assert Path(state.log).exists(), "it outlives what it is of"

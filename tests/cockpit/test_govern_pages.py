@@ -106,7 +106,9 @@ def test_an_environment_that_cannot_be_reached_keeps_its_rows_with_a_mark(
     gone = reaching.check(small.site, "test")
     assert gone.ok is False and gone.answered == good.answered
     at = page(small.site.root, "estate")
-    assert "**test can't be reached** since" in text_of(at) and "the network is away" in text_of(at)
+    assert "**test can't be reached**; it last answered" in text_of(at) and "the network is away" in text_of(
+        at
+    )
     assert len(at.dataframe[0].value) == 2, "rows stay"
     at = page(small.site.root, "settings")
     assert "the network is away" in " ".join(str(x) for x in at.table[-1].value["What it said"])

@@ -6,9 +6,8 @@ from typing import Any
 
 import pytest
 
-from cockpit.views import intervals
+from cockpit.views import candidates, intervals
 from cockpit.views import leaderboard as view
-from cockpit.views import model as model_view
 from cockpit.views.promotion import Became
 from esml_engine.estate import Estate
 from tests.cockpit.conftest import Open, text_of
@@ -48,6 +47,10 @@ def test_nothing_is_offered_for_promotion_that_leads_there_already() -> None:
     )
     assert not view.nothing_newer([*rows, _row("b", 3.0, model_version=3)], "dev", "test")
     assert not view.nothing_newer(rows[:2], "dev", "test"), "test has no champion yet"
+    assert view.way_up(rows, "dev", "test", {})[1] == ""
+    assert view.way_up(rows[:2], "dev", "test", {}) == ("", "Compare, and ask for promotion to test")
+    waits = {"test": {2: Became("waiting"), 1: Became("refused", "ann: no")}}
+    assert view.way_up(rows[:2], "dev", "test", waits) == ("", "See the request for v2 into test")
 
 
 def test_what_people_refused_is_not_ready_anywhere_on_the_page() -> None:
@@ -55,14 +58,14 @@ def test_what_people_refused_is_not_ready_anywhere_on_the_page() -> None:
     refused = {"test": {3: Became("refused", "approver@demo: not yet")}}
     assert view.best([ready], "rmse", ("dev",), refused)[0].state == "refused for test"
     row = {**ready, "at": "", "ready_reason": ""}
-    (line,) = model_view.leaderboard([row], "rmse", "EUR", refused)
+    (line,) = candidates.table([row], "rmse", "EUR", refused)
     assert line["Ready?"] == "✕ refused for test by people"
-    (line,) = model_view.leaderboard([row], "rmse", "EUR", {})
+    (line,) = candidates.table([row], "rmse", "EUR", {})
     assert line["Ready?"] == "✓ ready for test"
     waits = {"test": {3: Became("waiting")}}
     assert view.best([ready], "rmse", ("dev",), waits)[0].state == "waits for test"
-    (line,) = model_view.leaderboard([row], "rmse", "EUR", waits)
-    assert line["Ready?"] == "⧗ waits for approval into test"
+    (line,) = candidates.table([row], "rmse", "EUR", waits)
+    assert line["Ready?"] == "‖ waits for approval into test"
 
 
 def test_a_champion_that_may_go_up_is_said_to_be_ready() -> None:

@@ -111,7 +111,43 @@ def test_an_environment_that_is_away_is_said_and_what_was_recorded_stays(
     at = page(estate.site.root, name, project="project001", model="m01_price", env="test")
     said = text_of(at)
     assert not at.exception and at.title[0].value == TITLES[name]
-    assert "**test can't be reached** since 24 Nov 10:00 UTC (test lake: the network is away)" in said
+    assert (
+        "**test can't be reached**; it last answered 24 Nov 10:00 UTC (test lake: the network is away)"
+        in said
+    )
+
+
+@pytest.mark.parametrize(
+    ("name", "query", "key"),
+    [
+        ("lake", {"act": "Pipeline"}, "pipeline"),
+        ("lake", {"act": "Split"}, "split"),
+        ("leaderboard", {"train": "true"}, "board:train"),
+    ],
+)
+def test_nothing_is_started_in_an_environment_that_is_away(
+    name: str, query: dict[str, str], key: str, estate: Estate, page: Open, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gone = reaching.Reached("dev", False, answered="2026-11-24T10:00:00+00:00")
+    monkeypatch.setattr(
+        reaching, "known", lambda site, env: gone if env == "dev" else reaching.Reached(env, True)
+    )
+    at = page(estate.site.root, name, project="project001", model="m01_price", env="dev", **query)
+    assert not at.exception
+    button = next(b for b in at.button if b.key == key)
+    assert (
+        button.disabled
+        and "The environment dev can't be reached: start it when dev answers again." in text_of(at)
+    )
+
+
+def test_what_is_next_in_an_environment_that_is_away_is_not_known(
+    estate: Estate, page: Open, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(reaching, "known", lambda site, env: reaching.Reached(env, False))
+    said = text_of(page(estate.site.root, "model", project="project001", model="m01_price", env="dev"))
+    assert "not reached" in said and "no file yet" not in said
+    assert "dev can't be reached: what is next there is known when it answers again." in said
 
 
 @pytest.mark.parametrize("name", PAGES)

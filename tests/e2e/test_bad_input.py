@@ -126,6 +126,20 @@ def test_two_files_of_the_same_content_are_two_files(empty: Estate, numbers: Num
     assert violations(empty.site.root) == []
 
 
+def test_a_file_named_twice_in_one_delivery_is_one_file(
+    empty: Estate, numbers: Numbers, tmp_path: Path
+) -> None:
+    a = numbers("a.csv", 0, 30)
+    other = tmp_path / "elsewhere" / "a.csv"
+    other.parent.mkdir()
+    other.write_text(a.read_text().replace("\n5,", "\n500,"))
+    said = empty.model(REF).ingest("d1", [a, a, other], "2026-01-01")["files"]
+    assert [f["status"] for f in said] == ["added", "unchanged", "refused"]
+    assert said[2]["reason"] == "another file called a.csv is in the same delivery, with other content"
+    empty.model(REF).refine()
+    assert len(empty.model(REF).dataset("d1").bronze.read()) == 30
+
+
 @pytest.mark.parametrize("name", ["spark-part-0001.csv", "it's [odd] *.csv", "two\nlines.csv", "ümlaut.csv"])
 def test_a_foreign_file_in_the_lake_is_found(empty: Estate, numbers: Numbers, name: str) -> None:
     model = empty.model(REF)

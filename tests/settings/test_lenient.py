@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from esml_engine.door.site import Site
-from esml_engine.errors import EsmlError, SettingsError, UsageError
+from esml_engine.errors import EsmlError, PlatformError, SettingsError, UsageError
 from esml_engine.estate import Estate, open_estate
 from esml_engine.platforms.rows import bad
 from esml_engine.refs import ModelRef
@@ -94,8 +94,23 @@ def test_doctor_says_that_a_lake_is_away(empty: Estate, numbers) -> None:
     row = next(r for r in empty.doctor() if r["part"] == "dev catalogue")
     assert row["ok"] and row["message"].startswith("3 of its tables")
     (empty.site.root / "lake/dev").rename(empty.site.root / "elsewhere")
-    row = next(r for r in open_estate(empty.site.root).doctor() if r["part"] == "dev catalogue")
+    away = open_estate(empty.site.root)
+    row = next(r for r in away.doctor() if r["part"] == "dev catalogue")
     assert not row["ok"] and "3 of 3 tables" in row["message"] and "backup" in row["hint"]
+    row = next(r for r in away.doctor() if r["part"] == "dev lake")
+    assert row["message"].endswith("is not there yet, and can be made")
+    for act in (
+        lambda: away.model("p1/m1").refine(),
+        lambda: away.model("p1/m1").ingest("d1", [numbers("b.csv", 40, 50)], "2026-01-02"),
+    ):
+        with pytest.raises(
+            PlatformError, match=r"the lake of dev is not at .*though tables of p1/m1 were recorded"
+        ):
+            act()
+    assert not (empty.site.root / "lake/dev").exists(), "it can be put back to its place"
+    assert away.cancel(away.runs()[0]["run"])["state"] == "done", "said without asking the lake"
+    (empty.site.root / "elsewhere").rename(empty.site.root / "lake/dev")
+    assert open_estate(empty.site.root).model("p1/m1").refine()["nothing_to_do"]
 
 
 def test_doctor_says_the_cause_once(empty: Estate, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -125,9 +125,10 @@ def _compute(p: AzurePlatform) -> str:
     s = p.settings
     with p.workspace.asking(f"compute {s.compute}", "compute"):
         found = p.workspace.client.compute.get(s.compute)
-    if found.provisioning_state not in (None, "Succeeded"):
+    state = getattr(found.provisioning_state, "value", found.provisioning_state)
+    if state not in (None, "Succeeded"):
         raise EsmlError(
-            f"compute {s.compute} is {found.provisioning_state}",
+            f"compute {s.compute} is {state}",
             hint="wait, or look at it in Azure ML studio",
         )
     if getattr(found, "identity", None) is None:

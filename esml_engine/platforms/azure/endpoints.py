@@ -208,8 +208,15 @@ class Endpoints:
         except AzureBusyError:
             raise
         except EsmlError as e:
-            self._slot_errors[(name, slot)] = (e.message, e.hint)
+            last = online.keep_log(self.workspace, legal, slot, self._log_of(name, slot))
+            self._slot_errors[(name, slot)] = (
+                f"{e.message}; its log ends: {last}" if last else e.message,
+                e.hint,
+            )
             log.warning("deployment %s of %s: %s", slot, legal, e.message)
+
+    def _log_of(self, name: str, slot: str) -> Path:
+        return self.folder / name / f"{slot}.log"
 
     def _key(self, legal: str, config: dict[str, Any]) -> None:
         """The endpoint's key is the engine's own, which lies in the vault; it is told to Azure when they differ."""
@@ -348,7 +355,12 @@ class Endpoints:
         revision = int((endpoint.tags or {}).get(online.REVISION, -1))
         running = bool(endpoint.scoring_uri) and endpoint.provisioning_state not in _NOT_UP
         wrong = next((slot for slot, its in slots.items() if its["state"] == "failed"), "")
-        log = online.log(self.workspace, legal, wrong or live or "blue")
+        kept = self._log_of(name, wrong)
+        log = (
+            str(kept)
+            if wrong and kept.exists()
+            else online.log(self.workspace, legal, wrong or live or "blue")
+        )
         return EndpointState(running, revision, slots, live, self._failed.get(name, (0, 0.0, ""))[2], log=log)
 
     def url(self, name: str) -> str:

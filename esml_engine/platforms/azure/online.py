@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import logging
+from pathlib import Path
 from typing import Any
 
+from esml_engine.errors import EsmlError
 from esml_engine.platforms.azure.extra import need
 from esml_engine.platforms.azure.jobs import told
 from esml_engine.platforms.azure.lake import AzureFiles
@@ -16,6 +19,8 @@ INFERENCE = {
     "liveness_route": {"path": "/metrics", "port": 5001},
 }
 REVISION, DOCUMENT, VERSION = "esml-revision", "esml-document", "esml-model-version"
+_log = logging.getLogger("esml.azure")
+_LOG_LINES = 500
 _PROBE = {"initial_delay": 10, "period": 10, "timeout": 5, "failure_threshold": 30, "success_threshold": 1}
 
 
@@ -68,13 +73,34 @@ def log(workspace: Workspace, legal: str, slot: str) -> str:
     return f"az ml online-deployment get-logs --name {slot} --endpoint-name {legal} {where}"
 
 
+def keep_log(workspace: Workspace, legal: str, slot: str, path: Path) -> str:
+    """Keep a failed deployment's log, as it is taken away with it; its last line, '' where there is none to be read."""
+    path.unlink(missing_ok=True)
+    read = workspace.client.online_deployments.get_logs
+    try:
+        with workspace.asking(f"the log of {slot} of {legal}"):
+            text = str(read(name=slot, endpoint_name=legal, lines=_LOG_LINES) or "").strip()
+    except EsmlError as e:  # nothing was begun yet, or this identity may not read it
+        _log.warning("%s", e.message)
+        return ""
+    if text:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text + "\n", encoding="utf-8")
+    return text.splitlines()[-1].strip() if text else ""
+
+
 def after_failing(files: AzureFiles, of: Any) -> str:
     """What to do about a deployment of the endpoint `of` that Azure took and that failed afterwards, besides reading its log."""
     its = getattr(of, "identity", None)
     given = [str(one.principal_id or "") for one in getattr(its, "user_assigned_identities", None) or []]
     who = next((w for w in (*given, str(getattr(its, "principal_id", None) or "")) if w), "")
     lake = files.grant(who or "<object id of the endpoint's identity>")
-    return f'where message or log say 403 or unauthorized, the endpoint\'s identity lacks a role: {lake}; for its image "AcrPull" on the registry'
+    lasts = (
+        ""
+        if given
+        else "; an endpoint's own identity ends with it: name one that stays as the environment's identity in estate.toml"
+    )
+    return f'where message or log say 403 or unauthorized, the endpoint\'s identity lacks a role: {lake}; for its image "AcrPull" on the registry{lasts}'
 
 
 def tags_of(env: str, name: str) -> dict[str, str]:
