@@ -8,6 +8,7 @@ Every fifth candidate is a registered version, every fiftieth was compared with 
 
 from __future__ import annotations
 
+import gc
 import json
 import sqlite3
 import sys
@@ -51,6 +52,7 @@ def main(candidates: int) -> None:
             return len(rows)
 
         assert ours() == bare() == candidates
+        gc.freeze()  # as the cockpit's server does with what it has loaded
         a, b = interleaved(timed(ours), timed(bare), 9)
         report(f"leaderboard_{candidates}", a, b, psutil.Process().memory_info().rss / 2**20)
 
