@@ -123,7 +123,7 @@ class Hand:
     def _finish_left(self, object_: str) -> None:
         """What a killed command left half done on this object is finished, though there is nothing new to do."""
         for row in records.open_runs(self.site.store):
-            if row["object"] == object_ and row["state"] == "running":
+            if row["object"] == object_:
                 try:
                     self.follow(row["run"])
                 except RunFailedError:

@@ -21,6 +21,7 @@ from cockpit.reads import runs_of
 from cockpit.screens import deciding_first
 from cockpit.views import model as view
 from cockpit.views.lake import Cell
+from cockpit.words import tidy
 
 _ACTS = ("refine", "split", "train", "register", "deploy", "rollback", "pipeline", "score_batch", "compare", "promote")  # fmt: skip
 
@@ -80,7 +81,9 @@ def _blocked(choice: Choice, status: dict[str, Any], runs: list[dict[str, Any]])
     waits = f"{row.attention}. Whose turn: **{row.turn or 'nobody named'}**." if row and row.needs else ""
     going = sum(r["state"] in ("queued", "running") for r in runs)  # one that waits for a person is not
     icon, line = view.blocked(status, going, waits)
-    (st.warning if icon in ("block", "priority_high") else st.info)(line, icon=f":material/{icon}:")
+    (st.warning if icon in ("block", "priority_high") else st.info)(
+        tidy(line, opening.root()), icon=f":material/{icon}:"
+    )
 
 
 def _champions(cards: list[view.Champion]) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
+from esml_engine.door import requests
 from esml_engine.door.facts import Call, Desk, Draft
 from esml_engine.door.policy import others
 from esml_engine.door.site import Site
@@ -116,11 +117,20 @@ class Promote:
 
 
 def _under_way(site: Site, call: Call, draft: Draft) -> str:
-    """The open run that promotes this very version on these very facts, whether it was asked for by its number or not."""
+    """The open run that promotes this very version on these very facts, whether it was asked for by its number or not.
+
+    Also a pipeline whose request for it waits, or was approved.
+    """
     for state in runs.OPEN:
         for row in runs.listing(site.store, objects=[call.object], env=call.env, act=call.act, state=state):
             if runs.get(site.store, row["run"])["plan"]["params"] == draft.params:
                 return str(row["run"])
+    wanted = (call.env, requests.PROMOTION, draft.params["version"], draft.params["facts"])
+    for asked in requests.listing(site.store, objects=[call.object]):
+        if asked["state"] in (requests.WAITING, "approved") and wanted == (
+            asked["env"], asked["kind"], asked["detail"].get("challenger"), asked["facts"]
+        ) and runs.get(site.store, asked["run"])["state"] in runs.OPEN:  # fmt: skip
+            return str(asked["run"])
     return ""
 
 

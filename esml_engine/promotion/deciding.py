@@ -16,6 +16,7 @@ from esml_engine.promotion import evidence, records
 from esml_engine.promotion.comparing import outdated
 from esml_engine.promotion.facts import REFUSED, STALE
 from esml_engine.refs import ModelRef
+from esml_engine.runs import records as runs
 from esml_engine.runs.facts import JobResult
 from esml_engine.store import schema as t
 
@@ -137,9 +138,7 @@ def asked(call: Call, site: Site) -> dict[str, Any]:
         }
         raise RefusedError(
             f"request {row['request']} {said.get(row['state'], 'is ' + row['state'] + ' already')}",
-            hint="esml requests --state decided shows by whom"
-            if row["state"] == "approved"
-            else "the requester may ask again",
+            hint=_after(site, row) if row["state"] == "approved" else "the requester may ask again",
             request=row["request"],
             state=row["state"],
         )
@@ -180,6 +179,15 @@ def may_decide(site: Site, row: dict[str, Any], who: str) -> None:
         )
     if row["kind"] == requests.EXCEPTION:
         _within_budget(site, row, who)
+
+
+def _after(site: Site, row: dict[str, Any]) -> str:
+    """What to look at after an approval: also one whose command died before what it released had ended."""
+    said = "esml requests --state decided shows by whom"
+    run = next(iter(runs.listing(site.store, run=row["run"])), None) if row["run"] else None
+    if run is None or run["state"] not in ("queued", "running"):
+        return said
+    return f"{said}; run {run['run']} goes on with a worker (esml up) or the next command that works on {row['object']}"
 
 
 def _within_budget(site: Site, row: dict[str, Any], who: str) -> None:

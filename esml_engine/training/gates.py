@@ -8,6 +8,7 @@ from functools import partial
 from typing import Any
 
 from esml_engine.training import advice
+from esml_engine.training.causes import cause
 from esml_engine.training.facts import (
     DIRECTION,
     PRIMARY_METRIC,
@@ -343,7 +344,7 @@ def _closed(name: str, rule: Callable[[], Gate]) -> Gate:
     try:
         return rule()
     except Exception as e:  # noqa: BLE001 - fail closed: whatever goes wrong while judging is a refusal with its reason
-        return Gate(name, False, reason=f"could not be judged: {type(e).__name__}: {e}")
+        return Gate(name, False, reason=f"could not be judged: {cause(e)}")
 
 
 def _suited(name: str, metric: str, evidence: Evidence, rule: Callable[[], Gate]) -> Gate:

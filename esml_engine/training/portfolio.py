@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 from esml_engine.errors import FailedError, NotYetError, UsageError
 from esml_engine.training import learners
 from esml_engine.training.blending import greedy_weights, loss_function
+from esml_engine.training.causes import cause
 from esml_engine.training.class_model import EnsembleClassifier
 from esml_engine.training.classes import Classes, classes_of, places_of
 from esml_engine.training.facts import Profile, Trial
@@ -237,7 +238,7 @@ class _Run:
         if not plan:
             raise UsageError(
                 f"{', '.join(profile.estimators)} can't learn {len(y)} rows of {len(classes)} classes",
-                hint="allow lightgbm, xgboost, extra_trees or linear",
+                hint="allow lightgbm, xgboost, extra_trees or linear, and train anew: a retry keeps its profile",
             )
         self.candidates = [self._new(k, p) for k, p in plan]
         self.fits = 0
@@ -323,7 +324,7 @@ class _Run:
             if not np.isfinite(predicted).all():
                 raise FailedError("its predictions are not finite")
         except Exception as e:  # noqa: BLE001 - one estimator that can't cope must not end the search; its reason is reported
-            c.failure = f"{type(e).__name__}: {e}"
+            c.failure = cause(e)
             return
         finally:
             c.seconds += time.monotonic() - at

@@ -16,7 +16,7 @@ from esml_engine.errors import FailedError, NotYetError, UsageError
 from esml_engine.lake import files
 from esml_engine.runs.context import JobContext
 from esml_engine.runs.facts import TableOut
-from esml_engine.training import learners, storage, tracking
+from esml_engine.training import storage, tracking
 from esml_engine.training.answers import Answers, agreed, answers_of, metrics_of
 from esml_engine.training.baselines import baseline_metrics
 from esml_engine.training.beside import Ground, beside_champion
@@ -73,19 +73,13 @@ def train(job: JobContext) -> tuple[dict[str, Any], list[TableOut]]:
         raise NotYetError(f"training for task '{task}' is not built yet")
     profile = Profile.parse(p.get("profile") or {}, task)
     uri = job.spec.tracking
-    ours = task != "forecasting" and p.get("mode", "automl") == "automl" and profile.search != "flaml"
-    if ours:  # all that both threads would import is there before there are two
-        learners.load_libraries()
-    with tracking.opened_beside(lambda: _logging(job, uri)) as opened:
-        if not ours or tracking.database(uri) is None:
-            opened()  # other code imports what it likes; a service that refuses is said before hours are spent
+    with _logging(job, uri) as logged:
         job.progress(0.02, "reads the gold tables", now=True)
         tables = {name: files.arrow(job.input(name)) for name in _DATA}
         if task == "forecasting":
             value = train_series(job, profile, tables, label)
         else:
             value = _train(job, profile, tables, task, label)
-        logged = opened()
         value |= {"mlflow_run": logged.run_id, "artifact_uri": f"{logged.artifact_uri}/model"}
         value["seconds_used"] = round(time.monotonic() - begun, 3)
         job.progress(0.97, "logs to tracking", now=True)

@@ -15,7 +15,8 @@ from pathlib import Path
 from typing import Any
 
 from esml_engine.errors import EsmlError, FailedError, UsageError
-from esml_engine.training import trees
+from esml_engine.training import stored_forest
+from esml_engine.training.causes import cause
 from esml_engine.training.class_model import EnsembleClassifier, EstimatorClassifier
 from esml_engine.training.classes import Classes
 from esml_engine.training.custom_model import EstimatorModel
@@ -162,7 +163,7 @@ def load(folder: str | Path, sha256: str | None = None) -> Predictor:
     except EsmlError:
         raise
     except Exception as e:
-        raise FailedError(f"the model in {root.name} can't be read: {type(e).__name__}: {e}") from e
+        raise FailedError(f"the model in {root.name} can't be read: {cause(e)}") from e
 
 
 def _build(root: Path, raw: Mapping[str, Any]) -> Predictor:
@@ -244,12 +245,12 @@ def _read_perpetual(path: Path) -> Any:
 
 
 def _write_forest(part: Any, path: Path) -> None:
-    _write_our_sklearn(trees.bare(part), path)
+    _write_our_sklearn(stored_forest.bare(part), path)
 
 
 def _read_forest(path: Path) -> Any:
     stored = _read_sklearn(path)
-    return trees.whole(stored) if trees.is_bare(stored) else stored
+    return stored_forest.whole(stored) if stored_forest.is_bare(stored) else stored
 
 
 def _write_our_sklearn(part: Any, path: Path) -> None:

@@ -15,9 +15,8 @@ import sqlite3
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
-from concurrent.futures import ThreadPoolExecutor, wait
-from contextlib import AbstractContextManager, closing, contextmanager
+from collections.abc import Iterator, Mapping
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -212,26 +211,15 @@ def logging_run(
     c.set_terminated(made.info.run_id, "FINISHED")
 
 
-@contextmanager
-def opened_beside(opening: Callable[[], AbstractContextManager[Logged]]) -> Iterator[Callable[[], Logged]]:
-    """A run that is opened in a thread of its own: a cold process imports MLflow for more than a second.
-
-    What is yielded waits for the run and returns it, or raises why it could not be opened.
-    """
-    with ThreadPoolExecutor(1, "esml-tracking") as pool, contextlib.ExitStack() as run:
-        entered = pool.submit(lambda: run.enter_context(opening()))
-        try:
-            yield entered.result
-        finally:
-            wait([entered])  # what was opened is closed, with the block's own end
-
-
 def close_attempts(uri: str, experiment_id: str, *, run: str, step: str) -> None:
-    """Close the MLflow runs that a step has so far as KILLED, also those of before a retry, which counts from 1 again."""
+    """Close the MLflow runs that a step has so far as KILLED, also those of before a retry, which counts from 1 again.
+
+    One that failed for its own reason stays so.
+    """
     c = client(uri)
     wanted = f"tags.`{RUN_TAG}` = '{run}' and tags.`{STEP_TAG}` = '{step}'"
     for old in c.search_runs([experiment_id], wanted):
-        if old.info.status != "KILLED":
+        if old.info.status not in ("KILLED", "FAILED"):
             c.set_terminated(old.info.run_id, "KILLED")
 
 

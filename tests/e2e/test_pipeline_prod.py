@@ -317,3 +317,30 @@ def test_killed_in_the_middle_of_its_own_train_py(delivered: Estate, tmp_path: P
     assert approve(delivered, waiting(delivered))["released"]["stage"] == "prod"
     assert champions(delivered)["prod"] == 1
     assert violations(root) == []
+
+
+def test_a_promotion_by_hand_joins_the_pipeline_that_asked_for_it(parked: Estate) -> None:
+    """While it waits, and where the command that approved it died: no second comparison, no second request."""
+    root = parked.site.root
+    by_hand = ("--as", SCIENTIST, "promote", NAME, "--from", "test", "--to", "prod")
+    request, run = waiting(parked), the_run(parked)["run"]
+    said = esml(root, *by_hand, check=4)
+    assert (said["run"], said["request"], said["joined"]) == (run, request, True)
+    approve(parked, request, check=-signal.SIGKILL, env=killed_at(root, "run:locked"))
+    refused = approve(parked, request, check=3)["error"]
+    assert "approved already" in refused["message"]
+    assert (
+        f"run {run} goes on with a worker (esml up) or the next command that works on {NAME}"
+        in refused["hint"]
+    )
+    done = esml(root, *by_hand)
+    assert done["run"] == run and done["champion"] == 1
+    assert [r["request"] for r in parked.requests("")] == [request]
+    assert champions(parked) == {"dev": 1, "test": 1, "prod": 1} and violations(root) == []
+
+
+def test_what_an_approval_released_is_finished_by_the_next_command(parked: Estate) -> None:
+    """Also by one that has nothing to do itself."""
+    approve(parked, waiting(parked), check=-signal.SIGKILL, env=killed_at(parked.site.root, "run:locked"))
+    assert esml(parked.site.root, "--as", SCIENTIST, "refine", NAME)["nothing_to_do"]
+    assert champions(parked)["prod"] == 1 and the_run(parked)["state"] == "done"

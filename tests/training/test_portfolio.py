@@ -15,6 +15,7 @@ from esml_engine.errors import FailedError, NotYetError, SettingsError, UsageErr
 from esml_engine.training import learners, metrics
 from esml_engine.training.baselines import baseline_metrics
 from esml_engine.training.blending import greedy_weights, loss_function
+from esml_engine.training.causes import cause
 from esml_engine.training.facts import Profile, Trial
 from esml_engine.training.plan import LARGE, SMALL, Plan
 from esml_engine.training.portfolio import Search, labels, search
@@ -197,3 +198,10 @@ def test_proposals_stay_inside_what_the_libraries_take(plan: Plan, seed: int) ->
         and params.get("min_samples_leaf", 1) >= 1
     )
     assert propose(rng, [("linear", {}, 0.0)]) is None
+
+
+def test_a_cause_is_one_line_without_a_stack_trace_or_a_place() -> None:
+    raw = "[10:22:11] /workspace/src/data/data.cc:517: Check failed: valid: Label contains NaN\nStack trace:\n  [bt] (0) /x/libxgboost.so"
+    assert cause(RuntimeError(raw)) == "RuntimeError: Check failed: valid: Label contains NaN"
+    assert cause(ValueError("\n two\nlines ")) == "ValueError: two"
+    assert cause(KeyError()) == "KeyError" and len(cause(ValueError("x" * 999))) < 320

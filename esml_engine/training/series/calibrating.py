@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from esml_engine.errors import EsmlError
+from esml_engine.training.causes import cause
 from esml_engine.training.series.frames import Frame, Member
 
 Floats = NDArray[np.float64]
@@ -78,7 +79,7 @@ def held_out(
             left_out.append(e.message)
             continue
         except Exception as e:  # noqa: BLE001 - a library that can't cope with a shorter history: the reason is shown
-            left_out.append(f"{type(e).__name__}: {e}")
+            left_out.append(cause(e))
             continue
         longest = time.monotonic() - begun if not found else max(longest, time.monotonic() - begun)
         at = origins[:, None] + np.arange(horizon)

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from esml_engine.errors import EsmlError, FailedError, UsageError
+from esml_engine.training.causes import cause
 from esml_engine.training.classes import Classes
 from esml_engine.training.preparing import as_table
 from esml_engine.training.series.conformal import units, width_at
@@ -211,4 +212,4 @@ def _asked(member: Member, frame: Frame, origins: NDArray[np.int64], steps: int)
     except EsmlError:
         raise
     except Exception as e:
-        raise FailedError(f"{member.kind} can't forecast from this history: {type(e).__name__}: {e}") from e
+        raise FailedError(f"{member.kind} can't forecast from this history: {cause(e)}") from e

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from esml_engine.errors import EsmlError, UsageError
 from esml_engine.training import learners
+from esml_engine.training.causes import cause
 from esml_engine.training.facts import Profile, Trial, allowed_forecasters, loss_of
 from esml_engine.training.series import classic, lags, measures
 from esml_engine.training.series.calibrating import Residuals, held_out
@@ -253,7 +254,7 @@ def _tried(
             failures.append({"estimator": kind, "reason": e.message})
             continue
         except Exception as e:  # noqa: BLE001 - a library that can't cope with this series takes no part; the reason is shown
-            failures.append({"estimator": kind, "reason": f"{type(e).__name__}: {e}"})
+            failures.append({"estimator": kind, "reason": cause(e)})
             continue
         loss = test.loss(forecast)
         trial = Trial(
