@@ -169,10 +169,19 @@ def page(show: Callable[[], None]) -> Callable[[], None]:
                 left_out()
                 show()
         except EsmlError as e:
-            failure(e)
+            if gone := not_reached(opening.estate()):
+                nothing_yet(f"{gone} can't be reached.", "What lies there is shown when it answers again.")
+            else:
+                failure(e)
         drawn.add(name)
 
     return framed
+
+
+def not_reached(estate: Estate) -> str:
+    """The environment that the page is about, where it does not answer; '' where it does."""
+    env = st.query_params.get("env") or st.session_state.get("env") or ""
+    return next((r.env for r in unreached(estate.site) if r.env == env), "")
 
 
 def left_out() -> None:

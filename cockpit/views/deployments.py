@@ -39,6 +39,7 @@ def card(s: Served, month: Mapping[str, Any], champion: int | None, now: dt.date
         speed = (duration_ms(f.quantile(0.95)), beside_it)
         errors = (f"{f.of(500, 599):,}", f"of {plural(f.requests, 'call')} · {f.of(400, 499):,} refused")
     figures = (
+        ("Kept calls, 7 days", NOT_MEASURED, "their table can't be read now") if s.calls_7_days is None else
         ("Kept calls, 7 days", f"{s.calls_7_days:,}", f"last {ago(s.last_call, now)} ago".replace("just now ago",
             "just now") if s.last_call else "none kept yet"),
         ("p95 of an answer", *speed),
@@ -74,6 +75,8 @@ def _state(s: Served, champion: int | None, now: dt.datetime) -> tuple[str, str,
 
 def idle_days(s: Served, now: dt.datetime) -> int:
     """Whole days since its last kept answer, or since it was deployed."""
+    if s.calls_7_days is None:  # not known
+        return 0
     last = moment(s.last_call) or moment(s.since)
     return max(0, (now - last).days) if last else 0
 

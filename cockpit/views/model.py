@@ -235,8 +235,8 @@ def next_step(model: Model, asked: Asked) -> Step:
             if up:
                 return up
             continue
-        if act == "train" and _trained(site, ref, env):
-            continue
+        if act == "train" and (_trained(site, ref, env) or env != site.settings.environments[0]):
+            continue  # further up a version comes by promotion
         if act == "deploy" and training.champion(site.store, ref, env) is None:
             continue
         try:
@@ -264,6 +264,9 @@ def next_step(model: Model, asked: Asked) -> Step:
         return Step(
             "", "", "check_circle", None, f"Everything in {env} is current: an analytics model ends at gold."
         )
+    first = site.settings.environments[0]
+    if not training.versions(site.store, ref, env) and env != first:
+        return Step("promote", env, "hourglass_empty", None, f"No version is in {env} yet: models are trained in {first} and come up by promotion.")  # fmt: skip
     if not training.versions(site.store, ref, env):
         waits = ", ".join(stale(site, ref, env, "train").blocked)
         why = f"gold waits for {waits}, which has no IN file" if waits else "nothing more can be done now"

@@ -15,7 +15,6 @@ from esml_engine.door.access import ROLES
 from esml_engine.door.facts import AtOnce, Call, Desk, Draft
 from esml_engine.door.site import Site
 from esml_engine.errors import ConflictError, NotFoundError, PlatformError, UsageError
-from esml_engine.platforms import design
 from esml_engine.refs import ModelRef, check_name
 from esml_engine.runs.facts import JobResult
 from esml_engine.settings import KINDS, Override, validate, words
@@ -200,7 +199,7 @@ class NewModel(AtOnce):
         away: dict[str, PlatformError] = {}
         for env in site.settings.environments:
             try:
-                design.require_known(site.platform(env))
+                skeleton.require_lake(site, env)
             except PlatformError as e:
                 away[env] = e
         path = site.root / "projects" / ref.project / ref.model / "model.toml"

@@ -35,14 +35,40 @@ def ready(site: Site, ref: ModelRef, env: str) -> None:
     """
     platform = site.platform(env)
     design.require_known(platform)
-    begun = _begun(site, ref, env)
-    if begun and not platform.folders(model_folder(ref)):
+    if _begun(site, ref, env):
+        require_there(site, ref, env)
+        return
+    require_lake(site, env)
+    if ref in site.files.models:
+        make(platform, ref, site.settings.model(ref).datasets)
+
+
+def require_lake(site: Site, env: str) -> None:
+    """Before anything is made in a lake: it is of a known design, and it is the one that the catalogue speaks of.
+
+    Raises:
+        ConflictError, PlatformError: as `ready`.
+    """
+    design.require_known(site.platform(env))
+    for table in (t.versions, t.in_files):
+        k = table.c
+        newest = site.store.first(sa.select(k.object).where(k.env == env).order_by(k.at.desc()).limit(1))
+        if newest is not None:
+            require_there(site, ModelRef.parse(newest["object"]), env)
+
+
+def require_there(site: Site, ref: ModelRef, env: str) -> None:
+    """Before anything of a model that tables or files were recorded of is written: its folder is there.
+
+    Raises:
+        PlatformError: it is not, or can't be reached.
+    """
+    platform = site.platform(env)
+    if not platform.folders(model_folder(ref)):
         raise PlatformError(
-            f"the lake of {env} is not at {platform.lake_root()}, though tables of {ref} were recorded there",
+            f"the lake of {env} is not at {platform.lake_root()}, though what {ref} has was recorded there",
             hint=f"bring it back from where it went, or from a backup; esml doctor --env {env} says what is missing",
         )
-    if ref in site.files.models and not begun:
-        make(platform, ref, site.settings.model(ref).datasets)
 
 
 def missing(site: Site, env: str, most: int) -> list[ModelRef]:
@@ -58,7 +84,8 @@ def missing(site: Site, env: str, most: int) -> list[ModelRef]:
 
 
 def _begun(site: Site, ref: ModelRef, env: str) -> bool:
-    """Whether there is a table of the model in an environment, and its folders so."""
-    v = t.versions
-    found = site.store.first(sa.select(v.c.name).where(v.c.object == str(ref), v.c.env == env).limit(1))
-    return found is not None
+    """Whether a table or an IN file of the model was recorded in an environment, and its folders are there so."""
+    return any(
+        site.store.first(sa.select(k.name).where(k.object == str(ref), k.env == env).limit(1)) is not None
+        for k in (t.versions.c, t.in_files.c)
+    )

@@ -12,6 +12,7 @@ from typing import Any, NoReturn
 
 import sqlalchemy as sa
 
+from esml_engine.door import skeleton
 from esml_engine.door.facts import Actor, Desk
 from esml_engine.door.site import Site
 from esml_engine.faults import point
@@ -144,6 +145,7 @@ def drain_ledger(site: Site, ref: ModelRef, env: str) -> int:
         if last <= done:
             return 0
         uri, platform = table_uri(site, ref, env, "scored"), site.platform(env)
+        skeleton.require_there(site, ref, env)  # what was answered waits in the ledger while the lake is away
         part = drain(
             path, done, platform.drafts(uri), run=f"drain{done}", table_schema=now.schema if now else ""
         )

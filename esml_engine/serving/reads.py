@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import datetime as dt
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
 from esml_engine.door.site import Site
+from esml_engine.errors import EsmlError
 from esml_engine.refs import ModelRef
 from esml_engine.scored import reads as scored
 from esml_engine.scored.commits import ledger_path
@@ -35,7 +37,7 @@ class Served:
     trouble: str  # '' when it is well
     counts: Counts | None  # since it was first deployed; None: not measured
     last_call: str | None
-    calls_7_days: int
+    calls_7_days: int | None  # None: the table of scored rows can't be read now
 
 
 def live_signature(site: Site, ref: ModelRef, env: str) -> list[dict[str, str]]:
@@ -73,7 +75,10 @@ def _served(site: Site, ref: ModelRef, env: str, row: dict[str, Any]) -> Served:
             if its.get("state") == "failed"
             else ""
         )
-    last, calls = _calls(site, ref, env)
+    last: str | None = None
+    calls: int | None = None
+    with suppress(EsmlError):  # a lake that is away: the others' endpoints are shown all the same
+        last, calls = _calls(site, ref, env)
     return Served(
         env, row["endpoint"], url, int(slots[live]["model_version"]) if live in slots else None, others[0] if others else None,
         row["at"], row["by"], saves(site.settings, ref, env), running, trouble,

@@ -270,6 +270,19 @@ def register(call: Call, training_run: str, desk: Desk) -> dict[str, Any]:
     ref, site, env = ModelRef.parse(call.object), desk.site, call.env
     value = trained_value(site, training_run)
     version = records.reserve(site.store, ref, env, training_run)
+    done = next((v for v in records.versions(site.store, ref, env) if v["version"] == version), None)
+    if done is not None and training_run != desk.run:  # by its own run, meanwhile: it is not judged again
+        mine = next(
+            (r for r in records.candidates(site.store, ref) if (r["env"], r["version"]) == (env, version)),
+            None,
+        )
+        first = records.champion(site.store, ref, env)
+        said = {
+            "model_version": version, "registry_version": done["registry_version"],
+            "alias": "champion" if first and first["version"] == version else "challenger",
+            "gates": ((mine or {}).get("verdict") or {}).get("gates", []),
+        }  # fmt: skip
+        return desk.commit(lambda c: said)
     point("register:reserved")
     tags = {"esml.run": training_run, "esml.version": str(version), "esml.sha256": value["sha256"]}
     registry = tracking.register(

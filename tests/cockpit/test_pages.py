@@ -341,3 +341,19 @@ def test_a_wrong_settings_file_takes_only_its_own_model_off_the_pages(
     assert "project002 is left out until its settings are mended" in "\n".join(e.value for e in at.error)
     assert not page(root, "estate", act_as="reader@small").error, "it is not theirs to see"
     assert page(root, "model", project="project001", model="m01_price").title
+
+
+def test_the_other_environments_stand_where_one_lake_is_away(
+    estate: Estate, page: Open, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its endpoint is shown without what only its lake knows; a page about its rows says that it can't be reached."""
+    root, where = estate.site.root, {"project": "project001", "model": "m01_price", "env": "dev"}
+    (root / "lake/dev").rename(root / "elsewhere")
+    monkeypatch.setattr(reaching, "known", lambda site, env: reaching.Reached(env, env != "dev"))
+    try:
+        at = page(root, "deployments", **where)
+        assert not at.exception and not at.error, [e.value for e in at.error]
+        at = page(root, "dataset", **where, table="gold")
+        assert not at.exception and not at.error and "dev can't be reached." in text_of(at)
+    finally:
+        (root / "elsewhere").rename(root / "lake/dev")

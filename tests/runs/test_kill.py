@@ -1,4 +1,4 @@
-"""Each protocol, killed by SIGKILL between each two of its steps: the next command finishes it and every invariant holds."""
+"""Protocols, killed by SIGKILL at each kill point of the engine: the next command finishes them and every invariant holds."""
 
 from __future__ import annotations
 
@@ -243,3 +243,19 @@ def test_each_kill_point_of_the_engine_is_killed_at_by_a_test() -> None:
     }
     assert len(points) > 20
     assert points - named == set()
+
+
+def test_registering_a_run_that_registers_itself_meanwhile(empty: Estate, numbers) -> None:
+    """The killed training is finished first; its version stays as its own run judged it."""
+    root = empty.site.root
+    quick(root)
+    empty.model("p1/m1").ingest("d1", [numbers("a.csv", 0, 80)], "2026-01-01")
+    empty.model("p1/m1").pipeline(until="gold")
+    empty.model("p1/m1").split()
+    killed(root, "register:created", "train", "p1/m1")
+    (run,) = [r["run"] for r in esml(root, "runs") if r["act"] == "train"]
+    said = esml(root, "register", "p1/m1", run)
+    assert (said["model_version"], said["alias"]) == (1, "champion")
+    (best,) = [r for r in esml(root, "leaderboard", "p1/m1") if r["model_version"] == 1]
+    assert best["alias"] == "champion" and all(g["passed"] for g in best["gates"])
+    assert violations(root) == []

@@ -104,9 +104,13 @@ def test_doctor_says_that_a_lake_is_away(empty: Estate, numbers) -> None:
         lambda: away.model("p1/m1").ingest("d1", [numbers("b.csv", 40, 50)], "2026-01-02"),
     ):
         with pytest.raises(
-            PlatformError, match=r"the lake of dev is not at .*though tables of p1/m1 were recorded"
+            PlatformError, match=r"the lake of dev is not at .*though what p1/m1 has was recorded there"
         ):
             act()
+    said = away.new_model("p1/m2", "regression", ["d1"], label="y", key="id")
+    assert "p1/m2 has no folders in dev yet: the lake of dev is not at" in said["warnings"][0]["message"]
+    with pytest.raises(PlatformError, match="the lake of dev is not at"):
+        away.model("p1/m2").ingest("d1", [numbers("c.csv", 0, 9)], "2026-01-01")
     assert not (empty.site.root / "lake/dev").exists(), "it can be put back to its place"
     assert away.cancel(away.runs()[0]["run"])["state"] == "done", "said without asking the lake"
     (empty.site.root / "elsewhere").rename(empty.site.root / "lake/dev")
