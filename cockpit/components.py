@@ -12,7 +12,7 @@ from typing import TypeVar
 import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
-from cockpit import carrying, opening
+from cockpit import carrying, opening, reaching
 from cockpit.addressing import unread
 from cockpit.carrying import Link, to
 from cockpit.reaching import unreached
@@ -181,7 +181,7 @@ def page(show: Callable[[], None]) -> Callable[[], None]:
 def not_reached(estate: Estate) -> str:
     """The environment that the page is about, where it does not answer; '' where it does."""
     env = st.query_params.get("env") or st.session_state.get("env") or ""
-    return next((r.env for r in unreached(estate.site) if r.env == env), "")
+    return env if reaching.away(estate.site, env) else ""
 
 
 def left_out() -> None:

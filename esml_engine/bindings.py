@@ -79,17 +79,21 @@ def close_up(site: Site, row: dict[str, Any]) -> None:
         tracking.close_left(site.platform(env).tracking_uri(), f"{ref.project}-{ref.model}", row["run"])
 
 
+def named(text: str) -> Any:
+    """What `module:name` names."""
+    module, name = text.split(":")
+    return getattr(importlib.import_module(module), name)
+
+
 def load_ahead(kind: str) -> None:
     """A job of this kind is under way: load what recording its result needs."""
     if kind in AHEAD:
-        module, function = AHEAD[kind].split(":")
-        getattr(importlib.import_module(module), function)()
+        named(AHEAD[kind])()
 
 
 def act(name: str) -> Act:
     """The act of that name."""
     if name not in ACTS:
         raise UsageError(f"no act {name!r}", hint=f"acts: {', '.join(sorted(ACTS))}")
-    module, cls = ACTS[name].split(":")
-    made: Act = getattr(importlib.import_module(module), cls)()
+    made: Act = named(ACTS[name])()
     return made

@@ -104,7 +104,7 @@ class Executor:
     def _work_through(self, run: str) -> None:
         store = self.site.store
         row = records.get(store, run)
-        if row["state"] not in ("queued", "running"):
+        if row["state"] not in records.GOING:
             return  # ended, or parked by a worker that died before it could say so to the queue: not ours to go on with
         try:
             self.site.reload()

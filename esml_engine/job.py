@@ -6,7 +6,6 @@ touches the store and never commits.
 
 from __future__ import annotations
 
-import importlib
 import sys
 import tempfile
 import time
@@ -15,7 +14,7 @@ from pathlib import Path
 
 import psutil
 
-from esml_engine.bindings import JOBS
+from esml_engine.bindings import JOBS, named
 from esml_engine.errors import EsmlError, FailedError, disk_full
 from esml_engine.platforms.base import Files, open_files
 from esml_engine.runs.context import JobContext
@@ -43,8 +42,7 @@ def _run(spec: JobSpec, files: Files, scratch: Path) -> int:
     base = process.memory_info().rss
     try:
         job = JobContext(spec, files, scratch)
-        module, function = JOBS[spec.kind].split(":")
-        value, tables = getattr(importlib.import_module(module), function)(job)
+        value, tables = named(JOBS[spec.kind])(job)
         job.hand_in(tables)
         result = JobResult(True, time.monotonic() - began, value, tuple(tables), peak_mb=_peak(base))
     except EsmlError as e:

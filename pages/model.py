@@ -22,6 +22,7 @@ from cockpit.screens import deciding_first
 from cockpit.views import model as view
 from cockpit.views.lake import Cell
 from cockpit.words import tidy
+from esml_engine.runs.records import GOING
 
 _ACTS = ("refine", "split", "train", "register", "deploy", "rollback", "pipeline", "score_batch", "compare", "promote")  # fmt: skip
 
@@ -79,7 +80,7 @@ def _track(cells: list[tuple[str, Cell]]) -> None:
 def _blocked(choice: Choice, status: dict[str, Any], runs: list[dict[str, Any]]) -> None:
     row = next((r for r in overview(choice.estate).rows if r.model == str(choice.ref)), None)
     waits = f"{row.attention}. Whose turn: **{row.turn or 'nobody named'}**." if row and row.needs else ""
-    going = sum(r["state"] in ("queued", "running") for r in runs)  # one that waits for a person is not
+    going = sum(r["state"] in GOING for r in runs)
     icon, line = view.blocked(status, going, waits)
     (st.warning if icon in ("block", "priority_high") else st.info)(
         tidy(line, opening.root()), icon=f":material/{icon}:"
@@ -122,11 +123,10 @@ def _next(choice: Choice) -> None:
     if step.plan is None:
         st.info(step.said, icon=f":material/{step.icon}:")
         if step.act == "promote":
+            what = "Compare and promote to" if step.icon == "upgrade" else "Promotion to"
             st.page_link(
                 **to("promotion", project=choice.ref.project, model=choice.ref.model, env=step.label),
-                label=f"Promotion to {step.label}"
-                if step.icon != "upgrade"
-                else f"Compare and promote to {step.label}",
+                label=f"{what} {step.label}",
                 icon=":material/upgrade:",
             )
     else:

@@ -33,14 +33,13 @@ def ready(site: Site, ref: ModelRef, env: str) -> None:
     Raises:
         ConflictError: the lake is of a newer design. PlatformError: it can't be reached, or is not where its tables were recorded.
     """
-    platform = site.platform(env)
-    design.require_known(platform)
     if _begun(site, ref, env):
+        design.require_known(site.platform(env))
         require_there(site, ref, env)
         return
     require_lake(site, env)
     if ref in site.files.models:
-        make(platform, ref, site.settings.model(ref).datasets)
+        make(site.platform(env), ref, site.settings.model(ref).datasets)
 
 
 def require_lake(site: Site, env: str) -> None:

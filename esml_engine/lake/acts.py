@@ -56,7 +56,7 @@ class Ingest(AtOnce):
                     raise UsageError(
                         f"is not a .{settings.datasets[p['dataset']].format} file, which is what dataset {p['dataset']} takes"
                     )
-                sha = d.hash_file(path)
+                sha, again = d.hash_file(path), name in mine  # `again`: the same file named twice
                 if mine.setdefault(name, sha) != sha:
                     raise UsageError(
                         f"another file called {name} is in the same delivery, with other content"
@@ -65,7 +65,6 @@ class Ingest(AtOnce):
                 rows.append({"path": str(path), "sha256": None, "status": "refused", "reason": str(e)})
                 continue
             old = have.get(name)
-            again = name in {r.get("name") for r in rows}  # the same file named twice
             same = again or (old is not None and old.sha256 == sha)
             status = "unchanged" if same else "replaced" if old else "added"
             rows.append(

@@ -184,10 +184,9 @@ def may_decide(site: Site, row: dict[str, Any], who: str) -> None:
 def _after(site: Site, row: dict[str, Any]) -> str:
     """What to look at after an approval: also one whose command died before what it released had ended."""
     said = "esml requests --state decided shows by whom"
-    run = next(iter(runs.listing(site.store, run=row["run"])), None) if row["run"] else None
-    if run is None or run["state"] not in ("queued", "running"):
+    if not row["run"] or runs.get(site.store, row["run"])["state"] not in runs.GOING:
         return said
-    return f"{said}; run {run['run']} goes on with a worker (esml up) or the next command that works on {row['object']}"
+    return f"{said}; run {row['run']} goes on with a worker (esml up) or the next command that works on {row['object']}"
 
 
 def _within_budget(site: Site, row: dict[str, Any], who: str) -> None:

@@ -246,18 +246,7 @@ def copy(job: JobContext) -> tuple[dict[str, Any], list[TableOut]]:
         )
     job.progress(0.4, "logs to tracking", now=True)
     uri = job.spec.tracking
-    tracking.prepare(uri, p["cache"])
-    experiment = tracking.experiment(uri, p["experiment"], p.get("artifacts"))
-    with tracking.logging_run(
-        uri,
-        experiment,
-        run=job.spec.run,
-        attempt=job.spec.attempt,
-        step=job.spec.step,
-        tags=p["tags"],
-        artifacts=p.get("artifacts"),
-        lake=job.files,
-    ) as logged:
+    with tracking.logging_job(job) as logged:
         tracking.log(uri, logged.run_id, params=p["params"], metrics=p["metrics"])
         tracking.log_json(uri, logged, p["evidence"], "comparison.json")
         tracking.log_folder(uri, logged, folder, "model")

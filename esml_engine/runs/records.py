@@ -12,6 +12,7 @@ from esml_engine.store import schema as t
 from esml_engine.store.database import Store
 
 OPEN = ("queued", "waiting", "running")
+GOING = ("queued", "running")  # open, and waiting for no person
 ENDED = ("done", "failed", "cancelled")
 
 
@@ -42,7 +43,7 @@ def open_runs(store: Store) -> list[dict[str, Any]]:
     r = t.runs
     return store.rows(
         sa.select(r.c.run, r.c.object, r.c.env, r.c.state, r.c.cancel, r.c.attempt)
-        .where(r.c.state.in_(("queued", "running")))
+        .where(r.c.state.in_(GOING))
         .order_by(r.c.run)
     )
 

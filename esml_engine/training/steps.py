@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor, wait
-from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -73,7 +72,7 @@ def train(job: JobContext) -> tuple[dict[str, Any], list[TableOut]]:
         raise NotYetError(f"training for task '{task}' is not built yet")
     profile = Profile.parse(p.get("profile") or {}, task)
     uri = job.spec.tracking
-    with _logging(job, uri) as logged:
+    with tracking.logging_job(job) as logged:
         job.progress(0.02, "reads the gold tables", now=True)
         tables = {name: files.arrow(job.input(name)) for name in _DATA}
         if task == "forecasting":
@@ -86,21 +85,6 @@ def train(job: JobContext) -> tuple[dict[str, Any], list[TableOut]]:
         _log(job, uri, logged, profile, value)
     job.progress(1.0, "done", now=True)
     return value, []
-
-
-def _logging(job: JobContext, uri: str) -> AbstractContextManager[tracking.Logged]:
-    p = job.params
-    tracking.prepare(uri, p.get("cache") or job.work / "cache")
-    return tracking.logging_run(
-        uri,
-        tracking.experiment(uri, p["experiment"], p.get("artifacts")),
-        run=job.spec.run,
-        attempt=job.spec.attempt,
-        step=job.spec.step,
-        tags=p.get("tags") or {},
-        artifacts=p.get("artifacts"),
-        lake=job.files,
-    )
 
 
 def _train(

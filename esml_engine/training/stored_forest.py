@@ -9,14 +9,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-_OF = "forest"
-
 
 def bare(forest: Any) -> dict[str, Any]:
     """What a fitted `ExtraTreesRegressor` or `ExtraTreesClassifier` of one output predicts by."""
     classes = getattr(forest, "classes_", None)
     return {
-        _OF: "classes" if classes is not None else "numbers",
         "classes": classes,
         "features": int(forest.n_features_in_),
         "trees": [e.tree_ for e in forest.estimators_],
@@ -25,7 +22,7 @@ def bare(forest: Any) -> dict[str, Any]:
 
 def is_bare(stored: Any) -> bool:
     """Whether a stored part is such a forest; a single estimator, as any else is kept, is none."""
-    return isinstance(stored, Mapping) and _OF in stored
+    return isinstance(stored, Mapping)
 
 
 def whole(stored: Mapping[str, Any]) -> Any:

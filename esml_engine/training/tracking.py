@@ -16,14 +16,17 @@ import tempfile
 import threading
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import closing, contextmanager
+from contextlib import AbstractContextManager, closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from esml_engine.errors import UsageError
 from esml_engine.importing import import_whole
 from esml_engine.platforms.base import Files, tracking_error
+
+if TYPE_CHECKING:
+    from esml_engine.runs.context import JobContext
 
 RUN_TAG, ATTEMPT_TAG, STEP_TAG = "esml.run", "esml.attempt", "esml.step"
 ARTIFACTS_TAG = "esml.artifacts"
@@ -209,6 +212,22 @@ def logging_run(
         c.set_terminated(made.info.run_id, "FAILED")
         raise
     c.set_terminated(made.info.run_id, "FINISHED")
+
+
+def logging_job(job: JobContext) -> AbstractContextManager[Logged]:
+    """`logging_run` for a job's own step, by its parameters `experiment`, `tags`, `artifacts` and `cache` (see `prepare`)."""
+    p, uri = job.params, job.spec.tracking
+    prepare(uri, p.get("cache") or job.work / "cache")
+    return logging_run(
+        uri,
+        experiment(uri, p["experiment"], p.get("artifacts")),
+        run=job.spec.run,
+        attempt=job.spec.attempt,
+        step=job.spec.step,
+        tags=p.get("tags") or {},
+        artifacts=p.get("artifacts"),
+        lake=job.files,
+    )
 
 
 def close_attempts(uri: str, experiment_id: str, *, run: str, step: str) -> None:

@@ -61,6 +61,24 @@ def quick(root: Path) -> None:
     path.write_text(text)
 
 
+def trained(estate: Estate, numbers, tmp_path: Path) -> str:
+    """Take a model to its champion; returns a file with two rows to score."""
+    quick(estate.site.root)
+    estate.model("p1/m1").ingest("d1", [numbers("a.csv", 0, 80)], "2026-01-01")
+    estate.model("p1/m1").pipeline()
+    rows = tmp_path / "rows.csv"
+    rows.write_text("x\n3\n4\n")
+    return str(rows)
+
+
+def split_once(estate: Estate, numbers) -> None:
+    """Take a model to its split gold."""
+    quick(estate.site.root)
+    estate.model("p1/m1").ingest("d1", [numbers("a.csv", 0, 80)], "2026-01-01")
+    estate.model("p1/m1").pipeline(until="gold")
+    estate.model("p1/m1").split()
+
+
 @pytest.mark.parametrize("point", TABLES)
 def test_making_table_versions(empty: Estate, csv_file, numbers, point: str) -> None:
     root = empty.site.root
@@ -107,10 +125,7 @@ def test_registering_a_model(empty: Estate, numbers, point: str) -> None:
     from mlflow.tracking import MlflowClient
 
     root = empty.site.root
-    quick(root)
-    empty.model("p1/m1").ingest("d1", [numbers("a.csv", 0, 80)], "2026-01-01")
-    empty.model("p1/m1").pipeline(until="gold")
-    empty.model("p1/m1").split()
+    split_once(empty, numbers)
     killed(root, point, "train", "p1/m1")
     assert esml(root, "train", "p1/m1")["model_version"] == 1
     assert violations(root) == []
@@ -121,11 +136,8 @@ def test_registering_a_model(empty: Estate, numbers, point: str) -> None:
 @pytest.mark.parametrize("point", ["deploy:slot", "deploy:shift", "drain:written", "drain:committed"])
 def test_deploying_and_draining(empty: Estate, numbers, tmp_path: Path, point: str) -> None:
     root = empty.site.root
-    quick(root)
-    empty.model("p1/m1").ingest("d1", [numbers("a.csv", 0, 80)], "2026-01-01")
-    empty.model("p1/m1").pipeline()
-    (tmp_path / "rows.csv").write_text("x\n3\n4\n")
-    score = ("score", "p1/m1", str(tmp_path / "rows.csv"), "--caller", "web", "--request-id", "r1")
+    rows = trained(empty, numbers, tmp_path)
+    score = ("score", "p1/m1", rows, "--caller", "web", "--request-id", "r1")
     if point.startswith("deploy"):
         killed(root, point, "deploy", "p1/m1")
         assert esml(root, "deploy", "p1/m1")["model_version"] == 1
@@ -181,12 +193,9 @@ def _anchored(root: Path) -> int:
 def test_an_endpoint_killed_before_it_answered(empty: Estate, numbers, tmp_path: Path, point: str) -> None:
     """Reserved, then nothing is in the ledger; logged, then the retry gets what was logged: once in both cases."""
     root = empty.site.root
-    quick(root)
-    empty.model("p1/m1").ingest("d1", [numbers("a.csv", 0, 80)], "2026-01-01")
-    empty.model("p1/m1").pipeline()
+    rows = trained(empty, numbers, tmp_path)
     esml(root, "deploy", "p1/m1")
-    (tmp_path / "rows.csv").write_text("x\n3\n4\n")
-    score = ("score", "p1/m1", str(tmp_path / "rows.csv"), "--caller", "web", "--request-id", "r1")
+    score = ("score", "p1/m1", rows, "--caller", "web", "--request-id", "r1")
     once = root / f".killed-{point.replace(':', '-')}"
     # the endpoint dies, not the command that asked it
     esml(root, *score, env={"ESML_KILL_AT": point, "ESML_KILL_ONCE": str(once)}, check=None)
@@ -202,12 +211,9 @@ def test_requests_that_are_forgotten_while_they_leave_the_ledger(
 ) -> None:
     """Killed in the middle of a purge: the rows are in the table, the next purge takes the rest."""
     root = empty.site.root
-    quick(root)
-    empty.model("p1/m1").ingest("d1", [numbers("a.csv", 0, 80)], "2026-01-01")
-    empty.model("p1/m1").pipeline()
+    rows = trained(empty, numbers, tmp_path)
     esml(root, "deploy", "p1/m1")
-    (tmp_path / "rows.csv").write_text("x\n3\n4\n")
-    esml(root, "score", "p1/m1", str(tmp_path / "rows.csv"), "--caller", "web")
+    esml(root, "score", "p1/m1", rows, "--caller", "web")
     assert esml(root, "scored", "p1/m1", "--count")["total"] == 2
     purge = (
         "import sys; from pathlib import Path; from esml_engine.door.site import Site; from esml_engine.refs import ModelRef;"
@@ -248,10 +254,7 @@ def test_each_kill_point_of_the_engine_is_killed_at_by_a_test() -> None:
 def test_registering_a_run_that_registers_itself_meanwhile(empty: Estate, numbers) -> None:
     """The killed training is finished first; its version stays as its own run judged it."""
     root = empty.site.root
-    quick(root)
-    empty.model("p1/m1").ingest("d1", [numbers("a.csv", 0, 80)], "2026-01-01")
-    empty.model("p1/m1").pipeline(until="gold")
-    empty.model("p1/m1").split()
+    split_once(empty, numbers)
     killed(root, "register:created", "train", "p1/m1")
     (run,) = [r["run"] for r in esml(root, "runs") if r["act"] == "train"]
     said = esml(root, "register", "p1/m1", run)
