@@ -25,7 +25,7 @@ from esml_engine.lake.files import schema_text
 from esml_engine.refining.staleness import layer_code
 from esml_engine.refs import ModelRef
 from esml_engine.runs.facts import TableOut
-from esml_engine.scored.commits import _DrainDesk
+from esml_engine.scored.commits import DrainDesk
 
 DATASETS, ROUNDS = [f"ds{n:02d}" for n in range(30)], 15
 REF = ModelRef("project1", "model1")
@@ -44,7 +44,7 @@ def _make(root: Path, versions: int) -> Estate:
     def commit(
         table: str, number: int, inputs: list[dict[str, object]], code: str, facts: dict[str, object]
     ) -> None:
-        desk = _DrainDesk(site, f"r-{table}-{number}", "made")
+        desk = DrainDesk(site, f"r-{table}-{number}", "made")
         out = TableOut(table, schema, ())
         made = make_versions(
             desk, REF, "dev", [out], expected={table: number - 1}, inputs=inputs, code=code, facts=facts

@@ -22,7 +22,7 @@ import pandas as pd
 
 from benchmarks.harness import process, report
 from esml_engine.estate import init_estate, open_estate
-from esml_engine.training.acts import trained_value
+from esml_engine.training.registering import trained_value
 
 MODEL, ROWS = "project1/model1", 54_000
 

@@ -41,7 +41,7 @@ ACTS = {
     "refine": "esml_engine.refining.acts:Refine",
     "split": "esml_engine.refining.split_act:Split",
     "train": "esml_engine.training.acts:Train",
-    "register": "esml_engine.training.acts:Register",
+    "register": "esml_engine.training.registering:Register",
     "rollback": "esml_engine.promotion.rollback:Rollback",
     "deploy": "esml_engine.serving.acts:Deploy",
     "undeploy": "esml_engine.serving.acts:Undeploy",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -174,9 +175,12 @@ class Estate:
         """
         return self._do(Call("set", scope, "", {"key": name, "value": templates.as_toml(value)}), **how)
 
-    def catalogue_rebuild(self, **how: Any) -> Any:
-        """The catalogue anew, from the lakes alone."""
-        return self._do(Call("catalogue_rebuild", "estate"), **how)
+    def catalogue_rebuild(self, forget: Sequence[str] = (), **how: Any) -> Any:
+        """The catalogue anew, from the lakes alone.
+
+        `forget`: environments whose tables are forgotten where they are not there any more; elsewhere one that is missing ends the act.
+        """
+        return self._do(Call("catalogue_rebuild", "estate", "", {"forget": list(forget)}), **how)
 
     def cancel(self, run: str, **how: Any) -> Any:
         """End an open run."""

@@ -16,6 +16,7 @@ import psutil
 
 from esml_engine.bindings import JOBS, named
 from esml_engine.errors import EsmlError, FailedError, disk_full
+from esml_engine.faults import point
 from esml_engine.platforms.base import Files, open_files
 from esml_engine.runs.context import JobContext
 from esml_engine.runs.facts import JobResult, JobSpec
@@ -43,6 +44,7 @@ def _run(spec: JobSpec, files: Files, scratch: Path) -> int:
     try:
         job = JobContext(spec, files, scratch)
         value, tables = named(JOBS[spec.kind])(job)
+        point("job:written")
         job.hand_in(tables)
         result = JobResult(True, time.monotonic() - began, value, tuple(tables), peak_mb=_peak(base))
     except EsmlError as e:

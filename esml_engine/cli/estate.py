@@ -128,9 +128,14 @@ def set_(
 
 @catalogue_app.command("rebuild")
 @changes
-def catalogue_rebuild(how: How) -> None:
+def catalogue_rebuild(
+    how: How,
+    forget: Annotated[
+        list[str] | None, typer.Option(metavar="ENV", help="forget tables that are not there any more")
+    ] = None,
+) -> None:
     """The catalogue anew, from the lakes alone."""
-    say(open_().catalogue_rebuild(**how))
+    say(open_().catalogue_rebuild(forget or (), **how))
 
 
 @app.command()

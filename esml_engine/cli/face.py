@@ -13,6 +13,7 @@ from typing import Annotated, Any, get_type_hints
 import typer
 
 from esml_engine import __version__
+from esml_engine.errors import EsmlError
 from esml_engine.refs import ModelRef
 from esml_engine.runs.facts import INTERNAL
 
@@ -31,6 +32,7 @@ class _State:
     estate: str | None = None
     json: bool = False
     actor: str | None = None
+    opened: Any = None
 
 
 state = _State()
@@ -108,6 +110,7 @@ def open_(*, whole: bool = False, quiet: bool = False) -> Any:
     from esml_engine.estate import open_estate
 
     found = open_estate(state.estate, act_as=state.actor, on_progress=progress, lenient=not whole)
+    state.opened = found
     if not quiet:
         for error in found.site.files.broken.values():
             typer.echo(f"left out until it is mended: {error.message}", err=True)
@@ -127,12 +130,28 @@ def progress(row: dict[str, Any]) -> None:
         typer.echo(f"{row['run']} {row['state']} {row['progress']:.0%} {row['message'] or ''}", err=True)
 
 
+def _unreached(plan: Any) -> None:
+    """Say beside a plan that what it counts on can't be seen now: the start would be refused."""
+    from esml_engine.door import skeleton
+
+    call, site = plan.call, state.opened.site
+    if "/" not in call.object:
+        return
+    for env in dict.fromkeys((call.env, str(call.params.get("to") or ""))):
+        try:
+            if env in site.settings.environments:
+                skeleton.require_reached(site, ModelRef.parse(call.object), env)
+        except EsmlError as e:
+            typer.echo(f"planned as it was recorded: {e.message}\n→ {e.hint}", err=True)
+
+
 def say(value: Any, *, waits: bool = True) -> None:
     """The answer: a document, or words for a person. One that waits for an approval ends with exit code 4.
 
     `waits`: whether that waiting is what the command itself ended with.
     """
     if hasattr(value, "draft") and hasattr(value, "document"):
+        _unreached(value)
         value = {"plan": value.document()}
     if state.json:
         typer.echo(json.dumps(_public(value), default=str))

@@ -32,7 +32,10 @@ def train(
 @app.command()
 @changes
 def register(model: ModelArg, run: str, how: How, env: Env = "dev") -> None:
-    """A past run's model as a version."""
+    """A past training run's model as a version.
+
+    For a run whose training was done and that was cancelled before it registered; esml runs lists runs. The gates judge it now.
+    """
     say(model_(model, env).register(run, **how))
 
 

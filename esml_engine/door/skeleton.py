@@ -33,13 +33,18 @@ def ready(site: Site, ref: ModelRef, env: str) -> None:
     Raises:
         ConflictError: the lake is of a newer design. PlatformError: it can't be reached, or is not where its tables were recorded.
     """
+    if not require_reached(site, ref, env) and ref in site.files.models:
+        make(site.platform(env), ref, site.settings.model(ref).datasets)
+
+
+def require_reached(site: Site, ref: ModelRef, env: str) -> bool:
+    """As `ready`, and nothing is made; whether something of the model was recorded there."""
     if _begun(site, ref, env):
         design.require_known(site.platform(env))
         require_there(site, ref, env)
-        return
+        return True
     require_lake(site, env)
-    if ref in site.files.models:
-        make(site.platform(env), ref, site.settings.model(ref).datasets)
+    return False
 
 
 def require_lake(site: Site, env: str) -> None:

@@ -143,19 +143,29 @@ def _shown(r: dict[str, Any]) -> dict[str, Any]:
 
 
 class CatalogueRebuild(AtOnce):
-    """Make the catalogue anew from the lakes alone."""
+    """Make the catalogue anew from the lakes alone. `params`: forget (environments whose missing tables are forgotten)."""
 
     name = "catalogue_rebuild"
 
     def plan(self, call: Call, site: Site) -> Draft:
-        """Always possible."""
-        return Draft(will=("read every table's log in every lake", "replace the catalogue by what they say"))
+        """Always possible; a table that is not there is forgotten only where that is asked for."""
+        forget = tuple(call.params["forget"])
+        for env in forget:
+            site.settings.check_env(env)
+        lost = tuple(f"forget what is not there any more in {env}" for env in forget)
+        return Draft(
+            will=("read every table's log in every lake", "replace the catalogue by what they say", *lost)
+        )
 
     def record(self, call: Call, draft: Draft, result: JobResult | None, desk: Desk) -> dict[str, Any]:
-        """One transaction replaces the catalogue."""
+        """One transaction replaces the catalogue.
+
+        Raises:
+            FailedError: a table that was recorded is not in its lake, which may be away.
+        """
         for env in desk.site.settings.environments:
             design.require_known(desk.site.platform(env))
-        counts = replay.rebuild(desk.site)
+        counts = replay.rebuild(desk.site, call.params["forget"])
         for env in desk.site.settings.environments:
             for ref in desk.site.settings.models():
                 announce_new(desk.site, ref, env, anew=True)

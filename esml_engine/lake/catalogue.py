@@ -194,7 +194,7 @@ def _at(uri: str, delta_version: int, storage: dict[str, str]) -> Any:
     if table is None:
         raise NotFoundError(
             f"the table at {uri} is not there any more",
-            hint="bring its folder back from where it went, or from a backup; esml catalogue rebuild forgets what stays away",
+            hint="bring its folder back from where it went, or from a backup; esml catalogue rebuild --forget ENV forgets what stays away",
         )
     return table
 

@@ -109,7 +109,12 @@ def _commit_one(
     point("commit:before")
     moved = f"{out.table} of {ref} was changed by somebody else meanwhile"
     if handle is not None:
-        if goal and _retyped(handle, out) and _rows(desk, ref, env, out.table) == 0:
+        if goal and _retyped(handle, out):
+            if _rows(desk, ref, env, out.table):
+                raise FailedError(
+                    f"{out.table} of {ref} would keep files of other types than its schema says",
+                    hint="report it: nothing was changed",
+                )
             goal = set()  # files without rows fixed no types: they may go
         handle, rewrite = _readied(handle, uri, storage, out, moved, whole=not goal and not orphan)
         draft = replace(draft, delta_version=handle.version() + 1)  # making ready may have taken numbers

@@ -2,7 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection, Iterable
+
+import sqlalchemy as sa
+
 from esml_engine.door.site import Site
+from esml_engine.errors import FailedError
+from esml_engine.faults import point
 from esml_engine.lake.catalogue import Version, all_latest, put, table_uri
 from esml_engine.lake.commit import APP, commit_version
 from esml_engine.lake.log import commits, open_table
@@ -62,6 +68,7 @@ def catch_up(site: Site, ref: ModelRef, env: str) -> int:
         v for v in lake_versions(site, ref, env) if v.name not in known or v.version > known[v.name].version
     ]
     if missing:
+        point("replay:read")
         with site.store.write() as c:
             for v in missing:
                 put(c, v)
@@ -80,14 +87,23 @@ def _ahead(site: Site, ref: ModelRef, env: str, name: str, known: Version | None
     return bool(here > (known.version if known else 0))
 
 
-def rebuild(site: Site) -> dict[str, int]:
-    """Make the catalogue anew from the lakes: counts of tables and versions."""
+def rebuild(site: Site, forget: Collection[str] = ()) -> dict[str, int]:
+    """Make the catalogue anew from the lakes: counts of tables and versions.
+
+    Args:
+        forget: environments whose tables are forgotten where they are not there any more.
+
+    Raises:
+        FailedError: in another environment a recorded table is not there: its lake may be away, and nothing is changed.
+    """
     everything = [
         v
         for env in site.settings.environments
         for ref in site.settings.models()
         for v in lake_versions(site, ref, env)
     ]
+    _require_there(site, everything, forget)
+    point("rebuild:read")
     with site.store.write() as c:
         c.execute(t.versions.delete().where(t.versions.c.origin == "engine"))
         for v in everything:
@@ -97,3 +113,30 @@ def rebuild(site: Site) -> dict[str, int]:
         "tables": len({(v.object, v.env, v.name) for v in everything}),
         "versions": len(everything),
     }
+
+
+def _require_there(site: Site, found: Iterable[Version], forget: Collection[str]) -> None:
+    v = t.versions.c
+    models = {str(m) for m in site.settings.models()}
+    recorded = site.store.rows(
+        sa.select(v.env, v.object, v.name)
+        .where(v.origin == "engine")
+        .distinct()
+        .order_by(v.env, v.object, v.name)
+    )
+    there = {(x.env, x.object, x.name) for x in found}
+    lost = [
+        r
+        for r in recorded
+        if r["object"] in models
+        and r["env"] in site.settings.environments
+        and r["env"] not in forget
+        and (r["env"], r["object"], r["name"]) not in there
+    ]
+    if lost:
+        first, env = lost[0], lost[0]["env"]
+        more = f" and {len(lost) - 1} more are" if lost[1:] else " is"
+        raise FailedError(
+            f"{first['name']} of {first['object']}{more} not in the lake of {env} at {site.platform(env).lake_root()}, where it was recorded; nothing was changed",
+            hint=f"bring the lake back from where it went, or from a backup; esml catalogue rebuild --forget {env} forgets what stays away",
+        )

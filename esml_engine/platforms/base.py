@@ -54,6 +54,7 @@ class Capabilities:
         ""  # node type that each instance of an endpoint has to itself; '': one process on the runs' node
     )
     drain_seconds: float = 2.0  # how often answered requests are fetched
+    jobs_here: bool = True  # jobs run with this machine's own packages
 
 
 @dataclass(frozen=True)

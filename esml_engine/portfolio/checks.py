@@ -49,7 +49,7 @@ def environment(site: Site, env: str) -> list[dict[str, Any]]:
     said = f"{len(heads)} of its tables are where the catalogue says"
     if lost:
         said = f"{len(lost)} of {len(heads)} tables are not where the catalogue says: {lost[0]['name']} of {lost[0]['object']}, for one"
-    hint = f"bring the lake of {env} back from where it went, or from a backup; esml catalogue rebuild forgets what stays away"
+    hint = f"bring the lake of {env} back from where it went, or from a backup; esml catalogue rebuild --forget {env} forgets what stays away"
     bare = skeleton.missing(site, env, _LOOKED_AT)
     folders = "every model that has no table there has its IN folders"
     if bare:  # nothing is wrong: whoever wants to put files there now is told how

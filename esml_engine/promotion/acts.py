@@ -21,7 +21,7 @@ from esml_engine.refining.staleness import input_version
 from esml_engine.refs import ModelRef
 from esml_engine.runs import records as runs
 from esml_engine.runs.facts import JobResult, JobSpec
-from esml_engine.training.acts import write_aliases
+from esml_engine.training.registering import write_aliases
 
 _ANSWER = (*KEPT, "distribution", "bootstrap", "direction", "primary", "expectations", "rnd", "seconds")
 

@@ -14,7 +14,7 @@ from esml_engine.runs.facts import JobResult
 from esml_engine.serving import records
 from esml_engine.training import records as models
 from esml_engine.training import storage
-from esml_engine.training.acts import write_aliases
+from esml_engine.training.registering import write_aliases
 
 
 class Rollback(NoJobs):

@@ -19,6 +19,15 @@ from esml_engine.runs.facts import JobResult, JobSpec
 from esml_engine.settings import ModelSettings, SplitSettings
 
 _WAYS = get_args(SplitSettings.model_fields["by"].annotation)
+_TIMES = (
+    "date",
+    "timestamp",
+    "int",
+    "uint",
+    "float",
+    "double",
+    "decimal",
+)  # Arrow types that have an order in time
 _KINDS = {float: "a number from 0 to 1", int: "a whole number", bool: "true or false", str: "a text"}
 
 
@@ -41,17 +50,24 @@ class Split:
             raise NotFoundError(
                 f"{ref} has no gold in {call.env} yet", hint=f"esml refine {ref} --env {call.env}"
             )
-        columns = [c["name"] for c in columns_of(gold.schema)]
+        kinds = {c["name"]: c["type"] for c in columns_of(gold.schema)}
+        columns = list(kinds)
         needed = {
             "group": wanted["group"] if wanted["by"] == "group" else None,
             "stratify": wanted["stratify"],
             "key": wanted["key"] if wanted["by"] == "key" else None,
+            "forecast.time_column of model.toml": wanted["time_column"] if wanted["by"] == "time" else None,
         }
         for what, column in needed.items():
             if column and column not in columns:
                 raise UsageError(
                     f"gold has no column {column!r} to split by ({what})", hint=f"it has {', '.join(columns)}"
                 )
+        if wanted["by"] == "time" and not kinds[wanted["time_column"]].startswith(_TIMES):
+            raise UsageError(
+                f"{wanted['time_column']!r} of gold is {kinds[wanted['time_column']]}: a split by time needs dates, times or numbers",
+                hint="name another column as forecast.time_column, or turn it into dates in a step",
+            )
         if wanted["by"] == "group" and not wanted["group"]:
             raise UsageError(
                 "a split by group needs the group's column",
@@ -65,9 +81,15 @@ class Split:
             and head.facts.get("split") == wanted
         )
         tables = {n: {"version": have[n].version, "rows": have[n].rows} for n in names if n in have}
+        parts = f"{wanted['train']:g} / {wanted['validate']:g} / {wanted['test']:g}"
+        moves = (
+            f"the newest rows by {wanted['time_column']} are tested on: where newer ones came, rows move from test to validate and to train, never back",
+        )
+        alike = head is not None and head.facts.get("split") == wanted
         return Draft(
             will=(
-                f"split gold v{gold.version} ({gold.rows} rows) into {wanted['train']:g} / {wanted['validate']:g} / {wanted['test']:g} by {wanted['by']}",
+                f"split gold v{gold.version} ({gold.rows} rows) into {parts} by {wanted['by']}",
+                *(moves if wanted["by"] == "time" and alike else ()),
             ),
             inputs=({"table": "gold", "version": gold.version},),
             makes=tuple(f"{n} v{(have[n].version if n in have else 0) + 1}" for n in names),

@@ -2,6 +2,7 @@
 
 A row's side follows from a hash of the seed and its key (or group): with u = md5("<seed>:<key>") read as a fraction of
 its first 64 bits, u below the train fraction is train, below train + validate is validate, else test.
+By time the borders move on with newer rows, and never back: what was trained on is never tested on later.
 """
 
 from __future__ import annotations
@@ -29,8 +30,8 @@ def split(job: JobContext) -> tuple[dict[str, Any], list[TableOut]]:
     """Split gold (kind `refining.split`).
 
     Params: `train`, `validate`, `test` (fractions), `seed`, `by` (key | group | time), `key`, `group`, `stratify`,
-    `time_column`, `tables` {"gold_train", "gold_validate", "gold_test": contract names} and, for stratified splits,
-    `previous`: the `facts["split"]` of the split that the previous tables come from.
+    `time_column`, `tables` {"gold_train", "gold_validate", "gold_test": contract names} and, for stratified splits
+    and those by time, `previous`: the `facts["split"]` of the split that the previous tables come from.
     Inputs: `gold`; `gold_train`, `gold_validate`, `gold_test` (previous versions, version None when there are none).
 
     Returns:
@@ -117,7 +118,7 @@ def _facts(params: Mapping[str, Any]) -> dict[str, Any]:
 def _decide(con: duckdb.DuckDBPyConnection, job: JobContext, facts: dict[str, Any], names: list[str]) -> None:
     """Make the table `sides` (row number of gold -> side)."""
     if facts["by"] == "time":
-        _by_time(con, facts)
+        _by_time(con, job, facts)
         return
     con.execute(f"CREATE TEMP TABLE units AS SELECT {_ROW}, {_unit(facts, names)} AS {_UNIT} FROM gold")
     hashed = f"left(md5({literal(str(facts['seed']) + ':')} || {_UNIT}), 16)"
@@ -153,8 +154,11 @@ def _below(hashed: str, edge: float) -> str:
     return "TRUE" if whole >= 2**64 else f"{hashed} < {literal(f'{whole:016x}')}"
 
 
-def _by_time(con: duckdb.DuckDBPyConnection, facts: Mapping[str, Any]) -> None:
-    """Oldest rows train, newest test; rows of one time stay together, on the side of the first of them."""
+def _by_time(con: duckdb.DuckDBPyConnection, job: JobContext, facts: Mapping[str, Any]) -> None:
+    """Oldest rows train, newest test; rows of one time stay together, on the side of the first of them.
+
+    Rows that came late, with old times, would push the borders back: they stay where the split before had them.
+    """
     time = ident(str(facts["time_column"]))
     missing = scalar(con, f"SELECT count(*) FROM gold WHERE {time} IS NULL")
     if missing:
@@ -163,11 +167,26 @@ def _by_time(con: duckdb.DuckDBPyConnection, facts: Mapping[str, Any]) -> None:
         )
     train, both = float(facts["train"]), float(facts["train"]) + float(facts["validate"])
     before = f"(rank() OVER (ORDER BY {time}) - 1) / (count(*) OVER ())"
+    trained, validated = (_newest(con, job, facts, f"gold_{side}") for side in SIDES[:2])
     con.execute(
-        f"CREATE TEMP TABLE sides AS SELECT {_ROW}, CASE WHEN before < {train!r} - 1e-12 THEN 'train' "
-        f"WHEN before < {both!r} - 1e-12 THEN 'validate' ELSE 'test' END AS {_SIDE} "
-        f"FROM (SELECT {_ROW}, {before} AS before FROM gold)"
+        f"CREATE TEMP TABLE sides AS SELECT {_ROW}, "
+        f"CASE WHEN before < {train!r} - 1e-12 OR moment <= {trained} THEN 'train' "
+        f"WHEN before < {both!r} - 1e-12 OR moment <= {validated} THEN 'validate' ELSE 'test' END AS {_SIDE} "
+        f"FROM (SELECT {_ROW}, {time} AS moment, {before} AS before FROM gold)"
     )
+
+
+def _newest(con: duckdb.DuckDBPyConnection, job: JobContext, facts: Mapping[str, Any], table: str) -> str:
+    """SQL of the newest time on that side of the split before, where it was split alike; else of nothing."""
+    before, column = job.spec.inputs.get(table), str(facts["time_column"])
+    if job.params.get("previous") != facts or before is None or not before.files:
+        return "NULL"
+    rows, now = relation(con, before), con.table("gold_rows")
+    kinds = [dict(zip(r.columns, map(str, r.types), strict=True)).get(column) for r in (rows, now)]
+    if kinds[0] != kinds[1]:  # another step makes the times now
+        return "NULL"
+    rows.create_view(f"before_{table}")
+    return f"(SELECT max({ident(column)}) FROM before_{table})"
 
 
 def _stratified(

@@ -1,4 +1,4 @@
-"""The refinement jobs: bronze to silver, silvers to gold (or to_score), gold to its three parts."""
+"""The refinement jobs: bronze to silver, and silvers to gold (or to_score); `split`, gold to its three parts, is handed on from its module."""
 
 from __future__ import annotations
 

@@ -6,7 +6,7 @@ import contextlib
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -24,6 +24,7 @@ from esml_engine.runs.facts import JobSpec, TableOut
 from esml_engine.scored.collecting import collect, forget
 from esml_engine.scored.drain import drain
 from esml_engine.scored.ledger_reader import LedgerReader
+from esml_engine.scored.widening import fitted
 
 PURGE_AFTER_DAYS = 7  # inside it a retried request id gives the same answer
 _nothing_kept: dict[str, int] = {}
@@ -31,7 +32,7 @@ _one_at_a_time = threading.Lock()  # within the worker; between workers the tabl
 
 
 @dataclass
-class _DrainDesk:
+class DrainDesk:
     """A drain commits like a step of a run that is named by what it drains."""
 
     site: Site
@@ -92,14 +93,17 @@ def batch_of(site: Site, ref: ModelRef, env: str, request_id: str) -> dict[str, 
 def append(
     desk: Desk, ref: ModelRef, env: str, out: TableOut, inputs: list[dict[str, Any]], facts: dict[str, Any]
 ) -> Version:
-    """Append to `scored` on whatever version it has now; the same run's append is found and adopted."""
+    """Append to `scored` on whatever version it has now; the same run's append is found and adopted.
+
+    The table's types are made as wide as table and rows need.
+    """
     catch_up(desk.site, ref, env)
     mine = made_by(desk.site.store, ref, env, "scored", desk.run, desk.step)
     if mine is not None:
         return mine
     now = latest(desk.site.store, ref, env, "scored")
     total = (now.rows if now else 0) + sum(f.rows for f in out.add)
-    out = TableOut(out.table, out.schema, out.add, rows=total, facts=out.facts)
+    out = fitted(desk.site, ref, env, replace(out, rows=total), desk.run)
     expected = {"scored": now.version if now else 0}
     return make_versions(
         desk, ref, env, [out], expected=expected, inputs=inputs, facts=facts, partition_by=("scored_date",)
@@ -154,7 +158,7 @@ def drain_ledger(site: Site, ref: ModelRef, env: str) -> int:
         if not part.files:
             _nothing_kept[ledger] = part.last_seq  # save = false: not read again while this worker lives
             return 0
-        desk = _DrainDesk(site, f"drain-{ledger}-{part.last_seq}")
+        desk = DrainDesk(site, f"drain-{ledger}-{part.last_seq}")
         made = append(
             desk,
             ref,

@@ -1,7 +1,7 @@
 """The drain: from the ledger's requests (a, b] to parquet files of the `scored` table.
 
-Only files are made here. Who commits them does it in one Delta transaction with the application transaction
-(`ledger_id`, `last_seq`): a second drain of the same range then finds it taken, and its files are garbage for vacuum.
+Only files are made here. Their commit is a numbered version of the table that says `ledger` and `last_seq` in its
+facts: a second drain of the same range meets that version, and its own files are garbage for vacuum.
 """
 
 from __future__ import annotations
@@ -27,9 +27,8 @@ class Drained:
 
     Args:
         files: one a scored_date; the date is in `FileOut.partition` and, by Delta's rules, not in the file.
-        schema: Arrow schema (text) of the table with these rows in it, `scored_date` included.
-        retyped: columns whose type in the table is narrower than these rows need, with the type that holds both;
-            the committer widens the table (or rewrites it) before it appends. Empty almost always.
+        schema: Arrow schema (text) of the table with these rows in it, `scored_date` included. Its types may be wider
+            than the table's: the commit then brings the table to them (`scored.widening`).
     """
 
     ledger_id: str
@@ -38,10 +37,9 @@ class Drained:
     rows: int
     files: tuple[FileOut, ...]
     schema: str
-    retyped: dict[str, str]
 
     def table_out(self, rows_before: int = 0) -> TableOut:
-        """The append as the worker commits it; `facts` carries the application transaction."""
+        """The append as the worker commits it; its facts say which range it holds."""
         facts = {"ledger": self.ledger_id, "after": self.after, "last_seq": self.last_seq}
         return TableOut("scored", self.schema, self.files, rows=rows_before + self.rows, facts=facts)
 
@@ -71,9 +69,9 @@ def drain(
     with LedgerReader(ledger) as reader:
         ledger_id = reader.id
         part = reader.rows_after(after, max_rows)
-    rows, schema, retyped = fit(part.table, schema_of(table_schema) if table_schema else None)
+    rows, schema = fit(part.table, schema_of(table_schema) if table_schema else None)
     files = write_days(rows, folder, run, attempt)
-    return Drained(ledger_id, after, part.last_seq, rows.num_rows, files, schema_text(schema), retyped)
+    return Drained(ledger_id, after, part.last_seq, rows.num_rows, files, schema_text(schema))
 
 
 def write_days(rows: pa.Table, folder: str, run: str, attempt: int) -> tuple[FileOut, ...]:
@@ -93,33 +91,27 @@ def day_file(day: str, run: str, attempt: int) -> str:
     return f"{PARTITION}={day}/{new_name(run, attempt)}"
 
 
-def fit(rows: pa.Table, table: pa.Schema | None) -> tuple[pa.Table, pa.Schema, dict[str, str]]:
-    """Bring new rows to the table's types where those hold them.
+def fit(rows: pa.Table, table: pa.Schema | None) -> tuple[pa.Table, pa.Schema]:
+    """New rows with the types that table and rows have together, and that schema.
 
-    Returns:
-        the rows (cast to the table's wider types), the schema of both together (the table's columns first, then new
-        ones), and the columns whose type in the table is too narrow, with the type needed.
+    Whole numbers beyond 2^53 that meet decimals are rounded to them.
     """
     import pyarrow as pa
 
     if table is None:
-        return rows, rows.schema, {}
+        return rows, rows.schema
+    both = together(table, rows.schema)
+    return rows.cast(pa.schema([both.field(name) for name in rows.schema.names]), safe=False), both
+
+
+def together(table: pa.Schema, rows: pa.Schema) -> pa.Schema:
+    """The schema that holds both: the table's columns first, then new ones, types as wide as both need."""
+    import pyarrow as pa
+
     fields = {f.name: f for f in table}
-    retyped: dict[str, str] = {}
-    columns, kinds = [], []
-    for field in rows.schema:
-        column = rows.column(field.name)
-        known = fields.get(field.name)
-        kind = field.type
-        if known is None:
-            fields[field.name] = field
-        elif known.type != field.type:
+    for field in rows:
+        known = fields.setdefault(field.name, field)
+        if known.type != field.type:
             both = wider(str(known.type), str(field.type))
-            kind = pa.float64() if both == "double" else pa.string()
-            column = column.cast(kind)
-            if kind != known.type:
-                retyped[field.name] = both
-                fields[field.name] = known.with_type(kind)
-        columns.append(column)
-        kinds.append(pa.field(field.name, kind))
-    return pa.table(columns, schema=pa.schema(kinds)), pa.schema(list(fields.values())), retyped
+            fields[field.name] = known.with_type(pa.float64() if both == "double" else pa.string())
+    return pa.schema(list(fields.values()))

@@ -224,6 +224,7 @@ class Endpoint:
                 )
             answer, features, predicted = await self._predict(scorer, request_id, body)
             rows = len(predicted.prediction)
+            point("serve:predicted")
             finished = Finished(
                 request_id,
                 body_hash,

@@ -1,16 +1,15 @@
-"""Train: split gold -> a registered version, champion when the gates say so. Register: a past run's model as a version."""
+"""Train: split gold -> a registered version, champion when the gates say so."""
 
 from __future__ import annotations
 
 import math
-from dataclasses import asdict
+from importlib.util import find_spec
 from typing import Any
 
 from esml_engine.clock import now
-from esml_engine.door.facts import Call, Desk, Draft, NoJobs
+from esml_engine.door.facts import Call, Desk, Draft
 from esml_engine.door.site import Site
 from esml_engine.errors import NotFoundError, NotYetError, UsageError
-from esml_engine.faults import point
 from esml_engine.lake.catalogue import all_latest, latest, table_in
 from esml_engine.lake.files import columns_of
 from esml_engine.lake.specs import archive, code_hash, job_spec, step_file
@@ -18,21 +17,14 @@ from esml_engine.refs import ModelRef
 from esml_engine.runs import records as runs
 from esml_engine.runs.facts import JobResult, JobSpec, TableIn
 from esml_engine.settings import ModelSettings, TrainSettings
-from esml_engine.store import schema as t
 from esml_engine.training import records
 from esml_engine.training.behind import LEARNED, behind, trained_in
 from esml_engine.training.facts import Profile, allowed_forecasters
-from esml_engine.training.verdict import verdict_of
+from esml_engine.training.registering import register, write_aliases
 
 OVERHEAD_SECONDS = (
     300.0  # importance, logging, the champion's rows: on top of the profile's seconds, enforced
 )
-# what a version keeps of its training beside metrics
-_DETAIL = (
-    "trials", "importance", "importance_sampled_rows", "importance_reason", "signature", "example", "leakage", "packages",
-    "seconds_used", "artifact_uri",
-    "classes", "confusion", "backtest", "forecast", "warnings",
-)  # fmt: skip
 _SIDES = ("gold_train", "gold_validate", "gold_test")
 
 
@@ -78,6 +70,19 @@ def check_forecast(settings: ModelSettings, ref: ModelRef) -> None:
         from esml_engine.training.series.frequency import check_alias
 
         check_alias(settings.forecast.frequency)
+
+
+def require_flaml(*, here: bool) -> None:
+    """Before a training is planned: where jobs run with this machine's packages, the optional one is among them.
+
+    Raises:
+        UsageError: it is not.
+    """
+    if here and find_spec("flaml") is None:
+        raise UsageError(
+            "the search 'flaml' needs the package flaml, which is not installed",
+            hint='pip install "esml-cockpit[flaml]", or set search = "portfolio"',
+        )
 
 
 def members_of(settings: ModelSettings, profile: TrainSettings) -> tuple[str, ...]:
@@ -126,6 +131,8 @@ class Train:
                 hint=f"it has {', '.join(columns)}; correct label in model.toml",
             )
         profile = profile_of(site, ref, call.env, call.params)
+        if profile.search == "flaml" and profile.mode == "automl" and settings.task != "forecasting":
+            require_flaml(here=site.platform(call.env).capabilities.jobs_here)
         if profile.mode == "custom" and settings.task == "forecasting":
             raise NotYetError("a forecast by your own train.py comes later", hint='set mode = "automl"')
         custom = step_file(site.root, ref, "train") if profile.mode == "custom" else None
@@ -249,148 +256,3 @@ def _behind(
     found = behind(site, ref, "champion", there, others)
     gone = next((f"{n} v{v}" for n, v in others.items() if f"champion/{n}" not in found), "")
     return ({}, gone) if gone else (found, "")
-
-
-def trained_value(site: Site, run: str) -> dict[str, Any]:
-    """What a past training run left.
-
-    Raises:
-        NotFoundError: that run trained nothing.
-    """
-    for s in runs.steps(site.store, run):
-        if s["step"].rpartition("/")[2] == "train" and s["state"] == "done":
-            return dict(s["result"]["trained"])
-    raise NotFoundError(f"run {run} trained no model", hint="esml runs --json lists runs and their steps")
-
-
-def register(call: Call, training_run: str, desk: Desk) -> dict[str, Any]:
-    """Reserve the number, find or make the registry's version, then one transaction: version, pins, champion."""
-    from esml_engine.training import tracking
-
-    ref, site, env = ModelRef.parse(call.object), desk.site, call.env
-    value = trained_value(site, training_run)
-    version = records.reserve(site.store, ref, env, training_run)
-    done = next((v for v in records.versions(site.store, ref, env) if v["version"] == version), None)
-    if done is not None and training_run != desk.run:  # by its own run, meanwhile: it is not judged again
-        mine = next(
-            (r for r in records.candidates(site.store, ref) if (r["env"], r["version"]) == (env, version)),
-            None,
-        )
-        first = records.champion(site.store, ref, env)
-        said = {
-            "model_version": version, "registry_version": done["registry_version"],
-            "alias": "champion" if first and first["version"] == version else "challenger",
-            "gates": ((mine or {}).get("verdict") or {}).get("gates", []),
-        }  # fmt: skip
-        return desk.commit(lambda c: said)
-    point("register:reserved")
-    tags = {"esml.run": training_run, "esml.version": str(version), "esml.sha256": value["sha256"]}
-    registry = tracking.register(
-        site.platform(env).tracking_uri(),
-        f"{ref.project}-{ref.model}",
-        value["mlflow_run"],
-        value["model_folder"],
-        tags,
-    )
-    point("register:created")
-    data, sample = value["data"], bool(value.get("rnd"))
-    verdict = verdict_of(site, ref, env, value)
-    inputs = [{"table": n, "version": v} for n, v in data.items() if v is not None]
-    pins = [] if sample else inputs  # R&D tables keep one version: nothing may hold on to it
-    row = {
-        "object": str(ref), "version": version, "env": env, "registry_version": registry, "run": training_run,
-        "mlflow_run": value["mlflow_run"], "task": site.settings.model(ref).task,
-        "estimator": value["estimator"], "metrics": value["metrics"], "baseline": value["baseline"], "sha256": value["sha256"],
-        "folder": site.inside(value["model_folder"]),
-        "inputs": inputs, "at": now(), "by": desk.actor.rights, "rnd": sample,
-        "detail": {k: value.get(k) for k in _DETAIL},
-    }  # fmt: skip
-    gates = [asdict(g) for g in verdict.gates]
-
-    def change(c: Any) -> dict[str, Any]:
-        records.put_version(c, row, pins)
-        c.execute(
-            t.candidates.update()
-            .where(
-                t.candidates.c.object == str(ref),
-                t.candidates.c.env == env,
-                t.candidates.c.run == training_run,
-                t.candidates.c.estimator == value["estimator"],
-            )
-            .values(version=version, verdict={"verdict": verdict.verdict, "gates": gates})
-        )
-        if verdict.verdict == "promote":
-            records.crown(
-                c,
-                ref,
-                env,
-                version,
-                run=desk.run,
-                by=desk.actor.rights,
-                why=f"passed {len(gates)} of {len(gates)} gates",
-            )
-        alias = "champion" if verdict.verdict == "promote" else "challenger"
-        return {"model_version": version, "registry_version": registry, "alias": alias, "gates": gates}
-
-    return desk.commit(change)
-
-
-def write_aliases(call: Call, desk: Desk) -> dict[str, Any]:
-    """Tell MLflow: `previous` first, then `champion`. Nothing of ours reads them; other clients do."""
-    from esml_engine.training import tracking
-
-    ref, site, env = ModelRef.parse(call.object), desk.site, call.env
-    row = records.champion(site.store, ref, env)
-    if row is None:
-        return desk.commit(lambda c: {})
-    uri, name = site.platform(env).tracking_uri(), f"{ref.project}-{ref.model}"
-    for alias, version in (("previous", row["previous"]), ("champion", row["version"])):
-        if version is not None:
-            found = records.get_version(site.store, ref, env, version)
-            tracking.set_alias(uri, name, alias, found["registry_version"])
-
-    def change(c: Any) -> dict[str, Any]:
-        k = t.champions
-        c.execute(
-            k.update()
-            .where(k.c.object == str(ref), k.c.env == env, k.c.revision == row["revision"])
-            .values(aliased=row["revision"])
-        )
-        return {}
-
-    return desk.commit(change)
-
-
-class Register(NoJobs):
-    """A past run's model as a version. `params`: run."""
-
-    name = "register"
-    durable = True
-
-    def plan(self, call: Call, site: Site) -> Draft:
-        """Nothing to do when that run's model is a version already."""
-        ref = ModelRef.parse(call.object)
-        site.settings.check_env(call.env)
-        site.settings.require_training(ref)
-        row = runs.get(site.store, call.params["run"])
-        if row["object"] != str(ref) or row["env"] != call.env:
-            raise UsageError(
-                f"run {row['run']} belongs to {row['object']} in {row['env']}",
-                hint="name the model and environment of that run",
-            )
-        trained_value(site, row["run"])
-        done = [v["version"] for v in records.versions(site.store, ref, call.env) if v["run"] == row["run"]]
-        return Draft(
-            will=(f"register the model of run {row['run']}",), inputs=({"run": row["run"]},),
-            makes=(f"a model version of {ref}",), steps=("register", "alias"), params={"run": row["run"]},
-            nothing_to_do=f"run {row['run']} is version {done[0]} already" if done else "",
-            answer={"model_version": done[0]} if done else {}, bound_seconds=60.0,
-        )  # fmt: skip
-
-    def record(self, call: Call, draft: Draft, result: JobResult | None, desk: Desk) -> dict[str, Any]:
-        """As after a training."""
-        return (
-            register(call, draft.params["run"], desk)
-            if desk.step == "register"
-            else write_aliases(call, desk)
-        )

@@ -149,7 +149,7 @@ def calls() -> list[Call]:
         Call("new_project", "estate", "", {"name": "p9", "team": "t"}),
         Call("new_model", "p1/m9", "", {"task": "regression", "datasets": ["a"]}),
         Call("ingest", o, "dev", {"dataset": "d1", "files": [], "date": "2026-01-01", "purpose": "train"}),
-        Call("catalogue_rebuild", "estate"),
+        Call("catalogue_rebuild", "estate", "", {"forget": []}),
         Call("refine", o, "dev", {}),
         Call("refine", o, "dev", {"layer": "gold"}),
         *(

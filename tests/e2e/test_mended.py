@@ -54,3 +54,22 @@ def test_scored_columns_are_the_tables_whatever_the_filter(demo: Path, tmp_path:
     assert len((tmp_path / "o.csv").read_text().splitlines()) == said["total"] + 1
     assert esml(demo, "scored", MODEL, "--out", "/nowhere/o.csv", check=2)["error"]["code"] == "usage"
     assert esml(demo, "audit", "--since", "yesterday", check=2)["error"]["code"] == "usage"
+
+
+def test_a_catalogue_is_not_made_anew_of_a_lake_that_is_away(empty: Estate, numbers) -> None:
+    """Its versions stay recorded until somebody says that they may be forgotten."""
+    root = empty.site.root
+    model = empty.model("p1/m1")
+    model.ingest("d1", [numbers("a.csv", 0, 20)], "2026-01-01")
+    model.refine()
+    lake, away = Path(empty.site.platform("dev").lake_root()), root / "away"
+    lake.rename(away)
+    said = esml(root, "catalogue", "rebuild", check=1)["error"]
+    assert "not in the lake of dev" in said["message"]
+    assert "nothing was changed" in said["message"] and "--forget dev" in said["hint"]
+    assert len(esml(root, "versions", "p1/m1", "--table", "gold")) == 1
+    away.rename(lake)
+    assert esml(root, "catalogue", "rebuild")["versions"] == 3
+    lake.rename(away)
+    assert esml(root, "catalogue", "rebuild", "--forget", "dev")["versions"] == 0
+    assert esml(root, "catalogue", "rebuild", "--forget", "nope", check=2)["error"]["code"] == "not_found"

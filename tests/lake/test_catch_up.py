@@ -14,7 +14,7 @@ from esml_engine.lake.commit import make_versions
 from esml_engine.lake.files import schema_text
 from esml_engine.refs import ModelRef
 from esml_engine.runs.facts import TableOut
-from esml_engine.scored.commits import _DrainDesk
+from esml_engine.scored.commits import DrainDesk
 
 REF = ModelRef("p1", "m1")
 SCHEMA = schema_text(pa.schema([("id", pa.int64())]))
@@ -23,7 +23,7 @@ SCHEMA = schema_text(pa.schema([("id", pa.int64())]))
 def commit(estate: Estate, number: int, *, noted: bool) -> None:
     """One commit of bronze without rows; `noted`: the catalogue is told."""
     out = TableOut("d1/bronze", SCHEMA, ())
-    desk = _DrainDesk(estate.site, f"r-{number}")
+    desk = DrainDesk(estate.site, f"r-{number}")
     made = make_versions(desk, REF, "dev", [out], expected={"d1/bronze": number - 1}, inputs=[])
     if noted:
         with estate.site.store.write() as c:

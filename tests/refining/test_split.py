@@ -90,6 +90,27 @@ def test_time_never_runs_backwards_and_ties_stay_together(
     assert all(a[1] < b[0] for a, b in itertools.pairwise(bounds))
 
 
+@settings(max_examples=20, deadline=None)
+@given(
+    first=st.lists(st.integers(0, 60), min_size=1, max_size=40),
+    more=st.lists(st.integers(0, 60), max_size=60),
+)
+def test_by_time_no_row_goes_back(
+    tmp_path_factory: pytest.TempPathFactory, first: list[int], more: list[int]
+) -> None:
+    """Rows that come late, with old times, do not bring what was trained on into the test."""
+    lake = TestLake(tmp_path_factory.mktemp("lake"))
+    before = sides_of(cut(lake, pa.table({"id": first, "t": first}), by="time", time_column="t"), "t")
+    facts = lake.outs["gold_train"].facts["split"]
+    rows = pa.table({"id": first + more, "t": first + more})
+    after = sides_of(cut(lake, rows, by="time", time_column="t", previous=facts), "t")
+    assert all(len(s) == 1 for s in after.values())
+    place = {t: n for n, t in enumerate(PARTS)}
+    assert all(place[max(after[t])] <= place[max(before[t])] for t in before)
+    ordered = [place[max(after[t])] for t in sorted(after)]
+    assert ordered == sorted(ordered)
+
+
 def test_time_fractions_are_exact_without_ties(lake: TestLake) -> None:
     day = [dt.date(2020, 1, 1) + dt.timedelta(days=(n * 7) % 100) for n in range(100)]
     parts = cut(lake, pa.table({"day": day}), by="time", time_column="day", key=None)

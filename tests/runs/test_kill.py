@@ -168,6 +168,20 @@ def test_batch_scoring_appends_once(empty: Estate, numbers) -> None:
     assert esml(root, "scored", "p1/m1", "--count")["total"] == 25
 
 
+def test_a_job_killed_when_it_had_written(empty: Estate, numbers) -> None:
+    """Its files lie there and nobody names them: the run says that its process went, and a retry makes the version once."""
+    root = empty.site.root
+    empty.model("p1/m1").ingest("d1", [numbers("a.csv", 0, 40)], "2026-01-01")
+    once = {"ESML_KILL_AT": "job:written", "ESML_KILL_ONCE": str(root / ".killed-job")}
+    esml(root, "refine", "p1/m1", env=once, check=None)
+    assert (root / ".killed-job").exists(), "it was killed there"
+    esml(root, "refine", "p1/m1")
+    assert [(v["version"], v["rows"]) for v in esml(root, "versions", "p1/m1", "--table", "gold")] == [
+        (1, 40)
+    ]
+    assert violations(root) == []
+
+
 @pytest.mark.parametrize("point", ["audit:appended", "audit:written"])
 def test_an_event_whose_anchor_was_not_written(empty: Estate, point: str) -> None:
     """The act happened and is in the chain; the anchor lags behind it, and the next act brings it there."""
@@ -189,7 +203,7 @@ def _anchored(root: Path) -> int:
     return int(json.loads((root / ".esml" / "audit-head.json").read_text())["n"])
 
 
-@pytest.mark.parametrize("point", ["serve:reserved", "serve:logged"])
+@pytest.mark.parametrize("point", ["serve:reserved", "serve:predicted", "serve:logged"])
 def test_an_endpoint_killed_before_it_answered(empty: Estate, numbers, tmp_path: Path, point: str) -> None:
     """Reserved, then nothing is in the ledger; logged, then the retry gets what was logged: once in both cases."""
     root = empty.site.root
@@ -226,6 +240,47 @@ def test_requests_that_are_forgotten_while_they_leave_the_ledger(
     done = subprocess.run(command, env=env, capture_output=True, text=True, timeout=60, check=True)
     assert done.stdout.split() == ["1"]
     assert esml(root, "scored", "p1/m1", "--count")["total"] == 2
+    assert violations(root) == []
+
+
+@pytest.mark.parametrize("point", ["alias:previous", "alias:written", "record:after"])
+def test_between_the_two_aliases_of_a_champion(demo: Path, point: str) -> None:
+    """Another champion, and MLflow was told of half of it: what other clients read is whole again."""
+    model = ("project002/m11_diabetes", "--env", "prod")
+    killed(demo, point, "rollback", *model)
+    esml(demo, "rollback", *model, check=None)  # the way back again, once the killed one is finished
+    esml(demo, "status")
+    assert violations(demo) == []
+
+
+@pytest.mark.parametrize("point", ["register:reserved", "register:created", "alias:previous"])
+def test_registering_a_run_that_was_given_up(empty: Estate, numbers, point: str) -> None:
+    """Its training was done when it was cancelled; the act `register` makes a version of it, killed or not."""
+    root = empty.site.root
+    split_once(empty, numbers)
+    killed(root, "register:reserved", "train", "p1/m1")
+    (root / ".killed-register-reserved").unlink()
+    (run,) = [r["run"] for r in esml(root, "runs") if r["act"] == "train"]
+    esml(root, "cancel", run)
+    killed(root, point, "register", "p1/m1", run)
+    said = esml(root, "register", "p1/m1", run)
+    assert said["model_version"] == 1
+    assert [r["model_version"] for r in esml(root, "leaderboard", "p1/m1") if r["model_version"]] == [1]
+    assert violations(root) == []
+
+
+def test_replaying_what_a_crash_left(empty: Estate, numbers) -> None:
+    """The lake is ahead of the catalogue; killed while that is read, and while all of it is read anew."""
+    root = empty.site.root
+    empty.model("p1/m1").ingest("d1", [numbers("a.csv", 0, 40)], "2026-01-01")
+    killed(root, "commit:head", "refine", "p1/m1", "--layer", "bronze")
+    empty.cancel(empty.runs()[0]["run"])
+    killed(root, "replay:read", "refine", "p1/m1")
+    esml(root, "refine", "p1/m1")
+    assert [v["version"] for v in esml(root, "versions", "p1/m1", "--table", "d1/bronze")] == [1]
+    killed(root, "rebuild:read", "catalogue", "rebuild")
+    assert [v["version"] for v in esml(root, "versions", "p1/m1", "--table", "gold")] == [1]
+    assert esml(root, "catalogue", "rebuild")["versions"] == 3
     assert violations(root) == []
 
 

@@ -14,6 +14,7 @@ from esml_engine.door.site import Site
 from esml_engine.errors import EsmlError, SettingsError, UsageError
 from esml_engine.estate import Estate, open_estate
 from esml_engine.refs import ModelRef, check_name
+from esml_engine.training import acts
 from tests.conftest import esml
 
 NAME = "p1/m1"
@@ -202,3 +203,42 @@ def test_a_project_whose_own_file_is_gone_is_said_and_stops_only_itself(empty: E
         site.files.raw(NAME)
     (root / "projects/notes").mkdir()
     assert list(Site(root, lenient=True).files.broken) == ["p1"], "a folder without models is no project"
+
+
+def test_a_split_by_time_needs_a_column_with_an_order(empty: Estate, tmp_path: Path) -> None:
+    rows = "\n".join(f"{i},2026-01-{1 + i % 28:02d},g{i % 3},{i}" for i in range(60))
+    (tmp_path / "a.csv").write_text(f"id,day,grp,y\n{rows}\n")
+    empty.model(NAME).ingest("d1", tmp_path / "a.csv", dt.date(2026, 1, 1))
+    empty.model(NAME).refine()
+    for column, says in (
+        ("grp", "is string: a split by time needs"),
+        ("nope", "no column 'nope'.*forecast.time_column"),
+    ):
+        empty.set(NAME, "forecast.time_column", column)
+        with pytest.raises(UsageError, match=says):
+            open_estate(empty.site.root).model(NAME).plan_split(by="time")
+    empty.set(NAME, "forecast.time_column", "day")
+    model = open_estate(empty.site.root).model(NAME)
+    model.split(by="time")
+    assert model.gold_train.read()["day"].max() < model.gold_test.read()["day"].min()
+    (tmp_path / "b.csv").write_text(
+        "id,day,grp,y\n" + "\n".join(f"{100 + i},2025-12-24,g,1" for i in range(60)) + "\n"
+    )
+    model.ingest("d1", tmp_path / "b.csv", dt.date(2026, 1, 2))
+    before = set(model.gold_train.read()["id"])
+    model.refine()
+    assert "never back" in model.plan_split(by="time").draft.will[1]
+    model.split(by="time")
+    assert before <= set(model.gold_train.read()["id"])
+
+
+def test_a_search_that_is_not_installed_is_said_before_a_run(
+    empty: Estate, numbers: Numbers, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    empty.model(NAME).ingest("d1", numbers("a.csv", 0, 60), "2026-01-01")
+    empty.model(NAME).refine()
+    empty.model(NAME).split()
+    empty.set(NAME, "train.dev.search", "flaml")
+    monkeypatch.setattr(acts, "find_spec", lambda name: None)
+    with pytest.raises(UsageError, match="needs the package flaml"):
+        open_estate(empty.site.root).model(NAME).plan_train()

@@ -48,6 +48,7 @@ class AzurePlatform(AzureFiles):
             far_secrets=True,
             serving_node=settings.serving_node,
             drain_seconds=limits.drain(),
+            jobs_here=False,
         )
         self.workspace = Workspace(self.cloud, settings)
         self.vault = Vault(self.cloud, settings.key_vault)
