@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -19,6 +19,7 @@ from esml_engine.costs.records import ENDPOINT, parts, search_of
 from esml_engine.door.site import Site
 from esml_engine.errors import EsmlError
 from esml_engine.lake.promises import Promise
+from esml_engine.portfolio.waiting import Waits, waiting_files
 from esml_engine.refs import ModelRef
 from esml_engine.runs import records
 from esml_engine.scored.commits import ledger_path
@@ -36,6 +37,9 @@ class Evidence:
     """What the list of models rests on, by model name; days are UTC dates, times ISO."""
 
     waiting: dict[str, int] = field(default_factory=lambda: defaultdict(int))  # IN files newer than bronze
+    to_read: dict[Place, int] = field(
+        default_factory=dict
+    )  # bytes of those that the next refinement there reads
     late: dict[str, tuple[str, str]] = field(default_factory=dict)  # the dataset that is late longest, since
     refused: dict[str, int] = field(default_factory=dict)  # IN files that could not be read
     quarantined: dict[str, int] = field(default_factory=lambda: defaultdict(int))
@@ -43,6 +47,9 @@ class Evidence:
         default_factory=dict
     )  # quarantine: rows, environment, table
     warned: dict[str, str] = field(default_factory=dict)  # an expectation that warned
+    ill: dict[Place, set[str]] = field(
+        default_factory=lambda: defaultdict(set)
+    )  # layers with broken rows or warnings
     serving: dict[Place, int] = field(default_factory=dict)  # version with traffic
     served: dict[Place, str] = field(default_factory=dict)  # newest of its deployment and its last call
     answered: dict[Place, tuple[int, int] | None] = field(
@@ -82,15 +89,6 @@ def evidence(site: Site, names: list[str], month: str, week: str) -> Evidence:
     return out
 
 
-def waiting_files(site: Site, names: list[str]) -> tuple[dict[str, int], dict[str, tuple[str, str]]]:
-    """IN files that bronze does not hold, and the dataset that is late, by model."""
-    out = Evidence()
-    if names:
-        with site.store.read() as c:
-            _waiting(site, c, names, lambda column: column.in_(names), out)
-    return dict(out.waiting), out.late
-
-
 def _quality(c: sa.Connection, ours: Any, out: Evidence) -> None:
     """Quarantined rows and failed expectations of every table's current version."""
     v = t.versions
@@ -107,16 +105,19 @@ def _quality(c: sa.Connection, ours: Any, out: Evidence) -> None:
         if name.endswith("/quarantine"):
             out.quarantined[object_] += int(rows)
             out.fullest[object_] = max(out.fullest.get(object_, (0, "", "")), (int(rows), env, name))
+            if rows:
+                out.ill[(object_, env)].add("bronze")
         failed = next((q for q in quality or () if not q.get("passed", True)), None)
         if failed:
             what = f"{failed.get('check', 'expectation')} {failed.get('column') or ''}".strip()
             out.warned.setdefault(object_, f"{what} in {name}")
+            out.ill[(object_, env)].add(name.rpartition("/")[2].partition("_")[0])
 
 
 _Mark = tuple[Any, ...]
 _waits: dict[
-    tuple[str, str], tuple[_Mark, int, int]
-] = {}  # (store, model) -> what it was counted from, files that wait, and that were refused
+    tuple[str, str], tuple[_Mark, Waits]
+] = {}  # (store, model) -> what it was counted from, and what waits
 
 
 def _waiting(site: Site, c: sa.Connection, names: list[str], ours: Any, out: Evidence) -> None:
@@ -145,49 +146,19 @@ def _waiting(site: Site, c: sa.Connection, names: list[str], ours: Any, out: Evi
             marks[object_] += (purpose, dataset, n, at)
             if purpose == "train":
                 newest[(object_, dataset)] = at
-    none: tuple[_Mark, int, int] = ((), 0, 0)
+    none: tuple[_Mark, Waits] = ((), Waits())
     moved = [o for o, m in marks.items() if _waits.get((store, o), none)[0] != tuple(m)]
     for some in _chunks(moved):
-        for o, (wait, refused) in _count(c, some).items():
-            _waits[(store, o)] = (tuple(marks[o]), wait, refused)
+        for o, its in waiting_files(c, some).items():
+            _waits[(store, o)] = (tuple(marks[o]), its)
     for o in names:
-        _, wait, refused = _waits.get((store, o), none)
-        if wait:
-            out.waiting[o] = wait
-        if refused:
-            out.refused[o] = refused
+        its = _waits.get((store, o), none)[1]
+        if its.files:
+            out.waiting[o] = its.count
+            out.to_read.update({(o, env): its.bytes(env) for env, _ in its.files})
+        if its.refused:
+            out.refused[o] = its.refused
     _late(site, names, newest, out)
-
-
-def _count(c: sa.Connection, some: list[str]) -> dict[str, tuple[int, int]]:
-    """Of each model: delivered files whose newest content bronze neither holds nor refused, and those that it refused."""
-    v, f = t.versions, t.in_files
-    kept_out: set[tuple[str, str, str, str, str, str]] = set()
-    have: dict[tuple[str, str, str, str, str], str] = {}
-    held = sa.select(v.c.object, v.c.env, v.c.name, v.c.facts).where(
-        v.c.object.in_(some), v.c.name.like("%/bronze")
-    )
-    for object_, env, name, facts in c.execute(held.order_by(v.c.version)).all():
-        for x in (facts or {}).get("files", []):
-            have[(object_, env, name, x["date"], x["name"])] = x["sha256"]
-        for x in (facts or {}).get("refused", []):
-            kept_out.add((object_, env, name, x["date"], x["name"], x["sha256"]))
-    newest: dict[tuple[str, str, str, str, str], tuple[str, str]] = {}
-    columns = (f.c.object, f.c.env, f.c.purpose, f.c.dataset, f.c.date, f.c.name, f.c.sha256, f.c.stat)
-    for object_, env, purpose, dataset, date, name, sha, stat in c.execute(
-        sa.select(*columns).where(f.c.object.in_(some))
-    ):
-        table = f"{'inference/' if purpose == 'inference' else ''}{dataset}/bronze"
-        key = (object_, env, table, date, name)
-        written = stat.rpartition(":")[2]  # the file's modification time: the newest content counts
-        if key not in newest or written > newest[key][0]:
-            newest[key] = (written, sha)
-    out = dict.fromkeys(some, (0, 0))
-    for key, (_, sha) in newest.items():
-        if have.get(key) != sha:
-            wait, refused = out[key[0]]
-            out[key[0]] = (wait, refused + 1) if (*key, sha) in kept_out else (wait + 1, refused)
-    return out
 
 
 def _late(site: Site, names: list[str], newest: dict[tuple[str, str], str], out: Evidence) -> None:
@@ -284,11 +255,16 @@ def platform_prices(site: Site, env: str) -> dict[str, float]:
 
 
 def predictions(
-    site: Site, refs: list[ModelRef], env: str, acts: dict[str, tuple[str, ...]] | None = None
+    site: Site,
+    refs: list[ModelRef],
+    env: str,
+    to_read: Mapping[Place, int],
+    acts: dict[str, tuple[str, ...]] | None = None,
 ) -> dict[str, dict[str, Any]]:
     """The next refine and train of each model, as `Estate.cost` says it for one, with the policy's limit; two queries.
 
-    `acts`: by model, which of the two are wanted; nothing: both.
+    `to_read`: bytes of the IN files that wait; a refinement of none is taken to be as large as the last. `acts`: by model,
+    which of the two are wanted; nothing: both.
     """
     settings, names = site.settings, [str(r) for r in refs]
     every = len(names) == len(site.files.models)
@@ -305,7 +281,7 @@ def predictions(
             history = past.get((name, act), [])[-HISTORY:]
             search = 0.0 if act == "refine" else float(settings.profile(ref, env).seconds)
             bound = 5 * step if act == "refine" else search + OVERHEAD_SECONDS
-            size = rows.get(name, 0.0) if act == "train" else 0.0
+            size = rows.get(name, 0.0) if act == "train" else float(to_read.get((name, env), 0))
             found = predict_seconds(history, size or (history[-1].size if history else 0.0), bound, search)
             said[act] = money(found, 1, at.counted, currency)
             times[act] = {"p50": found.p50, "p90": found.p90, "basis": found.basis}

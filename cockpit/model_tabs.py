@@ -15,6 +15,7 @@ from cockpit.deciding import became, promotions
 from cockpit.views import candidates, intervals
 from cockpit.views import model as view
 from cockpit.views.costs import next_acts
+from cockpit.views.leaderboard import with_costs
 from cockpit.words import metric, money
 from esml_engine.model import Model
 from esml_engine.serving import records as serving_records
@@ -44,7 +45,7 @@ def leaderboard(choice: Choice, _: list[dict[str, Any]]) -> None:
     """Candidates, best first; a row opens its run."""
     main = choice.estate.site.settings.profile(choice.ref, choice.env).metric
     rows = candidates.table(
-        choice.model.leaderboard("all"),
+        with_costs(choice.model.leaderboard("all")),
         main,
         _currency(choice),
         became(promotions(choice.estate, str(choice.ref))),

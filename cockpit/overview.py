@@ -63,12 +63,14 @@ def read(estate: Estate) -> Overview:
     statuses, projects = estate.status(), estate.projects()
     month, week = month_start(), (now - dt.timedelta(days=7)).isoformat()
     facts = evidence(site, [s["model"] for s in statuses], month, week)
-    refs = [ModelRef(*s["model"].split("/")) for s in statuses]
+    refs, first = [ModelRef(*s["model"].split("/")) for s in statuses], estate.environments[0]
     wanted: dict[str, tuple[str, ...]] = {
-        s["model"]: tuple({view.next_act(s), *(("refine",) if facts.waiting.get(s["model"]) else ())})
+        s["model"]: tuple(
+            {view.next_act(s, first, facts), *((s["next"],) if s["next"] in view.PRICED else ())}
+        )
         for s in statuses
     }
-    costs = predictions(site, refs, estate.environments[0], wanted)
+    costs = predictions(site, refs, first, facts.to_read, wanted)
     spent = budgets(site, projects, month)
     settings = site.settings
     owners = {p: view.Owner(s.team, s.owner, s.risk) for p in projects if (s := settings.project(p))}

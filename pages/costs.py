@@ -61,8 +61,8 @@ def show() -> None:
     refs = [ModelRef.parse(s["model"]) for s in names]
     runs = next_runs(
         names,
-        seen.costs if first == estate.environments[0] else predictions(site, refs, first),
-        seen.facts.waiting,
+        seen.costs if first == estate.environments[0] else predictions(site, refs, first, seen.facts.to_read),
+        seen.facts,
         first,
     )
     serving = {k: v for k, v in seen.facts.serving.items() if k[0] in {str(r) for r in refs} and env in ("", k[1])}  # fmt: skip

@@ -49,12 +49,12 @@ def show() -> None:
         train = st.toggle("Train", key="train", bind="query-params")
     sign = DIRECTION.get(main, 1)
     rows = sorted(
-        choice.model.leaderboard("all"),
+        view.with_costs(choice.model.leaderboard("all")),
         key=lambda r: (r["metrics"].get(main) is None, -sign * (r["metrics"].get(main) or 0.0)),
     )
     with head:
         st.title("Leaderboard")
-        st.caption(f"{task} · {metric(main)} on gold_test, {'higher' if sign > 0 else 'lower'} is better · {plural(len({r['run'] for r in rows}), 'run')} · {as_of()}")  # fmt: skip
+        st.caption(f"{task} · {metric(main)} on gold_test, {'higher' if sign > 0 else 'lower'} is better · {plural(view.trainings(rows), 'training')} · {as_of()}")  # fmt: skip
     if train or not rows:
         st.subheader(f"Train in {choice.env}")
         train_card(choice)

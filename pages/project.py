@@ -38,7 +38,7 @@ def show() -> None:
     statuses = [s for s in seen.statuses if s["model"].split("/")[0] == project]
     tracks = view.tracks(statuses, seen.rows, estate.environments)
     env = estate.environments[0]
-    runs = view.next_runs(statuses, seen.costs, seen.facts.waiting, env)
+    runs = view.next_runs(statuses, seen.costs, seen.facts, env)
     st.title(project)
     st.caption(f"team {settings.team} · owner {settings.owner or 'nobody named'} · risk {settings.risk} · {plural(len(statuses), 'model')} · {as_of()}")  # fmt: skip
     away(estate)

@@ -10,7 +10,7 @@ from cockpit.words import money, value
 
 
 def table(rows: list[dict[str, Any]], main: str, currency: str, became: Asked) -> list[dict[str, Any]]:
-    """Candidates as a table, best first. `became`: by environment, what became of requests for versions."""
+    """Candidates (of `leaderboard.with_costs`) as a table, best first. `became`: by environment, what became of requests for versions."""
     out = []
     for r in rows:
         x, base = r["metrics"].get(main), r["baseline"].get(main)
@@ -22,7 +22,8 @@ def table(rows: list[dict[str, Any]], main: str, currency: str, became: Asked) -
             "Ready?": verdict, "Against baseline": against(x, base, main)[0].split(" than")[0],
             "95 % interval": f"{value(low_high[0])} to {value(low_high[1])}" if low_high else "",
             "Data": f"gold v{r['data'].get('gold')}" if r["data"].get("gold") else "",
-            "Cost": money(r["cost"], currency) if r["cost"] is not None else "promoted", "Estimator": r["estimator"].replace("_", " "),
+            "Training cost": money(r["training_cost"], currency) if r["training_cost"] is not None else "",
+            "Estimator": r["estimator"].replace("_", " "),
             "baseline": base, "at": r["at"], "Run": r["run"],
         })  # fmt: skip
     return out

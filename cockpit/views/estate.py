@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import accumulate
 from typing import Any
 
@@ -69,6 +69,9 @@ class Row:
     next_p90_text: str = ""
     fresh: str = ""
     spent: float = 0.0
+    layers: dict[str, str] = field(
+        default_factory=dict
+    )  # of the first environment: bronze, silver, gold -> warned | due
 
     @property
     def project(self) -> str:
@@ -106,7 +109,7 @@ def needs_of(
         out.append(Need("approval", f"Approval waits, {ago(e.asked_since.get(model), now) or 'just now'}"))
     elif blocked:
         out.append(Need("nodata", "No IN file yet" if "no IN file" in blocked else blocked))
-    act = status["next"] if status["next"] in ("refine", "train") else None
+    act = status["next"] if status["next"] in PRICED else None
     if cost and act in cost["predicted"]:
         p, limit = cost["predicted"][act], cost["policy"]["limits"]["max_cost_run"]
         if p["p90"] > limit:
@@ -154,19 +157,28 @@ TURNS = {"waiting": "data_engineer", "late": "data_engineer", "quality": "data_e
 
 
 def _whose(status: dict[str, Any], needs: tuple[Need, ...]) -> str:
-    """Whose turn a need makes it, where the stage alone says nobody's."""
-    if not needs:
-        return ""
+    """Whose turn it is: that of what needs somebody most, else that of the next stage."""
+    if not needs or (status["blocked_by"] and status["turn"]) or needs[0].kind == "approval":
+        return role(status["turn"])
     if needs[0].kind == "failed":
         refined = (status["blocked_by"] or "").split(" ")[0] in ("refine", "split", "ingest")
         return role("data_engineer" if refined else "data_scientist")
     return role(TURNS.get(needs[0].kind))
 
 
-def next_act(status: dict[str, Any]) -> str:
-    """What the model's next run does, of the two that a price is predicted for."""
-    if status["next"] in ("refine", "train"):
-        return str(status["next"])
+PRICED = ("refine", "train")
+"""The acts that a list of many models predicts a price for."""
+
+
+def due_act(status: dict[str, Any], env: str, e: Evidence) -> str:
+    """What is to be done now in an environment: files that wait come first; '' for nothing."""
+    return "refine" if e.to_read.get((status["model"], env)) else str(status["next"] or "")
+
+
+def next_act(status: dict[str, Any], env: str, e: Evidence) -> str:
+    """What the model's next run in an environment does, of the two that a price is predicted for: on every page the same."""
+    if (due := due_act(status, env, e)) in PRICED:
+        return due
     return "refine" if status["task"] == "analytics" else "train"
 
 
@@ -187,20 +199,26 @@ def _row(
         if "test" in environments
         else "trained"
     )
-    act = next_act(s)
+    act = next_act(s, environments[0], e)
     p = cost["predicted"].get(act) if cost else None
     bound = bool(p) and is_bound(p["basis"]) if p else False
     names = [its["metric"] for its in s["environments"].values() if its["metric"]]
     return Row(
         model=s["model"], needs=needs, stage=s["stage"], progress=min(1.0, STAGES.index(s["stage"]) / STAGES.index(goal)),
-        since=s["since"] or "", age=ago(s["since"], now), turn=role(s["turn"]) or _whose(s, needs),
+        since=s["since"] or "", age=ago(s["since"], now), turn=_whose(s, needs),
         metric=metric(names[0]) if names else "", champions={env: champion_text(s["environments"].get(env)) for env in ("dev",
             "test", "prod")},
         next_p50=None if p is None else p["p50"], next_text="" if p is None else ("≤ " if bound else "") + money(p["p50"],
             p["currency"]), running=e.open_runs.get(s["model"], 0),
         act=act, next_p90_text="" if p is None else ("≤ " if bound else "") + money(p["p90"], p["currency"]),
-        fresh=s["fresh"] or "", spent=e.spent.get(s["model"], 0.0),
+        fresh=s["fresh"] or "", spent=e.spent.get(s["model"], 0.0), layers=_layers(s["model"], environments[0], e),
     )  # fmt: skip
+
+
+def _layers(model: str, env: str, e: Evidence) -> dict[str, str]:
+    """What is not as it shall be of an environment's layers, as the page of the model says it: `warned` before `due`."""
+    due = ("bronze", "silver", "gold") if e.to_read.get((model, env)) else ()
+    return dict.fromkeys(due, "due") | dict.fromkeys(e.ill.get((model, env), ()), "warned")
 
 
 def rows(

@@ -20,6 +20,19 @@ def id_of(row: Mapping[str, Any]) -> str:
     return f"{row['run']}:{row['estimator']}"
 
 
+def trainings(rows: Sequence[Mapping[str, Any]]) -> int:
+    """How many trainings left these candidates; a promotion trains nothing."""
+    return len({r["run"] for r in rows if r["cost"] is not None})
+
+
+def with_costs(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """The candidates, each with what its training cost, also where it was promoted to."""
+    its = {r["model_version"]: r["cost"] for r in rows if r["cost"] is not None}
+    return [
+        {**r, "training_cost": its.get(r["model_version"]) if r["cost"] is None else r["cost"]} for r in rows
+    ]
+
+
 @dataclass(frozen=True)
 class Best:
     """One environment's line."""
@@ -150,7 +163,7 @@ def facts(
     for k, v in settings.items():
         out[f"Profile: {k.replace('_', ' ')}"] = _setting(v)
     out["Time"] = duration(run["seconds"]) if run and run["seconds"] is not None else ""
-    out["Cost"] = money(r["cost"], currency) if r["cost"] is not None else "none: promoted"
+    out["Training cost"] = money(r["training_cost"], currency) if r["training_cost"] is not None else ""
     out["By"] = (run["as"] or run["actor"]) if run else ""
     out["Gates"] = ", ".join(g["gate"] for g in r["gates"] if not g["passed"]) or "passed"
     return out

@@ -343,9 +343,10 @@ def blocked(status: dict[str, Any], running: int, waits: str = "") -> tuple[str,
     if status["blocked_by"]:
         return "block", f"**Blocked.** {sentence(status['blocked_by'])}.{whose}"
     since = f", since {ago(status['since'])}" if ago(status["since"]) not in ("", "just now") else ""
+    if waits:
+        then = f" The next stage is reached by *{status['next']}*." if status["next"] else ""
+        return "priority_high", f"**Stage: {status['stage']}**{since}. {waits}{then}"
     if not status["next"]:
-        if waits:
-            return "priority_high", f"**Stage: {status['stage']}**{since}. {waits}"
         return "check_circle", f"**Stage: {status['stage']}**{since}. Nothing blocks it."
     return (
         "flag",

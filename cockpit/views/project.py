@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from cockpit.views.estate import RANK, Figure, Row, next_act
+from cockpit.evidence import Evidence
+from cockpit.views.estate import RANK, Figure, Row, due_act, next_act
 from cockpit.words import MONTH_END, ago, duration, is_bound, money, plural, predicted_cost, role, share
 from esml_engine.refs import STAGES
 
@@ -70,8 +70,8 @@ def _track(s: dict[str, Any], row: Row, environments: tuple[str, ...]) -> Track:
             if absent
             else "again"
             if n == 1 and n <= reached and {"waiting", "late"} & {x.kind for x in row.needs}
-            else "warned"
-            if stage == "bronze" and n <= reached and any("quarantine" in x.text for x in row.needs)
+            else row.layers[stage]
+            if stage in row.layers and n <= reached
             else "done"
             if n <= reached
             else ("blocked" if blocked else "next")
@@ -119,7 +119,7 @@ def _track(s: dict[str, Any], row: Row, environments: tuple[str, ...]) -> Track:
     )
 
 
-_BADGES = {"done": ("green", "check"), "again": ("orange", "inbox"), "warned": ("orange", "warning"),
+_BADGES = {"done": ("green", "check"), "again": ("orange", "inbox"), "warned": ("orange", "warning"), "due": ("orange", "update"),
     "next": ("blue", "arrow_forward"), "blocked": ("red", "block"), "later": ("gray", "radio_button_unchecked"),
     "none": ("gray", "remove")}  # fmt: skip
 
@@ -168,17 +168,16 @@ def figures(
 
 
 def next_runs(
-    statuses: list[dict[str, Any]], costs: dict[str, dict[str, Any]], waiting: Mapping[str, int], env: str
+    statuses: list[dict[str, Any]], costs: dict[str, dict[str, Any]], e: Evidence, env: str
 ) -> list[dict[str, Any]]:
     """The next run of each model with its predicted cost and time: those that are due first, then the dearest."""
     out = []
     for s in statuses:
         its = costs.get(s["model"], {})
-        due = "refine" if waiting.get(s["model"]) else s["next"]
-        act = due if due in its.get("predicted", {}) else next_act(s)
+        act = next_act(s, env, e)
         if cost := its.get("predicted", {}).get(act):
             out.append({"model": s["model"], "act": act, "env": env, "cost": cost, "seconds": its["seconds"][act],
-                "due": act == due})  # fmt: skip
+                "due": act == due_act(s, env, e)})  # fmt: skip
     return sorted(out, key=lambda r: (not r["due"], -r["cost"]["p90"]))
 
 

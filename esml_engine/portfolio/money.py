@@ -11,6 +11,7 @@ from esml_engine.costs.pricing import endpoint_month, endpoint_node, endpoint_no
 from esml_engine.door.policy import limits_of
 from esml_engine.door.site import Site
 from esml_engine.lake.catalogue import Version, all_latest
+from esml_engine.portfolio.waiting import waiting_bytes
 from esml_engine.refs import ModelRef
 from esml_engine.serving.hours import hourly, up_now
 from esml_engine.settings import ServingSettings
@@ -97,7 +98,7 @@ def predicted(site: Site, ref: ModelRef, env: str) -> dict[str, dict[str, Any]]:
     out = {}
     search = float(settings.profile(ref, env).seconds)
     for act, bound, size, allowed in (
-        ("refine", 5 * step, 0.0, 0.0),
+        ("refine", 5 * step, float(waiting_bytes(site.store, ref, env)), 0.0),
         ("train", search + OVERHEAD_SECONDS, rows, search),
     ):
         history = costs.history(site.store, str(ref), env, act)

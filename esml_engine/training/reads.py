@@ -15,6 +15,7 @@ def leaderboard(site: Site, ref: ModelRef, env: str = "all") -> list[dict[str, A
     settings = site.settings
     envs = settings.environments if env == "all" else (settings.check_env(env),)
     champions = {e: records.champion(site.store, ref, e) for e in envs}
+    paid = records.paid(site.store, ref)
     out = []
     for r in records.candidates(site.store, ref):
         if r["env"] not in envs:
@@ -33,7 +34,7 @@ def leaderboard(site: Site, ref: ModelRef, env: str = "all") -> list[dict[str, A
         out.append({
             "env": r["env"], "run": r["run"], "model_version": r["version"], "estimator": r["estimator"], "metrics": r["metrics"],
             "baseline": r["baseline"], "alias": alias,
-            "ready": verdict == "promote" if verdict else False, "cost": r["cost"], "data": r["data"], "at": r["at"],
+            "ready": verdict == "promote" if verdict else False, "cost": paid.get(r["run"], r["cost"]), "data": r["data"], "at": r["at"],
             "gates": (r["verdict"] or {}).get("gates", []),
             "intervals": r["intervals"] or {},
         })  # fmt: skip

@@ -161,6 +161,16 @@ def intervals(store: Store, ref: ModelRef, env: str, version: int) -> dict[str, 
     return dict(row["intervals"] or {}) if row else {}
 
 
+def paid(store: Store, ref: ModelRef) -> dict[str, float]:
+    """What each ended training of the model was metered, by run; of a pipeline's training its line alone knows."""
+    r = t.runs
+    q = sa.select(r.c.run, r.c.cost).where(
+        r.c.object == str(ref), r.c.act == "train", r.c.state == "done", r.c.cost.is_not(None)
+    )
+    with store.read() as c:
+        return {run: float(cost) for run, cost in c.execute(q).all()}
+
+
 def candidates(store: Store, ref: ModelRef, env: str = "") -> list[dict[str, Any]]:
     """All lines of the leaderboard."""
     k = t.candidates

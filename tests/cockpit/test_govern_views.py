@@ -82,6 +82,11 @@ def test_whose_turn_a_need_makes_it() -> None:
     done = {**_status("p/m", "prod", champion=1), "next": None, "turn": None}
     assert _rows(Evidence(waiting={"p/m": 1}), done)[0].turn == "Data engineer"
     assert _rows(Evidence(serving={("p/m", "dev"): 9}), done)[0].turn == "Data scientist"
+    both = _status("p/m")
+    assert both["next"] == "train" and _rows(Evidence(), both)[0].turn == "Data scientist"
+    assert _rows(Evidence(quarantined={"p/m": 3}), both)[0].turn == "Data engineer", (
+        "what is said first decides"
+    )
     failed = {**done, "blocked_by": "train failed in dev: no memory"}
     assert _rows(Evidence(), failed)[0].turn == "Data scientist"
 
@@ -127,6 +132,15 @@ def test_tracks_end_where_a_model_ends_and_name_the_block() -> None:
     assert "Nothing is blocked" in project.headline(found[1:])
 
 
+def test_layers_say_what_the_page_of_the_model_says() -> None:
+    here = _status("p/m", "test", champion=1)
+    e = Evidence(to_read={("p/m", "dev"): 90}, ill={("p/m", "dev"): {"silver"}, ("p/m", "test"): {"gold"}})
+    (track,) = project.tracks([here], _rows(e, here), ("dev", "test"))
+    states = {s.name: s.state for s in track.steps}
+    assert (states["Bronze"], states["Silver"], states["Gold"]) == ("due", "warned", "due")
+    assert ":orange-badge[:material/update: Bronze]" in project.line(track)
+
+
 def test_the_blocked_step_opens_on_the_page_that_mends_it() -> None:
     waits = {**_status("p/w", "prod", champion=1), "next": None, "turn": None}
     asks = {**_status("p/a", "test", blocked="v2 waits for a decision", champion=2), "next": "approve",
@@ -144,7 +158,9 @@ def test_next_runs_say_what_is_due_and_what_they_cost() -> None:
     bound = {"p50": 0.5, "p90": 0.5, "currency": "EUR", "basis": "upper bound: no run yet"}
     cost = {"predicted": {**_cost()["predicted"], "train": bound}, "seconds": times}
     a, b = _status("p/a"), {**_status("p/b", "prod"), "next": None}
-    runs = project.next_runs([b, a], {"p/a": cost, "p/b": cost}, {"p/b": 2}, "dev")
+    runs = project.next_runs(
+        [b, a], {"p/a": cost, "p/b": cost}, Evidence(to_read={("p/b", "dev"): 90}), "dev"
+    )
     assert [(r["model"], r["act"], r["due"]) for r in runs] == [
         ("p/a", "train", True),
         ("p/b", "refine", True),

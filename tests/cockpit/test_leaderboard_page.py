@@ -25,6 +25,10 @@ def _row(estimator: str, rmse: float | None, **more: Any) -> dict[str, Any]:
     return plain | more
 
 
+def _costed(row: dict[str, Any]) -> dict[str, Any]:
+    return view.with_costs([row])[0]
+
+
 def test_the_champion_stands_for_its_environment_else_the_best_candidate() -> None:
     rows = [
         _row("lightgbm", 4.0),
@@ -58,13 +62,13 @@ def test_what_people_refused_is_not_ready_anywhere_on_the_page() -> None:
     refused = {"test": {3: Became("refused", "approver@demo: not yet")}}
     assert view.best([ready], "rmse", ("dev",), refused)[0].state == "refused for test"
     row = {**ready, "at": "", "ready_reason": ""}
-    (line,) = candidates.table([row], "rmse", "EUR", refused)
+    (line,) = candidates.table(view.with_costs([row]), "rmse", "EUR", refused)
     assert line["Ready?"] == "✕ refused for test by people"
-    (line,) = candidates.table([row], "rmse", "EUR", {})
+    (line,) = candidates.table(view.with_costs([row]), "rmse", "EUR", {})
     assert line["Ready?"] == "✓ ready for test"
     waits = {"test": {3: Became("waiting")}}
     assert view.best([ready], "rmse", ("dev",), waits)[0].state == "waits for test"
-    (line,) = candidates.table([row], "rmse", "EUR", waits)
+    (line,) = candidates.table(view.with_costs([row]), "rmse", "EUR", waits)
     assert line["Ready?"] == "‖ waits for approval into test"
 
 
@@ -75,7 +79,7 @@ def test_a_champion_that_may_go_up_is_said_to_be_ready() -> None:
 
 def test_only_what_differs_stands_beside_with_the_best_in_bold() -> None:
     rows = [_row("lightgbm", 4.0), _row("linear", 5.0)]
-    facts = [view.facts(r, None, {}, ("rmse", "mae"), "EUR") for r in rows]
+    facts = [view.facts(_costed(r), None, {}, ("rmse", "mae"), "EUR") for r in rows]
     lines = {line[0]: line[1:] for line in view.beside(facts, ("rmse", "mae"), all_=False)}
     assert lines == {"Estimator": ["lightgbm", "linear"], "RMSE": ["**4**", "5"]}
     assert "MAE" in {line[0] for line in view.beside(facts, ("rmse", "mae"), all_=True)}
@@ -84,16 +88,20 @@ def test_only_what_differs_stands_beside_with_the_best_in_bold() -> None:
 def test_a_promotion_trained_nothing_and_shows_what_was_trained() -> None:
     rows = [{"env": "test", "model_version": 1, "run": "r-9"}, {"env": "dev", "model_version": 1, "run": "r-1"}, {"env": "dev", "model_version": None, "run": "r-2"}]  # fmt: skip
     assert view.trained_in(rows, ("dev", "test", "prod")) == {1: "r-1"}
-    promoted = view.facts({**_row("a", 5.0), "cost": None}, None, {"gates": {"min_gain": {"rmse": 0.5}, "floor": {}}}, ("rmse",), "EUR")  # fmt: skip
-    assert (promoted["Cost"], promoted["Profile: gates"]) == ("none: promoted", "min gain rmse 0.5")
-    (line,) = [x for x in view.beside([promoted, {"Time": "1 s"}], ("rmse",), all_=False) if x[0] == "Cost"]
-    assert line == ["Cost", "none: promoted", "none"], (
+    costs = [{**_row("a", 5.0), "model_version": 1, "cost": 0.5, "run": "r-1"}, {**_row("a", 5.0, env="test"), "model_version": 1, "cost": None, "run": "r-9"}]  # fmt: skip
+    assert [r["training_cost"] for r in view.with_costs(costs)] == [0.5, 0.5] and view.trainings(costs) == 1
+    promoted = view.facts(view.with_costs(costs)[1], None, {"gates": {"min_gain": {"rmse": 0.5}, "floor": {}}}, ("rmse",), "EUR")  # fmt: skip
+    assert (promoted["Training cost"], promoted["Profile: gates"]) == ("€ 0.50", "min gain rmse 0.5")
+    (line,) = [
+        x for x in view.beside([promoted, {"Time": "1 s"}], ("rmse",), all_=False) if x[0] == "Training cost"
+    ]
+    assert line == ["Training cost", "€ 0.50", "none"], (
         "what one of them lacks is no figure that was not measured"
     )
 
 
 def test_an_unmeasured_value_is_never_the_best() -> None:
-    facts = [view.facts(_row("a", x), None, {}, ("rmse",), "EUR") for x in (None, 5.0)]
+    facts = [view.facts(_costed(_row("a", x)), None, {}, ("rmse",), "EUR") for x in (None, 5.0)]
     line = next(x for x in view.beside(facts, ("rmse",), all_=False) if x[0] == "RMSE")
     assert line == ["RMSE", "not measured", "**5**"]
 
@@ -119,11 +127,13 @@ def test_a_forecast_s_coverage_stands_beside_what_is_aimed_at() -> None:
     covered = intervals.by_version(found)
     rows = [_row("linear", 5.0, alias="champion", model_version=1), _row("theta", 6.0)]
     assert view.best(rows, "rmse", ("dev",), covered=covered)[0].coverage == "coverage 50 % · 80 % aimed"
-    assert [view.facts(r, None, {}, ("rmse",), "EUR", covered)["Intervals"] for r in rows] == [
+    assert [view.facts(_costed(r), None, {}, ("rmse",), "EUR", covered)["Intervals"] for r in rows] == [
         "coverage 50 % · 80 % aimed",
         "not measured",
     ]
-    assert "Intervals" not in view.facts(rows[0], None, {}, ("rmse",), "EUR", {}), "other tasks have none"
+    assert "Intervals" not in view.facts(_costed(rows[0]), None, {}, ("rmse",), "EUR", {}), (
+        "other tasks have none"
+    )
 
 
 def test_other_test_rows_are_said() -> None:

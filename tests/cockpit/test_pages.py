@@ -321,7 +321,10 @@ def test_evidence_takes_a_fixed_number_of_queries(estate: Estate) -> None:
 
 
 def test_predictions_for_all_are_those_of_one(estate: Estate) -> None:
-    said = evidence.predictions(estate.site, estate.visible(), "dev")
+    names = [str(r) for r in estate.visible()]
+    waits = evidence.evidence(estate.site, names, "2026-01-01", "2026-01-01").to_read
+    assert any(env == "dev" for _, env in waits), "files wait, of another size than the last ones"
+    said = evidence.predictions(estate.site, estate.visible(), "dev", waits)
     for ref in estate.visible():
         one = estate.cost(str(ref), "dev")
         assert {k: one["predicted"][k] for k in ("refine", "train")} == said[str(ref)]["predicted"]

@@ -1,0 +1,87 @@
+"""IN files that bronze does not hold, from the store alone: what a list of many models can say without asking their lakes."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from dataclasses import dataclass, field
+
+import sqlalchemy as sa
+
+from esml_engine.refs import ModelRef
+from esml_engine.store import schema as t
+from esml_engine.store.database import Store
+
+
+@dataclass
+class Waits:
+    """Of one model: files whose newest content bronze neither holds nor refused, and how many it refused.
+
+    Args:
+        files: (environment, purpose) -> files that wait, and their bytes.
+    """
+
+    files: dict[tuple[str, str], tuple[int, int]] = field(default_factory=dict)
+    refused: int = 0
+
+    @property
+    def count(self) -> int:
+        """Files that wait, in all environments."""
+        return sum(n for n, _ in self.files.values())
+
+    def bytes(self, env: str) -> int:
+        """Size of what the next refinement there reads: the train side's, else the inference side's; 0: nothing waits."""
+        return next(
+            (b for side in ("train", "inference") if (b := self.files.get((env, side), (0, 0))[1])), 0
+        )
+
+
+def waiting_bytes(store: Store, ref: ModelRef, env: str) -> int:
+    """Size of the IN files that the model's next refinement in an environment reads, as far as they were noted."""
+    with store.read() as c:
+        return waiting_files(c, [str(ref)])[str(ref)].bytes(env)
+
+
+def waiting_files(c: sa.Connection, names: list[str]) -> dict[str, Waits]:
+    """What waits, of each of these models."""
+    v, f = t.versions, t.in_files
+    kept_out: set[tuple[str, str, str, str, str, str]] = set()
+    have: dict[tuple[str, str, str, str, str], str] = {}
+    held = sa.select(v.c.object, v.c.env, v.c.name, v.c.facts).where(
+        v.c.object.in_(names), v.c.name.like("%/bronze")
+    )
+    for object_, env, name, facts in c.execute(held.order_by(v.c.version)).all():
+        for x in (facts or {}).get("files", []):
+            have[(object_, env, name, x["date"], x["name"])] = x["sha256"]
+        for x in (facts or {}).get("refused", []):
+            kept_out.add((object_, env, name, x["date"], x["name"], x["sha256"]))
+    newest: dict[tuple[str, str, str, str, str], tuple[str, str, str, int]] = {}
+    columns = (
+        f.c.object,
+        f.c.env,
+        f.c.purpose,
+        f.c.dataset,
+        f.c.date,
+        f.c.name,
+        f.c.sha256,
+        f.c.stat,
+        f.c.bytes,
+    )
+    for object_, env, purpose, dataset, date, name, sha, stat, size in c.execute(
+        sa.select(*columns).where(f.c.object.in_(names))
+    ):
+        table = f"{'inference/' if purpose == 'inference' else ''}{dataset}/bronze"
+        key = (object_, env, table, date, name)
+        written = stat.rpartition(":")[2]  # the file's modification time: the newest content counts
+        if key not in newest or written > newest[key][0]:
+            newest[key] = (written, sha, purpose, size)
+    out: dict[str, Waits] = defaultdict(Waits, {o: Waits() for o in names})
+    for key, (_, sha, purpose, size) in newest.items():
+        if have.get(key) == sha:
+            continue
+        its = out[key[0]]
+        if (*key, sha) in kept_out:
+            its.refused += 1
+        else:
+            n, total = its.files.get((key[1], purpose), (0, 0))
+            its.files[(key[1], purpose)] = (n + 1, total + size)
+    return out
