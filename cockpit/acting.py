@@ -9,9 +9,10 @@ import streamlit as st
 
 from cockpit import opening
 from cockpit.carrying import to
-from cockpit.components import Choice, badge, failure, not_yet, when
+from cockpit.components import Choice, badge, when
 from cockpit.reaching import away
 from cockpit.reads import runs_now, who_can, worker_alive
+from cockpit.saying import failure, keep, not_yet, said_now
 from cockpit.views.plan import Card, card, without_underscores
 from cockpit.views.runs import made
 from cockpit.words import duration, money, predicted_cost, sentence, tidy
@@ -22,8 +23,6 @@ from esml_engine.errors import EsmlError, NotFoundError, UsageError
 from esml_engine.estate import Estate
 from esml_engine.runs import records
 
-_SAID = "_said"
-_DONE = "_done"
 RECENT = 300.0
 """For how many seconds after its end a run that was let go on is shown."""
 
@@ -93,10 +92,10 @@ def start_button(
         try:
             answer = start(c.hash)
         except EsmlError as e:
-            st.session_state[f"{_SAID}:{key}"] = e
+            keep(key, e)
             return
         if answer.get("joined"):
-            st.session_state[f"{_SAID}:{key}"] = f"Run {answer['run']} does this already: you follow it now."
+            keep(key, f"Run {answer['run']} does this already: you follow it now.")
 
     with st.container(horizontal=True, vertical_alignment="center"):
         st.button(
@@ -140,31 +139,6 @@ def start_button(
                 else " Nothing is overwritten."
             )
             st.caption(f"Makes {c.makes}.{last}" if c.makes else last, width="content")
-
-
-def said_now(key: str) -> None:
-    """What the last press of this button led to, once."""
-    said = st.session_state.pop(f"{_SAID}:{key}", None)
-    if isinstance(said, EsmlError):
-        failure(said)
-    elif said:
-        st.info(said, icon=":material/group:")
-
-
-def done_now(key: str, said: str, leads: tuple[str, str, dict[str, str]] | None = None) -> None:
-    """Keep what an act did, to be said on the page's next drawing. `leads`: page, label and query of the way on."""
-    st.session_state[f"{_DONE}:{key}"] = (said, leads)
-
-
-def said_done(key: str) -> bool:
-    """What an act just did, once, with the way on; whether there was something."""
-    said, leads = st.session_state.pop(f"{_DONE}:{key}", ("", None))
-    if said:
-        st.success(said, icon=":material/check_circle:")
-    if leads:
-        page, label, query = leads
-        st.page_link(**to(page, **query), label=label, icon=":material/arrow_forward:")
-    return bool(said)
 
 
 def planned(plan: Callable[[], Plan]) -> Plan | None:
@@ -221,7 +195,7 @@ def cancel_button(estate: Estate, run: str, *, key: str) -> None:
         try:
             estate.cancel(run)
         except EsmlError as e:
-            st.session_state[f"{_SAID}:{key}"] = e
+            keep(key, e)
 
     said_now(key)
     try:

@@ -17,6 +17,7 @@ from cockpit.addressing import unread
 from cockpit.carrying import Link, to
 from cockpit.reaching import unreached
 from cockpit.reads import who_can
+from cockpit.saying import failure, nothing_yet, said_elsewhere
 from cockpit.screens import on_phone
 from cockpit.views.estate import Figure
 from cockpit.views.plan import without_underscores
@@ -24,10 +25,6 @@ from cockpit.words import STATES, clock, sentence, tidy
 from esml_engine.demo import why_stopped
 from esml_engine.errors import (
     EsmlError,
-    NotAllowedError,
-    PolicyError,
-    StalePlanError,
-    WaitingError,
 )
 from esml_engine.estate import Estate
 from esml_engine.model import Model as EngineModel
@@ -35,42 +32,6 @@ from esml_engine.refs import ModelRef
 
 
 # messages
-def failure(e: EsmlError, *, next_act: str = "") -> None:
-    """It failed, or you may not: what happened, its id, what to do."""
-    root = opening.root()
-    message, hint = tidy(e.message, root), tidy(e.hint or next_act, root)
-    end = f"  \n{sentence(hint)}." if hint else ""
-    if isinstance(e, NotAllowedError):
-        st.warning(f"**You may not:** {without_underscores(message)}.{end}", icon=":material/lock:")
-    elif isinstance(e, StalePlanError):
-        st.warning(
-            "**The facts changed since you looked.** Nothing was started; this is the new plan.",
-            icon=":material/sync_problem:",
-        )
-    elif isinstance(e, (PolicyError, WaitingError)):
-        st.warning(f"**Refused by policy:** {message}.{end}", icon=":material/policy:")
-    else:
-        st.error(f"**It failed:** {message}.{end}  \n`{e.id}`", icon=":material/error:")
-
-
-def not_yet(e: EsmlError) -> None:
-    """It can't be planned as things stand: what is missing, and what brings it."""
-    root = opening.root()
-    hint = tidy(e.hint, root)
-    st.info(
-        f"**Not yet:** {tidy(e.message, root)}.{f'  {chr(10)}{sentence(hint)}.' if hint else ''}",
-        icon=":material/inbox:",
-    )
-
-
-def nothing_yet(what: str, act: str, way: tuple[str, str, Link] | None = None) -> None:
-    """Nothing here yet, and the act that fills it; `way`: label, icon and target of the link to it."""
-    st.info(f"**{what}** {act}", icon=":material/inbox:")
-    if way:
-        label, icon, target = way
-        st.page_link(**target, label=label, icon=f":material/{icon}:")
-
-
 def no_model_yet(estate: Estate) -> None:
     """Nothing in the estate that a page could be about, and the way to make it."""
     have = estate.projects()
@@ -164,6 +125,7 @@ def page(show: Callable[[], None]) -> Callable[[], None]:
         drawn: set[str] = st.session_state.setdefault("_drawn", set())
         # later draws keep what stands there until the new one comes: a skeleton would only push it about
         loading = contextlib.nullcontext() if name in drawn else st.skeleton(height=360)
+        head = st.container()
         try:
             with loading:
                 left_out()
@@ -173,6 +135,8 @@ def page(show: Callable[[], None]) -> Callable[[], None]:
                 nothing_yet(f"{gone} can't be reached.", "What lies there is shown when it answers again.")
             else:
                 failure(e)
+        with head:
+            said_elsewhere()
         drawn.add(name)
 
     return framed

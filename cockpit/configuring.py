@@ -9,10 +9,11 @@ import pandas as pd
 import streamlit as st
 
 from cockpit import opening
-from cockpit.components import nothing_yet, when
+from cockpit.components import when
 from cockpit.editing import setting
 from cockpit.peopling import roles_form
 from cockpit.reaching import Reached, check, known
+from cockpit.saying import nothing_yet
 from cockpit.views import policies as view
 from cockpit.words import tidy
 from esml_engine.errors import EsmlError

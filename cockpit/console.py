@@ -8,7 +8,8 @@ import pandas as pd
 import streamlit as st
 
 from cockpit.carrying import to
-from cockpit.components import Choice, failure
+from cockpit.components import Choice
+from cockpit.saying import failure
 from cockpit.views import deployments as view
 from cockpit.words import plural
 from esml_engine.errors import EsmlError

@@ -11,9 +11,10 @@ import streamlit as st
 from cockpit import talking
 from cockpit.carrying import to
 from cockpit.comparing import comparison
-from cockpit.components import failure, when
+from cockpit.components import when
 from cockpit.costing import spent_by
 from cockpit.reads import who_can
+from cockpit.saying import failure
 from cockpit.views import promotion as view
 from cockpit.views import talk
 from cockpit.views.plan import without_underscores

@@ -7,7 +7,7 @@ from typing import Any
 
 import streamlit as st
 
-from cockpit.components import failure
+from cockpit.saying import failure
 from cockpit.views import scored as view
 from esml_engine.errors import UsageError
 from esml_engine.scored.where import written

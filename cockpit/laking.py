@@ -7,9 +7,10 @@ from typing import Any
 
 import streamlit as st
 
-from cockpit.acting import act_card, done_now, follow, plan_card, planned, said_done
+from cockpit.acting import act_card, follow, plan_card, planned
 from cockpit.carrying import to
-from cockpit.components import Choice, locked, nothing_yet
+from cockpit.components import Choice, locked
+from cockpit.saying import done_now, nothing_yet, said_done
 from cockpit.uploads import kept
 from cockpit.views import lake as view
 from cockpit.words import plural

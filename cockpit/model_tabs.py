@@ -10,8 +10,9 @@ import streamlit as st
 from cockpit import charts
 from cockpit.acting import act_card
 from cockpit.carrying import to
-from cockpit.components import Choice, nothing_yet, ways_on, when
+from cockpit.components import Choice, ways_on, when
 from cockpit.deciding import became, promotions
+from cockpit.saying import nothing_yet
 from cockpit.views import candidates, intervals
 from cockpit.views import model as view
 from cockpit.views.costs import next_acts

@@ -8,7 +8,8 @@ from typing import Any
 import streamlit as st
 
 from cockpit.acting import act_card, planned
-from cockpit.components import Choice, failure, nothing_yet, pick
+from cockpit.components import Choice, pick
+from cockpit.saying import failure, nothing_yet
 from cockpit.uploads import kept
 from esml_engine.errors import EsmlError, NotFoundError
 from esml_engine.training import records as training

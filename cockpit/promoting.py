@@ -10,7 +10,8 @@ import streamlit as st
 from cockpit.acting import act_card, planned
 from cockpit.addressing import unread
 from cockpit.carrying import to
-from cockpit.components import Choice, nothing_yet, when
+from cockpit.components import Choice, when
+from cockpit.saying import nothing_yet
 from esml_engine.door.facts import Plan
 from esml_engine.door.policy import others
 from esml_engine.lake.catalogue import all_latest

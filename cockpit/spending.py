@@ -11,10 +11,11 @@ import streamlit as st
 
 from cockpit import charts
 from cockpit.at_once import at_once
-from cockpit.components import failure, gone, locked, nothing_yet
+from cockpit.components import gone, locked
 from cockpit.costing import ACTS, Asked, as_it_is, judge, judged_runs
 from cockpit.editing import exception, setting
 from cockpit.overview import Overview
+from cockpit.saying import failure, nothing_yet
 from cockpit.views import costs as view
 from cockpit.views import policies
 from cockpit.views.project import runs_table

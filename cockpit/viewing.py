@@ -9,8 +9,9 @@ import pandas as pd
 import streamlit as st
 
 from cockpit import charts
-from cockpit.components import Choice, failure, gone, when
+from cockpit.components import Choice, gone, when
 from cockpit.filtering import go
+from cockpit.saying import failure
 from cockpit.views import dataset as dataset_view
 from cockpit.views import scored as view
 from cockpit.words import plural

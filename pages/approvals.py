@@ -10,8 +10,9 @@ import streamlit as st
 from cockpit import opening
 from cockpit.acting import released
 from cockpit.choosing import at_most_one, segment
-from cockpit.components import as_of, away, gone, no_sight, nothing_yet, page, when
+from cockpit.components import as_of, away, gone, no_sight, page, when
 from cockpit.deciding import cards, just_decided, let_go
+from cockpit.saying import nothing_yet
 from cockpit.screens import on_phone
 from cockpit.views import promotion as view
 from cockpit.views import talk, work

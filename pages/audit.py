@@ -9,7 +9,8 @@ import pandas as pd
 import streamlit as st
 
 from cockpit import opening
-from cockpit.components import as_of, nothing_yet, page, when
+from cockpit.components import as_of, page, when
+from cockpit.saying import nothing_yet
 from cockpit.screens import deciding_first, on_phone
 from cockpit.views import audit as view
 from cockpit.words import plural

@@ -11,10 +11,11 @@ import streamlit as st
 
 from cockpit import charts, opening, spending
 from cockpit.choosing import open_tabs, scope, segment
-from cockpit.components import as_of, away, figures, nothing_yet, page
+from cockpit.components import as_of, away, figures, page
 from cockpit.costing import hour_price, spent_by
 from cockpit.evidence import predictions
 from cockpit.overview import overview
+from cockpit.saying import nothing_yet
 from cockpit.views import costs as view
 from cockpit.views.lenses import IDLE_DAYS
 from cockpit.views.project import next_runs

@@ -11,7 +11,8 @@ import streamlit as st
 from cockpit import charts, opening
 from cockpit.carrying import to
 from cockpit.choosing import open_tabs
-from cockpit.components import Choice, as_of, choose, gone, nothing_yet, page, pick
+from cockpit.components import Choice, as_of, choose, gone, page, pick
+from cockpit.saying import nothing_yet
 from cockpit.views import dataset as view
 from cockpit.words import plural
 from esml_engine.errors import NotFoundError
@@ -45,11 +46,10 @@ def show() -> None:
     if not versions:
         nothing_yet(f"{view.in_words(name)} has no version in {choice.env} yet.", "Refine to make it.")
         st.page_link(**to("lake"), label="Go to the lake", icon=":material/waves:")
-    if v is None:
-        return
-    now = next(x for x in versions if x["version"] == v)
-    _head(choice, name, now, versions)
-    _tabs(choice, table, now, versions)
+    if v is not None:
+        now = next(x for x in versions if x["version"] == v)
+        _head(choice, name, now, versions)
+        _tabs(choice, table, now, versions)
 
 
 def _number(key: str, numbers: list[int]) -> int | None:

@@ -9,19 +9,10 @@ import streamlit as st
 
 from cockpit import opening
 from cockpit.carrying import to
-from cockpit.components import (
-    away,
-    demo_stopped,
-    figures,
-    no_model_yet,
-    no_sight,
-    nothing_yet,
-    page,
-    ways_on,
-    when,
-)
+from cockpit.components import away, demo_stopped, figures, no_model_yet, no_sight, page, ways_on, when
 from cockpit.listing import columns, csv, filters, listed
 from cockpit.overview import Overview, overview
+from cockpit.saying import nothing_yet
 from cockpit.screens import on_phone
 from cockpit.starting import new_project_asked, new_project_dialog
 from cockpit.views import estate as view

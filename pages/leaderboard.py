@@ -11,10 +11,11 @@ from cockpit import opening
 from cockpit.acting import follow
 from cockpit.boards import asked_lines, best_by_environment, figure, over_versions, ticked
 from cockpit.carrying import to
-from cockpit.components import Choice, as_of, choose, gone, nothing_yet, page, pick, when
+from cockpit.components import Choice, as_of, choose, gone, page, pick, when
 from cockpit.deciding import became, promotions
 from cockpit.modelling import register_card, train_card
 from cockpit.reads import runs_by_id
+from cockpit.saying import nothing_yet
 from cockpit.screens import deciding_first
 from cockpit.views import candidates, intervals
 from cockpit.views import leaderboard as view

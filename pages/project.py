@@ -8,15 +8,15 @@ import pandas as pd
 import streamlit as st
 
 from cockpit import opening
-from cockpit.acting import said_done
 from cockpit.at_once import at_once
 from cockpit.carrying import to
 from cockpit.choosing import choose_project, open_tabs
-from cockpit.components import as_of, away, locked, nothing_yet, page
+from cockpit.components import as_of, away, locked, page
 from cockpit.costing import spent_by
 from cockpit.overview import Overview, overview
 from cockpit.peopling import roles_form
 from cockpit.reads import days
+from cockpit.saying import nothing_yet, said_done
 from cockpit.starting import new_model
 from cockpit.views import project as view
 from cockpit.words import money, plural

@@ -8,9 +8,10 @@ from cockpit import opening
 from cockpit.acting import RECENT, follow
 from cockpit.carrying import to
 from cockpit.comparing import comparison
-from cockpit.components import Choice, as_of, choose, gone, nothing_yet, page, pick, when
+from cockpit.components import Choice, as_of, choose, gone, page, pick, when
 from cockpit.deciding import became, changed_under, decide, just_decided, let_go, promotions, versions_of
 from cockpit.promoting import acts, evidence, history, not_compared, offer, opened
+from cockpit.saying import nothing_yet
 from cockpit.words import plain
 from esml_engine.estate import Estate
 from esml_engine.promotion import reads

@@ -9,7 +9,8 @@ import streamlit as st
 
 from cockpit import opening
 from cockpit.carrying import to
-from cockpit.components import choose, gone, nothing_yet, page, when, zone
+from cockpit.components import choose, gone, page, when, zone
+from cockpit.saying import nothing_yet
 from cockpit.views import scored as view
 from cockpit.words import plural
 from esml_engine.errors import NotFoundError

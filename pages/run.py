@@ -10,8 +10,9 @@ import streamlit as st
 from cockpit import opening
 from cockpit.acting import progress_of, retry_card
 from cockpit.carrying import to
-from cockpit.components import away, gone, nothing_yet, page
+from cockpit.components import away, gone, page
 from cockpit.reads import log_tail
+from cockpit.saying import nothing_yet
 from cockpit.views import runs as view
 from cockpit.views.lake import made
 from cockpit.words import tidy

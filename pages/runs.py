@@ -9,8 +9,9 @@ from cockpit import opening
 from cockpit.acting import progress_of, retry_card
 from cockpit.addressing import unread
 from cockpit.carrying import to
-from cockpit.components import as_of, away, chips, no_sight, nothing_yet, page, ways_on, when
+from cockpit.components import as_of, away, chips, no_sight, page, ways_on, when
 from cockpit.reads import worker_alive
+from cockpit.saying import nothing_yet
 from cockpit.views import runs as view
 from esml_engine.estate import Estate
 from esml_engine.runs.records import OPEN

@@ -13,8 +13,9 @@ from cockpit.addressing import unread
 from cockpit.boards import figure
 from cockpit.carrying import to
 from cockpit.choosing import open_tabs
-from cockpit.components import Choice, as_of, choose, nothing_yet, page, ways_on, zone
+from cockpit.components import Choice, as_of, choose, page, ways_on, zone
 from cockpit.filtering import columns, filters, go, unreadable
+from cockpit.saying import nothing_yet
 from cockpit.screens import deciding_first
 from cockpit.viewing import by_day, exports, of_address, profile, saved_views
 from cockpit.views import scored as view

@@ -10,10 +10,11 @@ import streamlit as st
 from cockpit import opening
 from cockpit.acting import released
 from cockpit.carrying import to
-from cockpit.components import as_of, away, gone, no_model_yet, no_sight, nothing_yet, page, when
+from cockpit.components import as_of, away, gone, no_model_yet, no_sight, page, when
 from cockpit.deciding import cards, just_decided, let_go
 from cockpit.overview import Overview, overview
 from cockpit.reads import crowned, roles_on
+from cockpit.saying import nothing_yet
 from cockpit.views import talk, work
 from cockpit.visits import last_visit
 from cockpit.words import ago, plural, role, tidy

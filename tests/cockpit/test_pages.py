@@ -10,7 +10,7 @@ import streamlit as st
 
 from cockpit import evidence, reaching
 from esml_engine.costs.records import month_start
-from esml_engine.errors import FailedError, PlatformError
+from esml_engine.errors import FailedError, PlatformError, StalePlanError
 from esml_engine.estate import Estate
 from tests.cockpit.conftest import MODEL, PAGES, Open, text_of
 from tests.conftest import copy_of
@@ -241,6 +241,15 @@ def test_a_press_starts_one_run_under_the_plan(
     with pytest.raises(FailedError, match="cancel"):
         estate.hand.follow(runs[0]["run"])
     assert estate.runs(runs[0]["run"])[0]["state"] == "cancelled"
+
+
+def test_what_a_press_led_to_is_said_though_its_button_is_gone(estate: Estate, page: Open) -> None:
+    """Somebody else did it meanwhile, so the card that was pressed is drawn no more."""
+    at = page(estate.site.root, "leaderboard", project="project001", model="m01_price", env="dev")
+    at.session_state["_said:promotion:promote"] = StalePlanError("the facts changed")
+    at.run()
+    assert "Nothing was started; this page shows how it is now." in text_of(at)
+    assert "Nothing was started" not in text_of(at.run()), "once"
 
 
 def test_a_stale_plan_starts_nothing(estate: Estate, page: Open, monkeypatch: pytest.MonkeyPatch) -> None:
