@@ -64,7 +64,8 @@ def plan_card(
                     ("Predicted cost", c.cost),
                     ("Budget left after", c.left),
                 ):
-                    st.metric(name, text, note or None, delta_color="off", delta_arrow="off")
+                    rests = f"Rests on: {c.rests}." if name.startswith("Predicted") and c.rests else None
+                    st.metric(name, text, note or None, delta_color="off", delta_arrow="off", help=rests)
         if c.month and c.kind != "nothing":
             st.markdown(f":material/payments: Costs **{c.month}**")
         start_button(

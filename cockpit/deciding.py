@@ -216,7 +216,7 @@ def decide(estate: Estate, request: dict[str, Any], *, told: bool = False, talke
         talking.said(estate, request)
     if blocked:
         st.info(
-            f"{why} Who can: {who_can(estate.site, rule, call.project) or 'nobody has such a role yet'}.",
+            f"{why} Who can: {who_can(estate.site, rule, call.project, but=request['by']) or 'nobody else has such a role yet'}.",
             icon=":material/lock:",
         )
     plans: dict[str, Plan] = {}

@@ -7,8 +7,8 @@ from typing import Any
 
 import streamlit as st
 
-from cockpit.saying import failure
 from cockpit.views import scored as view
+from cockpit.words import plain, sentence
 from esml_engine.errors import UsageError
 from esml_engine.scored.where import written
 
@@ -33,7 +33,10 @@ def filters(w: view.Wanted, said: dict[str, Any], everything: dict[str, Any], ve
 
 def unreadable(w: view.Wanted, e: UsageError) -> None:
     """A filter that can't be read: why, and every filter to take away."""
-    failure(e)
+    st.warning(
+        f"**A filter can't be read:** {plain(e.message)}. {sentence(e.hint)}.",
+        icon=":material/filter_alt_off:",
+    )
     with st.container(horizontal=True, vertical_alignment="center", gap="small"):
         _chips(w)
         _reset(w)

@@ -8,7 +8,7 @@ import pandas as pd
 import streamlit as st
 
 from cockpit.addressing import unread
-from cockpit.carrying import to
+from cockpit.carrying import Link, to
 from cockpit.choosing import segment
 from cockpit.components import chips, pick
 from cockpit.overview import Overview
@@ -87,6 +87,21 @@ def listed(seen: Overview, frame: pd.DataFrame, shown: list[int]) -> None:
             st.caption(plain(" · ".join(f"{c} {v}" for c, v in rest[:4])))
     if len(shown) > _MOST:
         st.caption(f"and {plural(len(shown) - _MOST, 'more model')}: narrow them down by the chips above")
+
+
+def chosen_row(names: list[str], asked: str | None) -> list[int]:
+    """The row that the address names, as a selection; one that is not in the list is none."""
+    return [names.index(asked)] if asked in names else []
+
+
+def ways_of(seen: Overview, model: str) -> list[tuple[str, str, Link]]:
+    """The pages about a model: label, icon, link; an analytics model has nothing to compare or deploy."""
+    task = next(s["task"] for s in seen.statuses if s["model"] == model)
+    ways = [("Model", "account_tree"), ("Lake", "waves")]
+    if task != "analytics":
+        ways += [("Leaderboard", "leaderboard"), ("Deployments", "rocket_launch")]
+    project, name = model.split("/")
+    return [(label, icon, to(label.lower(), project=project, model=name)) for label, icon in ways]
 
 
 def csv(seen: Overview, shown: list[int]) -> bytes:

@@ -71,7 +71,6 @@ def leaderboard(choice: Choice, _: list[dict[str, Any]]) -> None:
         "metric": bar,
         "baseline": st.column_config.NumberColumn("Baseline", format="%.4g"),
         "at": "When",
-        "Alias": st.column_config.TextColumn(width=95),
         "Ready?": st.column_config.TextColumn(width=110),
     }
     above = st.empty()

@@ -29,8 +29,8 @@ def worker_alive(site: Site) -> bool:
     return bool(found and found.alive)
 
 
-def who_can(site: Site, rule: str, project: str, limit: int = 3) -> str:
-    """People whose roles permit it: `engineer@demo (Data engineer)`; '' when nobody has such a role."""
+def who_can(site: Site, rule: str, project: str, limit: int = 3, *, but: str = "") -> str:
+    """People whose roles permit it: `engineer@demo (Data engineer)`; '' when nobody has such a role. `but`: who may not all the same."""
     from cockpit.words import role
 
     roles = access.RULES.get(rule, frozenset()) | (frozenset() if rule in access.STRICT else {"admin"})
@@ -40,8 +40,8 @@ def who_can(site: Site, rule: str, project: str, limit: int = 3) -> str:
         .where(m.c.scope.in_(("estate", project)), m.c.role.in_(sorted(roles)))
         .order_by(m.c.actor)
     )
-    said = list(dict.fromkeys(f"{r['actor']} ({role(r['role'])})" for r in rows))
-    if not said and "admin" in roles:  # on a laptop, whoever started the cockpit
+    said = list(dict.fromkeys(f"{r['actor']} ({role(r['role'])})" for r in rows if r["actor"] != but))
+    if not said and "admin" in roles and local_admin() != but:  # on a laptop, whoever started the cockpit
         said = [f"{local_admin()} ({role('admin')})"]
     return ", ".join(said[:limit]) + (f" and {len(said) - limit} more" if len(said) > limit else "")
 

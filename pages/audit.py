@@ -7,8 +7,10 @@ from typing import Any
 
 import pandas as pd
 import streamlit as st
+from streamlit.delta_generator import DeltaGenerator
 
 from cockpit import opening
+from cockpit.carrying import to
 from cockpit.components import as_of, page, when
 from cockpit.saying import nothing_yet
 from cockpit.screens import deciding_first, on_phone
@@ -68,8 +70,22 @@ def show() -> None:
         if len(events) > _LISTED:
             st.caption(f"The newest {_LISTED}: narrow the filters, or export all.")
         return
-    st.dataframe(pd.DataFrame(view.table(events, when)), hide_index=True, placeholder="", height=540, row_height=34,
-        column_config=view.COLUMNS, column_order=deciding_first(view.ORDER, ("When", "Result", "Act", "Who")))  # fmt: skip
+    above = st.empty()
+    event = st.dataframe(pd.DataFrame(view.table(events, when)), hide_index=True, placeholder="", height=540, row_height=34,
+        column_config=view.COLUMNS, column_order=deciding_first(view.ORDER, ("When", "Result", "Act", "Who")),
+        on_select="rerun", selection_mode="single-row", key=f"events:{hash(tuple(wanted.values()))}")  # fmt: skip
+    st.caption("Choose a row to read it whole.")
+    for i in event["selection"]["rows"]:
+        _whole(above, events[i])
+
+
+def _whole(place: DeltaGenerator, event: dict[str, Any]) -> None:
+    """One event with everything that was kept of it, above the list."""
+    with place.container(border=True, gap="xxsmall"):
+        st.markdown(view.lines([event], when)[0])
+        if event["run"]:
+            st.page_link(**to("run", run=event["run"]), label=f"Run {event['run']}", icon=":material/list:")
+        st.caption(f"event {event['n']} · hash `{event['hash'][:16]}`")
 
 
 def _chain() -> None:

@@ -10,8 +10,9 @@ import streamlit as st
 from cockpit import opening
 from cockpit.carrying import to
 from cockpit.components import away, demo_stopped, figures, no_model_yet, no_sight, page, ways_on, when
-from cockpit.listing import columns, csv, filters, listed
+from cockpit.listing import chosen_row, columns, csv, filters, listed, ways_of
 from cockpit.overview import Overview, overview
+from cockpit.reads import who_can
 from cockpit.saying import nothing_yet
 from cockpit.screens import on_phone
 from cockpit.starting import new_project_asked, new_project_dialog
@@ -48,7 +49,7 @@ def show() -> None:
         st.button(
             "New project", icon=":material/create_new_folder:", on_click=new_project_asked, width="content",
             disabled=not may.allowed,
-            help=None if may.allowed else without_underscores(may.reason),
+            help=None if may.allowed else f"{without_underscores(may.reason)}. Who can: {who_can(estate.site, 'new_project', '')}",
         )  # fmt: skip
     if not seen.projects and no_sight(estate):
         return
@@ -84,19 +85,20 @@ def _table(estate: Estate, seen: Overview, shown: list[int], lens: str) -> None:
     if on_phone():
         listed(seen, frame, shown)
         return
-    above = st.empty()
+    above, names = st.empty(), [seen.rows[i].model for i in shown]
+    at = chosen_row(names, st.query_params.get("row"))
     event = st.dataframe(
         frame, hide_index=True, column_config=columns(lens, estate.environments), on_select="rerun", selection_mode="single-row",
-        key=f"models:{lens}", placeholder="", row_height=34,
+        key=f"models:{lens}:{at}", placeholder="", row_height=34, selection_default={"selection": {"rows": at}},
         height="content" if len(shown) <= 15 else 560,
     )  # fmt: skip
     st.caption("Choose a row for the ways to its pages. " + view.EXPLAINED[lens])
-    if event["selection"]["rows"]:
-        r = seen.rows[shown[event["selection"]["rows"][0]]]
-        where = {"project": r.project, "model": r.name}
-        ways = (("Model", "account_tree"), ("Lake", "waves"), ("Leaderboard", "leaderboard"),
-            ("Deployments", "rocket_launch"))  # fmt: skip
-        ways_on(above, r.name, [(label, icon, to(label.lower(), **where)) for label, icon in ways])
+    now = list(event["selection"]["rows"])
+    if now != at:  # the address says which row, as of everything else that is chosen
+        st.query_params["row"] = [names[i] for i in now]
+        st.rerun()
+    for i in now:
+        ways_on(above, seen.rows[shown[i]].name, ways_of(seen, names[i]))
 
 
 show()

@@ -82,7 +82,7 @@ def _cell(choice: Choice, cell: view.Cell, head: str = "") -> None:
         if cell.quarantine:
             where = {"project": choice.ref.project, "model": choice.ref.model}
             where |= quarantine_of(choice.env, cell.quarantine)
-            st.page_link(**to("dataset", **where), label="Broken rows")
+            st.page_link(**to("dataset", **where), label="See why")
 
 
 def _listed(choice: Choice, m: view.Matrix) -> None:

@@ -9,11 +9,12 @@ import streamlit as st
 
 from cockpit import opening
 from cockpit.carrying import to
-from cockpit.components import choose, gone, page, when, zone
+from cockpit.components import choose, gone, locked, page, when, zone
 from cockpit.saying import nothing_yet
 from cockpit.views import scored as view
 from cockpit.words import plural
 from esml_engine.errors import NotFoundError
+from esml_engine.lake.deliveries import delivered_name
 from esml_engine.scored.where import written
 
 
@@ -30,7 +31,8 @@ def show() -> None:
         st.page_link(**to("scored"), label="Scored data", icon=":material/table_view:")
         return
     st.title(f"Row {number} of request {request}")
-    choice.estate.require("read_scored", choice.ref.project)
+    if locked(choice.estate, "read_scored", choice.ref.project):
+        return
     try:
         lineage = choice.model.lineage(request_id=request, row=int(number) if number.isdigit() else 0)
     except NotFoundError:
@@ -69,7 +71,8 @@ def show() -> None:
         st.subheader("What was put in")
         given = lineage["input"] or {}
         if "file" in given:
-            st.markdown(f"Line **{given['line']}** of `{given['file'].rsplit('/', 1)[-1]}`")
+            file = delivered_name(given["file"], given.get("sha256") or "")
+            st.markdown(f"Line **{given['line']}** of `{file}`")
         known = (*view.IDENTITY, "prediction", "low", "high")
         features = {
             k: v

@@ -13,7 +13,7 @@ from cockpit.addressing import unread
 from cockpit.boards import figure
 from cockpit.carrying import to
 from cockpit.choosing import open_tabs
-from cockpit.components import Choice, as_of, choose, page, ways_on, zone
+from cockpit.components import Choice, as_of, choose, locked, page, ways_on, zone
 from cockpit.filtering import columns, filters, go, unreadable
 from cockpit.saying import nothing_yet
 from cockpit.screens import deciding_first
@@ -36,16 +36,18 @@ def show() -> None:
         st.caption(
             f"{choice.ref} in {choice.env} · times in {zone() or 'UTC'} · days are UTC days · {as_of()}"
         )
-    q = st.query_params
-    model = choice.model
+    if locked(choice.estate, "read_scored", choice.ref.project):
+        return
+    if choice.estate.site.settings.model(choice.ref).task == "analytics":
+        nothing_yet("An analytics model ends at gold.", "There is no model that could score.")
+        return
+    q, model = st.query_params, choice.model
     everything = model.scored(by="caller", limit=0).document()  # refuses who may not read it
     w = of_address(choice, view.wanted(q.to_dict(), {k: q.get_all(k) for k in ("caller", "version", "where", "cols")}))  # fmt: skip
     if w is None:
         return
     try:
-        said = model.scored(
-            **w.filters, order_by=w.sort, limit=view.ROWS, offset=(w.page - 1) * view.ROWS
-        ).document()
+        said = model.scored(**w.filters, order_by=w.sort, limit=view.ROWS, offset=(w.page - 1) * view.ROWS).document()  # fmt: skip
     except UsageError as e:
         unreadable(w, e)
         return

@@ -26,8 +26,8 @@ COLUMNS = {
     "n": {"width": 55},
     "Env": {"width": 50},
     "Object": {"width": 175},
-    "Why, or with what": {"width": 300},
-    "Run": {"width": 160},
+    "Why, or with what": {"width": 250},
+    "Run": {"width": 150},
 }
 ORDER = ("n", "When", "Who", "Act", "Object", "Env", "Result", "Why, or with what", "Run")
 _SIGNS = {"done": "✓", "started": "▶", "refused": "⊘", "failed": "✕", "waiting": "‖", "promoted": "↑", "cancelled": "⊘",

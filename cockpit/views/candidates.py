@@ -18,12 +18,13 @@ def table(rows: list[dict[str, Any]], main: str, currency: str, became: Asked) -
         verdict = "not registered" if r["model_version"] is None else _ready(r, bad, became)
         low_high = (r.get("intervals") or {}).get(main)
         out.append({
-            "Env": r["env"], "Version": f"v{r['model_version']}" if r["model_version"] is not None else "", "Alias": r["alias"] or "", "metric": x,
+            "Env": r["env"], "Version": f"v{r['model_version']}" + (f" · {r['alias']}" if r["alias"] in ("champion", "previous") else "") if r["model_version"] is not None else "",
+            "Estimator": r["estimator"].replace("_", " "), "metric": x,
             "Ready?": verdict, "Against baseline": against(x, base, main)[0].split(" than")[0],
             "95 % interval": f"{value(low_high[0])} to {value(low_high[1])}" if low_high else "",
             "Data": f"gold v{r['data'].get('gold')}" if r["data"].get("gold") else "",
             "Training cost": money(r["training_cost"], currency) if r["training_cost"] is not None else "",
-            "Estimator": r["estimator"].replace("_", " "),
+           
             "baseline": base, "at": r["at"], "Run": r["run"],
         })  # fmt: skip
     return out

@@ -22,6 +22,7 @@ class Card:
     reads: tuple[str, str]
     time: tuple[str, str]
     cost: tuple[str, str]
+    rests: str  # what time and cost are predicted from
     left: tuple[str, str]
     will: tuple[str, ...]
     makes: str
@@ -32,6 +33,12 @@ class Card:
     asks: str  # why pressing asks for an approval first; '' when it starts at once
     month: str  # what it costs a month while it is up; '' for what ends
     kind: str  # ready | running | nothing | forbidden | refused | waits | worker | away
+
+
+def _short(basis: str) -> str:
+    """What a prediction rests on, in two words; the whole stands behind the figure's help."""
+    parts = basis.split("; ")
+    return f"{len(parts)} parts" if len(parts) > 1 else parts[0].split(",")[0]
 
 
 def reads_of(document: dict[str, Any]) -> tuple[str, str]:
@@ -124,7 +131,7 @@ def card(
             f"p90 {duration(seconds['p90'])}") if seconds["p90"] else (("some seconds",
             "a run without a job") if durable and document["steps"] else ("at once", "no job")),
         cost=(f"≤ {money(cost['p90'], currency)}", cost["basis"]) if bound else (money(cost["p50"], currency),
-            f"p90 {money(cost['p90'], currency)} · {cost['basis']}"),
+            f"p90 {money(cost['p90'], currency)} · {_short(cost['basis'])}"), rests=cost["basis"],
         left=(money(left, currency) if left is not None else "unchanged",
             "this month, at p90" if left is not None else "spends nothing"),
         will=tuple(document["will"]), makes=", ".join(document["makes"]), policy=line,

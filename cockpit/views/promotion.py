@@ -302,7 +302,7 @@ def exception_grounds(
             f"up to {money(d.get('amount'), currency)} {'a run' if kept else 'for this run'}; the budget still holds {money(max(0.0, left), currency)} of {money(budget, currency)} this month"),
         *((("Asked after it", plain("; ".join(d["also"]))),) if d.get("also") else ()),
         ("Policy", str(d.get("origin") or "the estate's")),
-        ("Holds until", "this run ends: no other run is covered" if not kept else when(d["until"]) if d.get("until") else f"{when(request['expires'])}, when the request expires"),
+        ("Holds until", "this run ends: no other run is covered" if not kept else f"the end of {d['until'][:10]}, UTC" if d.get("until") else f"{when(request['expires'])}, when the request expires"),
         ("People", f"asked by {request['by']} on {when(request['at'])}"),
     ]  # fmt: skip
 

@@ -11,6 +11,7 @@ from typing import Any
 from urllib.parse import quote, urlencode
 
 from cockpit.words import clock, plural, value
+from esml_engine.lake.deliveries import delivered_name
 from esml_engine.scored.facts import VIEW_KEYS
 
 ROWS = 100
@@ -222,7 +223,7 @@ def passport(lineage: Mapping[str, Any], zone: str | None) -> list[Stop]:
     out = []
     for n in lineage["nodes"]:
         env = n["id"].split("/")[0]
-        name = n["name"].rsplit("/", 1)[-1] if n["kind"] == "file" else n["name"]
+        name = delivered_name(n["name"]) if n["kind"] == "file" else n["name"]
         out.append(
             Stop(
                 _KINDS.get(n["kind"], n["kind"]),

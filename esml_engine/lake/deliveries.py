@@ -99,6 +99,13 @@ def in_path(ref: ModelRef, dataset: str, purpose: Purpose, date: str, name: str,
     return f"{in_folder(ref, dataset, purpose)}/{date.replace('-', '/')}/{p.stem}-{sha256[:12]}{p.suffix}"
 
 
+def delivered_name(path: str, sha256: str = "") -> str:
+    """The name under which the file at a path was delivered: without the short hash that the engine puts into it."""
+    name = path.rpartition("/")[2]
+    m = _STAMPED.fullmatch(name)
+    return m["stem"] + m["ext"] if m and (not sha256 or sha256.startswith(m["hash"])) else name
+
+
 def delivered(site: Site, ref: ModelRef, env: str, dataset: str, purpose: Purpose) -> list[InFile]:
     """The newest content of every delivered file, oldest date first. Hashes only what the store has not seen."""
     platform = site.platform(env)
@@ -113,8 +120,7 @@ def delivered(site: Site, ref: ModelRef, env: str, dataset: str, purpose: Purpos
         stat = f"{size}:{mtime}"
         row = known.get((path, stat))
         sha = row["sha256"] if row else _hash_in_lake(platform, path)
-        m = _STAMPED.fullmatch(parts[3])
-        name = m["stem"] + m["ext"] if m and sha.startswith(m["hash"]) else parts[3]
+        name = delivered_name(parts[3], sha)
         at = dt.datetime.fromtimestamp(mtime / 1e9, dt.UTC).isoformat(timespec="microseconds")
         f = InFile(dataset, purpose, date, name, sha, path, size, at)
         old = newest.get((date, name))
