@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import httpx
@@ -108,6 +109,55 @@ def test_a_lost_answer_of_a_submission_makes_no_second_job(azure: Cloud, dev: Az
     jobs = azure.resources.below(f"{azure.workspaces['dev'].id}/jobs")
     assert sum("r-lost" in str(j["name"]) for j in jobs) == 1
     assert state.seconds is not None and state.seconds >= 0, "metered by its own begin and end"
+
+
+@pytest.mark.parametrize("status", [400, 409])
+def test_a_submission_that_is_refused_since_the_job_is_there_takes_it_over(
+    azure: Cloud, dev: AzurePlatform, status: int
+) -> None:
+    """Its answer was lost, the repetition is refused: 409, or 400 for what may not change."""
+    handle = spec_at(dev, f"r-there{status}")
+    dev.submit(handle)
+    azure.faults.add("Jobs_CreateOrUpdate", times=9, status=status)
+    assert dev.submit(handle) == handle
+    azure.faults.clear()
+    assert ended(dev, handle).state == "done"
+    jobs = azure.resources.below(f"{azure.workspaces['dev'].id}/jobs")
+    assert sum(f"r-there{status}" in str(j["name"]) for j in jobs) == 1
+
+
+@pytest.mark.parametrize("status", [400, 409])
+def test_a_submission_that_is_refused_and_not_there_fails(
+    azure: Cloud, dev: AzurePlatform, status: int
+) -> None:
+    azure.faults.add("Jobs_CreateOrUpdate", times=9, status=status)
+    with pytest.raises(EsmlError, match=str(status)):
+        dev.submit(spec_at(dev, f"r-none{status}"))
+
+
+def test_a_service_that_stays_silent_gives_the_job_up(
+    azure: Cloud, dev: AzurePlatform, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """After a quarter of an hour without an answer; one answer in between, and it counts from there anew."""
+    handle = spec_at(dev, "r-mute")
+    dev.submit(handle)
+    clock = [1000.0]
+    with monkeypatch.context() as m:
+        m.setattr("esml_engine.platforms.azure.jobs.time", SimpleNamespace(monotonic=lambda: clock[0]))
+        azure.faults.add("Jobs_Get", times=999, status=503)
+        assert dev.follow(handle).state == "running"
+        clock[0] += 890
+        assert "does not answer" in dev.follow(handle).message
+        azure.faults.clear()
+        dev.follow(handle)
+        azure.faults.add("Jobs_Get", times=999, status=503)
+        clock[0] += 20
+        assert dev.follow(handle).state == "running", "it answered since"
+        clock[0] += 901
+        with pytest.raises(AzureBusyError):
+            dev.follow(handle)
+        azure.faults.clear()
+    assert ended(dev, handle).state == "done"
 
 
 def test_a_service_that_is_silent_for_a_while_ends_no_job(azure: Cloud, dev: AzurePlatform) -> None:
