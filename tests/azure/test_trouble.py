@@ -306,6 +306,16 @@ def test_delta_says_what_the_lake_refused(azure: Cloud, dev: AzurePlatform) -> N
         files_of(f"{uri}_gone", 0, storage)
 
 
+def test_deltas_repetitions_are_bounded_too(azure: Cloud, dev: AzurePlatform) -> None:
+    uri, storage = f"{dev.lake_root()}/p/m/silver", dev.storage_options()
+    write_deltalake(uri, pa.table({"a": [1]}), storage_options=storage)
+    fault = azure.faults.add("Storage.Any", times=9999, status=503, path="*_delta_log*")
+    with pytest.raises(EsmlError):
+        open_table(uri, storage)
+    most = 1 + int(SHORT["ESML_AZURE_TRIES"])
+    assert most <= fault.seen <= 4 * most, "each of its few requests is repeated as often as asked for"
+
+
 def test_writing_only_if_absent_under_faults(azure: Cloud, dev: AzurePlatform) -> None:
     azure.faults.add("Storage.Any", times=1, status=503)
     assert dev.create_file("a/one", b"1")

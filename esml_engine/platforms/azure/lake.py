@@ -96,7 +96,7 @@ class AzureFiles:
         return self._root
 
     def storage_options(self) -> dict[str, str]:
-        out = {"azure_storage_account_name": self.account, "timeout": f"{limits.timeout():g}s"}
+        out = {"azure_storage_account_name": self.account, **limits.delta()}
         if not self.cloud.built_in:
             out["azure_storage_endpoint"] = self.cloud.blob.format(account=self.account)
             out["allow_http"] = "true" if out["azure_storage_endpoint"].startswith("http://") else "false"
