@@ -212,9 +212,17 @@ class NewModel(AtOnce):
             except PlatformError as e:
                 away[env] = e
         answer: dict[str, Any] = {"model": str(ref), "files": [str(path.relative_to(site.root))]}
+        warnings = [_later(ref, env, away[env]) for env in sorted(away)]
+        if p.get("series"):
+            warnings.append({
+                "env": "",
+                "message": f"many series come later: {ref} can't be trained while forecast.series names any",
+                "hint": "empty forecast.series in model.toml and deliver one row a timestamp, to train now",
+            })  # fmt: skip
         if away:
-            answer["warnings"] = [_later(ref, env, away[env]) for env in sorted(away)]
             answer["_audit"] = {"later": sorted(away)}
+        if warnings:
+            answer["warnings"] = warnings
         return desk.commit(lambda c: answer)
 
 

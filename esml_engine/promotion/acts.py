@@ -91,7 +91,12 @@ class Promote:
             answer = standing_answer(site, ref, call.env)
         makes = (f"v{case.challenger.version} of {ref} in {call.env}", "an evidence pack")
         draft = _draft(case, site, call, self.steps, will, makes, nothing, answer)
-        return draft if nothing else replace(draft, joins=_under_way(site, call, draft))
+        run = "" if nothing else _under_way(site, call, draft)
+        if not run:
+            return draft
+        return replace(
+            draft, joins=run, will=(f"join run {run}, which does exactly this already", *draft.will)
+        )
 
     def jobs(self, call: Call, draft: Draft, desk: Desk) -> JobSpec | None:
         """Comparing and copying are jobs; deciding is not."""

@@ -10,7 +10,7 @@ from esml_engine.costs import records as costs
 from esml_engine.costs.pricing import endpoint_nodes
 from esml_engine.door.facts import AtOnce, Call, Desk, Draft
 from esml_engine.door.site import Site
-from esml_engine.errors import FailedError, NotYetError
+from esml_engine.errors import FailedError, NotYetError, UsageError
 from esml_engine.faults import point
 from esml_engine.lake.specs import job_spec
 from esml_engine.refining.staleness import in_rnd
@@ -40,10 +40,14 @@ class Deploy:
         site.settings.check_env(call.env)
         site.settings.require_training(ref)
         traffic = call.params.get("traffic")
+        if traffic is not None and not 0 <= traffic <= 100:
+            raise UsageError(
+                f"{traffic} % is no share of the traffic", hint="leave --traffic out: it gets all"
+            )
         if traffic not in (None, 100):
             raise NotYetError(
-                "traffic splits other than all or nothing come with the next version",
-                hint="leave --traffic out",
+                f"a deployment with {traffic} % of the traffic comes with the next version",
+                hint="leave --traffic out: it gets all, after its smoke test",
             )
         model = models.get_version(site.store, ref, call.env, call.params.get("version"))
         row = records.get(site.store, ref, call.env)

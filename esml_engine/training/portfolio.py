@@ -351,7 +351,10 @@ class _Run:
             said = (
                 "; ".join(f"{f['estimator']}: {f['reason']}" for f in failures) or "no time for a single fit"
             )
-            raise FailedError(f"no estimator could be fitted ({said})")
+            raise FailedError(
+                f"no estimator could be fitted ({said})",
+                hint="a retry keeps this run's profile: change seconds or estimators in [train.ENV] of model.toml and train anew",
+            )
         members = [Member(c.kind, c.params, tuple(c.parts), classes=len(self.classes)) for c in tried]
         on_held = [] if self.held is None else [m.predict(self.held[0], self.threads) for m in members]
         most = max(len(c.parts) for c in tried if c.active) if any(c.active for c in tried) else 1
