@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from requests.structures import CaseInsensitiveDict
 
 from esml_engine.errors import SettingsError
 from esml_engine.platforms.azure import limits
@@ -26,6 +27,30 @@ def test_a_time_that_cannot_be_read_counts_as_absent(
     with pytest.raises(AzureBusyError) as e:
         _ = dev.workspace.about
     assert e.value.hint == "Azure asks to come back later: retry"
+
+
+@pytest.mark.parametrize("header", ["Retry-After", "retry-after-ms", "x-ms-retry-after-ms"])
+@pytest.mark.parametrize("value", ["3600000", "soon"])
+def test_a_long_operation_is_looked_at_within_the_longest_wait(header: str, value: str) -> None:
+    """Its poller sleeps what the header of an accepted answer says: an hour, or what can't be read."""
+    from azure.core.pipeline import Pipeline
+    from azure.core.pipeline.policies._utils import get_retry_after
+    from azure.core.pipeline.transport import HttpRequest, HttpResponse, HttpTransport
+
+    class Accepted(HttpTransport):  # type: ignore[misc, type-arg]
+        def send(self, request: HttpRequest, **_: object) -> HttpResponse:
+            answer = HttpResponse(request, None)
+            answer.status_code, answer.headers = 202, CaseInsensitiveDict({header: value})
+            return answer
+
+        def open(self) -> None: ...
+        def close(self) -> None: ...
+        def __exit__(self, *_: object) -> None: ...
+        def sleep(self, duration: float) -> None: ...
+
+    said = Pipeline(Accepted(), [limits.policy()]).run(HttpRequest("GET", "https://a.test/"))
+    wait = get_retry_after(said)
+    assert wait is None if value == "soon" else wait == pytest.approx(limits.longest())
 
 
 @pytest.mark.parametrize("value", ["nan", "inf", "-inf", "1e999", "-1", "four"])

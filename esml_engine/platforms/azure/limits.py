@@ -53,6 +53,7 @@ def cache_bytes() -> float:
     return _number("ESML_AZURE_CACHE_GB", 50.0) * 1e9
 
 
+_RETRY_AFTER = ("retry-after-ms", "x-ms-retry-after-ms", "Retry-After")
 _TOLD = ("ESML_AZURE_TRIES", "ESML_AZURE_LONGEST_WAIT", "ESML_AZURE_TIMEOUT")
 _MLFLOW_TRIES, _MLFLOW_FACTOR = 10, 120  # MLflow refuses more
 
@@ -94,6 +95,18 @@ def policy() -> Any:
             ):  # neither seconds nor a date: as if it were not there
                 return None
             return None if asked is None else min(float(asked), cap)
+
+        def send(self, request: Any) -> Any:
+            """Also what an accepted operation asks for between two looks at it: its poller reads the header itself."""
+            response = super().send(request)
+            headers = response.http_response.headers
+            if response.http_response.status_code < 400 and any(name in headers for name in _RETRY_AFTER):
+                asked = self.get_retry_after(response)
+                for name in _RETRY_AFTER:
+                    headers.pop(name, None)
+                if asked is not None:
+                    headers["retry-after-ms"] = f"{1000 * asked:.0f}"
+            return response
 
     return Capped(retry_total=tries(), retry_backoff_factor=0.5, retry_backoff_max=cap)
 
