@@ -44,7 +44,7 @@ def plan_card(
     rule = access.rule_name(plan.call)
     alive = worker_alive(site)
     with site.store.read() as connection:
-        running = records.same_open(connection, plan.hash)
+        running = records.same_open(connection, plan.hash) or records.still_open(connection, plan.draft.joins)
     c = card(
         plan.document(),
         worker=alive,

@@ -98,7 +98,7 @@ def card(
             "away",
             f"The environment {away} can't be reached: start it when {away} answers again.",
         )
-    elif document["nothing_to_do"]:
+    elif document["nothing_to_do"] and not running:
         kind, blocked = "nothing", document["nothing_to_do"]
     elif not document["allowed"]:
         kind, blocked = (

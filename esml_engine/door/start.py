@@ -136,6 +136,8 @@ def start(
                 plan=plan.document(),
             )
         if plan_hash and plan.hash != plan_hash:
+            if run := _executing(site, actor, call, plan_hash):
+                return Started(run, True, plan)
             raise StalePlanError(
                 "the facts under this plan changed since it was shown",
                 hint="look at the new plan and start again",
@@ -161,9 +163,16 @@ def start(
         raise
     if plan.draft.nothing_to_do:
         with site.store.write() as c:
-            audit.append(c, actor, call.act, call.object, call.env, "nothing to do")
+            run = records.still_open(c, plan.draft.joins)
+            audit.append(
+                c, actor, call.act, call.object, call.env, "joined" if run else "nothing to do", run=run
+            )
         audit.anchor(site.store, site.state)
-        return Started(None, False, plan, {"run": None, **plan.draft.answer})
+        return (
+            Started(run, True, plan)
+            if run
+            else Started(None, False, plan, {"run": None, **plan.draft.answer})
+        )
     if not act.durable:
         try:
             return Started(None, False, plan, at_once(plan))
@@ -179,6 +188,17 @@ def start(
             _audit_alone(site, actor, call, full)
             raise full from e
     return _intent(site, actor, call, plan, key)
+
+
+def _executing(site: Site, actor: Actor, call: Call, plan_hash: str) -> str | None:
+    """The open run of the very plan that was shown: it changes the facts under it itself, and is joined."""
+    with site.store.write() as c:
+        run = records.same_open(c, plan_hash)
+        if run is not None:
+            audit.append(c, actor, call.act, call.object, call.env, "joined", run=run)
+    if run is not None:
+        audit.anchor(site.store, site.state)
+    return run
 
 
 class _AnsweredError(Exception):

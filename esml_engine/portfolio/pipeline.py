@@ -13,6 +13,7 @@ from esml_engine.door import requests
 from esml_engine.door.facts import Act, Call, Desk, Draft, Part
 from esml_engine.door.policy import others
 from esml_engine.door.site import Site
+from esml_engine.door.under_way import joined
 from esml_engine.errors import NotFoundError, UsageError
 from esml_engine.lake.catalogue import all_latest
 from esml_engine.promotion.acts import Promote
@@ -107,13 +108,14 @@ class Pipeline:
                 self._promotions(chain, site, ref, call.env, until)
         joins = self._waiting(chain, site, ref, call) if until in site.settings.environments else ""
         nothing = "" if chain.steps else (refine.nothing_to_do or "everything up to there is current")
-        return Draft(
+        draft = Draft(
             will=tuple(chain.will), inputs=tuple(chain.inputs), makes=tuple(chain.makes), steps=tuple(chain.steps),
             params={"purpose": purpose, "until": until, "train_seconds": train_seconds},
             code=chain.code, settings=settings.model_dump(mode="json"), nothing_to_do=nothing, contains=rules_of(chain.steps),
             answer={"steps": [], "stage": stage_of(site, ref, call.env)}, size=chain.size, bound_seconds=chain.bound,
             parts=tuple(chain.parts), joins=joins,
         )  # fmt: skip
+        return draft if joins else joined(site, call, draft, ("purpose", "until"))
 
     def _waiting(self, chain: _Chain, site: Site, ref: ModelRef, call: Call) -> str:
         """The run of the same call that waits for an approval and has just this left, on facts that still hold."""
@@ -132,7 +134,7 @@ class Pipeline:
         return ""
 
     def _refine(self, chain: _Chain, site: Site, ref: ModelRef, home: str, env: str, purpose: str) -> Draft:
-        refine = Refine().plan(Call("refine", str(ref), env, {"purpose": purpose}), site)
+        refine = Refine().draft(Call("refine", str(ref), env, {"purpose": purpose}), site)
         will = list(refine.will) if refine.steps else []
         chain.add(home, env, "refine", refine.steps, will, refine.bound_seconds, size=refine.size)
         chain.inputs += [i if env == home else {**i, "env": env} for i in refine.inputs]

@@ -7,10 +7,11 @@ from typing import Any
 
 from esml_engine.door.facts import Call, Desk, Draft
 from esml_engine.door.site import Site
+from esml_engine.door.under_way import joined
 from esml_engine.errors import FailedError, NotFoundError, UsageError
 from esml_engine.faults import point
 from esml_engine.lake import deliveries as d
-from esml_engine.lake.catalogue import Version, all_latest, latest, put, table_in
+from esml_engine.lake.catalogue import Version, latest, put, table_in
 from esml_engine.lake.commit import expected_versions, make_versions
 from esml_engine.lake.landing import mending
 from esml_engine.lake.later import require_built
@@ -42,7 +43,11 @@ class Refine:
     durable = True
 
     def plan(self, call: Call, site: Site) -> Draft:
-        """What is stale, and what refining it makes."""
+        """What is stale, and what refining it makes; or the run that does it already."""
+        return joined(site, call, self.draft(call, site), ("purpose", "layer", "dataset"))
+
+    def draft(self, call: Call, site: Site) -> Draft:
+        """What is stale, whoever may be at it."""
         ref = ModelRef.parse(call.object)
         site.settings.check_env(call.env)
         settings = site.settings.model(ref)
@@ -54,8 +59,8 @@ class Refine:
             )
         declared = [e for ds in settings.datasets.values() for e in ds.expect]
         require_built(e.model_dump() for e in (*declared, *settings.expect))
-        have = all_latest(site.store, ref, call.env)
         s = stale(site, ref, call.env, purpose, layer, dataset)
+        have = s.have
         goal = goal_table(purpose)
         steps = (
             *(f"bronze:{ds}" for ds in s.bronze),
@@ -256,9 +261,13 @@ class Refine:
 
     def record(self, call: Call, draft: Draft, result: JobResult | None, desk: Desk) -> dict[str, Any]:
         """Commit the layer's version, then the catalogue."""
-        if result is None or desk.spec is None:
-            return desk.commit(lambda c: {})
         ref = ModelRef.parse(call.object)
+        if result is None or desk.spec is None:  # another run did it meanwhile
+            layer, _, dataset = desk.step.rpartition("/")[2].partition(":")
+            purpose: Purpose = call.params.get("purpose", "train")
+            name = goal_table(purpose) if layer == "gold" else table_name(layer, dataset, purpose)
+            now = latest(desk.site.store, ref, call.env, name)
+            return desk.commit(lambda c: {"layers": [_layer(now, 0, changed=False)]} if now else {})
         p = desk.spec.params
         if desk.spec.kind == "lake.bronze":
             if not result.tables:
@@ -293,7 +302,8 @@ class Refine:
         """
         refused = [{"file": f["name"], "reason": f["reason"]} for f in result.value["files"]]
         steps = _bronzes(desk)
-        if desk.step == steps[-1]["step"] and not any((s["result"] or {}).get("layers") for s in steps):
+        read = [x for s in steps for x in (s["result"] or {}).get("layers", []) if x["changed"]]
+        if desk.step == steps[-1]["step"] and not read:
             reasons = "; ".join(r["reason"] for r in refused)
             raise FailedError(
                 f"no file could be read: {reasons}", hint=mending(result.value["files"]), files=refused

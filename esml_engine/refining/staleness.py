@@ -63,6 +63,7 @@ class Stale:
     silver: list[str]
     gold: bool
     blocked: list[str]
+    have: dict[str, Version]  # the tables that this was said of
     anew: dict[str, str]  # dataset that has something to read -> why it is read anew from all files, or ''
 
 
@@ -107,7 +108,7 @@ def stale(site: Site, ref: ModelRef, env: str, purpose: Purpose, layer: str = ""
     anew = {
         ds: d.why_anew(have.get(table_name("bronze", ds, purpose)), settings.datasets[ds]) for ds in bronze
     }
-    return Stale(files, bronze, silver, gold, blocked, anew)
+    return Stale(files, bronze, silver, gold, blocked, have, anew)
 
 
 def in_rnd(settings: ModelSettings, env: str) -> bool:
