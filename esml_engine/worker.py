@@ -10,6 +10,7 @@ import time
 from typing import Any
 
 from esml_engine.costs import records as costs
+from esml_engine.door import audit
 from esml_engine.door.site import Site
 from esml_engine.executor import Executor
 from esml_engine.loops import outlives
@@ -55,6 +56,7 @@ class Worker:
     def _begin(self) -> None:
         table = ProcessTable(self.site.state)
         table.end(("job", "endpoint"))  # a dead holder's children, by pid and start time
+        audit.tidy(self.site.state)
         if self.kind == "up":
             table.add("worker", "worker", os.getpid())
         if self.warm:

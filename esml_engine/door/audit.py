@@ -12,6 +12,7 @@ import threading
 from pathlib import Path
 from typing import Any
 
+import psutil
 import sqlalchemy as sa
 
 from esml_engine.clock import now
@@ -64,9 +65,13 @@ def _digest(row: dict[str, Any]) -> str:
 
 
 def anchor(store: Store, folder: Path) -> None:
-    """Write the head's number and hash, signed, outside the database: a chain alone misses a cut tail."""
+    """Write the head's number and hash, signed, outside the database: a chain alone misses a cut tail.
+
+    An anchor that the chain does not hold stays: the next event would hide what was cut. Whoever has looked into it,
+    and brought the right store back or not, takes `audit-head.json` away, and the next event anchors anew.
+    """
     head = store.first(sa.select(t.audit.c.n, t.audit.c.hash).order_by(t.audit.c.n.desc()).limit(1))
-    if head is None:
+    if head is None or _ahead(store, folder, head["n"]):
         return
     point("audit:appended")
     body = {"n": head["n"], "hash": head["hash"]}
@@ -77,6 +82,30 @@ def anchor(store: Store, folder: Path) -> None:
     new.write_text(text, encoding="utf-8")
     point("audit:written")
     new.replace(folder / "audit-head.json")
+
+
+def _ahead(store: Store, folder: Path, n: int) -> bool:
+    """Whether the anchor is to stay as it is: as new as event `n`, or not of this chain."""
+    path = folder / "audit-head.json"
+    if not path.exists():
+        return False
+    said = json.loads(path.read_text(encoding="utf-8"))
+    if said["n"] >= n or not _signed(said, folder):
+        return True
+    known = store.first(sa.select(t.audit.c.hash).where(t.audit.c.n == said["n"]))
+    return known is None or known["hash"] != said["hash"]
+
+
+def _signed(said: dict[str, Any], folder: Path) -> bool:
+    return hmac.compare_digest(said["mac"], _mac(folder, {"n": said["n"], "hash": said["hash"]}))
+
+
+def tidy(folder: Path) -> None:
+    """Take away what processes that were killed while they anchored left."""
+    for left in folder.glob("audit-head.*.tmp"):
+        pid = left.name.split(".")[1].partition("-")[0]
+        if not (pid.isdigit() and psutil.pid_exists(int(pid))):
+            left.unlink(missing_ok=True)
 
 
 def _mac(folder: Path, body: dict[str, Any]) -> str:
@@ -112,15 +141,14 @@ def verify(store: Store, folder: Path) -> dict[str, Any]:
     path = folder / "audit-head.json"
     if path.exists():
         said = json.loads(path.read_text(encoding="utf-8"))
-        body = {"n": said["n"], "hash": said["hash"]}
-        if not hmac.compare_digest(said["mac"], _mac(folder, body)):
+        if not _signed(said, folder):
             return {"ok": False, "events": events, "first_bad": said["n"], "reason": "the anchor was changed"}
         if hashes.get(said["n"]) != said["hash"]:
             return {
                 "ok": False,
                 "events": events,
                 "first_bad": events + 1,
-                "reason": "the chain's tail was cut",
+                "reason": "the chain's tail was cut, or it is another chain than the one that was anchored",
             }
     return {"ok": True, "events": events, "first_bad": None}
 

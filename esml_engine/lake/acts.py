@@ -7,6 +7,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
+from esml_engine.door import skeleton
 from esml_engine.door.facts import AtOnce, Call, Desk, Draft
 from esml_engine.door.site import Site
 from esml_engine.errors import FailedError, NotFoundError, UsageError
@@ -166,6 +167,9 @@ class CatalogueRebuild(AtOnce):
         for env in desk.site.settings.environments:
             design.require_known(desk.site.platform(env))
         counts = replay.rebuild(desk.site, call.params["forget"])
+        for env in call.params["forget"]:  # the lake begins anew: every model has its folders there
+            for ref in desk.site.settings.models():
+                skeleton.make(desk.site.platform(env), ref, desk.site.settings.model(ref).datasets)
         for env in desk.site.settings.environments:
             for ref in desk.site.settings.models():
                 announce_new(desk.site, ref, env, anew=True)

@@ -12,7 +12,7 @@ from esml_engine.faults import point
 from esml_engine.lake.catalogue import Version, all_latest, put, table_uri
 from esml_engine.lake.commit import APP, commit_version
 from esml_engine.lake.log import commits, open_table
-from esml_engine.refs import DATASET_LAYERS, MODEL_TABLES, ModelRef, TableName
+from esml_engine.refs import DATASET_LAYERS, MODEL_TABLES, ModelRef, TableName, model_folder
 from esml_engine.store import schema as t
 
 SIBLINGS_OF = {"gold_validate": "gold_train", "gold_test": "gold_train"}
@@ -91,7 +91,7 @@ def rebuild(site: Site, forget: Collection[str] = ()) -> dict[str, int]:
     """Make the catalogue anew from the lakes: counts of tables and versions.
 
     Args:
-        forget: environments whose tables are forgotten where they are not there any more.
+        forget: environments whose tables and IN files are forgotten where they are not there any more.
 
     Raises:
         FailedError: in another environment a recorded table is not there: its lake may be away, and nothing is changed.
@@ -103,9 +103,12 @@ def rebuild(site: Site, forget: Collection[str] = ()) -> dict[str, int]:
         for v in lake_versions(site, ref, env)
     ]
     _require_there(site, everything, forget)
+    gone = [row for env in forget for row in _files_gone(site, env)]
     point("rebuild:read")
     with site.store.write() as c:
         c.execute(t.versions.delete().where(t.versions.c.origin == "engine"))
+        for env, path in gone:
+            c.execute(t.in_files.delete().where(t.in_files.c.env == env, t.in_files.c.path == path))
         for v in everything:
             put(c, v)
     return {
@@ -113,6 +116,18 @@ def rebuild(site: Site, forget: Collection[str] = ()) -> dict[str, int]:
         "tables": len({(v.object, v.env, v.name) for v in everything}),
         "versions": len(everything),
     }
+
+
+def _files_gone(site: Site, env: str) -> list[tuple[str, str]]:
+    """IN files (environment, path) that were noted and are not in the lake any more."""
+    f, platform = t.in_files.c, site.platform(env)
+    noted = site.store.rows(sa.select(f.object, f.path).where(f.env == env).distinct())
+    there = {
+        path
+        for object_ in {r["object"] for r in noted}
+        for path, _, _ in platform.list_files(model_folder(ModelRef.parse(object_)))
+    }
+    return [(env, r["path"]) for r in noted if r["path"] not in there]
 
 
 def _require_there(site: Site, found: Iterable[Version], forget: Collection[str]) -> None:

@@ -50,6 +50,11 @@ class Split:
             raise NotFoundError(
                 f"{ref} has no gold in {call.env} yet", hint=f"esml refine {ref} --env {call.env}"
             )
+        if not gold.rows:
+            raise UsageError(
+                f"gold v{gold.version} of {ref} in {call.env} has no row to split",
+                hint=f"see why: esml quarantine {ref} DATASET --env {call.env}; deliver mended files and refine again",
+            )
         kinds = {c["name"]: c["type"] for c in columns_of(gold.schema)}
         columns = list(kinds)
         needed = {

@@ -224,10 +224,35 @@ def test_the_chain_finds_a_changed_event_a_missing_one_and_a_cut_tail(empty: Est
         c.execute(t.audit.delete().where(t.audit.c.n == top))
     said = audit.verify(store, folder)
     assert not said["ok"] and "tail" in said["reason"]
+    for n in range(3):  # what happens next does not hide it
+        empty.member_add("p1", f"b{n}@x", "reader")
+        assert not audit.verify(store, folder)["ok"]
     path = folder / "audit-head.json"
     head = json.loads(path.read_text())
     path.write_text(json.dumps({**head, "n": head["n"] - 1}))
     assert "anchor" in audit.verify(store, folder)["reason"]
+
+
+def test_another_chain_than_the_anchored_one_is_seen(empty: Estate) -> None:
+    """The store was lost and begun anew, or an older copy came back: the anchor stays as it was until somebody takes it away."""
+    store, folder = empty.site.store, empty.site.state
+    for n in range(3):
+        empty.member_add("p1", f"a{n}@x", "reader")
+    with store.write() as c:
+        c.execute(t.audit.delete())
+    for n in range(9):  # longer than before
+        empty.member_add("p1", f"b{n}@x", "reader")
+        assert not audit.verify(store, folder)["ok"]
+    (folder / "audit-head.json").unlink()
+    empty.member_add("p1", "c@x", "reader")
+    assert audit.verify(store, folder)["ok"]
+
+
+def test_what_a_killed_process_left_of_an_anchor_goes(empty: Estate) -> None:
+    left = empty.site.state / "audit-head.4194000-1.tmp"
+    left.write_text("{")
+    audit.tidy(empty.site.state)
+    assert not left.exists()
 
 
 def test_a_broken_chain_fails_the_command_that_verifies_it_for_whoever_may_read_some_of_it(
