@@ -344,13 +344,13 @@ def blocked(status: dict[str, Any], running: int, waits: str = "") -> tuple[str,
         return "block", f"**Blocked.** {sentence(status['blocked_by'])}.{whose}"
     since = f", since {ago(status['since'])}" if ago(status["since"]) not in ("", "just now") else ""
     if waits:
-        then = f" The next stage is reached by *{status['next']}*." if status["next"] else ""
+        then = f" Next: *{status['next']}*." if status["next"] else ""
         return "priority_high", f"**Stage: {status['stage']}**{since}. {waits}{then}"
     if not status["next"]:
         return "check_circle", f"**Stage: {status['stage']}**{since}. Nothing blocks it."
     return (
         "flag",
-        f"**Stage: {status['stage']}**{since}. The next stage is reached by *{status['next']}*.{whose}",
+        f"**Stage: {status['stage']}**{since}. Next: *{status['next']}*.{whose}",
     )
 
 

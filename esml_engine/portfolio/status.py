@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
 from functools import lru_cache
 from typing import Any
 
@@ -9,6 +10,7 @@ import sqlalchemy as sa
 
 from esml_engine.door import talk
 from esml_engine.door.site import Site
+from esml_engine.portfolio.waiting import waiting_files
 from esml_engine.refs import STAGES, ModelRef, TableName
 from esml_engine.settings import Settings
 from esml_engine.store import schema as t
@@ -85,9 +87,15 @@ def status(site: Site, refs: list[ModelRef]) -> list[dict[str, Any]]:
             )
         ).all()
         delivered = c.execute(
-            sa.select(f.c.object, sa.func.min(f.c.at), sa.func.max(f.c.at))
-            .where(ours(f.c.object))
-            .group_by(f.c.object)
+            sa.select(f.c.object, f.c.env, f.c.dataset, sa.func.min(f.c.at), sa.func.max(f.c.at))
+            .where(ours(f.c.object), f.c.purpose == "train")
+            .group_by(f.c.object, f.c.env, f.c.dataset)
+        ).all()
+        waits = _waits(c, tables, delivered)
+        empty = c.execute(
+            sa.select(v.c.object, v.c.env, v.c.version).where(
+                ours(v.c.object), v.c.name == "gold", v.c.rows == 0
+            )
         ).all()
         asked = c.execute(
             sa.select(q.c.object, q.c.env, q.c.by, q.c.detail, q.c.request).where(
@@ -96,7 +104,17 @@ def status(site: Site, refs: list[ModelRef]) -> list[dict[str, Any]]:
         ).all()
     said = talk.of(site.store, [r.request for r in asked]) if asked else {}
     by: dict[str, dict[str, list[Any]]] = {
-        n: {"asked": [], "tables": [], "trained": [], "champions": [], "runs": [], "in": []} for n in names
+        n: {
+            "asked": [],
+            "tables": [],
+            "trained": [],
+            "champions": [],
+            "runs": [],
+            "in": [],
+            "waits": [],
+            "empty": [],
+        }
+        for n in names
     }
     for kind, rows in (
         ("tables", tables),
@@ -104,6 +122,8 @@ def status(site: Site, refs: list[ModelRef]) -> list[dict[str, Any]]:
         ("champions", champions),
         ("runs", ended),
         ("in", delivered),
+        ("waits", waits),
+        ("empty", empty),
         ("asked", [(*r[:4], talk.askers(said[r.request])) for r in asked]),
     ):
         for row in rows:
@@ -113,13 +133,25 @@ def status(site: Site, refs: list[ModelRef]) -> list[dict[str, Any]]:
     return [_one(ref, settings, way, by[str(ref)]) for ref in refs]
 
 
+def _waits(
+    c: sa.Connection, tables: Iterable[Sequence[Any]], delivered: Iterable[Sequence[Any]]
+) -> list[tuple[str, str]]:
+    """(model, environment) whose IN files bronze does not hold. Only where one is newer than bronze are all looked at."""
+    bronze = {(o, env, name): at for o, env, name, _, _, at in tables if name.endswith("/bronze")}
+    newer = {o for o, env, dataset, _, at in delivered if at > bronze.get((o, env, f"{dataset}/bronze"), "")}
+    if not newer:
+        return []
+    found = waiting_files(c, sorted(newer))
+    return [(o, env) for o, its in found.items() for env, side in its.files if side == "train"]
+
+
 def _one(
     ref: ModelRef, settings: Settings, way: tuple[str, ...], facts: dict[str, list[Any]]
 ) -> dict[str, Any]:
     task = settings.task(ref)
     reached: dict[str, str] = {}
     if facts["in"]:
-        reached["in"] = facts["in"][0][1]
+        reached["in"] = min(row[3] for row in facts["in"])
     fresh = None
     for _, _, name, _, first, newest in facts["tables"]:
         table = _table(name)
@@ -151,6 +183,13 @@ def _one(
         blocked = (
             f"only R&D mode has trained in {first}" if every else f"no version of {first} passed its gates"
         )
+    if facts["waits"]:
+        turn, next_ = "data_engineer", "refine"
+    current = {row[1]: row[3] for row in facts["tables"] if row[2] == "gold"}
+    bare = next((row for row in facts["empty"] if current.get(row[1]) == row[2]), None)
+    if bare is not None:
+        turn, next_ = "data_engineer", "refine"
+        blocked = f"gold v{bare[2]} in {bare[1]} has no row: all were kept out"
     failed = [row for row in facts["runs"] if row[3] == "failed"]
     if failed:
         error = failed[0][4] or {}

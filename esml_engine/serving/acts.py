@@ -124,7 +124,7 @@ class Deploy:
         point("deploy:slot")
 
         def change(c: Any) -> dict[str, Any]:
-            port = row["port"] if row else records.free_port(c, site.settings.estate.serving.ports)
+            port = records.port_of(c, row, site.settings.estate.serving.ports, site.state)
             records.put(c, {
                 "object": str(ref), "env": env, "endpoint": endpoint_name(ref, env), "port": port, "live": live, "slots": slots,
                 "save": save,
@@ -237,7 +237,7 @@ def answer(site: Site, ref: ModelRef, env: str, row: dict[str, Any]) -> dict[str
 
 
 class Undeploy(AtOnce):
-    """End an endpoint. What it answered stays; its port and key are kept for the next deployment."""
+    """End an endpoint. What it answered stays; its key, and its port if nobody takes it, are kept for the next deployment."""
 
     name = "undeploy"
 

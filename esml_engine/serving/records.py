@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import time
+from pathlib import Path
 from typing import Any
 
 import sqlalchemy as sa
 
 from esml_engine.errors import ConflictError, NotFoundError, PlatformError
-from esml_engine.processes import port_free
+from esml_engine.processes import ProcessTable, port_free
 from esml_engine.refs import ModelRef
 from esml_engine.store import schema as t
 from esml_engine.store.database import Store
@@ -37,6 +38,15 @@ def require(store: Store, ref: ModelRef, env: str) -> dict[str, Any]:
 def listing(store: Store) -> list[dict[str, Any]]:
     """All wanted deployments."""
     return store.rows(t.deployments.select().order_by(t.deployments.c.object))
+
+
+def port_of(c: sa.Connection, row: dict[str, Any] | None, ports: str, state: Path) -> int:
+    """The endpoint's own port; another, where nothing is deployed any more and another program has taken it meanwhile."""
+    if row is None:
+        return free_port(c, ports)
+    ending = any(p["kind"] == "endpoint" and p["name"] == row["endpoint"] for p in ProcessTable(state).live())
+    kept = row["slots"] or ending or port_free(row["port"])
+    return int(row["port"]) if kept else free_port(c, ports)
 
 
 def free_port(c: sa.Connection, ports: str) -> int:

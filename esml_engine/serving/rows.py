@@ -12,6 +12,7 @@ from typing import Any
 from esml_engine.errors import NotYetError, UsageError
 from esml_engine.serving import handed
 from esml_engine.serving.handed import Signature
+from esml_engine.serving.scorer import columns_of as body_of
 
 
 def columns_of(
@@ -59,11 +60,14 @@ def _file(path: Path, signature: Signature, dialect: Mapping[str, Any]) -> dict[
     if not path.is_file():
         raise UsageError(f"there is no file {path}", hint="name a csv, parquet or json file")
     if path.suffix == ".json":
-        raw = json.loads(path.read_text(encoding="utf-8"))
-        if isinstance(raw, dict) and "input_data" in raw:
-            said = raw["input_data"]
-            return {c: [row[i] for row in said["data"]] for i, c in enumerate(said["columns"])}
-        return columns_of(raw)
+        try:
+            raw = json.loads(path.read_text(encoding="utf-8"))
+        except (ValueError, RecursionError) as e:
+            raise UsageError(
+                f"{path.name} is not JSON: {e}",
+                hint="a list of rows as dictionaries, columns by name, or a request's body with input_data",
+            ) from e
+        return body_of(raw)[0] if isinstance(raw, dict) and "input_data" in raw else columns_of(raw)
     if path.suffix in (".arrow", ".ipc", ".feather"):
         raise NotYetError("Arrow files come later", hint="give a csv, parquet or json file")
     import pyarrow as pa

@@ -10,6 +10,7 @@ import pytest
 
 from esml_engine.errors import UsageError
 from esml_engine.estate import Estate
+from esml_engine.serving.rows import columns_of
 from tests.conftest import MODEL, esml
 from tests.e2e.wrong import REF, Numbers
 from tests.working import until, worker
@@ -116,3 +117,13 @@ def answers(health: str) -> bool:
         return httpx.get(health, timeout=2).status_code == 200
     except httpx.HTTPError:
         return False
+
+
+@pytest.mark.parametrize(
+    "text", [b'[{"x":1,', b"", b"\xff\xfe[", b'{"input_data": {"columns": ["x"]}}', b'{"input_data": 3}']
+)
+def test_a_json_file_that_is_none_is_named(tmp_path: Path, text: bytes) -> None:
+    (file := tmp_path / "rows.json").write_bytes(text)
+    with pytest.raises(UsageError) as e:
+        columns_of(file)
+    assert "rows.json" in e.value.message or "input_data" in e.value.message

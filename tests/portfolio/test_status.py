@@ -13,7 +13,7 @@ from esml_engine.store import schema as t
 
 def test_without_a_champion_of_the_first_environment_training_is_next(demo: Path) -> None:
     estate = open_estate(demo)
-    name = "project002/m11_diabetes"
+    name = "project003/m21_co2"  # no IN file waits there
     with estate.site.store.write() as c:
         c.execute(t.champions.delete().where(t.champions.c.object == name))
     said = estate.status(name)[0]
@@ -31,3 +31,34 @@ def test_a_forecast_that_no_training_could_make_is_refused_before_one_runs(empty
     empty.new_model("p1/m2", "forecasting", ["d1"], "y", forecast={"time_column": "t", "frequency": "banana"})
     with pytest.raises(UsageError, match="frequency 'banana' is unknown"):
         open_estate(empty.site.root).model("p1/m2").plan_train()
+
+
+def test_files_that_wait_are_what_is_next_as_the_pages_say(empty: Estate, csv_file, numbers) -> None:
+    model, name = empty.model("p1/m1"), "p1/m1"
+    model.ingest("d1", [numbers("a.csv", 0, 40)], "2026-01-01")
+    model.refine()
+    assert (empty.status(name)[0]["next"], empty.status(name)[0]["turn"]) == ("split", "data_scientist")
+    model.ingest("d1", [numbers("b.csv", 40, 50)], "2026-01-02")
+    assert (empty.status(name)[0]["next"], empty.status(name)[0]["turn"]) == ("refine", "data_engineer")
+    model.refine()
+    assert empty.status(name)[0]["next"] == "split"
+    (bad := empty.site.root / "bad.csv").write_bytes(b"id,\x00x,y\n1,2,3\n")
+    model.ingest("d1", [bad], "2026-01-03")
+    with pytest.raises(EsmlError, match="no file could be read"):
+        model.refine()
+    said = empty.status(name)[0]
+    assert said["blocked_by"].startswith("refine failed in dev"), "what was refused waits no more"
+
+
+def test_a_gold_that_lost_its_rows_blocks(empty: Estate, csv_file, numbers) -> None:
+    """All rows of a redelivered file went into quarantine: done as a run, and nothing to go on with."""
+    model = empty.model("p1/m1")
+    model.ingest("d1", [numbers("a.csv", 0, 40)], "2026-01-01")
+    model.refine()
+    model.ingest("d1", [csv_file("a.csv", "id,x,y", [f"{i},{i % 17}.5x,1" for i in range(40)])], "2026-01-01")
+    model.refine()
+    said = empty.status("p1/m1")[0]
+    assert said["blocked_by"] == "gold v2 in dev has no row: all were kept out"
+    assert (said["next"], said["turn"]) == ("refine", "data_engineer")
+    with pytest.raises(UsageError, match="has no row to split"):
+        model.split()

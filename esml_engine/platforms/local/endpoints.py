@@ -75,7 +75,7 @@ class Endpoints:
         config_path, control_path = self._paths(name)
         log = f".esml/endpoints/{config_path.parent.name}/log.txt"
         if name in self._taken:
-            error = f"another program has port {self._taken[name]}: end it, or it stays so"
+            error = f"another program has port {self._taken[name]}: end it, or esml undeploy and deploy again, which takes another port"
             return EndpointState(False, error=error, log=log)
         if not config_path.exists():
             return EndpointState(False)
@@ -89,7 +89,9 @@ class Endpoints:
             return EndpointState(False, error=str(e), log=log)
         if said.get("instance") != _instance(control_path):
             return EndpointState(
-                False, error=f"another program answers on port {port}: end it, or it stays so", log=log
+                False,
+                error=f"another program answers on port {port}: end it, or esml undeploy and deploy again, which takes another port",
+                log=log,
             )
         self._failed.pop(name, None)
         return EndpointState(
