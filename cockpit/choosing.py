@@ -1,4 +1,8 @@
-"""Selectors whose value stands in the address: one of a few, a project or none, an environment or all."""
+"""Selectors whose value stands in the address: one of a few, a project or none, an environment or all, a text, a switch.
+
+Not bound by Streamlit: leaving a page with a bound value writes an entry into the browser's history that has this page's
+path and the next one's query, and Back comes there instead of to the view that was left.
+"""
 
 from __future__ import annotations
 
@@ -19,8 +23,50 @@ ALL = ""
 def open_tabs(names: Sequence[str], key: str = "tab") -> list[tuple[Any, str]]:
     """Draw tabs whose open one stands in the address under `key`; the open one and its name, as the others need no drawing."""
     unread(key, names)
-    drawn = st.tabs(list(names), key=key, on_change="rerun", bind="query-params")
+    asked = st.query_params.get(key)
+    st.session_state[key] = asked if asked in names else names[0]
+
+    def changed() -> None:
+        value = st.session_state[key]
+        st.query_params.update({key: [] if value == names[0] else value})
+
+    drawn = st.tabs(list(names), key=key, on_change=changed)
     return [(tab, name) for tab, name in zip(drawn, names, strict=True) if tab.open]
+
+
+def typed(label: str, key: str, **look: Any) -> str:
+    """A text in the address under `key`; an empty one leaves it."""
+    st.session_state[key] = st.query_params.get(key, "")
+
+    def changed() -> None:
+        st.query_params.update({key: (st.session_state[key] or "").strip() or []})
+
+    return (st.text_input(label, key=key, on_change=changed, **look) or "").strip()
+
+
+def switched(label: str, key: str) -> bool:
+    """A switch in the address under `key`; off leaves it."""
+    st.session_state[key] = st.query_params.get(key) == "true"
+
+    def changed() -> None:
+        st.query_params.update({key: "true" if st.session_state[key] else []})
+
+    return bool(st.toggle(label, key=key, on_change=changed))
+
+
+def one_of(label: str, options: Sequence[str], key: str, placeholder: str, **look: Any) -> str:
+    """One of a list, in the address under `key`, or '' for any; an unknown value is said."""
+    unread(key, options)
+    asked = st.query_params.get(key)
+    st.session_state[key] = asked if asked in options else None
+
+    def changed() -> None:
+        st.query_params.update({key: st.session_state[key] or []})
+
+    return str(
+        st.selectbox(label, options, index=None, key=key, on_change=changed, label_visibility="collapsed",
+            placeholder=placeholder, **look) or ""
+    )  # fmt: skip
 
 
 def segment(label: str, options: Mapping[str, str], key: str, default: str) -> str:

@@ -9,7 +9,7 @@ import streamlit as st
 
 from cockpit.addressing import unread
 from cockpit.carrying import Link, to
-from cockpit.choosing import segment
+from cockpit.choosing import segment, typed
 from cockpit.components import chips, pick
 from cockpit.overview import Overview
 from cockpit.screens import on_phone
@@ -147,5 +147,5 @@ def _find(seen: Overview) -> None:
         pick("Team", ["", *teams], "team", lambda t: t or "all teams", default="", width=170)
     pick("Order", list(view.SORTS), "sort", lambda s: view.SORTS[s], default="attention", width=170)
     with st.container(width=240):
-        st.text_input("Search", key="q", bind="query-params", label_visibility="collapsed",
-            placeholder="project, model, team, owner", icon=":material/search:")  # fmt: skip
+        typed("Search", "q", label_visibility="collapsed", placeholder="project, model, team, owner",
+            icon=":material/search:")  # fmt: skip

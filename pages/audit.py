@@ -11,6 +11,7 @@ from streamlit.delta_generator import DeltaGenerator
 
 from cockpit import opening
 from cockpit.carrying import to
+from cockpit.choosing import typed
 from cockpit.components import as_of, page, when
 from cockpit.saying import nothing_yet
 from cockpit.screens import deciding_first, on_phone
@@ -29,6 +30,7 @@ def show() -> None:
     with head:
         st.title("Audit")
     whole = estate.may("read_audit").allowed
+    wanted: dict[str, str] = {}
     given = any(st.query_params.get(key) for key, *_ in view.FIELDS)
     folded = (
         st.expander("Filters", icon=":material/filter_alt:", expanded=given) if on_phone() else st.container()
@@ -36,8 +38,7 @@ def show() -> None:
     with folded, st.container(horizontal=True, vertical_alignment="bottom", gap="small"):
         for key, label, icon, width in view.FIELDS:
             with st.container(width=width):
-                st.text_input(label, key=key, bind="query-params", icon=f":material/{icon}:")
-    wanted = {k: (st.session_state.get(k) or "").strip() for k, *_ in view.FIELDS}
+                wanted[key] = typed(label, key, icon=f":material/{icon}:")
     bad = view.unread(wanted)
     if bad:
         st.warning(f"**{bad}** is no date: write YYYY-MM-DD.", icon=":material/event_busy:")

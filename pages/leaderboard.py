@@ -11,6 +11,7 @@ from cockpit import opening
 from cockpit.acting import follow
 from cockpit.boards import asked_lines, best_by_environment, figure, over_versions, ticked
 from cockpit.carrying import to
+from cockpit.choosing import switched
 from cockpit.components import Choice, as_of, choose, gone, page, pick, when
 from cockpit.deciding import became, promotions
 from cockpit.modelling import register_card, train_card
@@ -47,7 +48,7 @@ def show() -> None:
     head, side = st.columns([3, 2], vertical_alignment="bottom")
     with side, st.container(horizontal=True, horizontal_alignment="right", vertical_alignment="bottom"):
         main = pick("Metric", names, "metric", metric, default=usual, width=150)
-        train = st.toggle("Train", key="train", bind="query-params")
+        train = switched("Train", "train")
     sign = DIRECTION.get(main, 1)
     rows = sorted(
         view.with_costs(choice.model.leaderboard("all")),
@@ -127,7 +128,7 @@ def _candidates(
 def _beside(choice: Choice, rows: list[dict[str, Any]], names: list[str], trained: dict[int, str]) -> None:
     with st.container(horizontal=True, vertical_alignment="center"):
         st.subheader("Beside each other" if len(rows) > 1 else "One candidate")
-        every = st.toggle("All facts", key="diff", bind="query-params") or len(rows) == 1
+        every = switched("All facts", "diff") or len(rows) == 1
     if view.on_other_rows(rows):
         st.warning("**Not on the same rows.** These were measured on different test rows: compare them in *Promotion*.",
             icon=":material/difference:")  # fmt: skip

@@ -9,6 +9,7 @@ from cockpit import opening
 from cockpit.acting import progress_of, retry_card
 from cockpit.addressing import unread
 from cockpit.carrying import to
+from cockpit.choosing import one_of
 from cockpit.components import as_of, away, chips, no_sight, page, ways_on, when
 from cockpit.reads import worker_alive
 from cockpit.saying import nothing_yet
@@ -37,27 +38,16 @@ def show() -> None:
         return
     people = view.people(rows)
     unread("state", view.STATES)
-    unread("by", people)
-    kinds = view.kinds(rows)
-    unread("kind", kinds)
     with st.container(horizontal=True, vertical_alignment="center"):
         states = chips("State", {s: s for s in view.STATES}, "state")
         with st.container(width=200):
-            kind = st.selectbox("Act", kinds, index=None, key="kind", bind="query-params", label_visibility="collapsed",
-                placeholder="of any kind", format_func=lambda k: k.replace("_", " "))  # fmt: skip
-        with st.container(width=260):
-            by = st.selectbox(
-                "By",
-                people,
-                index=None,
-                key="by",
-                bind="query-params",
-                label_visibility="collapsed",
-                placeholder="asked by anybody",
-                format_func=str,
+            kind = one_of(
+                "Act", view.kinds(rows), "kind", "of any kind", format_func=lambda k: k.replace("_", " ")
             )
+        with st.container(width=260):
+            by = one_of("By", people, "by", "asked by anybody")
     live = any(r["state"] in OPEN for r in rows)
-    st.fragment(_list, run_every=1.0 if live else 5.0)(estate, states, by or "", kind or "")
+    st.fragment(_list, run_every=1.0 if live else 5.0)(estate, states, by, kind)
 
 
 def _worker(estate: Estate) -> None:

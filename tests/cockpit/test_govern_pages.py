@@ -208,7 +208,7 @@ def test_a_project_of_others_is_refused_in_one_sentence(small: Estate, page: Ope
 
 def test_people_come_and_go_by_plan(small: Estate, page: Open) -> None:
     at = page(small.site.root, "project", act_as="manager@small", project="project001", tab="People")
-    at.session_state["tab"] = "People"
+    at.query_params["tab"] = "People"
     at.run()
     at.text_input(key="member:who").input("anna@small")
     at = at.selectbox(key="member:role").select("approver").run()
@@ -227,7 +227,7 @@ def test_people_come_and_go_by_plan(small: Estate, page: Open) -> None:
     assert "Taken from anna@small" in "\n".join(s.value for s in at.success)
     assert not [m for m in small.members("project001") if m["actor"] == "anna@small"]
     reader = page(small.site.root, "project", act_as="reader@small", project="project001")
-    reader.session_state["tab"] = "People"
+    reader.query_params["tab"] = "People"
     reader.run()
     assert not [b for b in reader.button if b.key == "member_add"]
     assert "Who can: manager@small (Project manager)" in text_of(reader)
@@ -235,7 +235,7 @@ def test_people_come_and_go_by_plan(small: Estate, page: Open) -> None:
 
 def test_a_plan_that_went_stale_changes_nothing_and_is_drawn_again(small: Estate, page: Open) -> None:
     at = page(small.site.root, "project", project="project001")
-    at.session_state["tab"] = "Budget"
+    at.query_params["tab"] = "Budget"
     at.run()
     at = at.number_input(key="budget:project001").set_value(70.0).run()
     assert "set budget.month of project001 to 70" in text_of(at)
@@ -251,7 +251,7 @@ def test_a_plan_that_went_stale_changes_nothing_and_is_drawn_again(small: Estate
 
 def test_a_new_model_is_planned_then_made(small: Estate, page: Open) -> None:
     at = page(small.site.root, "project", project="project001")
-    at.session_state["tab"] = "New model"
+    at.query_params["tab"] = "New model"
     at.run()
     at.text_input(key="nm:name").input("m02_new")
     at = at.text_input(key="nm:sets").input("ds01_a, ds02_b").run()
@@ -284,7 +284,7 @@ def test_spend_by_anything_in_the_address(small: Estate, page: Open) -> None:
 def test_a_scenario_is_priced_from_its_address(small: Estate, page: Open) -> None:
     scenario = f"model:{MODEL};act:refine;env:dev;node:local.large;nodes:2;rows:500;profile:"
     at = page(small.site.root, "costs", scenario=scenario)
-    at.session_state["tab"] = "What if"
+    at.query_params["tab"] = "What if"
     at.query_params["scenario"] = scenario
     at.run()
     assert not at.exception and not at.error
@@ -299,7 +299,7 @@ def test_a_scenario_is_priced_from_its_address(small: Estate, page: Open) -> Non
 
 def test_an_exception_is_asked_for_from_the_page(small: Estate, page: Open) -> None:
     at = page(small.site.root, "costs", act_as="engineer@small", project="project001", model="m01_price")
-    at.session_state["tab"] = "Change"
+    at.query_params["tab"] = "Change"
     at.run()
     at.number_input(key="exception:amount").set_value(12.0)
     at = at.text_input(key="exception:reason").input("the yearly load").run()
@@ -313,7 +313,7 @@ def test_an_exception_is_asked_for_from_the_page(small: Estate, page: Open) -> N
 
 def test_a_price_is_set_by_an_act(small: Estate, page: Open) -> None:
     at = page(small.site.root, "settings")
-    at.session_state["tab"] = "Prices"
+    at.query_params["tab"] = "Prices"
     at.run()
     at = at.selectbox(key="prices:key").select("prices.local.small").run()
     at = at.number_input(key="prices:value:estate:prices.local.small").set_value(0.25).run()
@@ -333,7 +333,7 @@ def test_a_price_is_set_by_an_act(small: Estate, page: Open) -> None:
 def test_every_tab_of_settings(small: Estate, page: Open, tab: str, who: str) -> None:
     small.site.platform("dev").put_secret("endpoint-project002-m02_secret-dev", "the value")
     at = page(small.site.root, "settings", act_as=who)
-    at.session_state["tab"] = tab
+    at.query_params["tab"] = tab
     at.run()
     assert not at.exception and not at.error
     shown = text_of(at) + " ".join(t.value.to_string() for t in at.table) + " ".join(d.value.to_string() for d in at.dataframe)  # fmt: skip

@@ -290,7 +290,7 @@ def test_model_tells_champion_and_next_step(estate: Estate, page: Open) -> None:
 )
 def test_every_tab_of_a_model(tab: str, says: str, estate: Estate, page: Open) -> None:
     at = page(estate.site.root, "model", project="project001", model="m01_price")
-    at.session_state["tab"] = tab
+    at.query_params["tab"] = tab
     at.run()
     assert not at.exception and not at.error
     assert says in text_of(at)
