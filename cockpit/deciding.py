@@ -14,7 +14,7 @@ from cockpit.comparing import comparison
 from cockpit.components import when
 from cockpit.costing import spent_by
 from cockpit.reads import who_can
-from cockpit.saying import failure
+from cockpit.saying import failure, keep, said_now
 from cockpit.views import promotion as view
 from cockpit.views import talk
 from cockpit.views.plan import without_underscores
@@ -29,7 +29,6 @@ from esml_engine.promotion.comparing import outdated
 from esml_engine.refs import ModelRef
 from esml_engine.training import records as training
 
-_SAID = "_decided"
 _DONE = "_decided_now"
 
 
@@ -186,9 +185,7 @@ def decide(estate: Estate, request: dict[str, Any], *, told: bool = False, talke
     `told`: who asked, and until when, stands above; `talked`: what was said does, too.
     """
     key = request["request"]
-    said = st.session_state.pop(f"{_SAID}:{key}", None)
-    if isinstance(said, EsmlError):
-        failure(said)
+    said_now(key)
     people = request["decisions"]
     if not told or people:
         st.caption(
@@ -267,7 +264,7 @@ def _pressed(estate: Estate, act: str, request: dict[str, Any], reason: str, pla
     try:
         getattr(estate, act)(key, reason, plan=plan, detach=True)
     except EsmlError as e:
-        st.session_state[f"{_SAID}:{key}"] = e
+        keep(key, e)
         return
     st.session_state[_DONE] = (act, request)
     _open("")

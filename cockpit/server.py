@@ -140,7 +140,9 @@ def _export(request: Request, folder: str) -> Path:
 
     q, p = request.query_params, request.path_params
     out = Path(folder) / f"scored.{p['kind']}"
-    model = estate_as(q.get("as") or None).model(f"{p['project']}/{p['model']}", q.get("env") or "dev")
+    estate = estate_as(q.get("as") or None)
+    estate.require("read_scored", p["project"])  # before anything is said of what there is
+    model = estate.model(f"{p['project']}/{p['model']}", q.get("env") or "dev")
     versions = [_number(v) for v in q.getlist("version")]
     rows = model.scored(
         q.get("from", ""), q.get("to", ""), q.getlist("caller"), versions, where=tuple(q.getlist("where"))

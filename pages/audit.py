@@ -12,7 +12,7 @@ from streamlit.delta_generator import DeltaGenerator
 from cockpit import opening
 from cockpit.carrying import to
 from cockpit.choosing import typed
-from cockpit.components import as_of, page, when
+from cockpit.components import as_of, locked, page, when
 from cockpit.saying import nothing_yet
 from cockpit.screens import deciding_first, on_phone
 from cockpit.views import audit as view
@@ -45,6 +45,9 @@ def show() -> None:
         return
     filters: dict[str, Any] = {"actor": wanted["actor"], "act": wanted["act"].replace(" ", "_"), "object_": wanted["object"],
         "result": wanted["result"], "since": wanted["from"], "until": wanted["to"]}  # fmt: skip
+    if not whole and not any(estate.may("read_audit", p).allowed for p in estate.projects()):
+        locked(estate, "read_audit", "")
+        return
     events = estate.audit(**filters, limit=_MOST)
     with side, st.container(horizontal=True, horizontal_alignment="right"):
         st.download_button(

@@ -31,6 +31,9 @@ def show() -> None:
         st.page_link(**to("scored"), label="Scored data", icon=":material/table_view:")
         return
     st.title(f"Row {number} of request {request}")
+    if not number.isdigit():
+        gone("Row", number)
+        return
     if locked(choice.estate, "read_scored", choice.ref.project):
         return
     try:

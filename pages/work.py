@@ -13,7 +13,7 @@ from cockpit.carrying import to
 from cockpit.components import as_of, away, gone, no_model_yet, no_sight, page, when
 from cockpit.deciding import cards, just_decided, let_go
 from cockpit.overview import Overview, overview
-from cockpit.reads import crowned, roles_on
+from cockpit.reads import crowned, roles_anywhere, roles_on
 from cockpit.saying import nothing_yet
 from cockpit.views import talk, work
 from cockpit.visits import last_visit
@@ -38,7 +38,7 @@ def show() -> None:
     since, heading, said = work.since_words(last, when(last), now)
     st.title("My work")
     mine = sorted({role(r) for p in seen.projects for r in roles(p)})
-    st.caption(f"{estate.actor.rights} · {', '.join(mine) or 'no role yet'} of {plural(len(seen.projects), 'project')} · {said} · {as_of()}")  # fmt: skip
+    st.caption(f"{estate.actor.rights} · {', '.join(mine) + ' of ' + plural(len(seen.projects), 'project') if mine else 'administrator' if 'admin' in roles_anywhere(estate) else 'no role yet'} · {said} · {as_of()}")  # fmt: skip
     to_decide, own, others = work.mine(requests, lambda r: may_decide(estate, r), estate.actor.rights)
     to_decide.sort(key=lambda r: talk.first_mine(r, estate.actor.rights))
     asked = talk.asked_of(own, estate.actor.rights)
@@ -47,7 +47,6 @@ def show() -> None:
     failed = work.failed(runs, now)
     files = work.files(seen.facts.waiting, seen.facts.late, roles, now)
     just_decided(estate)
-    released(estate, let_go(estate.requests("approved"), estate.actor.rights), key="released")
     away(estate)
     if no_sight(estate):
         return
@@ -62,6 +61,7 @@ def show() -> None:
             gone("Request", opened)
         return
     if opened:  # read and decided over the whole width
+        released(estate, let_go(estate.requests("approved"), estate.actor.rights), key="released")
         for title, rs in lists.items():
             _requests(estate, title, [r for r in rs if r["request"] == opened], now)
         return
@@ -78,6 +78,7 @@ def show() -> None:
                 ("See the estate", "dashboard", to("estate")))  # fmt: skip
         _requests(estate, _ANSWER, asked, now)
         _requests(estate, _DECIDE, to_decide, now)
+        released(estate, let_go(estate.requests("approved"), estate.actor.rights), key="released")
         _items("Your requests that did not go through", answers)
         _items("Blocked, and your turn", [*blocked, *needs])
         _items("Failed runs", failed)

@@ -171,15 +171,19 @@ PRICED = ("refine", "train")
 
 
 def due_act(status: dict[str, Any], env: str, e: Evidence) -> str:
-    """What is to be done now in an environment: files that wait come first; '' for nothing."""
-    return "refine" if e.to_read.get((status["model"], env)) else str(status["next"] or "")
+    """What is to be done now in an environment: files that wait come first, a split is for a training; '' for nothing."""
+    if e.to_read.get((status["model"], env)):
+        return "refine"
+    due = {"split": "train"}.get(status["next"] or "", str(status["next"] or ""))
+    return due if due != "train" or env == next(iter(status["environments"]), env) else ""
 
 
 def next_act(status: dict[str, Any], env: str, e: Evidence) -> str:
     """What the model's next run in an environment does, of the two that a price is predicted for: on every page the same."""
     if (due := due_act(status, env, e)) in PRICED:
         return due
-    return "refine" if status["task"] == "analytics" else "train"
+    trains = status["task"] != "analytics" and env == next(iter(status["environments"]), env)
+    return "train" if trains else "refine"  # models are trained in the first environment
 
 
 def _row(

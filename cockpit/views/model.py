@@ -306,7 +306,7 @@ def goes_up(site: Site, ref: ModelRef, env: str, became: Asked) -> Step | None:
     if to is None or mine is None:
         return None
     theirs = training.champion(site.store, ref, to)
-    if theirs and theirs["version"] == mine["version"]:
+    if theirs and theirs["version"] >= mine["version"]:  # the same, or one before it after a rollback here
         return None
     against_ = f"its champion there is v{theirs['version']}" if theirs else f"{to} has no champion yet"
     asked = next(

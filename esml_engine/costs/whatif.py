@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from esml_engine.costs.prediction import Past, Seconds, money, predict_seconds
@@ -46,7 +46,14 @@ def what_if(
     if history and usual_size > 0 and asked.size != usual_size:
         biggest = max(h.size for h in history)
         far = " (beyond what any of them had: extrapolated)" if asked.size > biggest else ""
-        flat = "; these runs show no growth with size" if _flat(history, asked, found, usual_size) else ""
+        flat = ""
+        if _flat(history, asked, found, usual_size):
+            flat = "; these runs show no growth with size"
+            if asked.size > biggest > 0:  # what they do not show may be there all the same
+                most = found.p50 * asked.size / biggest
+                most = min(most, asked.limit) if asked.limit else most
+                found = replace(found, p90=max(found.p90, most))
+                flat += ", p90 is as if time grew with it"
         basis.append(f"size: {asked.size / usual_size:.3g} × the next run's{far}{flat}")
     if history and asked.node != measured_on:
         basis.append(f"node: measured on {measured_on}; the same time is assumed on {asked.node}")

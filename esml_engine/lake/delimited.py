@@ -215,7 +215,8 @@ def header(path: Path, dialect: Dialect, name: str) -> tuple[list[str], int]:
         raise UnreadableError(f"{name} is UTF-16", hint='set encoding = "utf-16" for the dataset')
     if b"\0" in start.split(b"\n", 1)[0]:
         raise UnreadableError(
-            f"{name} is not text: its first line contains NUL bytes", hint="is the format csv?"
+            f"{name} is not text: its first line contains NUL bytes",
+            hint="deliver it as csv text, or say another format in the dataset's settings",
         )
     first = next(records(path, dialect), None)
     if first is None or (first.fields is not None and not any(f.strip() for f in first.fields)):

@@ -50,6 +50,14 @@ def environment(site: Site, env: str) -> list[dict[str, Any]]:
     if lost:
         said = f"{len(lost)} of {len(heads)} tables are not where the catalogue says: {lost[0]['name']} of {lost[0]['object']}, for one"
     hint = f"bring the lake of {env} back from where it went, or from a backup; esml catalogue rebuild --forget {env} forgets what stays away"
+    if lost and len(lost) == len(
+        heads
+    ):  # what the platform found of it is said of a lake that is not this one
+        found = [r for r in found if not r["part"].endswith(" lake")]
+        try:
+            skeleton.require_lake(site, env)
+        except EsmlError as e:
+            found.append(rows.bad(f"{env} lake", e))
     bare = skeleton.missing(site, env, _LOOKED_AT)
     folders = "every model that has no table there has its IN folders"
     if bare:  # nothing is wrong: whoever wants to put files there now is told how

@@ -96,10 +96,11 @@ def predicted(site: Site, ref: ModelRef, env: str) -> dict[str, dict[str, Any]]:
     have = all_latest(site.store, ref, env)
     rows = float(have["gold_train"].rows) if "gold_train" in have else 0.0
     out = {}
+    trains = settings.task(ref) != "analytics"
     search = float(settings.profile(ref, env).seconds)
     for act, bound, size, allowed in (
         ("refine", 5 * step, float(waiting_bytes(site.store, ref, env)), 0.0),
-        ("train", search + OVERHEAD_SECONDS, rows, search),
+        *((("train", search + OVERHEAD_SECONDS, rows, search),) if trains else ()),
     ):
         history = costs.history(site.store, str(ref), env, act)
         out[act] = money(
@@ -108,17 +109,22 @@ def predicted(site: Site, ref: ModelRef, env: str) -> dict[str, dict[str, Any]]:
             price,
             currency,
         )
+    if not trains:  # an analytics model ends at gold
+        return _unpriced(out, node.unpriced)
     history = costs.history(site.store, str(ref), env, "score_batch")
     out["score_1000_rows"] = money(
         predict_seconds(history, _bytes_of_1000(have) if history else 0.0, step), 1, price, currency
     )
-    if node.unpriced:
-        out = {k: {**v, "basis": node.unpriced} for k, v in out.items()}
+    out = _unpriced(out, node.unpriced)
     instances = settings.model(ref).serving.get(env, ServingSettings()).instances  # type: ignore[call-overload]
     standing = endpoint_node(settings, policy, platform.prices, platform.capabilities)
     nodes = endpoint_nodes(platform.capabilities, instances)
     out["endpoint_month"] = endpoint_month(standing, nodes, currency)
     return out
+
+
+def _unpriced(out: dict[str, dict[str, Any]], why: str) -> dict[str, dict[str, Any]]:
+    return {k: {**v, "basis": why} for k, v in out.items()} if why else out
 
 
 def _bytes_of_1000(have: dict[str, Version]) -> float:

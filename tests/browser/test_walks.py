@@ -200,6 +200,20 @@ def test_back_and_forward_need_one_press_a_page(url: str, page: Any) -> None:
     page.get_by_role("heading", name="Scored data", exact=True).wait_for()
     settle(page)
     assert page.url == link and "caller is web" in page.inner_text("body")
+    for left in (
+        f"/dataset?{DIABETES}&env=dev&table=ds01_diabetes%2Fbronze&tab=Quarantine",
+        f"/lake?{DIABETES}&env=dev&purpose=inference&act=Split", f"/scored?{DIABETES}&env=prod&caller=web&show=Profile",
+        f"/leaderboard?{DIABETES}&env=dev&train=true",
+        "/audit?actor=engineer%40demo", "/runs?kind=train",
+    ):  # fmt: skip
+        page.goto(f"{url}{left}")
+        settle(page)
+        page.get_by_test_id("stSidebar").get_by_role("link", name="Settings", exact=True).click()
+        page.get_by_role("heading", name="Settings", exact=True).wait_for()
+        settle(page)
+        page.go_back()
+        page.get_by_role("heading", name="Settings", exact=True).wait_for(state="detached")
+        assert page.url == f"{url}{left}", "the view that was left, with all of its choices"
 
 
 def test_by_keyboard_alone(url: str, page: Any) -> None:

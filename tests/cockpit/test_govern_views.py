@@ -170,6 +170,16 @@ def test_next_runs_say_what_is_due_and_what_they_cost() -> None:
     assert table[1]["Predicted time"] == "2.0 s (p90 3.0 s)"
 
 
+def test_the_next_run_is_what_the_model_s_page_says() -> None:
+    """A split is for a training; and nothing is trained but in the first environment."""
+    split = {**_status("p/m", "prod"), "next": "split"}
+    assert estate_view.due_act(split, "dev", Evidence()) == "train"
+    assert estate_view.next_act(split, "prod", Evidence()) == "refine"
+    assert estate_view.next_act({**split, "next": None}, "dev", Evidence()) == "train"
+    assert estate_view.due_act({**split, "next": None}, "dev", Evidence()) == ""
+    assert estate_view.due_act(split, "dev", Evidence(to_read={("p/m", "dev"): 9})) == "refine"
+
+
 def test_people_with_the_roles_of_the_estate() -> None:
     members = [{"actor": "a", "role": "reader", "on": "p"}, {"actor": "a", "role": "admin", "on": "estate"},
         {"actor": "b", "role": "analyst", "on": "q"}]  # fmt: skip
@@ -195,8 +205,9 @@ def test_cost_cards_are_compared_and_bounds_are_said() -> None:
         "EUR")  # fmt: skip
     assert [(c.text, c.note) for c in cards] == [
         ("€ 4.00", "+100% on € 2.00 before"), ("40 %", "of € 10.00 a month"), ("€ 12.00", "120 % of budget"),
-        ("€ 2.00", "p90 € 2.00 · 1 run"), ("1 of 2", "€ 73.00 a month for nothing"),
+        ("€ 2.00", "1 run without a past, of 1"), ("1 of 2", "€ 73.00 a month for nothing"),
     ]  # fmt: skip
+    assert cards[3].label == "Next runs, upper bound"
     assert cards[2].tone == "inverse" and "1 of 1 are upper bounds" in cards[3].help
     lines = costs.endpoint_table(idle, "EUR", NOW)
     assert [line["State"] for line in lines] == ["! idle", "✓ in use"], "the quietest first"

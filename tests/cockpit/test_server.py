@@ -60,6 +60,13 @@ def test_export_streams_the_whole_result_or_answers_with_an_error(client: TestCl
     answer = client.get(f"/api/v1/scored/{MODEL}.parquet?env=dev")
     assert answer.status_code == 200 and answer.content[:4] == b"PAR1"
     assert client.get("/api/v1/scored/project001/m09_gone.csv").status_code == 404
+    for other in (
+        MODEL,
+        "project001/m09_gone",
+        "nope/m99",
+    ):  # to a stranger there is nothing, also not its absence
+        said = client.get(f"/api/v1/scored/{other}.csv?as=ghost@small")
+        assert said.status_code == 403 and MODEL not in said.text
     lost = client.get("/api/v1/nothing/here")
     assert lost.status_code == 404 and lost.json()["error"]["code"] == "not_found"
     assert client.get(f"/api/v1/scored/{MODEL}.csv?env=nowhere").status_code in (400, 404)

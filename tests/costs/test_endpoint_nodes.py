@@ -127,7 +127,9 @@ def test_a_first_deployment_is_counted_though_its_worker_was_killed_before_it_me
     empty: Estate, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     platform, ref = Away(), ModelRef("p1", "m1")
-    site = SimpleNamespace(store=empty.site.store, settings=Serving(), platform=lambda env: platform)
+    site = SimpleNamespace(
+        store=empty.site.store, state=empty.site.state, settings=Serving(), platform=lambda env: platform
+    )
     desk = SimpleNamespace(site=site, run="r", actor=SimpleNamespace(rights="x"), commit=committed(empty))
     version = {"version": 1, "folder": "f", "sha256": "s"}
     monkeypatch.setattr(acts.models, "get_version", lambda *_: version)

@@ -41,3 +41,16 @@ def test_a_history_of_one_size_says_that_it_shows_no_growth() -> None:
     same = [Past("r-1", 100.0, 9.0), Past("r-2", 100.0, 11.0)]
     said = what_if(same, Scenario("n", 1, 1.0, 900.0, 60), "EUR", measured_on="n", usual_size=100.0)
     assert "no growth with size" in " ".join(said.basis) and said.seconds.p50 == 10.0
+
+
+def test_growth_that_no_run_shows_is_bounded_as_if_it_were_there() -> None:
+    same = [Past(f"r-{n}", 100.0, 10.0) for n in range(3)]
+    said = what_if(same, Scenario("n", 1, 3600.0, 1000.0, 60), "EUR", measured_on="n", usual_size=100.0)
+    assert said.seconds.p50 == 10.0 and said.seconds.p90 == 60.0, (
+        "ten times the rows, up to the limit of a run"
+    )
+    assert any("as if time grew with it" in b for b in said.basis)
+    assert (
+        what_if(same, Scenario("n", 1, 1.0, 200.0, 60), "EUR", measured_on="n", usual_size=100.0).seconds.p90
+        == 20.0
+    )

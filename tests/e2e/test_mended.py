@@ -80,3 +80,14 @@ def test_a_catalogue_is_not_made_anew_of_a_lake_that_is_away(empty: Estate, numb
     open_estate(root).model("p1/m2").ingest("d1", [numbers("a.csv", 0, 20)], "2026-01-01")
     assert [v["version"] for v in esml(root, "versions", "p1/m1", "--table", "gold")] == [1]
     assert esml(root, "catalogue", "rebuild", "--forget", "nope", check=2)["error"]["code"] == "not_found"
+
+
+def test_a_lake_that_is_away_is_not_said_to_work(empty: Estate, numbers) -> None:
+    model = empty.model("p1/m1")
+    model.ingest("d1", [numbers("a.csv", 0, 20)], "2026-01-01")
+    model.refine()
+    lake = Path(empty.site.platform("dev").lake_root())
+    lake.rename(lake.parent / "away")
+    rows = {r["part"]: r for r in empty.doctor("dev")}
+    assert rows["dev lake"]["ok"] is False and "was recorded there" in rows["dev lake"]["message"]
+    assert rows["dev catalogue"]["ok"] is False
