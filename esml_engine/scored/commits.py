@@ -53,9 +53,11 @@ class DrainDesk:
 
     def want_endpoint(self, name: str) -> None:
         """Not here."""
+        raise RuntimeError("a drain wants no endpoint")
 
     def wait(self, ready: Callable[[], bool], what: str, seconds: float) -> None:
         """Not here."""
+        raise RuntimeError("a drain waits for nothing")
 
 
 def endpoint_name(ref: ModelRef, env: str) -> str:

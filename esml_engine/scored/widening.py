@@ -29,7 +29,7 @@ def fitted(site: Site, ref: ModelRef, env: str, out: TableOut, run: str) -> Tabl
     """The append with the schema of table and new rows together; files of narrower types are replaced by rewritten ones.
 
     Where the table's own types are too narrow, the result holds all its rows and takes the place of its files
-    (`remove_all`). Earlier versions keep theirs.
+    (`remove_all`), and its facts say which columns were `widened`. Earlier versions keep theirs.
 
     Args:
         run: names the new files.
@@ -48,7 +48,11 @@ def fitted(site: Site, ref: ModelRef, env: str, out: TableOut, run: str) -> Tabl
         return replace(out, schema=schema_text(both), add=new)
     old = _cast(platform, uri, files_of(uri, handle.version(), storage), both, run)
     point("scored:widened")
-    return replace(out, schema=schema_text(both), add=(*old, *new), remove_all=True)
+    widened = {
+        f.name: f"{f.type} to {both.field(f.name).type}" for f in table if f.type != both.field(f.name).type
+    }
+    facts = {**out.facts, "widened": widened}
+    return replace(out, schema=schema_text(both), add=(*old, *new), remove_all=True, facts=facts)
 
 
 def _narrower(some: pa.Schema, both: pa.Schema) -> bool:

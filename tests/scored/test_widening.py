@@ -77,6 +77,7 @@ def test_what_was_read_before_stays_as_it_was(empty: Estate) -> None:
     now = get(empty.site.store, REF, "dev", "scored")
     files = files_of(uri, now.delta_version, {})
     assert (now.version, now.rows, len(files)) == (2, 2, 2)
+    assert now.facts["widened"] == {"a": "int64 to string"} and "widened" not in first.facts
     assert now.bytes == sum((Path(uri) / f).stat().st_size for f in files)
 
 
