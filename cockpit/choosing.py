@@ -138,7 +138,8 @@ def choose_project(estate: Estate, title: str) -> str | None:
         return f"{p} · {teams[p]}" if teams.get(p) else p
 
     chosen = pick("Project", have, "project", shown, default=project)
-    st.query_params["project"] = chosen
+    if st.query_params.get("project") != chosen:  # each writing is an entry of the history
+        st.query_params["project"] = chosen
     carrying.choose(project=chosen)
     return chosen
 
@@ -163,7 +164,7 @@ def scope(
         first = ALL if whole else asked["project"] or next(iter(by_project))
         project = pick("Project", [*([ALL] if whole else []), *by_project], "project", lambda p: p or "all projects",
             default=first, width=230)  # fmt: skip
-        if project:
+        if project and st.query_params.get("project") != project:
             st.query_params["project"] = project
         carrying.narrow(project)
         name = ALL

@@ -89,15 +89,26 @@ def _ahead(store: Store, folder: Path, n: int) -> bool:
     path = folder / "audit-head.json"
     if not path.exists():
         return False
-    said = json.loads(path.read_text(encoding="utf-8"))
-    if said["n"] >= n or not _signed(said, folder):
+    said = _read(path)
+    if not _signed(said, folder) or said["n"] >= n:
         return True
     known = store.first(sa.select(t.audit.c.hash).where(t.audit.c.n == said["n"]))
     return known is None or known["hash"] != said["hash"]
 
 
+def _read(path: Path) -> dict[str, Any]:
+    """The anchor; one that can't be read is one that nobody signed."""
+    try:
+        said = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError:
+        said = None
+    known = isinstance(said, dict) and {"n", "hash", "mac"} <= set(said) and isinstance(said["n"], int)
+    return said if known else {"n": 0, "hash": "", "mac": ""}
+
+
 def _signed(said: dict[str, Any], folder: Path) -> bool:
-    return hmac.compare_digest(said["mac"], _mac(folder, {"n": said["n"], "hash": said["hash"]}))
+    mac = _mac(folder, {"n": said["n"], "hash": said["hash"]})
+    return hmac.compare_digest(str(said["mac"]).encode(), mac.encode())
 
 
 def tidy(folder: Path) -> None:
@@ -140,7 +151,7 @@ def verify(store: Store, folder: Path) -> dict[str, Any]:
             hashes[row["n"]] = prev
     path = folder / "audit-head.json"
     if path.exists():
-        said = json.loads(path.read_text(encoding="utf-8"))
+        said = _read(path)
         if not _signed(said, folder):
             return {"ok": False, "events": events, "first_bad": said["n"], "reason": "the anchor was changed"}
         if hashes.get(said["n"]) != said["hash"]:

@@ -19,7 +19,7 @@ from esml_engine.platforms.azure.errors import AzureBusyError, AzureDeniedError
 from esml_engine.platforms.azure.platform import AzurePlatform
 from esml_engine.refs import ModelRef
 from esml_engine.runs.facts import TableOut
-from esml_engine.scored.commits import _DrainDesk
+from esml_engine.scored.commits import DrainDesk
 from esml_engine.store.database import Store
 from tests.azure.cloud.stand_in import Cloud
 
@@ -37,7 +37,7 @@ class Lake:
 
     def commit(self, number: int, run: str = "", **fields: pa.DataType) -> Version:
         out = TableOut(TABLE, schema_text(pa.schema([("id", pa.int64()), *fields.items()])), ())
-        desk: Any = _DrainDesk(self.site, run or f"r-{number}")
+        desk: Any = DrainDesk(self.site, run or f"r-{number}")
         (made,) = make_versions(desk, REF, "dev", [out], expected={TABLE: number - 1}, inputs=[])
         with self.store.write() as c:
             put(c, made)

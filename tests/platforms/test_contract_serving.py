@@ -183,3 +183,33 @@ def test_an_endpoint_that_cannot_start_is_tried_with_back_off(
         assert len(pids) in starts, f"{len(pids)} starts in 12 s"
         said = platform.endpoint_state("e2").error
         assert said.startswith(f"another program has port {port}: end it, or esml undeploy") is port_taken
+
+
+def test_another_program_on_the_port_is_said_whatever_it_answers(platform: Platform, tmp_path: Path) -> None:
+    """A web server that knows no such page, one that answers something else, one that talks nonsense."""
+    if platform.kind != "local":
+        pytest.skip("Azure's endpoints have no ports")
+    from http.server import BaseHTTPRequestHandler, HTTPServer
+    from threading import Thread
+
+    answers = [(404, b"<html>not here</html>"), (200, b"[1]"), (200, b"hello"), (500, b"")]
+
+    class Other(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            status, body = answers[0]
+            self.send_response(status)
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, *_: object) -> None: ...
+
+    with HTTPServer(("127.0.0.1", 0), Other) as server:
+        Thread(target=server.serve_forever, daemon=True).start()
+        folder = Path(platform.lake_root()).parents[1] / ".esml/endpoints/e3"
+        folder.mkdir(parents=True)
+        (folder / "config.json").write_text(json.dumps({"port": server.server_port}))
+        while answers:
+            state = platform.endpoint_state("e3")
+            assert not state.running and "another program answers on port" in state.error, answers[0]
+            answers.pop(0)
+        server.shutdown()

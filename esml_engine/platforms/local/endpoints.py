@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import http.client
 import json
 import os
 import subprocess
@@ -81,11 +82,8 @@ class Endpoints:
             return EndpointState(False)
         port = json.loads(config_path.read_text(encoding="utf-8"))["port"]
         try:
-            with urllib.request.urlopen(f"http://127.0.0.1:{port}/health", timeout=2) as r:
-                said = json.load(r)
-        except urllib.error.HTTPError as e:
-            said = json.load(e)
-        except (OSError, ValueError) as e:
+            said = _health(port)
+        except OSError as e:
             return EndpointState(False, error=str(e), log=log)
         if said.get("instance") != _instance(control_path):
             return EndpointState(
@@ -118,6 +116,26 @@ class Endpoints:
 
 def _instance(control: Path) -> str:
     return hashlib.sha256(str(control).encode()).hexdigest()[:16]
+
+
+def _health(port: int) -> dict[str, Any]:
+    """What answers on a port says of itself; nothing where it is no endpoint of ours, whatever it answers.
+
+    Raises:
+        OSError: nothing answers.
+    """
+    try:
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}/health", timeout=2) as r:
+            text = r.read()
+    except urllib.error.HTTPError as e:
+        text = e.read()
+    except http.client.HTTPException:
+        return {}
+    try:
+        said = json.loads(text)
+    except ValueError:
+        return {}
+    return said if isinstance(said, dict) else {}
 
 
 def _write(path: Path, value: dict[str, Any]) -> None:
