@@ -78,6 +78,8 @@ def test_who_asks_for_what_is_under_way_follows_it(
     shells = [half.again(*act), half.again(*act, "--plan", half.plan)]
     other = half.again("refine", REF, "--layer", "bronze")
     assert _said(other)["layers"][0]["version"] == 1, "bronze alone is there: there is nothing to do"
+    joined = lambda: [e["result"] for e in empty.audit(act=act[0])].count("joined") == 2  # noqa: E731
+    until(joined, "both to join")
     half.go()
     first, *others = [_said(s) for s in (half.shell, *shells)]
     assert {s["run"] for s in others} == {first["run"]} and all(s["joined"] for s in others)
