@@ -15,6 +15,19 @@ import psutil
 from esml_engine.estate import open_estate
 from esml_engine.runs import leases
 
+GATED = """import time
+from pathlib import Path
+
+
+def step(df, ctx):
+    Path({began!r}).touch()
+    end = time.monotonic() + 120
+    while not Path({gate!r}).exists():
+        assert time.monotonic() < end, "nobody opened the gate"
+        time.sleep(0.02)
+    return df
+"""
+
 
 def until(ready: Callable[[], Any], what: str, seconds: float = 90) -> Any:
     """Poll until it is so."""

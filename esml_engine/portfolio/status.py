@@ -87,9 +87,9 @@ def status(site: Site, refs: list[ModelRef]) -> list[dict[str, Any]]:
             )
         ).all()
         delivered = c.execute(
-            sa.select(f.c.object, f.c.env, f.c.dataset, sa.func.min(f.c.at), sa.func.max(f.c.at))
-            .where(ours(f.c.object), f.c.purpose == "train")
-            .group_by(f.c.object, f.c.env, f.c.dataset)
+            sa.select(f.c.object, f.c.env, f.c.dataset, f.c.purpose, sa.func.min(f.c.at), sa.func.max(f.c.at))
+            .where(ours(f.c.object))
+            .group_by(f.c.object, f.c.env, f.c.dataset, f.c.purpose)
         ).all()
         waits = _waits(c, tables, delivered)
         empty = c.execute(
@@ -138,7 +138,11 @@ def _waits(
 ) -> list[tuple[str, str]]:
     """(model, environment) whose IN files bronze does not hold. Only where one is newer than bronze are all looked at."""
     bronze = {(o, env, name): at for o, env, name, _, _, at in tables if name.endswith("/bronze")}
-    newer = {o for o, env, dataset, _, at in delivered if at > bronze.get((o, env, f"{dataset}/bronze"), "")}
+    newer = {
+        o
+        for o, env, dataset, purpose, _, at in delivered
+        if purpose == "train" and at > bronze.get((o, env, f"{dataset}/bronze"), "")
+    }
     if not newer:
         return []
     found = waiting_files(c, sorted(newer))
@@ -151,7 +155,7 @@ def _one(
     task = settings.task(ref)
     reached: dict[str, str] = {}
     if facts["in"]:
-        reached["in"] = min(row[3] for row in facts["in"])
+        reached["in"] = min(row[4] for row in facts["in"])
     fresh = None
     for _, _, name, _, first, newest in facts["tables"]:
         table = _table(name)

@@ -23,22 +23,10 @@ from esml_engine.estate import Estate, open_estate
 from esml_engine.runs import records
 from tests.conftest import esml
 from tests.invariants import processes, violations
-from tests.working import until, worker
+from tests.working import GATED, until, worker
 
 Numbers = Callable[[str, int, int], Path]
 REF = "p1/m1"
-GATED = """import time
-from pathlib import Path
-
-
-def step(df, ctx):
-    Path({began!r}).touch()
-    end = time.monotonic() + 120
-    while not Path({gate!r}).exists():
-        assert time.monotonic() < end, "nobody opened the gate"
-        time.sleep(0.02)
-    return df
-"""
 
 
 class Disk(Protocol):

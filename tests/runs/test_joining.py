@@ -14,21 +14,10 @@ from esml_engine.estate import Estate, open_estate
 from tests.conftest import esml
 from tests.invariants import violations
 from tests.runs.test_kill import killed, quick
-from tests.working import until, worker
+from tests.working import GATED, until, worker
 
 Numbers = Callable[[str, int, int], Path]
 REF = "p1/m1"
-WAITS = """import time
-from pathlib import Path
-
-
-def step(df, ctx):
-    Path({began!r}).touch()
-    end = time.monotonic() + 120
-    while not Path({gate!r}).exists() and time.monotonic() < end:
-        time.sleep(0.02)
-    return df
-"""
 
 
 class Halfway:
@@ -39,7 +28,7 @@ class Halfway:
         self.gate, began = self.root / "gate", self.root / "began"
         path = self.root / "projects" / REF / "steps" / "d1.py"
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(WAITS.format(began=str(began), gate=str(self.gate)))
+        path.write_text(GATED.format(began=str(began), gate=str(self.gate)))
         quick(self.root)
         self.model = open_estate(self.root).model(REF)
         self.model.ingest("d1", [numbers("a.csv", 0, 80)], "2026-01-01")
