@@ -103,7 +103,7 @@ def deploy_card(choice: Choice) -> None:
 
 def score_file_card(choice: Choice) -> None:
     """Score an uploaded file as a batch, or all that waits in to_score."""
-    given = st.file_uploader("File to score", type=["csv", "parquet"], key="score:file",
+    given = st.file_uploader("File to score", type=["csv", "parquet", "json"], key="score:file",
         help="Rows shaped as the model's signature. Without a file: everything in to_score that is not scored yet.")  # fmt: skip
     with st.container(width=260):
         caller = st.text_input("Caller", value=choice.estate.actor.rights.split("@")[0], key="score:caller",

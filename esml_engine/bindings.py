@@ -79,6 +79,15 @@ def close_up(site: Site, row: dict[str, Any]) -> None:
         tracking.close_left(site.platform(env).tracking_uri(), f"{ref.project}-{ref.model}", row["run"])
 
 
+def so_far(site: Site, row: dict[str, Any]) -> dict[str, Any]:
+    """How far a run over several acts has come, by its steps; {} of a run of one act."""
+    if row["act"] != "pipeline":
+        return {}
+    from esml_engine.portfolio import pipeline
+
+    return pipeline.so_far(site, row)
+
+
 def named(text: str) -> Any:
     """What `module:name` names."""
     module, name = text.split(":")

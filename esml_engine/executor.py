@@ -45,7 +45,7 @@ from esml_engine.runs.facts import step_env
 from esml_engine.store import schema as t
 
 log = logging.getLogger("esml.worker")
-_LISTED = ("layers", "refused", "steps")
+_LISTED = ("layers", "refused")
 
 
 class _StoppedError(Exception):
@@ -164,7 +164,7 @@ class Executor:
             answer = merge(answer, got)
             if answer.pop("ends_run", False):
                 break
-        return answer
+        return {**answer, **bindings.so_far(self.site, row)}
 
     def _step(
         self, act: Act, call: Call, draft: Draft, row: dict[str, Any], step: str, n: int, count: int

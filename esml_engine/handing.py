@@ -178,19 +178,9 @@ class Hand:
             "run": row["run"],
             **{k: asked[k] for k in keys},
             **asked["detail"],
-            **self._so_far(row),
+            **bindings.so_far(self.site, row),
             "state": "waiting",
         }
-
-    def _so_far(self, row: dict[str, Any]) -> dict[str, Any]:
-        """How far a run over several acts has come: the steps that are done, and where the model stands by them."""
-        from esml_engine.portfolio.pipeline import Pipeline, stage_of
-        from esml_engine.refs import ModelRef
-
-        if row["act"] != Pipeline.name:
-            return {}
-        done = [s["step"] for s in records.steps(self.site.store, row["run"]) if s["state"] == "done"]
-        return {"steps": done, "stage": stage_of(self.site, ModelRef.parse(row["object"]), row["env"])}
 
     def _open(self, wanted: list[str]) -> bool:
         return any(r["run"] in wanted for r in records.open_runs(self.site.store))

@@ -164,12 +164,12 @@ class Model:
     def score_batch(
         self, file: str | Path | None = None, caller: str = "batch", request_id: str | None = None, **how: Any
     ) -> Any:
-        """Batch: a file, or all of to_score that is not scored yet."""
+        """Batch: a csv, parquet or json file, or all of to_score that is not scored yet."""
         params: dict[str, Any] = {"caller": caller, "request_id": request_id}
         if file is not None:
             path = Path(file).resolve()
             if not path.is_file():
-                raise UsageError(f"there is no file {file}", hint="name a csv or parquet file")
+                raise UsageError(f"there is no file {file}", hint="name a csv, parquet or json file")
             params |= {"file": str(path), "sha256": hashlib.sha256(path.read_bytes()).hexdigest()}
         return self._do("score_batch", params, how)
 

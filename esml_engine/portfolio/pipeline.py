@@ -229,14 +229,11 @@ class Pipeline:
         return part.jobs(its_call, its_draft, desk)
 
     def record(self, call: Call, draft: Draft, result: JobResult | None, desk: Desk) -> dict[str, Any]:
-        """The part's own, and where the model stands now."""
+        """The part's own; how far the whole has come is `so_far`."""
         part, its_call, its_draft = self._part(call, draft, desk)
         if its_call.act == "promote" and result is None and (version := _stands(its_call, desk)):
-            got = desk.commit(lambda c: {_STANDS: version})
-        else:
-            got = part.record(its_call, its_draft, result, desk)
-        stage = stage_of(desk.site, ModelRef.parse(call.object), call.env)
-        return {**got, "steps": [desk.step], "stage": stage}
+            return desk.commit(lambda c: {_STANDS: version})
+        return part.record(its_call, its_draft, result, desk)
 
 
 def rules_of(steps: Iterable[str]) -> tuple[str, ...]:
@@ -257,6 +254,12 @@ def _stands(call: Call, desk: Desk) -> int | None:
     source = models.champion(store, ref, call.params["source"])
     target = models.champion(store, ref, call.env)
     return int(target["version"]) if source and target and source["version"] == target["version"] else None
+
+
+def so_far(site: Site, row: dict[str, Any]) -> dict[str, Any]:
+    """How far a pipeline's run has come, whoever made its steps: those that are done, and where the model stands by them."""
+    done = [s["step"] for s in runs.steps(site.store, row["run"]) if s["state"] == "done"]
+    return {"steps": done, "stage": stage_of(site, ModelRef.parse(row["object"]), row["env"])}
 
 
 def stage_of(site: Site, ref: ModelRef, env: str) -> str:

@@ -174,10 +174,6 @@ def _one(
     ends = task == "analytics" and stage == "gold"
     if ends or stage == "prod" or (stage == "trained" and way == ("dev",)):
         turn, next_ = "", ""
-    gold_there = {row[1] for row in facts["tables"] if row[2] == "gold"}
-    split_there = {row[1] for row in facts["tables"] if row[2] == "gold_train"}
-    if next_ == "train" and not (gold_there & split_there):
-        next_ = "split"
     if stage == "new":
         blocked = "no IN file was delivered yet"
     first = way[0]
@@ -187,6 +183,12 @@ def _one(
         blocked = (
             f"only R&D mode has trained in {first}" if every else f"no version of {first} passed its gates"
         )
+    gold_at, split_at = (
+        {row[1]: row[5] for row in facts["tables"] if row[2] == n} for n in ("gold", "gold_train")
+    )
+    at = first if first in gold_at else next(iter(gold_at), first)
+    if next_ == "train" and split_at.get(at, "") <= gold_at.get(at, ""):
+        next_ = "split"  # there is none, or gold is newer
     if facts["waits"]:
         turn, next_ = "data_engineer", "refine"
     current = {row[1]: row[3] for row in facts["tables"] if row[2] == "gold"}

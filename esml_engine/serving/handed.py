@@ -106,11 +106,11 @@ def read(
 
 
 def row_line(name: str, lines: Sequence[Sequence[int]] | None, row: int) -> int | None:
-    """Where row `row` (from 0) of a scored file stands: its line, or in a parquet file its number from 1; None: not kept.
+    """Where row `row` (from 0) of a scored file stands: its line, or in a parquet or JSON file its number from 1; None: not kept.
 
     `lines` as in `Handed`; None: of a file that was scored before lines were kept.
     """
-    if name.endswith(".parquet"):
+    if name.endswith((".parquet", ".json")):
         return row + 1
     if lines is None:
         return row + 2

@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 import json
+import reprlib
 import tempfile
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from esml_engine.errors import NotYetError, UsageError
 from esml_engine.serving import handed
 from esml_engine.serving.handed import Signature
 from esml_engine.serving.scorer import columns_of as body_of
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+T = TypeVar("T")
 
 
 def columns_of(
@@ -56,27 +62,79 @@ def _plain(series: Any) -> list[Any]:
     return [None if v is None or v != v else v for v in series.to_list()]
 
 
-def _file(path: Path, signature: Signature, dialect: Mapping[str, Any]) -> dict[str, list[Any]]:
+def check_file(path: Path) -> None:
+    """That a file may hold rows to score, before a run is started for it: JSON as a whole, of parquet its end.
+
+    Raises:
+        UsageError: there is none, it can't be read, or it has no rows. NotYetError: an Arrow file.
+    """
     if not path.is_file():
         raise UsageError(f"there is no file {path}", hint="name a csv, parquet or json file")
-    if path.suffix == ".json":
-        try:
-            raw = json.loads(path.read_text(encoding="utf-8"))
-        except (ValueError, RecursionError) as e:
-            raise UsageError(
-                f"{path.name} is not JSON: {e}",
-                hint="a list of rows as dictionaries, columns by name, or a request's body with input_data",
-            ) from e
-        return body_of(raw)[0] if isinstance(raw, dict) and "input_data" in raw else columns_of(raw)
     if path.suffix in (".arrow", ".ipc", ".feather"):
         raise NotYetError("Arrow files come later", hint="give a csv, parquet or json file")
+    if path.suffix == ".json":
+        json_columns(path)
+    if path.suffix == ".parquet":
+        import pyarrow.parquet as pq
+
+        if not _parquet(path, lambda p: pq.read_metadata(p).num_rows):
+            raise UsageError(f"{path.name}: there are no rows to score")
+
+
+def json_columns(path: Path) -> dict[str, list[Any]]:
+    """The rows of a JSON file as columns: a list of dictionaries, columns by name, or a request's body.
+
+    Raises:
+        UsageError: it is none of these, with the file's name.
+    """
+    hint = "a list of rows as dictionaries, columns by name, or a request's body with input_data"
+    try:
+        raw = json.loads(path.read_text(encoding="utf-8-sig"))
+    except (ValueError, RecursionError) as e:
+        raise UsageError(f"{path.name} is not JSON: {e}", hint=hint) from e
+    if not isinstance(raw, list | dict) or (isinstance(raw, list) and not all(isinstance(r, dict) for r in raw)):  # fmt: skip
+        raise UsageError(f"{path.name} holds {reprlib.repr(raw)}, which is no rows to score", hint=hint)
+    try:
+        columns = body_of(raw)[0] if isinstance(raw, dict) and "input_data" in raw else columns_of(raw)
+    except UsageError as e:
+        raise UsageError(f"{path.name}: {e.message}", hint=e.hint or hint) from e
+    if len({len(values) for values in columns.values()}) > 1:
+        raise UsageError(f"{path.name}: the columns are not of one length", hint=hint)
+    return columns
+
+
+def typed_table(columns: Mapping[str, list[Any]], typed: Mapping[str, list[Any]]) -> pa.Table:
+    """Columns as a table: those of the model as it typed them, another (the key) as numbers or as text."""
     import pyarrow as pa
+
+    def other(values: list[Any]) -> pa.Array:
+        try:
+            array = pa.array(values)
+        except (pa.ArrowInvalid, pa.ArrowTypeError, OverflowError):
+            array = None
+        if array is not None and not pa.types.is_nested(array.type):
+            return array
+        return pa.array([v if v is None or isinstance(v, str) else json.dumps(v) for v in values])
+
+    return pa.table({n: pa.array(typed[n]) if n in typed else other(v) for n, v in columns.items()})
+
+
+def _file(path: Path, signature: Signature, dialect: Mapping[str, Any]) -> dict[str, list[Any]]:
+    check_file(path)
+    if path.suffix == ".json":
+        return json_columns(path)
     import pyarrow.parquet as pq
 
-    if path.suffix != ".parquet":
-        with tempfile.TemporaryDirectory(prefix="esml-rows-") as work:
-            return dict(pq.read_table(handed.read(path, signature, Path(work), dialect).rows).to_pydict())
+    if path.suffix == ".parquet":
+        return dict(_parquet(path, pq.read_table).to_pydict())
+    with tempfile.TemporaryDirectory(prefix="esml-rows-") as work:
+        return dict(pq.read_table(handed.read(path, signature, Path(work), dialect).rows).to_pydict())
+
+
+def _parquet(path: Path, read: Callable[[Path], T]) -> T:
+    import pyarrow as pa
+
     try:
-        return dict(pq.read_table(path).to_pydict())
+        return read(path)
     except (pa.ArrowInvalid, OSError) as e:
-        raise UsageError(f"{path.name} can't be read: {e}", hint="give a csv or parquet file") from e
+        raise UsageError(f"{path.name} can't be read: {e}", hint="give a csv, parquet or json file") from e

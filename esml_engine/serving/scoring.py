@@ -22,6 +22,7 @@ from esml_engine.serving import client, records
 from esml_engine.serving.acts import live_version
 from esml_engine.serving.facts import LONGEST_NAME
 from esml_engine.serving.handed import dialect_of
+from esml_engine.serving.rows import check_file
 from esml_engine.serving.saving import why_not
 from esml_engine.training import records as models
 
@@ -153,6 +154,7 @@ class ScoreBatch:
         base: dict[str, Any] = {"inputs": [{"model_version": model["version"], "sha256": model["sha256"]}]}
         if call.params.get("file"):
             path = Path(call.params["file"])
+            check_file(path)
             base["inputs"].append({"file": path.name, "sha256": call.params["sha256"]})
             will, nothing, size = (
                 f"score the rows of {path.name} by v{model['version']}",

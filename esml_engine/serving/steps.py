@@ -20,6 +20,7 @@ from esml_engine.scored.query import plain
 from esml_engine.scored.where import quoted
 from esml_engine.serving import handed
 from esml_engine.serving.facts import LOADER
+from esml_engine.serving.rows import json_columns, typed_table
 from esml_engine.serving.scorer import Scorer, load
 
 if TYPE_CHECKING:
@@ -187,6 +188,13 @@ def _file(job: JobContext, scorer: Scorer) -> tuple[str | None, dict[str, Any]]:
         )
     if near.suffix == ".parquet":
         return str(near), {}
+    if near.suffix == ".json":
+        import pyarrow.parquet as pq
+
+        given, rows = json_columns(near), job.work / "handed.parquet"
+        features = scorer.coerce({name: given[name] for name in scorer.features if name in given})
+        pq.write_table(typed_table(given, features), rows)
+        return str(rows), {}
     found = handed.read(near, scorer.model.signature, job.work / "handed", job.params.get("dialect") or {})
     return str(found.rows), {"lines": found.lines}
 

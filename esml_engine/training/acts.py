@@ -13,6 +13,7 @@ from esml_engine.errors import NotFoundError, NotYetError, UsageError
 from esml_engine.lake.catalogue import all_latest, latest, table_in
 from esml_engine.lake.files import columns_of
 from esml_engine.lake.specs import archive, code_hash, job_spec, step_file
+from esml_engine.refining.staleness import input_version
 from esml_engine.refs import ModelRef
 from esml_engine.runs import records as runs
 from esml_engine.runs.facts import JobResult, JobSpec, TableIn
@@ -119,6 +120,13 @@ class Train:
             raise NotFoundError(
                 f"{ref} has no split in {call.env} yet", hint=f"esml split {ref} --env {call.env}"
             )
+        gold, of = have.get("gold"), input_version(have["gold_train"], "gold")
+        newer = gold is not None and of is not None and gold.version > of
+        if gold is not None and not gold.rows:
+            raise UsageError(
+                f"gold v{gold.version} of {ref} in {call.env} has no row: all were kept out",
+                hint=f"see why: esml quarantine {ref} DATASET --env {call.env}; deliver mended files, refine and split again",
+            )
         if "gold_test" in have and not have["gold_test"].rows:
             raise UsageError(
                 f"gold_test of {ref} in {call.env} is empty: no model could be judged",
@@ -144,6 +152,13 @@ class Train:
         return Draft(
             will=(
                 f"train {'steps/train.py' if custom else ', '.join(members_of(settings, profile))} on gold_train v{have['gold_train'].version} ({rows} rows), at most {profile.seconds:g} s and {profile.trials} trials",
+                *(
+                    (
+                        f"learn from gold v{of}, which the split is of, not from the newer v{gold.version}: esml split takes it in",
+                    )
+                    if gold and newer
+                    else ()
+                ),
                 f"score on gold_test v{have['gold_test'].version} ({have['gold_test'].rows} rows) beside the baseline",
                 "register the model; make it champion when it passes the gates",
             ),

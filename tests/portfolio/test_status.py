@@ -42,8 +42,24 @@ def test_files_that_wait_are_what_is_next_as_the_pages_say(empty: Estate, csv_fi
     assert (empty.status(name)[0]["next"], empty.status(name)[0]["turn"]) == ("refine", "data_engineer")
     model.refine()
     assert empty.status(name)[0]["next"] == "split"
+    model.split()
+    assert empty.status(name)[0]["next"] == "train"
+    model.ingest("d1", [numbers("c.csv", 50, 60)], "2026-01-03")
+    model.refine()
+    assert empty.status(name)[0]["next"] == "split", "gold is newer than what it was split into"
+    told = [
+        w
+        for w in model.plan_train().draft.will
+        if "gold v2, which the split is of, not from the newer v3" in w
+    ]
+    assert len(told) == 1
+    empty.catalogue_rebuild()
+    assert empty.status(name)[0]["next"] == "split"
+    model.split()
+    empty.catalogue_rebuild()
+    assert empty.status(name)[0]["next"] == "train"
     (bad := empty.site.root / "bad.csv").write_bytes(b"id,\x00x,y\n1,2,3\n")
-    model.ingest("d1", [bad], "2026-01-03")
+    model.ingest("d1", [bad], "2026-01-04")
     with pytest.raises(EsmlError, match="no file could be read"):
         model.refine()
     said = empty.status(name)[0]

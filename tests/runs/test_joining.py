@@ -99,3 +99,19 @@ def test_a_run_that_has_only_to_end_gives_its_whole_answer(empty: Estate, number
     assert esml(root, "refine", REF)["layers"][-1]["layer"] == "gold" and said
     assert len(esml(root, "runs")) == 1
     assert violations(root) == []
+
+
+@pytest.mark.parametrize("until_", ["gold", "trained"])
+def test_a_killed_pipeline_that_is_asked_for_again_tells_of_all_its_steps(
+    empty: Estate, numbers: Numbers, until_: str
+) -> None:
+    root = empty.site.root
+    quick(root)
+    empty.model(REF).ingest("d1", [numbers("a.csv", 0, 80)], "2026-01-01")
+    steps = esml(root, "pipeline", REF, "--until", until_, "--dry-run")["plan"]["steps"]
+    killed(root, "record:after", "pipeline", REF, "--until", until_)
+    said = esml(root, "pipeline", REF, "--until", until_)
+    assert said["steps"] == steps and said["stage"] == until_ and said["joined"]
+    assert [x["layer"] for x in said["layers"]] == ["bronze", "silver", "gold"]
+    assert len(esml(root, "runs")) == 1
+    assert violations(root) == []

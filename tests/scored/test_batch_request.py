@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
 
-from esml_engine.errors import ConflictError, FailedError
+from esml_engine.errors import ConflictError, FailedError, UsageError
 from esml_engine.estate import open_estate
 
 
@@ -41,3 +42,38 @@ def test_a_request_id_stands_for_one_batch(demo: Path, tmp_path: Path) -> None:
             estate.retry(failed)
         assert model.score_batch(broken, "files", "fb2")["rows"] == 3, "asked for as it is now, it is scored"
     assert model.scored(where=["request_id = fb1"], count_only=True).document()["total"] == 3
+
+
+@pytest.mark.parametrize("shape", ["rows", "columns", "body"])
+def test_a_json_file_is_scored_as_its_rows_are_in_other_files(demo: Path, tmp_path: Path, shape: str) -> None:
+    model = open_estate(demo).model("project002/m11_diabetes")
+    table = model.to_score.read().head(3)
+    csv, path = tmp_path / "rows.csv", tmp_path / "rows.json"
+    table.to_csv(csv, index=False)
+    columns = {name: values.tolist() for name, values in table.items()}
+    data = [list(row) for row in zip(*columns.values(), strict=True)]
+    wanted = {
+        "rows": [dict(zip(columns, row, strict=True)) for row in data],
+        "columns": columns,
+        "body": {"input_data": {"columns": list(columns), "data": data}},
+    }[shape]
+    path.write_text("\ufeff" + json.dumps(wanted), encoding="utf-8")
+    with model.estate.hand.holding(warm=True):
+        model.score_batch(csv, "files", "as-csv")
+        assert model.score_batch(path, "files", "as-json")["rows"] == 3
+        one, other = (
+            model.scored(where=[f"request_id = {r}"]).to_pandas().sort_values("row", ignore_index=True)
+            for r in ("as-csv", "as-json")
+        )
+        told = ["request_id", "scored_at"]
+        assert one.drop(columns=told).equals(other.drop(columns=told)) and "patient_id" in one
+        assert model.lineage(request_id="as-json", row=2)["input"]["line"] == 3
+        bad = tmp_path / "bad.json"
+        bad.write_text(json.dumps([{**wanted[0], "bmi": "much"}] if shape == "rows" else [{"bmi": 1}]))
+        with pytest.raises(FailedError, match=r"bmi|column"):
+            model.score_batch(bad, "files")
+        runs = len(model.estate.runs())
+        bad.write_text("[1]")
+        with pytest.raises(UsageError, match=r"bad\.json holds \[1\]"):
+            model.score_batch(bad, "files")
+        assert len(model.estate.runs()) == runs, "none was started for it"

@@ -9,10 +9,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from esml_engine.errors import UnreadableError, UsageError
+from esml_engine.errors import NotYetError, UnreadableError, UsageError
 from esml_engine.estate import Estate, open_estate
 from esml_engine.serving.handed import Handed, dialect_of, read, row_line
-from esml_engine.serving.rows import columns_of
+from esml_engine.serving.rows import check_file, columns_of
 from esml_engine.serving.scoring import check_request_id
 
 SIGNATURE = [
@@ -166,3 +166,42 @@ def test_a_request_id_is_a_name(given: Any) -> None:
 def test_one_row_by_name_is_no_column(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="'age' is one value"):
         columns_of({"age": 1, "sex": "f"})
+
+
+WRONG = {
+    "broken": (b'[{"x": 1', "rows.json is not JSON"),
+    "latin": (b'[{"x": "\xe9"}]', "rows.json is not JSON"),
+    "nothing": (b"", "rows.json is not JSON"),
+    "number": (b"3", "rows.json holds 3, which is no rows"),
+    "null": (b"null", "rows.json holds None, which is no rows"),
+    "numbers": (b"[1, 2]", r"rows.json holds \[1, 2\], which is no rows"),
+    "none": (b"[]", "rows.json: there are no rows"),
+    "object": (b"{}", "rows.json: there are no rows"),
+    "body": (b'{"input_data": 3}', "rows.json: the body has no input_data"),
+    "lengths": (b'{"x": [1, 2], "z": [1]}', "rows.json: the columns are not of one length"),
+}
+
+
+@pytest.mark.parametrize("which", sorted(WRONG))
+def test_a_json_file_that_holds_no_rows_is_named_before_anything_is_started(
+    tmp_path: Path, which: str
+) -> None:
+    text, said = WRONG[which]
+    (tmp_path / "rows.json").write_bytes(text)
+    for read_ in (columns_of, check_file):
+        with pytest.raises(UsageError, match=said):
+            read_(tmp_path / "rows.json")
+
+
+def test_a_parquet_file_without_an_end_or_without_rows_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "rows.parquet"
+    for content, said in ((b"", "can't be read"), (b"PAR1 and no more", "can't be read"), (None, "no rows")):
+        if content is None:
+            pq.write_table(pa.table({"x": pa.array([], pa.int64())}), path)
+        else:
+            path.write_bytes(content)
+        with pytest.raises(UsageError, match=f"rows.parquet.*{said}"):
+            check_file(path)
+    (arrow := tmp_path / "rows.arrow").write_bytes(b"x")
+    with pytest.raises(NotYetError):
+        columns_of(arrow)
