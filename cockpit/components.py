@@ -7,8 +7,9 @@ import datetime as dt
 import functools
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import Any, TypeVar
 
+import pandas as pd
 import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
@@ -172,6 +173,16 @@ def figures(cards: Sequence[Figure]) -> None:
 
 
 # sight
+def profile_table(rows: Sequence[Mapping[str, Any]]) -> None:
+    """The profile of a table's columns, a line each; moments get the room that they need."""
+    bar = st.column_config.ProgressColumn("Filled", min_value=0.0, max_value=1.0, format="percent")
+    wide = {n for r in rows for n, x in r.items() if str(x).endswith(" UTC")}
+    moments = {n: st.column_config.TextColumn(width=160) for n in wide}
+    st.dataframe(
+        pd.DataFrame(rows), hide_index=True, column_config={"filled": bar, **moments}, height="content"
+    )
+
+
 def zone() -> str | None:
     """The viewer's time zone, where the browser told it."""
     return str(st.context.timezone) if st.context.timezone else None

@@ -10,7 +10,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from cockpit.words import moment
+from cockpit.words import check_word, moment
 from esml_engine.clock import now as now_text
 from esml_engine.costs.forecast import month_end
 from esml_engine.costs.prediction import HISTORY, Past, money, predict_seconds
@@ -109,7 +109,7 @@ def _quality(c: sa.Connection, ours: Any, out: Evidence) -> None:
                 out.ill[(object_, env)].add("bronze")
         failed = next((q for q in quality or () if not q.get("passed", True)), None)
         if failed:
-            what = f"{failed.get('check', 'expectation')} {failed.get('column') or ''}".strip()
+            what = f"{check_word(failed)} {failed.get('column') or ''}".strip()
             out.warned.setdefault(object_, f"{what} in {name}")
             out.ill[(object_, env)].add(name.rpartition("/")[2].partition("_")[0])
 

@@ -5,19 +5,18 @@ from __future__ import annotations
 import dataclasses
 from typing import Any
 
-import pandas as pd
 import streamlit as st
 
 from cockpit import charts
-from cockpit.components import Choice, gone, when
+from cockpit.components import Choice, gone, profile_table, when
 from cockpit.filtering import go
-from cockpit.saying import failure
+from cockpit.saying import keep, said_now
 from cockpit.views import dataset as dataset_view
 from cockpit.views import scored as view
 from cockpit.words import plural
 from esml_engine.errors import EsmlError
 
-_SAID = "_view_said"
+_VIEWS = "views"
 
 
 def saved_views(choice: Choice, w: view.Wanted) -> None:
@@ -28,9 +27,7 @@ def saved_views(choice: Choice, w: view.Wanted) -> None:
         "",
     )
     may = choice.estate.may("save_view", choice.ref.project)
-    said = st.session_state.pop(_SAID, None)
-    if isinstance(said, EsmlError):  # beside the popover, which is closed by now
-        failure(said)
+    said_now(_VIEWS)  # beside the popover, which is closed by now
     with st.popover(f"View: {now}" if now else "Saved views", icon=":material/bookmark:"):
         for v in found:
             with st.container(horizontal=True, vertical_alignment="center"):
@@ -54,7 +51,7 @@ def _save(choice: Choice, w: view.Wanted) -> None:
     try:
         choice.model.save_view(name, view.kept(w))
     except EsmlError as e:
-        st.session_state[_SAID] = e
+        keep(_VIEWS, e)
         return
     go(dataclasses.replace(w, page=1), name)
 
@@ -63,7 +60,7 @@ def _drop(choice: Choice, name: str) -> None:
     try:
         choice.model.drop_view(name)
     except EsmlError as e:
-        st.session_state[_SAID] = e
+        keep(_VIEWS, e)
         return
     st.query_params.pop("view", None)
 
@@ -107,7 +104,6 @@ def by_day(w: view.Wanted, rows: list[dict[str, Any]]) -> None:
 def profile(choice: Choice, w: view.Wanted, said: dict[str, Any]) -> None:
     """What each column holds over all filtered rows, and how one of them is spread."""
     scored = choice.model.scored(**w.filters)
-    bar = st.column_config.ProgressColumn("Filled", min_value=0.0, max_value=1.0, format="percent")
     columns = [c["name"] for c in said["columns"]]
     start = columns.index("prediction") if "prediction" in columns else 0
     with st.container(width=260):
@@ -115,6 +111,5 @@ def profile(choice: Choice, w: view.Wanted, said: dict[str, Any]) -> None:
     found = view.bars(scored.histogram(column))
     if found:
         st.altair_chart(charts.spread(found, column))
-    st.dataframe(pd.DataFrame(dataset_view.profile(scored.profile())), hide_index=True, column_config={"filled": bar},
-        height="content")  # fmt: skip
+    profile_table(dataset_view.profile(scored.profile()))
     st.caption(f"over all {plural(said['total'], 'filtered row')}, not over this page alone")

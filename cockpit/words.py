@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime as dt
 import re
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
@@ -49,6 +50,15 @@ def plural(n: int, one: str, many: str = "") -> str:
 
 MONTH_END = "Runs go on as so far this month (straight line); endpoints: what they cost so far, and every hour to the month's end of those that are up."
 """What the month-end forecast is made of."""
+
+
+_CHECKS = {"drift:added": "new column", "drift:dropped": "column gone", "drift:retyped": "type changed"}
+
+
+def check_word(q: Mapping[str, Any]) -> str:
+    """What was looked at in a table: an expectation by its name in the settings, a file's changed shape in words."""
+    name = str(q.get("check", "expectation"))
+    return _CHECKS.get(name, name)
 
 
 def money(amount: float | None, currency: str = "EUR") -> str:

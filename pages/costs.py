@@ -80,6 +80,7 @@ def show() -> None:
         rows = view.table(spent_by(site, by, **between, **mine), spent_by(site, by, **earlier, **mine), by,
             seen.currency)  # fmt: skip
         if rows:
+            st.caption("what was metered, most first, and the same length of time before")
             st.dataframe(pd.DataFrame(rows), hide_index=True, height="content" if len(rows) <= 6 else 250, placeholder="",
                 row_height=34)  # fmt: skip
         else:

@@ -11,7 +11,7 @@ import streamlit as st
 from cockpit import charts, opening
 from cockpit.carrying import to
 from cockpit.choosing import open_tabs
-from cockpit.components import Choice, as_of, choose, gone, page, pick
+from cockpit.components import Choice, as_of, choose, gone, page, pick, profile_table
 from cockpit.saying import nothing_yet
 from cockpit.views import dataset as view
 from cockpit.words import plural
@@ -95,8 +95,7 @@ def _tabs(choice: Choice, table: Table, now: dict[str, Any], versions: list[dict
                 st.dataframe(pd.DataFrame(said["rows"], columns=[c["name"] for c in said["columns"]]), hide_index=True, placeholder="", height=420)  # fmt: skip
                 st.caption(f"the first {len(said['rows'])} of {now['rows']:,} rows · {plural(len(said['columns']), 'column')}")  # fmt: skip
             elif name == "Profile":
-                bar = st.column_config.ProgressColumn("Filled", min_value=0.0, max_value=1.0, format="percent")  # fmt: skip
-                st.dataframe(pd.DataFrame(view.profile(table.profile(v))), hide_index=True, column_config={"filled": bar}, height="content")  # fmt: skip
+                profile_table(view.profile(table.profile(v)))
             elif name == "Changes":
                 _changes(table, v, [x["version"] for x in versions])
             elif name == "Checks":

@@ -31,7 +31,7 @@ COLUMNS = {
 }
 ORDER = ("n", "When", "Who", "Act", "Object", "Env", "Result", "Why, or with what", "Run")
 _SIGNS = {"done": "✓", "started": "▶", "refused": "⊘", "failed": "✕", "waiting": "‖", "promoted": "↑", "cancelled": "⊘",
-    "joined": "＝", "nothing to do": "–"}  # fmt: skip
+    "joined": "=", "nothing to do": "–"}  # fmt: skip
 _COLUMNS = ("n", "at", "actor", "as", "act", "object", "env", "result", "run", "detail", "prev", "hash")
 
 

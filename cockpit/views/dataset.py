@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from cockpit.words import ago, plural, value
+from cockpit.words import ago, check_word, plural, value
 from esml_engine.refs import TableName
 from esml_engine.settings import ModelSettings
 
@@ -121,7 +121,7 @@ def checks(quality: Sequence[Mapping[str, Any]]) -> list[dict[str, str]]:
     return [
         {
             "Result": {True: "✓ met", False: "✕ not met", None: "skipped"}[q.get("passed")],
-            "Check": str(q.get("check", "")),
+            "Check": check_word(q),
             "Column": q.get("column") or "",
             "Level": str(q.get("level", "")),
             "Rows that fail": f"{q['failed_rows']:,} of {q['rows']:,}"

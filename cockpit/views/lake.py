@@ -69,7 +69,8 @@ def version_cell(v: Version | None, to_do: bool, notes: list[str], now: dt.datet
     broken = v.name if kept_out else ""
     if to_do:
         return Cell(f"v{v.version} → v{v.version + 1}", note, "update", "orange", quarantine=broken)
-    label = f"v{v.version} · quarantine" if kept_out else f"v{v.version} · warned" if bad else f"v{v.version}"
+    # how many rows were kept out stands in the note: a narrow badge can't wrap
+    label = f"v{v.version} · warned" if bad and not kept_out else f"v{v.version}"
     icon, color = ("warning", "orange") if bad or kept_out else ("check", "green")
     return Cell(label, note, icon, color, quarantine=broken)
 

@@ -126,7 +126,7 @@ def steps(row: dict[str, Any]) -> list[dict[str, str]]:
             "State": mark(s["state"]),
             "Step": s["name"],
             "Time": duration(s["seconds"]) if s["seconds"] is not None else "",
-            "Attempt": str(s["attempt"] or ""),
+            "Tries": str(s["attempt"] or ""),
         }
         for s in row["steps"]
     ]

@@ -79,6 +79,10 @@ class _Chain:
         self.will += [f"in {env}: {w}" if at else w for w in will]
         self.bound += bound
 
+    def made(self, home: str, env: str, makes: Iterable[str]) -> None:
+        """What an act makes in one environment."""
+        self.makes += [m if env == home else f"{m} in {env}" for m in makes]
+
 
 class Pipeline:
     """`params`: until (gold | trained | test | prod), purpose (train | inference)."""
@@ -138,7 +142,7 @@ class Pipeline:
         will = list(refine.will) if refine.steps else []
         chain.add(home, env, "refine", refine.steps, will, refine.bound_seconds, size=refine.size)
         chain.inputs += [i if env == home else {**i, "env": env} for i in refine.inputs]
-        chain.makes += refine.makes
+        chain.made(home, env, refine.makes)
         chain.code += refine.code
         chain.size += refine.size
         return refine
@@ -153,6 +157,7 @@ class Pipeline:
         chain.add(
             home, env, "split", ("split",), ["split gold"], site.settings.estate.worker.max_step_seconds
         )
+        chain.made(home, env, ("gold_train", "gold_validate", "gold_test"))
         return True
 
     def _train(self, chain: _Chain, site: Site, ref: ModelRef, env: str) -> float:
@@ -166,6 +171,7 @@ class Pipeline:
         will = [f"train at most {profile.seconds:g} s and register"]
         bound = profile.seconds + OVERHEAD_SECONDS
         chain.add(env, env, "train", Train.steps, will, bound, search=profile.seconds)
+        chain.makes.append(f"a model version of {ref}")
         return float(profile.seconds)
 
     def _promotions(self, chain: _Chain, site: Site, ref: ModelRef, home: str, until: str) -> None:
@@ -202,6 +208,7 @@ class Pipeline:
         if stale or any(s.endswith("refine/gold") for s in chain.steps):
             bound = site.settings.estate.worker.max_step_seconds
             chain.add(env, env, "score", ("score",), ["score what is new in to_score"], bound)
+            chain.makes.append("rows in scored")
 
     def _trained(self, site: Site, ref: ModelRef, env: str) -> bool:
         head = all_latest(site.store, ref, env).get("gold_train")

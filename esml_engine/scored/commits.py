@@ -16,7 +16,7 @@ from esml_engine.door import skeleton
 from esml_engine.door.facts import Actor, Desk
 from esml_engine.door.site import Site
 from esml_engine.faults import point
-from esml_engine.lake.catalogue import Version, latest, made_by, newest_first, put, table_uri
+from esml_engine.lake.catalogue import Version, latest, listing, made_by, newest_first, put, table_uri
 from esml_engine.lake.commit import make_versions
 from esml_engine.lake.replay import catch_up
 from esml_engine.refs import ModelRef
@@ -90,6 +90,12 @@ def batch_of(site: Site, ref: ModelRef, env: str, request_id: str) -> dict[str, 
     """The facts of the batch run that answered a request id; None where there is none."""
     with contextlib.closing(newest_first(site.store, ref, env, "scored")) as versions:
         return next((dict(v["facts"]) for v in versions if v["facts"].get("request_id") == request_id), None)
+
+
+def batch_ids(site: Site, ref: ModelRef, env: str) -> tuple[str, ...]:
+    """The request ids of all batch runs."""
+    versions = listing(site.store, ref, env, "scored")
+    return tuple(str(v.facts["request_id"]) for v in versions if v.facts.get("request_id"))
 
 
 def append(

@@ -85,6 +85,7 @@ class ScoredFilter:
 
     Args:
         since, until: whole UTC days when dates, moments when datetimes (naive: UTC); both inclusive.
+        without: request ids whose rows are left out.
         where: `COLUMN OP VALUE`, joined by *and*; OP is one of `= != < <= > >= in contains is-null`.
         order_by: `COLUMN`, `COLUMN:asc` or `COLUMN:desc`; empty: newest first.
         by: what counts are grouped by: `day` (also when None), `caller`, `model_version`.
@@ -94,6 +95,7 @@ class ScoredFilter:
     until: dt.date | dt.datetime | None = None
     callers: tuple[str, ...] = ()
     model_versions: tuple[int, ...] = ()
+    without: tuple[str, ...] = ()
     where: tuple[str, ...] = ()
     order_by: str = ""
     limit: int | None = 100

@@ -252,6 +252,9 @@ def _conditions(wanted: ScoredFilter, columns: dict[str, str]) -> tuple[str, lis
         if allowed:
             parts.append(f"{name} IN ({', '.join('?' * len(allowed))})")
             values += allowed
+    if wanted.without:
+        parts.append(f"request_id NOT IN ({', '.join('?' * len(wanted.without))})")
+        values += wanted.without
     for text in wanted.where:
         one = condition(text, columns)
         parts.append(f"({one.sql})")

@@ -11,7 +11,7 @@ from esml_engine.door.site import Site
 from esml_engine.errors import EsmlError
 from esml_engine.refs import ModelRef
 from esml_engine.scored import reads as scored
-from esml_engine.scored.commits import ledger_path
+from esml_engine.scored.commits import batch_ids, ledger_path
 from esml_engine.scored.facts import ScoredFilter
 from esml_engine.scored.query import query
 from esml_engine.serving import records, tally
@@ -87,9 +87,9 @@ def _served(site: Site, ref: ModelRef, env: str, row: dict[str, Any]) -> Served:
 
 
 def _calls(site: Site, ref: ModelRef, env: str) -> tuple[str | None, int]:
-    """(moment of the last kept answer, calls of the last 7 days)."""
-    source = scored.source(site, ref, env)
-    newest = query(source, ScoredFilter(limit=1))["rows"]
+    """(moment of the last kept answer, calls of the last 7 days): the endpoint's, so no batch is one."""
+    source, batches = scored.source(site, ref, env), batch_ids(site, ref, env)
+    newest = query(source, ScoredFilter(without=batches, limit=1))["rows"]
     week = dt.datetime.now(dt.UTC) - dt.timedelta(days=7)
-    found = query(source, ScoredFilter(since=week, count_only=True))
+    found = query(source, ScoredFilter(since=week, without=batches, count_only=True))
     return (newest[0]["scored_at"] if newest else None), int(found["calls"])

@@ -234,7 +234,7 @@ def test_cells_of_the_lake() -> None:
         _version(quality=({"passed": False, "level": "warn"},)), False, ["14 quarantined"], NOW
     )
     assert (cell.label, cell.note, cell.icon) == (
-        "v3 · quarantine",
+        "v3",
         "1,200 rows · 2 h · 14 quarantined · 1 warning",
         "warning",
     )

@@ -9,6 +9,7 @@ import pytest
 
 from esml_engine.errors import ConflictError, FailedError, UsageError
 from esml_engine.estate import open_estate
+from esml_engine.serving.reads import of_model
 
 
 def test_a_request_id_stands_for_one_batch(demo: Path, tmp_path: Path) -> None:
@@ -18,9 +19,11 @@ def test_a_request_id_stands_for_one_batch(demo: Path, tmp_path: Path) -> None:
     one, other = tmp_path / "one.csv", tmp_path / "other.csv"
     rows.head(3).to_csv(one, index=False)
     rows.tail(4).to_csv(other, index=False)
+    told = lambda: [(s.last_call, s.calls_7_days) for s in of_model(model.site, model.ref)]  # noqa: E731
+    calls = told()
     with estate.hand.holding(warm=True):
         first = model.score_batch(one, "files", "fb1")
-        assert first["rows"] == 3
+        assert first["rows"] == 3 and told() == calls, "a batch is no call of an endpoint"
         again = model.score_batch(one, "files", "fb1")
         assert again["run"] is None and {k: again[k] for k in ("request_id", "rows", "model_version")} == {
             k: first[k] for k in ("request_id", "rows", "model_version")
