@@ -7,6 +7,7 @@ from typing import Any
 
 import streamlit as st
 
+from cockpit.saying import keep
 from cockpit.views import scored as view
 from cockpit.words import plain, sentence
 from esml_engine.errors import UsageError
@@ -68,6 +69,9 @@ def _add(w: view.Wanted, said: dict[str, Any], everything: dict[str, Any], versi
             text = st.text_input("value", help="Not needed for is-null.")
         if not st.form_submit_button("Apply", type="primary"):
             return
+    if bool(column) != bool(text.strip()) and op != "is-null":
+        half = f"a value for {column}" if column else f"the column that {text.strip()!r} is about"
+        keep("filter", f"The filter lacks {half}: it was not applied.")
     more = (written(column, op, text.strip()),) if column and (text.strip() or op == "is-null") else ()
     dates = [d.isoformat() for d in days] if isinstance(days, tuple | list) else []
     go(

@@ -80,7 +80,7 @@ def _track(s: dict[str, Any], row: Row, environments: tuple[str, ...]) -> Track:
         )
         steps.append(Step(NAMES[stage], state))
     whose = f" Whose turn: **{row.turn}**." if row.turn else ""
-    since = f"{NAMES.get(s['stage'], 'new')} since {ago(s['since'])}" if s["since"] else "new"
+    since = f"{NAMES.get(s['stage'], 'new')} since {ago(s['since'])}" if s["since"] else "It is new"
     if blocked:
         said = f"**Blocked:** {s['blocked_by']}.{whose}"
     elif row.needs:

@@ -133,5 +133,9 @@ def _decides(record: Record, at: int | None) -> str:
 
 def mending(files: Sequence[Mapping[str, Any]]) -> str:
     """What to do about files that were refused, from the `hint` of each."""
-    said = dict.fromkeys(str(f["hint"]) for f in files if f.get("hint"))
-    return "; ".join([*said, "deliver them again"]) if said else "deliver them again, whole"
+    hints = [str(f.get("hint") or "") for f in files if f.get("status", "refused") == "refused"]
+    said, again = dict.fromkeys(h for h in hints if h), f"deliver {'it' if len(hints) == 1 else 'them'} again"
+    if not said:
+        return f"{again}, whole"
+    # a hint may say already how it is to be delivered
+    return "; ".join([*said, *([] if all(h.startswith("deliver ") for h in hints) else [again])])

@@ -140,7 +140,7 @@ def test_a_parquet_file_with_what_no_table_holds_is_refused_by_name_and_the_rest
     with pytest.raises(FailedError, match="no file could be read") as e:
         model.refine()
     assert str(e.value.hint).startswith(
-        "make it a number of seconds, or a text; deliver them again, then refine"
+        "make it a number of seconds, or a text; deliver it again, then refine"
     )
     more = tmp_path / "more.parquet"
     pq.write_table(good.set_column(0, "id", pa.array([3])), more)
