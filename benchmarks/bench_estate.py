@@ -162,7 +162,7 @@ def _rerun(folder: Path, seen: Any) -> None:
     from streamlit.testing.v1 import AppTest, app_test, local_script_runner
 
     from cockpit import places
-    from cockpit.listing import columns
+    from cockpit.parts.listing import columns
 
     kept = ScriptCache()  # a server compiles a script once; the test runner would do it at each rerun
     local_script_runner.ScriptCache = app_test.ScriptCache = lambda: kept

@@ -19,7 +19,7 @@ import psutil
 
 from benchmarks.estates import leaderboard_of, make
 from benchmarks.harness import interleaved, report, timed
-from cockpit.deciding import became, promotions
+from cockpit.acts.deciding import became, promotions
 from cockpit.views.candidates import table
 from esml_engine.estate import open_estate
 

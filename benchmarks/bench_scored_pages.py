@@ -19,7 +19,8 @@ from streamlit.testing.v1 import AppTest
 
 from benchmarks.harness import interleaved, report, timed
 from benchmarks.scored_estates import make, table_sql
-from cockpit import opening, places
+from cockpit import places
+from cockpit.frame import opening
 
 ROUNDS = 9
 SINCE, UNTIL, CALLER = "2026-03-01", "2026-03-31", "caller7"

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import streamlit as st
 
-from cockpit import navigation, opening
-from cockpit.reads import people
+from cockpit.facts.reads import people
+from cockpit.frame import navigation, opening
 from cockpit.words import tidy
 from esml_engine.door.start import local_admin
 from esml_engine.errors import EsmlError

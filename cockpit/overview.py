@@ -13,7 +13,7 @@ from typing import Any
 import pandas as pd
 import sqlalchemy as sa
 
-from cockpit.evidence import Evidence, budgets, evidence, predictions
+from cockpit.facts.evidence import Evidence, budgets, evidence, predictions
 from cockpit.views import estate as view
 from cockpit.views import lenses
 from esml_engine.costs.records import month_start

@@ -23,7 +23,7 @@ from starlette.responses import JSONResponse, PlainTextResponse, Response, Strea
 from starlette.routing import Route
 
 from cockpit import places
-from cockpit.addressing import Several
+from cockpit.frame.addressing import Several
 from esml_engine.errors import EsmlError, NotAllowedError, NotFoundError
 
 log = logging.getLogger("esml.cockpit")
@@ -34,7 +34,7 @@ _MEDIA = {"csv": "text/csv; charset=utf-8", "parquet": "application/vnd.apache.p
 
 def _store() -> Any:
     """The estate's store alone: health and figures do not hang on a settings file that somebody mends."""
-    from cockpit.opening import root
+    from cockpit.frame.opening import root
 
     return _store_of(str(root()))
 
@@ -71,7 +71,7 @@ async def healthz(_: Request) -> Response:
     why = await run_in_threadpool(_answers)
     if not why:
         return JSONResponse({"status": "ok"})
-    from cockpit.opening import root
+    from cockpit.frame.opening import root
     from cockpit.words import tidy
 
     return JSONResponse({"status": "unavailable", "reason": tidy(why, root())}, 503)
@@ -83,7 +83,12 @@ def _warm() -> None:
     What is loaded by then stays: it is left out of each later look for garbage, which cost a large page half of its time.
     """
     _answers()
-    for name in ("cockpit.navigation", "cockpit.overview", "cockpit.deciding", "streamlit.elements.arrow"):
+    for name in (
+        "cockpit.frame.navigation",
+        "cockpit.overview",
+        "cockpit.acts.deciding",
+        "streamlit.elements.arrow",
+    ):
         importlib.import_module(name)
     gc.freeze()
 
@@ -136,7 +141,7 @@ def _number(text: str) -> int:
 
 
 def _export(request: Request, folder: str) -> Path:
-    from cockpit.opening import estate_as
+    from cockpit.frame.opening import estate_as
 
     q, p = request.query_params, request.path_params
     out = Path(folder) / f"scored.{p['kind']}"
@@ -176,7 +181,7 @@ async def scored(request: Request) -> Response:
             if e.exit_code == 2
             else 500
         )
-        from cockpit.opening import root
+        from cockpit.frame.opening import root
         from cockpit.words import tidy
 
         return JSONResponse(

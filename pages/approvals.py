@@ -7,13 +7,13 @@ import datetime as dt
 import pandas as pd
 import streamlit as st
 
-from cockpit import opening
-from cockpit.acting import released
-from cockpit.choosing import at_most_one, segment
-from cockpit.components import as_of, away, gone, no_sight, page, when
-from cockpit.deciding import cards, just_decided, let_go
-from cockpit.saying import nothing_yet
-from cockpit.screens import on_phone
+from cockpit.acts.acting import released
+from cockpit.acts.deciding import cards, just_decided, let_go
+from cockpit.frame import opening
+from cockpit.frame.choosing import at_most_one, segment
+from cockpit.frame.components import as_of, away, gone, no_sight, page, when
+from cockpit.frame.saying import nothing_yet
+from cockpit.frame.screens import on_phone
 from cockpit.views import promotion as view
 from cockpit.views import talk, work
 from cockpit.words import plural

@@ -9,12 +9,12 @@ import pandas as pd
 import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
-from cockpit import opening
-from cockpit.carrying import to
-from cockpit.choosing import typed
-from cockpit.components import as_of, locked, page, when
-from cockpit.saying import nothing_yet
-from cockpit.screens import deciding_first, on_phone
+from cockpit.frame import opening
+from cockpit.frame.carrying import to
+from cockpit.frame.choosing import typed
+from cockpit.frame.components import as_of, locked, page, when
+from cockpit.frame.saying import nothing_yet
+from cockpit.frame.screens import deciding_first, on_phone
 from cockpit.views import audit as view
 from cockpit.words import plural
 

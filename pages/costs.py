@@ -9,13 +9,15 @@ from typing import Any
 import pandas as pd
 import streamlit as st
 
-from cockpit import charts, opening, spending
-from cockpit.choosing import open_tabs, scope, segment
-from cockpit.components import as_of, away, figures, page
-from cockpit.costing import hour_price, spent_by
-from cockpit.evidence import predictions
+from cockpit.acts import spending
+from cockpit.facts.costing import hour_price, spent_by
+from cockpit.facts.evidence import predictions
+from cockpit.frame import opening
+from cockpit.frame.choosing import open_tabs, scope, segment
+from cockpit.frame.components import as_of, away, figures, page
+from cockpit.frame.saying import nothing_yet
 from cockpit.overview import overview
-from cockpit.saying import nothing_yet
+from cockpit.parts import charts
 from cockpit.views import costs as view
 from cockpit.views.lenses import IDLE_DAYS
 from cockpit.views.project import next_runs

@@ -8,11 +8,12 @@ from typing import Any
 import pandas as pd
 import streamlit as st
 
-from cockpit import charts, opening
-from cockpit.carrying import to
-from cockpit.choosing import open_tabs
-from cockpit.components import Choice, as_of, choose, gone, page, pick, profile_table
-from cockpit.saying import nothing_yet
+from cockpit.frame import opening
+from cockpit.frame.carrying import to
+from cockpit.frame.choosing import open_tabs
+from cockpit.frame.components import Choice, as_of, choose, gone, page, pick, profile_table
+from cockpit.frame.saying import nothing_yet
+from cockpit.parts import charts
 from cockpit.views import dataset as view
 from cockpit.words import plural
 from esml_engine.errors import NotFoundError

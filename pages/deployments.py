@@ -7,14 +7,14 @@ from typing import Any
 
 import streamlit as st
 
-from cockpit import opening
-from cockpit.acting import act_card, follow, plan_card, planned
-from cockpit.carrying import to
-from cockpit.choosing import open_tabs
-from cockpit.components import Choice, as_of, choose, gone, page
-from cockpit.console import console
-from cockpit.modelling import deploy_card, score_file_card
-from cockpit.saying import nothing_yet
+from cockpit.acts.acting import act_card, follow, plan_card, planned
+from cockpit.acts.console import console
+from cockpit.acts.modelling import deploy_card, score_file_card
+from cockpit.frame import opening
+from cockpit.frame.carrying import to
+from cockpit.frame.choosing import open_tabs
+from cockpit.frame.components import Choice, as_of, choose, gone, page
+from cockpit.frame.saying import nothing_yet
 from cockpit.views import deployments as view
 from esml_engine.portfolio.money import predicted
 from esml_engine.serving import reads

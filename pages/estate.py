@@ -7,15 +7,15 @@ from typing import Any
 
 import streamlit as st
 
-from cockpit import opening
-from cockpit.carrying import to
-from cockpit.components import away, demo_stopped, figures, no_model_yet, no_sight, page, ways_on, when
-from cockpit.listing import chosen_row, columns, csv, filters, listed, ways_of
+from cockpit.acts.starting import new_project_asked, new_project_dialog
+from cockpit.facts.reads import who_can
+from cockpit.frame import opening
+from cockpit.frame.carrying import to
+from cockpit.frame.components import away, demo_stopped, figures, no_model_yet, no_sight, page, ways_on, when
+from cockpit.frame.saying import nothing_yet
+from cockpit.frame.screens import on_phone
 from cockpit.overview import Overview, overview
-from cockpit.reads import who_can
-from cockpit.saying import nothing_yet
-from cockpit.screens import on_phone
-from cockpit.starting import new_project_asked, new_project_dialog
+from cockpit.parts.listing import chosen_row, columns, csv, filters, listed, ways_of
 from cockpit.views import estate as view
 from cockpit.views import work
 from cockpit.views.plan import without_underscores

@@ -7,13 +7,13 @@ from collections.abc import Callable
 
 import streamlit as st
 
-from cockpit import laking as acts
-from cockpit import opening
-from cockpit.carrying import to
-from cockpit.choosing import open_tabs, segment
-from cockpit.components import Choice, as_of, choose, page
-from cockpit.reaching import away
-from cockpit.screens import on_phone
+from cockpit.acts import laking as acts
+from cockpit.frame import opening
+from cockpit.frame.carrying import to
+from cockpit.frame.choosing import open_tabs, segment
+from cockpit.frame.components import Choice, as_of, choose, page
+from cockpit.frame.reaching import away
+from cockpit.frame.screens import on_phone
 from cockpit.views import lake as view
 from cockpit.views.dataset import quarantine_of
 from cockpit.words import plain, plural, tidy

@@ -7,17 +7,17 @@ from typing import Any
 import pandas as pd
 import streamlit as st
 
-from cockpit import opening
-from cockpit.acting import follow
-from cockpit.boards import asked_lines, best_by_environment, figure, over_versions, ticked
-from cockpit.carrying import to
-from cockpit.choosing import switched
-from cockpit.components import Choice, as_of, choose, gone, page, pick, when
-from cockpit.deciding import became, promotions
-from cockpit.modelling import register_card, train_card
-from cockpit.reads import runs_by_id
-from cockpit.saying import nothing_yet
-from cockpit.screens import deciding_first
+from cockpit.acts.acting import follow
+from cockpit.acts.deciding import became, promotions
+from cockpit.acts.modelling import register_card, train_card
+from cockpit.facts.reads import runs_by_id
+from cockpit.frame import opening
+from cockpit.frame.carrying import to
+from cockpit.frame.choosing import switched
+from cockpit.frame.components import Choice, as_of, choose, gone, page, pick, when
+from cockpit.frame.saying import nothing_yet
+from cockpit.frame.screens import deciding_first
+from cockpit.parts.boards import asked_lines, best_by_environment, figure, over_versions, ticked
 from cockpit.views import candidates, intervals
 from cockpit.views import leaderboard as view
 from cockpit.views.promotion import Asked
@@ -40,8 +40,7 @@ def show() -> None:
         return
     usual = site.settings.profile(choice.ref, choice.env).metric
     names = [usual, *(n for n in TASK_METRICS[task] if n != usual)]
-    asked = st.query_params.get("metric")
-    if asked and asked not in names:
+    if (asked := st.query_params.get("metric")) and asked not in names:
         st.title("Leaderboard")
         gone("Metric", asked)
         return
@@ -64,12 +63,13 @@ def show() -> None:
     if not rows:
         nothing_yet("No candidate yet.", "Train the model: its plan is above, once gold is split.")
         return
-    # with the plan of a training above, what it will stand among comes before how it was so far
+    # what a training will stand among, or what is compared, comes before how it was so far
+    last = train or len(st.query_params.get_all("runs")) > 1
     asked = became(promotions(choice.estate, str(choice.ref)))
-    if not train:
+    if not last:
         _overview(choice, rows, main, asked)
     _candidates(choice, rows, main, names, asked)
-    if train:
+    if last:
         _overview(choice, rows, main, asked)
 
 

@@ -8,17 +8,17 @@ from typing import Any
 
 import streamlit as st
 
-from cockpit import model_tabs as tabs
-from cockpit import opening
-from cockpit.acting import act_card, follow
-from cockpit.carrying import to
-from cockpit.choosing import open_tabs
-from cockpit.components import Choice, as_of, choose, page
-from cockpit.deciding import became, promotions
+from cockpit.acts import model_tabs as tabs
+from cockpit.acts.acting import act_card, follow
+from cockpit.acts.deciding import became, promotions
+from cockpit.facts.reads import runs_of
+from cockpit.frame import opening
+from cockpit.frame.carrying import to
+from cockpit.frame.choosing import open_tabs
+from cockpit.frame.components import Choice, as_of, choose, page
+from cockpit.frame.reaching import away
+from cockpit.frame.screens import deciding_first
 from cockpit.overview import overview
-from cockpit.reaching import away
-from cockpit.reads import runs_of
-from cockpit.screens import deciding_first
 from cockpit.views import model as view
 from cockpit.views.lake import Cell
 from cockpit.words import tidy

@@ -7,17 +7,17 @@ import datetime as dt
 import pandas as pd
 import streamlit as st
 
-from cockpit import opening
-from cockpit.at_once import at_once
-from cockpit.carrying import to
-from cockpit.choosing import choose_project, open_tabs
-from cockpit.components import as_of, away, locked, page
-from cockpit.costing import spent_by
+from cockpit.acts.at_once import at_once
+from cockpit.acts.peopling import roles_form
+from cockpit.acts.starting import new_model
+from cockpit.facts.costing import spent_by
+from cockpit.facts.reads import days
+from cockpit.frame import opening
+from cockpit.frame.carrying import to
+from cockpit.frame.choosing import choose_project, open_tabs
+from cockpit.frame.components import as_of, away, locked, page
+from cockpit.frame.saying import nothing_yet, said_done
 from cockpit.overview import Overview, overview
-from cockpit.peopling import roles_form
-from cockpit.reads import days
-from cockpit.saying import nothing_yet, said_done
-from cockpit.starting import new_model
 from cockpit.views import project as view
 from cockpit.words import money, plural
 from esml_engine.costs.records import month_start

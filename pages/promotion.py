@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import streamlit as st
 
-from cockpit import opening
-from cockpit.acting import RECENT, follow
-from cockpit.carrying import to
-from cockpit.comparing import comparison
-from cockpit.components import Choice, as_of, choose, gone, page, pick, when
-from cockpit.deciding import became, changed_under, decide, just_decided, let_go, promotions, versions_of
-from cockpit.promoting import acts, evidence, history, not_compared, offer, opened
-from cockpit.saying import nothing_yet
+from cockpit.acts.acting import RECENT, follow
+from cockpit.acts.deciding import became, changed_under, decide, just_decided, let_go, promotions, versions_of
+from cockpit.acts.promoting import acts, evidence, history, not_compared, offer, opened
+from cockpit.frame import opening
+from cockpit.frame.carrying import to
+from cockpit.frame.components import Choice, as_of, choose, gone, page, pick, when
+from cockpit.frame.saying import nothing_yet
+from cockpit.parts.comparing import comparison
 from cockpit.words import plain
 from esml_engine.estate import Estate
 from esml_engine.promotion import reads

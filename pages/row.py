@@ -7,10 +7,10 @@ from dataclasses import asdict
 import pandas as pd
 import streamlit as st
 
-from cockpit import opening
-from cockpit.carrying import to
-from cockpit.components import choose, gone, locked, page, when, zone
-from cockpit.saying import nothing_yet
+from cockpit.frame import opening
+from cockpit.frame.carrying import to
+from cockpit.frame.components import choose, gone, locked, page, when, zone
+from cockpit.frame.saying import nothing_yet
 from cockpit.views import scored as view
 from cockpit.words import plural
 from esml_engine.errors import NotFoundError

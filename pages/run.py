@@ -7,12 +7,12 @@ from typing import Any
 import pandas as pd
 import streamlit as st
 
-from cockpit import opening
-from cockpit.acting import progress_of, retry_card
-from cockpit.carrying import to
-from cockpit.components import away, gone, page
-from cockpit.reads import log_tail
-from cockpit.saying import nothing_yet
+from cockpit.acts.acting import progress_of, retry_card
+from cockpit.facts.reads import log_tail
+from cockpit.frame import opening
+from cockpit.frame.carrying import to
+from cockpit.frame.components import away, gone, page
+from cockpit.frame.saying import nothing_yet
 from cockpit.views import runs as view
 from cockpit.views.lake import made
 from cockpit.words import tidy

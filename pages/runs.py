@@ -5,14 +5,14 @@ from __future__ import annotations
 import pandas as pd
 import streamlit as st
 
-from cockpit import opening
-from cockpit.acting import progress_of, retry_card
-from cockpit.addressing import unread
-from cockpit.carrying import to
-from cockpit.choosing import one_of
-from cockpit.components import as_of, away, chips, no_sight, page, ways_on, when
-from cockpit.reads import worker_alive
-from cockpit.saying import nothing_yet
+from cockpit.acts.acting import progress_of, retry_card
+from cockpit.facts.reads import worker_alive
+from cockpit.frame import opening
+from cockpit.frame.addressing import unread
+from cockpit.frame.carrying import to
+from cockpit.frame.choosing import one_of
+from cockpit.frame.components import as_of, away, chips, no_sight, page, ways_on, when
+from cockpit.frame.saying import nothing_yet
 from cockpit.views import runs as view
 from esml_engine.estate import Estate
 from esml_engine.runs.records import OPEN

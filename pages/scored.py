@@ -8,16 +8,16 @@ from typing import Any
 import pandas as pd
 import streamlit as st
 
-from cockpit import opening
-from cockpit.addressing import unread
-from cockpit.boards import figure
-from cockpit.carrying import to
-from cockpit.choosing import open_tabs
-from cockpit.components import Choice, as_of, choose, locked, page, ways_on, zone
-from cockpit.filtering import columns, filters, go, unreadable
-from cockpit.saying import nothing_yet
-from cockpit.screens import deciding_first
-from cockpit.viewing import by_day, exports, of_address, profile, saved_views
+from cockpit.frame import opening
+from cockpit.frame.addressing import unread
+from cockpit.frame.carrying import to
+from cockpit.frame.choosing import open_tabs
+from cockpit.frame.components import Choice, as_of, choose, locked, page, ways_on, zone
+from cockpit.frame.saying import nothing_yet
+from cockpit.frame.screens import deciding_first
+from cockpit.parts.boards import figure
+from cockpit.parts.filtering import columns, filters, go, unreadable
+from cockpit.parts.viewing import by_day, exports, of_address, profile, saved_views
 from cockpit.views import scored as view
 from cockpit.words import plural
 from esml_engine.errors import UsageError

@@ -5,10 +5,10 @@ from __future__ import annotations
 import pandas as pd
 import streamlit as st
 
-from cockpit import configuring as tabs
-from cockpit import opening
-from cockpit.choosing import open_tabs, scope
-from cockpit.components import as_of, away, page
+from cockpit.acts import configuring as tabs
+from cockpit.frame import opening
+from cockpit.frame.choosing import open_tabs, scope
+from cockpit.frame.components import as_of, away, page
 from cockpit.words import plural
 
 _TABS = {

@@ -7,16 +7,16 @@ from typing import Any
 
 import streamlit as st
 
-from cockpit import opening
-from cockpit.acting import released
-from cockpit.carrying import to
-from cockpit.components import as_of, away, gone, no_model_yet, no_sight, page, when
-from cockpit.deciding import cards, just_decided, let_go
+from cockpit.acts.acting import released
+from cockpit.acts.deciding import cards, just_decided, let_go
+from cockpit.facts.reads import crowned, roles_anywhere, roles_on
+from cockpit.frame import opening
+from cockpit.frame.carrying import to
+from cockpit.frame.components import as_of, away, gone, no_model_yet, no_sight, page, when
+from cockpit.frame.saying import nothing_yet
+from cockpit.frame.visits import last_visit
 from cockpit.overview import Overview, overview
-from cockpit.reads import crowned, roles_anywhere, roles_on
-from cockpit.saying import nothing_yet
 from cockpit.views import talk, work
-from cockpit.visits import last_visit
 from cockpit.words import ago, plural, role, tidy
 from cockpit.work_reads import forecast, may_decide
 from esml_engine.estate import Estate

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from itertools import accumulate
 from typing import Any
 
-from cockpit.costing import ACTS, Asked, Judged
-from cockpit.reads import days
+from cockpit.facts.costing import ACTS, Asked, Judged
+from cockpit.facts.reads import days
 from cockpit.views.estate import Figure
 from cockpit.words import MONTH_END, ago, duration, has_bound, is_bound, money, plural, predicted_cost, share
 

@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 from itertools import accumulate
 from typing import Any
 
-from cockpit.evidence import Evidence
-from cockpit.reads import days
+from cockpit.facts.evidence import Evidence
+from cockpit.facts.reads import days
 from cockpit.views.promotion import asks, expires
 from cockpit.words import MONTH_END, ago, is_bound, metric, money, plural, role, share, value
 from esml_engine.refs import STAGES

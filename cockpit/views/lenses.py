@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from cockpit.evidence import Evidence
+from cockpit.facts.evidence import Evidence
 from cockpit.views.estate import Owner, Row
 from cockpit.words import NOT_MEASURED, NOT_SET_UP, ago, money, plural, share
 from esml_engine.refs import ENVIRONMENTS

@@ -366,14 +366,10 @@ def activity(
             "deploy": str(result.get("deployment") or ""),
         }.get(r["act"], "")
         cost = f" · {money(r['cost'], currency)}" if r["cost"] is not None else ""
-        out.append(
-            (
-                r["ended"] or r["started"] or r["created"],
-                f"**{r['act'].replace('_', ' ')}** {what} {r['state']}{cost} · {r['as'] or r['actor']} · `{r['run']}`".replace(
-                    "  ", " "
-                ),
-            )
-        )
+        where = f"in {r['env']}" if r["env"] else ""
+        act = " ".join(x for x in (f"**{r['act'].replace('_', ' ')}**", what, where, r["state"]) if x)
+        line = f"{act}{cost} · {r['as'] or r['actor']} · `{r['run']}`"
+        out.append((r["ended"] or r["started"] or r["created"], line))
     out += [
         (k["at"], f"**champion** of {k['env']} is v{k['version']} · {k['why']} · {k['by']}") for k in crowns
     ]

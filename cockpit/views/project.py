@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from cockpit.evidence import Evidence
+from cockpit.facts.evidence import Evidence
 from cockpit.views.estate import RANK, Figure, Row, due_act, next_act
 from cockpit.words import MONTH_END, ago, duration, is_bound, money, plural, predicted_cost, role, share
 from esml_engine.refs import STAGES

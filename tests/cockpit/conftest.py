@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 from streamlit.testing.v1 import AppTest
 
-from cockpit import opening, places
+from cockpit import places
+from cockpit.frame import opening
 from esml_engine.estate import Estate, init_estate, open_estate
 
 MODEL = "project001/m01_price"

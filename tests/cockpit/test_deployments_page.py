@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from cockpit import uploads
+from cockpit.acts import uploads
 from cockpit.views import deployments as view
 from cockpit.words import NOT_MEASURED
 from esml_engine.errors import UsageError

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from cockpit import reaching
-from cockpit.evidence import evidence
+from cockpit.facts.evidence import evidence
+from cockpit.frame import reaching
 from esml_engine.costs.records import meter
 from esml_engine.errors import PlatformError
 from esml_engine.estate import Estate, init_estate, open_estate
@@ -241,7 +241,7 @@ def test_a_plan_that_went_stale_changes_nothing_and_is_drawn_again(small: Estate
     assert "set budget.month of project001 to 70" in text_of(at)
     path = small.site.root / "projects" / "project001" / "project.toml"
     path.write_text(path.read_text("utf-8").replace("# month = 100.0", "month = 33.0"), "utf-8")
-    from cockpit.opening import opened
+    from cockpit.frame.opening import opened
 
     opened(str(small.site.root)).site().reload()
     at = press(at, "set_budget")
@@ -412,7 +412,7 @@ def test_a_project_survives_moving_between_pages_until_all_are_chosen(small: Est
 
 
 def test_looks_less_than_an_hour_apart_are_one_visit(small: Estate) -> None:
-    from cockpit.visits import came
+    from cockpit.frame.visits import came
 
     monday = dt.datetime(2026, 11, 23, 9, 12, tzinfo=dt.UTC)
     assert came(small.site, "anna", monday) is None
@@ -431,8 +431,8 @@ def test_the_list_as_a_file_holds_all_lenses_and_no_formula(small: Estate) -> No
     import csv as csv_
     import io
 
-    from cockpit.listing import csv
     from cockpit.overview import overview
+    from cockpit.parts.listing import csv
 
     path = small.site.root / "projects" / "project001" / "project.toml"
     path.write_text(path.read_text("utf-8").replace('owner = "manager@small"', 'owner = "=cmd()"'), "utf-8")

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from cockpit.costing import Asked
-from cockpit.evidence import Evidence
+from cockpit.facts.costing import Asked
+from cockpit.facts.evidence import Evidence
 from cockpit.views import audit as audit_view
 from cockpit.views import costs, lenses, policies, project, work
 from cockpit.views import estate as estate_view

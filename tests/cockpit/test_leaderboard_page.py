@@ -158,7 +158,7 @@ def test_a_candidate_that_is_gone_is_said(estate: Estate, page: Open) -> None:
 def test_training_has_its_plan_and_its_budget(
     estate: Estate, page: Open, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("cockpit.acting.worker_alive", lambda site: True)
+    monkeypatch.setattr("cockpit.acts.acting.worker_alive", lambda site: True)
     at = page(estate.site.root, "leaderboard", **WHERE, train="true")
     assert {"Predicted time", "Predicted cost"} <= {m.label for m in at.metric}
     button = next(b for b in at.button if b.key == "board:train")

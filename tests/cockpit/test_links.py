@@ -9,10 +9,11 @@ import pytest
 import streamlit as st
 from streamlit.testing.v1 import AppTest
 
-from cockpit import carrying, opening, places
-from cockpit.addressing import ADDRESS, UNKNOWN
-from cockpit.components import lost
-from cockpit.navigation import HIDDEN, LATER, SECTIONS, lost_page
+from cockpit import places
+from cockpit.frame import carrying, opening
+from cockpit.frame.addressing import ADDRESS, UNKNOWN
+from cockpit.frame.components import lost
+from cockpit.frame.navigation import HIDDEN, LATER, SECTIONS, lost_page
 from esml_engine.estate import Estate, init_estate, open_estate
 from esml_engine.refs import ModelRef
 from tests.cockpit.conftest import MODEL, Open
@@ -191,7 +192,7 @@ def test_an_address_beside_every_page_is_known(url: str | None, base: str, lost:
 @pytest.mark.parametrize("name", ["nonsense", *LATER])
 def test_a_page_that_is_not_there_says_so(estate: Estate, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
     monkeypatch.setenv(opening.ENVIRONMENT, str(estate.site.root))
-    monkeypatch.setattr("cockpit.navigation._lost", lambda: name)
+    monkeypatch.setattr("cockpit.frame.navigation._lost", lambda: name)
     at = AppTest.from_file(str(places.APP), default_timeout=60).run()
     said = said_by(at)
     assert not at.exception and at.title[0].value == "No such page" and f"`/{name}`" in said
@@ -200,7 +201,7 @@ def test_a_page_that_is_not_there_says_so(estate: Estate, monkeypatch: pytest.Mo
 
 def test_a_path_of_several_parts_is_named_whole(estate: Estate, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(opening.ENVIRONMENT, str(estate.site.root))
-    monkeypatch.setattr("cockpit.navigation._lost", lambda: UNKNOWN)
+    monkeypatch.setattr("cockpit.frame.navigation._lost", lambda: UNKNOWN)
     at = AppTest.from_file(str(places.APP), default_timeout=60)
     at.query_params[ADDRESS] = "work/mo`re"
     said = said_by(at.run())

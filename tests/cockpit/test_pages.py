@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 import streamlit as st
 
-from cockpit import evidence, reaching
+from cockpit.facts import evidence
+from cockpit.frame import reaching
 from esml_engine.costs.records import month_start
 from esml_engine.errors import FailedError, PlatformError, StalePlanError
 from esml_engine.estate import Estate
@@ -107,7 +108,7 @@ def test_an_environment_that_is_away_is_said_and_what_was_recorded_stays(
 ) -> None:
     away = reaching.Reached("test", False, answered="2026-11-24T10:00:00+00:00",
         rows=({"part": "test lake", "ok": False, "message": "the network is away", "hint": ""},))  # fmt: skip
-    monkeypatch.setattr("cockpit.components.unreached", lambda site: [away])
+    monkeypatch.setattr("cockpit.frame.components.unreached", lambda site: [away])
     at = page(estate.site.root, name, project="project001", model="m01_price", env="test")
     said = text_of(at)
     assert not at.exception and at.title[0].value == TITLES[name]
@@ -223,7 +224,7 @@ def test_a_press_starts_one_run_under_the_plan(
 ) -> None:
     from esml_engine import handing
 
-    monkeypatch.setattr("cockpit.acting.worker_alive", lambda site: True)
+    monkeypatch.setattr("cockpit.acts.acting.worker_alive", lambda site: True)
     monkeypatch.setattr(handing, "_worker_lives", lambda site: True)
     at = page(estate.site.root, "lake", project="project001", model="m01_price")
     before = len(estate.runs())
@@ -255,7 +256,7 @@ def test_what_a_press_led_to_is_said_though_its_button_is_gone(estate: Estate, p
 def test_a_stale_plan_starts_nothing(estate: Estate, page: Open, monkeypatch: pytest.MonkeyPatch) -> None:
     from esml_engine import handing
 
-    monkeypatch.setattr("cockpit.acting.worker_alive", lambda site: True)
+    monkeypatch.setattr("cockpit.acts.acting.worker_alive", lambda site: True)
     monkeypatch.setattr(handing, "_worker_lives", lambda site: True)
     at = page(estate.site.root, "lake", project="project001", model="m01_price", env="dev", purpose="train")
     before = len(estate.runs())
@@ -305,7 +306,7 @@ def test_every_tab_of_a_model(tab: str, says: str, estate: Estate, page: Open) -
 def test_settings_are_read_again_when_a_file_changes(
     estate: Estate, page: Open, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("cockpit.opening._LOOK_AGAIN", 0.0)
+    monkeypatch.setattr("cockpit.frame.opening._LOOK_AGAIN", 0.0)
     path = estate.site.root / "projects" / "project001" / "project.toml"
     old = path.read_text(encoding="utf-8")
     page(estate.site.root, "model", project="project001", model="m01_price")

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from cockpit import screens
+from cockpit.frame import screens
 from esml_engine.estate import Estate
 from tests.cockpit.conftest import MODEL, Open, text_of
 
@@ -17,12 +17,12 @@ WHERE = {"project": MODEL.split("/")[0], "model": MODEL.split("/")[1], "env": "d
 def phone(monkeypatch: pytest.MonkeyPatch) -> None:
     """The browser says that it is a phone's."""
     for place in (
-        "navigation",
-        "components",
-        "boards",
-        "comparing",
-        "listing",
-        "screens",
+        "frame.navigation",
+        "frame.components",
+        "parts.boards",
+        "parts.comparing",
+        "parts.listing",
+        "frame.screens",
     ):  # the last one is where the others have it from
         monkeypatch.setattr(f"cockpit.{place}.on_phone", lambda: True)
 

@@ -106,7 +106,7 @@ def test_one_request_on_one_screen_with_data_cost_and_people(asked: Estate, page
 def test_evidence_that_changed_since_is_said_before_anybody_decides(
     asked: Estate, page: Open, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("cockpit.deciding.outdated", lambda site, row: "the champion of prod changed")
+    monkeypatch.setattr("cockpit.acts.deciding.outdated", lambda site, row: "the champion of prod changed")
     request = asked.requests("waiting")[0]["request"]
     said = text_of(page(asked.site.root, "approvals", act_as="approver@small", request=request))
     assert "**Evidence changed since: compare again.** The champion of prod changed." in said

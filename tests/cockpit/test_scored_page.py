@@ -7,7 +7,7 @@ from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
-from cockpit import charts
+from cockpit.parts import charts
 from cockpit.views import scored as view
 from esml_engine.scored.where import written
 from tests.cockpit.conftest import Open, text_of

@@ -11,8 +11,9 @@ from starlette.responses import PlainTextResponse
 from starlette.routing import Route
 from starlette.testclient import TestClient
 
-from cockpit import opening, places, server
-from cockpit.addressing import Several, instead
+from cockpit import places, server
+from cockpit.frame import opening
+from cockpit.frame.addressing import Several, instead
 from esml_engine.estate import Estate
 from tests.cockpit.conftest import MODEL
 

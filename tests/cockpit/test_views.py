@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from cockpit.evidence import Evidence
-from cockpit.reads import log_tail
+from cockpit.facts.evidence import Evidence
+from cockpit.facts.reads import log_tail
 from cockpit.views import estate as estate_view
 from cockpit.views import model as model_view
 from cockpit.views import plan as plan_view

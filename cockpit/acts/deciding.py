@@ -8,13 +8,13 @@ from typing import Any
 
 import streamlit as st
 
-from cockpit import talking
-from cockpit.carrying import to
-from cockpit.comparing import comparison
-from cockpit.components import when
-from cockpit.costing import spent_by
-from cockpit.reads import who_can
-from cockpit.saying import failure, keep, said_now
+from cockpit.acts import talking
+from cockpit.facts.costing import spent_by
+from cockpit.facts.reads import who_can
+from cockpit.frame.carrying import to
+from cockpit.frame.components import when
+from cockpit.frame.saying import failure, keep, said_now
+from cockpit.parts.comparing import comparison
 from cockpit.views import promotion as view
 from cockpit.views import talk
 from cockpit.views.plan import without_underscores

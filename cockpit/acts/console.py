@@ -7,9 +7,9 @@ from typing import Any
 import pandas as pd
 import streamlit as st
 
-from cockpit.carrying import to
-from cockpit.components import Choice
-from cockpit.saying import failure
+from cockpit.frame.carrying import to
+from cockpit.frame.components import Choice
+from cockpit.frame.saying import failure
 from cockpit.views import deployments as view
 from cockpit.words import plural
 from esml_engine.errors import EsmlError

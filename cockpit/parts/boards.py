@@ -8,8 +8,8 @@ from typing import Any
 import pandas as pd
 import streamlit as st
 
-from cockpit import charts
-from cockpit.screens import on_phone
+from cockpit.frame.screens import on_phone
+from cockpit.parts import charts
 from cockpit.views import candidates as view
 from cockpit.views.leaderboard import Best
 from cockpit.views.promotion import Asked

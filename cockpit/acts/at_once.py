@@ -7,10 +7,10 @@ from typing import Any
 
 import streamlit as st
 
-from cockpit import opening
-from cockpit.acting import start_button
-from cockpit.reads import who_can
-from cockpit.saying import done_now, failure, said_done, said_now
+from cockpit.acts.acting import start_button
+from cockpit.facts.reads import who_can
+from cockpit.frame import opening
+from cockpit.frame.saying import done_now, failure, said_done, said_now
 from cockpit.views.plan import card
 from cockpit.words import tidy
 from esml_engine.door import access

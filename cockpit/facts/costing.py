@@ -8,7 +8,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from cockpit.evidence import platform_prices
+from cockpit.facts.evidence import platform_prices
 from esml_engine.costs import records as costs
 from esml_engine.costs.prediction import Past
 from esml_engine.costs.pricing import endpoint_node, endpoint_nodes, priced

@@ -13,13 +13,13 @@ import pandas as pd
 import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
-from cockpit import carrying, opening, reaching
-from cockpit.addressing import unread
-from cockpit.carrying import Link, to
-from cockpit.reaching import unreached
-from cockpit.reads import who_can
-from cockpit.saying import failure, nothing_yet, said_elsewhere
-from cockpit.screens import on_phone
+from cockpit.facts.reads import who_can
+from cockpit.frame import carrying, opening, reaching
+from cockpit.frame.addressing import unread
+from cockpit.frame.carrying import Link, to
+from cockpit.frame.reaching import unreached
+from cockpit.frame.saying import failure, nothing_yet, said_elsewhere
+from cockpit.frame.screens import on_phone
 from cockpit.views.estate import Figure
 from cockpit.views.plan import without_underscores
 from cockpit.words import STATES, clock, sentence, tidy

@@ -7,10 +7,10 @@ from typing import Any
 
 import streamlit as st
 
-from cockpit import charts
-from cockpit.components import Choice, gone, profile_table, when
-from cockpit.filtering import go
-from cockpit.saying import keep, said_now
+from cockpit.frame.components import Choice, gone, profile_table, when
+from cockpit.frame.saying import keep, said_now
+from cockpit.parts import charts
+from cockpit.parts.filtering import go
 from cockpit.views import dataset as dataset_view
 from cockpit.views import scored as view
 from cockpit.words import plural

@@ -8,12 +8,12 @@ from typing import Any
 import pandas as pd
 import streamlit as st
 
-from cockpit import opening
-from cockpit.components import when
-from cockpit.editing import setting
-from cockpit.peopling import roles_form
-from cockpit.reaching import Reached, check, known
-from cockpit.saying import nothing_yet
+from cockpit.acts.editing import setting
+from cockpit.acts.peopling import roles_form
+from cockpit.frame import opening
+from cockpit.frame.components import when
+from cockpit.frame.reaching import Reached, check, known
+from cockpit.frame.saying import nothing_yet
 from cockpit.views import policies as view
 from cockpit.words import tidy
 from esml_engine.errors import EsmlError

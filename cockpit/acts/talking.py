@@ -7,8 +7,8 @@ from typing import Any
 
 import streamlit as st
 
-from cockpit.at_once import at_once
-from cockpit.components import when
+from cockpit.acts.at_once import at_once
+from cockpit.frame.components import when
 from cockpit.views import talk as view
 from esml_engine.door.talk import LONGEST, open_questions
 from esml_engine.estate import Estate

@@ -11,10 +11,10 @@ from typing import Any
 
 import streamlit as st
 
-from cockpit import carrying
-from cockpit.addressing import unread
-from cockpit.components import gone, lit, lost, none_there, pick, reach
-from cockpit.reads import roles_anywhere
+from cockpit.facts.reads import roles_anywhere
+from cockpit.frame import carrying
+from cockpit.frame.addressing import unread
+from cockpit.frame.components import gone, lit, lost, none_there, pick, reach
 from esml_engine.estate import Estate
 
 ALL = ""

@@ -7,12 +7,12 @@ from typing import Any
 
 import streamlit as st
 
-from cockpit import opening
-from cockpit.carrying import to
-from cockpit.components import Choice, badge, when
-from cockpit.reaching import away
-from cockpit.reads import runs_now, who_can, worker_alive
-from cockpit.saying import failure, keep, not_yet, said_now
+from cockpit.facts.reads import runs_now, who_can, worker_alive
+from cockpit.frame import opening
+from cockpit.frame.carrying import to
+from cockpit.frame.components import Choice, badge, when
+from cockpit.frame.reaching import away
+from cockpit.frame.saying import failure, keep, not_yet, said_now
 from cockpit.views.plan import Card, card, without_underscores
 from cockpit.views.runs import made
 from cockpit.words import duration, money, predicted_cost, sentence, tidy

@@ -7,8 +7,8 @@ from typing import Any
 
 import streamlit as st
 
-from cockpit.at_once import at_once
-from cockpit.components import locked
+from cockpit.acts.at_once import at_once
+from cockpit.frame.components import locked
 from cockpit.views.policies import in_words, kind_of_value, shown
 from cockpit.words import plural
 from esml_engine.door import access

@@ -9,8 +9,8 @@ from typing import Any
 import pandas as pd
 import streamlit as st
 
-from cockpit import charts
-from cockpit.screens import on_phone
+from cockpit.frame.screens import on_phone
+from cockpit.parts import charts
 from cockpit.views import promotion as view
 from cockpit.words import metric
 

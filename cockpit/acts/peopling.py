@@ -7,8 +7,8 @@ from typing import Any
 
 import streamlit as st
 
-from cockpit.at_once import at_once
-from cockpit.saying import said_done
+from cockpit.acts.at_once import at_once
+from cockpit.frame.saying import said_done
 from cockpit.words import ROLES
 from esml_engine.door.access import ROLES as NAMES
 from esml_engine.estate import Estate

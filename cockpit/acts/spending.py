@@ -9,13 +9,13 @@ from typing import Any
 import pandas as pd
 import streamlit as st
 
-from cockpit import charts
-from cockpit.at_once import at_once
-from cockpit.components import gone, locked
-from cockpit.costing import ACTS, Asked, as_it_is, judge, judged_runs
-from cockpit.editing import exception, setting
+from cockpit.acts.at_once import at_once
+from cockpit.acts.editing import exception, setting
+from cockpit.facts.costing import ACTS, Asked, as_it_is, judge, judged_runs
+from cockpit.frame.components import gone, locked
+from cockpit.frame.saying import failure, nothing_yet
 from cockpit.overview import Overview
-from cockpit.saying import failure, nothing_yet
+from cockpit.parts import charts
 from cockpit.views import costs as view
 from cockpit.views import policies
 from cockpit.views.project import runs_table

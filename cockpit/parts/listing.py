@@ -7,12 +7,12 @@ from typing import Any
 import pandas as pd
 import streamlit as st
 
-from cockpit.addressing import unread
-from cockpit.carrying import Link, to
-from cockpit.choosing import segment, typed
-from cockpit.components import chips, pick
+from cockpit.frame.addressing import unread
+from cockpit.frame.carrying import Link, to
+from cockpit.frame.choosing import segment, typed
+from cockpit.frame.components import chips, pick
+from cockpit.frame.screens import on_phone
 from cockpit.overview import Overview
-from cockpit.screens import on_phone
 from cockpit.views import estate as view
 from cockpit.views.lenses import LENSES, safe
 from cockpit.words import plain, plural

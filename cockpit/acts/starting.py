@@ -6,8 +6,8 @@ from typing import Any
 
 import streamlit as st
 
-from cockpit.at_once import at_once
-from cockpit.components import lit, locked
+from cockpit.acts.at_once import at_once
+from cockpit.frame.components import lit, locked
 from esml_engine.estate import Estate
 
 _RISKS = ("low", "medium", "high")

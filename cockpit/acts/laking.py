@@ -7,11 +7,11 @@ from typing import Any
 
 import streamlit as st
 
-from cockpit.acting import act_card, follow, plan_card, planned
-from cockpit.carrying import to
-from cockpit.components import Choice, locked
-from cockpit.saying import done_now, nothing_yet, said_done
-from cockpit.uploads import kept
+from cockpit.acts.acting import act_card, follow, plan_card, planned
+from cockpit.acts.uploads import kept
+from cockpit.frame.carrying import to
+from cockpit.frame.components import Choice, locked
+from cockpit.frame.saying import done_now, nothing_yet, said_done
 from cockpit.views import lake as view
 from cockpit.words import plural
 from esml_engine.refining.staleness import in_rnd

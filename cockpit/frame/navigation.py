@@ -7,11 +7,12 @@ from urllib.parse import unquote, urlsplit
 import streamlit as st
 from streamlit.navigation.page import StreamlitPage
 
-from cockpit import opening, places
-from cockpit.addressing import ADDRESS, UNKNOWN
-from cockpit.carrying import settle, to
-from cockpit.reads import roles_anywhere
-from cockpit.screens import on_phone
+from cockpit import places
+from cockpit.facts.reads import roles_anywhere
+from cockpit.frame import opening
+from cockpit.frame.addressing import ADDRESS, UNKNOWN
+from cockpit.frame.carrying import settle, to
+from cockpit.frame.screens import on_phone
 from cockpit.work_reads import open_requests
 from esml_engine.door import access
 from esml_engine.errors import EsmlError

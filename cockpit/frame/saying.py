@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import streamlit as st
 
-from cockpit import opening
-from cockpit.carrying import Link, to
+from cockpit.frame import opening
+from cockpit.frame.carrying import Link, to
 from cockpit.views.plan import without_underscores
 from cockpit.words import sentence, tidy
 from esml_engine.errors import EsmlError, NotAllowedError, PolicyError, StalePlanError, WaitingError

@@ -7,12 +7,12 @@ from typing import Any
 import pandas as pd
 import streamlit as st
 
-from cockpit import charts
-from cockpit.acting import act_card
-from cockpit.carrying import to
-from cockpit.components import Choice, ways_on, when
-from cockpit.deciding import became, promotions
-from cockpit.saying import nothing_yet
+from cockpit.acts.acting import act_card
+from cockpit.acts.deciding import became, promotions
+from cockpit.frame.carrying import to
+from cockpit.frame.components import Choice, ways_on, when
+from cockpit.frame.saying import nothing_yet
+from cockpit.parts import charts
 from cockpit.views import candidates, intervals
 from cockpit.views import model as view
 from cockpit.views.costs import next_acts

@@ -7,10 +7,10 @@ from typing import Any
 
 import streamlit as st
 
-from cockpit.acting import act_card, planned
-from cockpit.components import Choice, pick
-from cockpit.saying import failure, nothing_yet
-from cockpit.uploads import kept
+from cockpit.acts.acting import act_card, planned
+from cockpit.acts.uploads import kept
+from cockpit.frame.components import Choice, pick
+from cockpit.frame.saying import failure, nothing_yet
 from esml_engine.errors import EsmlError, NotFoundError
 from esml_engine.training import records as training
 from esml_engine.training.acts import profile_of

@@ -7,11 +7,11 @@ from collections.abc import Callable
 import pandas as pd
 import streamlit as st
 
-from cockpit.acting import act_card, planned
-from cockpit.addressing import unread
-from cockpit.carrying import to
-from cockpit.components import Choice, when
-from cockpit.saying import nothing_yet
+from cockpit.acts.acting import act_card, planned
+from cockpit.frame.addressing import unread
+from cockpit.frame.carrying import to
+from cockpit.frame.components import Choice, when
+from cockpit.frame.saying import nothing_yet
 from esml_engine.door.facts import Plan
 from esml_engine.door.policy import others
 from esml_engine.lake.catalogue import all_latest

@@ -7,7 +7,7 @@ from typing import Any
 
 import streamlit as st
 
-from cockpit.saying import keep
+from cockpit.frame.saying import keep
 from cockpit.views import scored as view
 from cockpit.words import plain, sentence
 from esml_engine.errors import UsageError

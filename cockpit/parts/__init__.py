@@ -1,0 +1,1 @@
+"""What several pages draw: charts, boards, lists, comparisons, filters."""
