@@ -21,6 +21,7 @@ from benchmarks.estates import leaderboard_of, make
 from benchmarks.harness import interleaved, report, timed
 from cockpit.acts.deciding import became, promotions
 from cockpit.views.candidates import table
+from cockpit.views.leaderboard import with_costs
 from esml_engine.estate import open_estate
 
 MODEL = "project000/model0000"
@@ -41,7 +42,8 @@ def main(candidates: int) -> None:
 
         def ours() -> int:
             asked = became(promotions(estate, MODEL))
-            return len(table(estate.model(MODEL).leaderboard("all"), "rmse", "EUR", asked))
+            rows = with_costs(estate.model(MODEL).leaderboard("all"))
+            return len(table(rows, "rmse", "EUR", asked))
 
         def bare() -> int:
             with sqlite3.connect(root / ".esml/store.db") as c:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -116,7 +116,7 @@ class Estate:
         Raises:
             NotFoundError: there is none.
         """
-        self.site.files.raw(check_name(name, "project"))
+        self._require_there(check_name(name, "project"), name, "project", self.projects)
         return Project(self, name)
 
     def projects(self) -> list[str]:
@@ -126,8 +126,16 @@ class Estate:
     def model(self, name: str, env: str = "dev") -> Model:
         """A model by `project/model`; no environment: the first that the estate has."""
         ref = ModelRef.parse(name)
-        self.site.files.raw(str(ref))
+        self._require_there(str(ref), ref.project, "model", self.visible)
         return Model(self, ref, env or self.environments[0])
+
+    def _require_there(self, scope: str, project: str, what: str, known: Callable[[], Iterable[Any]]) -> None:
+        try:
+            self.site.files.raw(scope)
+        except NotFoundError:  # said to those alone who may know what there is
+            self.require("read_status", project)
+            there = ", ".join(sorted(map(str, known()))) or "none yet"
+            raise NotFoundError(f"no {what} {scope}", hint=f"{what}s: {there}") from None
 
     # acts
     def new_project(
@@ -301,8 +309,10 @@ class Estate:
         from esml_engine.portfolio.status import status
 
         if scope:
-            self.require("read_status", scope.split("/")[0])
-            self.site.files.raw(scope)
+            project, _, model = scope.partition("/")
+            self.require("read_status", project)
+            kind, known = ("model", self.visible) if model else ("project", self.projects)
+            self._require_there(scope, project, kind, known)
         return status(self.site, [r for r in self.visible() if scope in ("", r.project, str(r))])
 
     def requests(self, state: str = "waiting") -> list[dict[str, Any]]:

@@ -169,7 +169,7 @@ class Executor:
     def _step(
         self, act: Act, call: Call, draft: Draft, row: dict[str, Any], step: str, n: int, count: int
     ) -> dict[str, Any]:
-        store, run = self.site.store, row["run"]
+        store, run, why = self.site.store, row["run"], ""
         while True:
             found = store.first(
                 t.run_steps.select().where(t.run_steps.c.run == run, t.run_steps.c.step == step)
@@ -185,7 +185,7 @@ class Executor:
             before = earlier(platform, run, step, attempt, int(row["attempt"])) if platform else None
             if before is None and attempt > MAX_ATTEMPTS:
                 raise FailedError(
-                    f"{step}: given up after {MAX_ATTEMPTS} attempts",
+                    f"{step}: given up after {MAX_ATTEMPTS} attempts{why}",
                     hint="see the run's log for what ended its process",
                 )
             if (run, step) in self._owed:
@@ -228,6 +228,7 @@ class Executor:
                             self._owed[run, step] = (attempt, desk)
                             raise no_room(self.site.state, f"{step} could not leave a result: ") from e
                         log.warning("%s %s: %s", run, step, e.message)
+                        why = f"; the last one: {e.message.removeprefix(f'{step}: ')}"
                         self._meter(row, step, attempt, desk)
                         continue
                     except FailedError:

@@ -215,6 +215,8 @@ class Hand:
             return self._score(act, replace(call, params=named), plan)
         unkept = act.unkept if isinstance(act, AtOnce) else ()
         desk = AtOnceDesk(self.site, self.actor, call, key=key, unkept=unkept)
+        if isinstance(act, AtOnce) and act.outside(plan.draft):
+            desk.began(plan.draft)
         return act.record(call, plan.draft, None, desk)
 
     def _score(self, act: Act, call: Call, plan: Plan) -> dict[str, Any]:

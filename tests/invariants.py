@@ -81,10 +81,16 @@ def _tables(site, ref: ModelRef, env: str) -> list[str]:
             t.versions.select().where(t.versions.c.object == str(ref), t.versions.c.env == env)
         )
     }
+    f = t.forgotten
+    gone = {
+        r["name"]: r["version"]
+        for r in site.store.rows(f.select().where(f.c.object == str(ref), f.c.env == env))
+    }
     for name in names:
         rows = listing(site.store, ref, env, name)
         numbers = sorted(v.version for v in rows)
-        if numbers != list(range(1, len(numbers) + 1)):
+        first = gone.get(name, 0) + 1 if not numbers or numbers[0] > 1 else 1
+        if numbers != list(range(first, first + len(numbers))):
             found.append(f"{ref} {env} {name}: versions {numbers}")
         if {(name, v.version) for v in rows} != {k for k in lake if k[0] == name}:
             found.append(

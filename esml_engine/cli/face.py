@@ -119,9 +119,7 @@ def open_(*, whole: bool = False, quiet: bool = False) -> Any:
 
 def model_(name: str, env: str) -> Any:
     """A model of it."""
-    found = open_(quiet=True)
-    found.site.files.raw(str(ModelRef.parse(name)))
-    return found.model(name, env)
+    return open_(quiet=True).model(name, env)
 
 
 def progress(row: dict[str, Any]) -> None:

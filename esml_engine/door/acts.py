@@ -142,6 +142,10 @@ class NewProject(AtOnce):
 
     name = "new_project"
 
+    def outside(self, draft: Draft) -> bool:
+        """Its settings file."""
+        return True
+
     def plan(self, call: Call, site: Site) -> Draft:
         """The name must be free."""
         name = check_name(call.params["name"], "project")
@@ -170,6 +174,10 @@ class NewModel(AtOnce):
     """A model's folder, settings and lake skeleton. `params`: task, datasets, label, key, and forecasting's."""
 
     name = "new_model"
+
+    def outside(self, draft: Draft) -> bool:
+        """Its settings file, and folders in the lakes."""
+        return True
 
     def plan(self, call: Call, site: Site) -> Draft:
         """The project must be there, the name free, the datasets well named."""

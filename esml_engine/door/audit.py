@@ -21,6 +21,7 @@ from esml_engine.faults import point
 from esml_engine.store import schema as t
 from esml_engine.store.database import Store
 
+ANCHOR = "audit-head.json"
 _ZERO = "0" * 64
 
 
@@ -68,11 +69,19 @@ def anchor(store: Store, folder: Path) -> None:
     """Write the head's number and hash, signed, outside the database: a chain alone misses a cut tail.
 
     An anchor that the chain does not hold stays: the next event would hide what was cut. Whoever has looked into it,
-    and brought the right store back or not, takes `audit-head.json` away, and the next event anchors anew.
+    and brought the right store back or not, takes `audit-head.json` away; the next event anchors anew, and another says so.
     """
-    head = store.first(sa.select(t.audit.c.n, t.audit.c.hash).order_by(t.audit.c.n.desc()).limit(1))
+    newest = sa.select(t.audit.c.n, t.audit.c.hash).order_by(t.audit.c.n.desc()).limit(1)
+    head = store.first(newest)
     if head is None or _ahead(store, folder, head["n"]):
         return
+    if (
+        head["n"] > 1 and not (folder / ANCHOR).exists()
+    ):  # for good: whatever was cut before it, was cut unseen
+        with store.write() as c:
+            append(c, Actor("esml"), "audit", "estate", "", "anchored anew", detail={"events": head["n"]})
+        head = store.first(newest)
+        assert head is not None
     point("audit:appended")
     body = {"n": head["n"], "hash": head["hash"]}
     text = json.dumps({**body, "mac": _mac(folder, body)})
@@ -81,12 +90,12 @@ def anchor(store: Store, folder: Path) -> None:
     )  # a worker anchors in several threads
     new.write_text(text, encoding="utf-8")
     point("audit:written")
-    new.replace(folder / "audit-head.json")
+    new.replace(folder / ANCHOR)
 
 
 def _ahead(store: Store, folder: Path, n: int) -> bool:
     """Whether the anchor is to stay as it is: as new as event `n`, or not of this chain."""
-    path = folder / "audit-head.json"
+    path = folder / ANCHOR
     if not path.exists():
         return False
     said = _read(path)
@@ -149,7 +158,14 @@ def verify(store: Store, folder: Path) -> dict[str, Any]:
                 }
             prev = row["hash"]
             hashes[row["n"]] = prev
-    path = folder / "audit-head.json"
+    path = folder / ANCHOR
+    if events > 1 and not path.exists():
+        return {
+            "ok": False,
+            "events": events,
+            "first_bad": events + 1,
+            "reason": "the anchor is gone: nothing says that the chain's tail is whole; the next event anchors anew and says so",
+        }
     if path.exists():
         said = _read(path)
         if not _signed(said, folder):

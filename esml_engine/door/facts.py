@@ -217,6 +217,10 @@ class AtOnce(NoJobs):
     unkept: tuple[str, ...] = ()
     """Parts of the answer that are not kept for a repeated idempotency key: secrets, and what is data."""
 
+    def outside(self, draft: Draft) -> bool:
+        """Whether it changes what lies outside the store (a file, a secret, a lake): an event says so before it does."""
+        return False
+
     def again(self, call: Call, answer: dict[str, Any], desk: Desk) -> dict[str, Any]:
         """What a repeated idempotency key is answered, from what was kept of the first answer; changes nothing."""
         return answer

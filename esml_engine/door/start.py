@@ -14,7 +14,7 @@ import sqlalchemy as sa
 from esml_engine.clock import new_id, now
 from esml_engine.door import access, audit, requests, skeleton
 from esml_engine.door.allowing import Granted, allowed_money
-from esml_engine.door.facts import Act, Actor, Call, Plan, draft_json, fingerprint
+from esml_engine.door.facts import Act, Actor, Call, Draft, Plan, draft_json, fingerprint
 from esml_engine.door.keys import asked_of, run_of, same_act
 from esml_engine.door.predicting import nothing_spent, run_ahead
 from esml_engine.door.site import Site
@@ -320,6 +320,7 @@ class AtOnceDesk:
 
     def commit(self, change: Callable[[sa.Connection], dict[str, Any]]) -> dict[str, Any]:
         """The change and its audit event, once a key."""
+        point("atonce:done")
         with self.site.store.write() as c:
             before = audit.answered(c, self.key) if self.key else None
             if before is not None:
@@ -342,6 +343,16 @@ class AtOnceDesk:
             )
         audit.anchor(self.site.store, self.site.state)
         return answer
+
+    def began(self, draft: Draft) -> None:
+        """What is changed outside the store from here on is in the audit, also when nothing after it is."""
+        with self.site.store.write() as c:
+            detail = {"will": list(draft.will)}
+            audit.append(
+                c, self.actor, self.call.act, self.call.object, self.call.env, "started", detail=detail
+            )
+        point("atonce:began")
+        audit.anchor(self.site.store, self.site.state)
 
     def want_endpoint(self, name: str) -> None:
         """Direct acts run no endpoint: the worker does."""

@@ -26,6 +26,10 @@ class Ingest(AtOnce):
 
     name = "ingest"
 
+    def outside(self, draft: Draft) -> bool:
+        """Files in the lake."""
+        return bool(draft.makes)
+
     def plan(self, call: Call, site: Site) -> Draft:
         """Read each file's hash; say what is new, unchanged, replaced or refused."""
         ref = ModelRef.parse(call.object)
@@ -147,6 +151,10 @@ class CatalogueRebuild(AtOnce):
     """Make the catalogue anew from the lakes alone. `params`: forget (environments whose missing tables are forgotten)."""
 
     name = "catalogue_rebuild"
+
+    def outside(self, draft: Draft) -> bool:
+        """Folders in the lakes, and all of the catalogue before its event."""
+        return True
 
     def plan(self, call: Call, site: Site) -> Draft:
         """Always possible; a table that is not there is forgotten only where that is asked for."""

@@ -82,6 +82,16 @@ def latest(store: Store, ref: ModelRef, env: str, name: str) -> Version | None:
     return version_of(row) if row else None
 
 
+def last_numbers(store: Store, ref: ModelRef, env: str) -> dict[str, int]:
+    """The highest number that each table of a model ever had here, forgotten versions among them: the next is one more."""
+    out: dict[str, int] = {}
+    for table in (t.forgotten, t.versions):
+        mine = sa.select(table.c.name, sa.func.max(table.c.version).label("n"))
+        rows = store.rows(mine.where(table.c.object == str(ref), table.c.env == env).group_by(table.c.name))
+        out |= {r["name"]: int(r["n"]) for r in rows}  # a table that is there goes on from where it is
+    return out
+
+
 def all_latest(store: Store, ref: ModelRef, env: str) -> dict[str, Version]:
     """The current version of every table of a model."""
     v = t.versions

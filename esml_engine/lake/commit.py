@@ -18,7 +18,7 @@ from esml_engine.door.facts import Desk
 from esml_engine.errors import ConflictError, EsmlError, FailedError
 from esml_engine.faults import point
 from esml_engine.importing import import_whole
-from esml_engine.lake.catalogue import Version, latest, sizes_of, table_uri
+from esml_engine.lake.catalogue import Version, last_numbers, latest, sizes_of, table_uri
 from esml_engine.lake.files import schema_of
 from esml_engine.lake.log import commit_of, open_table, talking
 from esml_engine.platforms.base import Files, Platform
@@ -35,8 +35,8 @@ _CONFIG = {
 
 def expected_versions(desk: Desk, ref: ModelRef, env: str, names: list[str]) -> dict[str, int]:
     """The engine's version of each table now; goes into the specification as what the job builds on."""
-    found = {n: latest(desk.site.store, ref, env, n) for n in names}
-    return {n: v.version if v else 0 for n, v in found.items()}
+    found = last_numbers(desk.site.store, ref, env)
+    return {n: found.get(n, 0) for n in names}
 
 
 def make_versions(
@@ -98,7 +98,7 @@ def _commit_one(
     base = draft.version - 1
     sizes = (
         sizes_of(uri, _delta_version(desk, ref, env, out.table), storage)
-        if base and not out.remove_all
+        if base and handle is not None and not out.remove_all
         else {}
     )
     goal = set(sizes) - set(out.remove)

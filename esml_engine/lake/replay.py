@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable
+from typing import Any
 
 import sqlalchemy as sa
 
@@ -14,6 +15,7 @@ from esml_engine.lake.commit import APP, commit_version
 from esml_engine.lake.log import commits, open_table
 from esml_engine.refs import DATASET_LAYERS, MODEL_TABLES, ModelRef, TableName, model_folder
 from esml_engine.store import schema as t
+from esml_engine.store.database import upsert
 
 SIBLINGS_OF = {"gold_validate": "gold_train", "gold_test": "gold_train"}
 
@@ -104,8 +106,11 @@ def rebuild(site: Site, forget: Collection[str] = ()) -> dict[str, int]:
     ]
     _require_there(site, everything, forget)
     gone = [row for env in forget for row in _files_gone(site, env)]
+    given = _no_more(site, everything)
     point("rebuild:read")
     with site.store.write() as c:
+        for row in given:
+            upsert(c, t.forgotten, row)
         c.execute(t.versions.delete().where(t.versions.c.origin == "engine"))
         for env, path in gone:
             c.execute(t.in_files.delete().where(t.in_files.c.env == env, t.in_files.c.path == path))
@@ -116,6 +121,21 @@ def rebuild(site: Site, forget: Collection[str] = ()) -> dict[str, int]:
         "tables": len({(v.object, v.env, v.name) for v in everything}),
         "versions": len(everything),
     }
+
+
+def _no_more(site: Site, found: Iterable[Version]) -> list[dict[str, Any]]:
+    """The highest recorded number of each table of which the lakes tell less."""
+    v = t.versions.c
+    there: dict[tuple[str, str, str], int] = {}
+    for x in found:
+        key = (x.object, x.env, x.name)
+        there[key] = max(x.version, there.get(key, 0))
+    recorded = site.store.rows(
+        sa.select(v.object, v.env, v.name, sa.func.max(v.version).label("version"))
+        .where(v.origin == "engine")
+        .group_by(v.object, v.env, v.name)
+    )
+    return [r for r in recorded if r["version"] > there.get((r["object"], r["env"], r["name"]), 0)]
 
 
 def _files_gone(site: Site, env: str) -> list[tuple[str, str]]:

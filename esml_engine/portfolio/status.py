@@ -187,8 +187,9 @@ def _one(
         {row[1]: row[5] for row in facts["tables"] if row[2] == n} for n in ("gold", "gold_train")
     )
     at = first if first in gold_at else next(iter(gold_at), first)
-    if next_ == "train" and split_at.get(at, "") <= gold_at.get(at, ""):
-        next_ = "split"  # there is none, or gold is newer
+    stale = split_at.get(at, "") <= gold_at.get(at, "")  # there is none, or gold is newer
+    if task != "analytics" and stale and (next_ == "train" or (not next_ and gold_at)):
+        turn, next_ = "data_scientist", "split"
     if facts["waits"]:
         turn, next_ = "data_engineer", "refine"
     current = {row[1]: row[3] for row in facts["tables"] if row[2] == "gold"}

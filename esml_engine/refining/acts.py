@@ -11,7 +11,7 @@ from esml_engine.door.under_way import joined
 from esml_engine.errors import FailedError, NotFoundError, UsageError
 from esml_engine.faults import point
 from esml_engine.lake import deliveries as d
-from esml_engine.lake.catalogue import Version, latest, put, table_in
+from esml_engine.lake.catalogue import Version, last_numbers, latest, put, table_in
 from esml_engine.lake.commit import expected_versions, make_versions
 from esml_engine.lake.landing import mending
 from esml_engine.lake.later import require_built
@@ -104,6 +104,7 @@ class Refine:
             + (", whole: a sample would tear a series" if whole else "")
             for ds in s.bronze
         ]
+        given = last_numbers(site.store, ref, call.env)
         will += [f"clean {ds} into silver" for ds in s.silver] + ([f"build {goal}"] if s.gold else [])
         if s.blocked and steps and layer == "":
             will.append(f"{goal} waits for {', '.join(s.blocked)}")
@@ -113,7 +114,7 @@ class Refine:
                 *({"file": f.path, "sha256": f.sha256} for f in waiting),
                 *({"table": n, "version": have[n].version} for n in names if n in have),
             ),
-            makes=tuple(f"{n} v{(have[n].version if n in have else 0) + 1}" for n in names if n in todo),
+            makes=tuple(f"{n} v{given.get(n, 0) + 1}" for n in names if n in todo),
             steps=steps,
             params={"purpose": purpose, "bytes": int(size)},
             code="".join(layer_code(site, ref, settings, "silver", ds) for ds in settings.datasets)
@@ -215,13 +216,14 @@ class Refine:
         same_mode = now_silver is not None and now_silver.rnd == now_bronze.rnd and not now_bronze.rnd
         before = input_version(now_silver, bronze) if same_code and same_mode else None
         path = step_file(site.root, ref, dataset)
+        expected = expected_versions(desk, ref, env, [silver])
         params = {
-            "dataset": dataset, "purpose": purpose, "env": env, "version": (now_silver.version if now_silver else 0) + 1,
+            "dataset": dataset, "purpose": purpose, "env": env, "version": expected[silver] + 1,
             "step": archive(desk, env, path), "rows": settings.datasets[dataset].rows,
             "label": settings.label, "expect": [e.model_dump() for e in settings.datasets[dataset].expect if e.on == "silver"],
             "params": {}, "table": silver,
             "rnd": now_bronze.rnd, "code": code, "made_from": [{"table": bronze, "version": now_bronze.version}],
-            "expected": expected_versions(desk, ref, env, [silver]),
+            "expected": expected,
         }  # fmt: skip
         inputs = {
             "bronze": table_in(site, ref, env, bronze), "silver": table_in(site, ref, env, silver, missing_ok=True),
@@ -248,14 +250,14 @@ class Refine:
             and all(input_version(now_gold, n) == inputs[ds].version for ds, n in silvers.items())
         ):
             return None
+        expected = expected_versions(desk, ref, env, [goal])
         params = {
-            "datasets": list(settings.datasets), "key": settings.key, "purpose": purpose, "env": env,
-            "version": (now_gold.version if now_gold else 0) + 1,
+            "datasets": list(settings.datasets), "key": settings.key, "purpose": purpose, "env": env, "version": expected[goal] + 1,
             "step": archive(desk, env, step_file(site.root, ref, "gold")), "label": settings.label,
             "expect": [e.model_dump() for e in settings.expect], "params": {}, "table": goal,
             "rnd": any(rnd_version(site, ref, env, n) for n in silvers.values()), "code": code,
             "made_from": [{"table": n, "version": inputs[ds].version} for ds, n in silvers.items()],
-            "expected": expected_versions(desk, ref, env, [goal]),
+            "expected": expected,
         }  # fmt: skip
         return job_spec(desk, ref, env, "refining.gold", inputs=inputs, outputs={"gold": goal}, params=params)
 

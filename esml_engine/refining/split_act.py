@@ -8,7 +8,7 @@ from esml_engine.door.facts import Call, Desk, Draft
 from esml_engine.door.site import Site
 from esml_engine.errors import FailedError, NotFoundError, UsageError
 from esml_engine.faults import point
-from esml_engine.lake.catalogue import all_latest, latest, put, table_in
+from esml_engine.lake.catalogue import all_latest, last_numbers, latest, put, table_in
 from esml_engine.lake.commit import expected_versions, make_versions
 from esml_engine.lake.files import columns_of
 from esml_engine.lake.retention import keep_one
@@ -84,7 +84,9 @@ class Split:
             head is not None
             and input_version(head, "gold") == gold.version
             and head.facts.get("split") == wanted
+            and all(n in have and have[n].version == v for n, v in head.siblings.items())
         )
+        given = last_numbers(site.store, ref, call.env)
         tables = {n: {"version": have[n].version, "rows": have[n].rows} for n in names if n in have}
         parts = f"{wanted['train']:g} / {wanted['validate']:g} / {wanted['test']:g}"
         moves = (
@@ -97,7 +99,7 @@ class Split:
                 *(moves if wanted["by"] == "time" and alike else ()),
             ),
             inputs=({"table": "gold", "version": gold.version},),
-            makes=tuple(f"{n} v{(have[n].version if n in have else 0) + 1}" for n in names),
+            makes=tuple(f"{n} v{given.get(n, 0) + 1}" for n in names),
             steps=("split",),
             params={"split": wanted},
             nothing_to_do=f"gold v{gold.version} is split so already" if same else "",

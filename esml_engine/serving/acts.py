@@ -282,6 +282,10 @@ class Keys(AtOnce):
         return {**answer, "key": desk.site.platform(call.env).get_secret(records.secret_name(ModelRef.parse(call.object),
             call.env))}  # fmt: skip
 
+    def outside(self, draft: Draft) -> bool:
+        """A new key."""
+        return bool(draft.params["rotate"])
+
     def plan(self, call: Call, site: Site) -> Draft:
         """Show, or make a new one."""
         ref = ModelRef.parse(call.object)

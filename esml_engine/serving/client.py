@@ -162,10 +162,18 @@ def _ask(client: httpx.Client, url: str, request_id: str, body: bytes, attempts:
                 return answer
             if _status(reply) not in _AGAIN or attempt == attempts:
                 raise _refusal(reply, request_id)
-            pause = max(pause, float(reply.headers.get("retry-after", 0)))
+            pause = max(pause, _retry_after(reply))
         time.sleep(min(pause, _LONGEST_WAIT))
         wait *= 2
     raise UsageError(f"attempts must be at least 1, not {attempts}")
+
+
+def _retry_after(reply: httpx.Response) -> float:
+    """Seconds; 0 where none are said, or a date: the own pause counts then."""
+    try:
+        return float(reply.headers.get("retry-after", 0))
+    except ValueError:
+        return 0.0
 
 
 def _status(reply: httpx.Response) -> int:

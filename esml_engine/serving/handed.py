@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
@@ -90,6 +90,7 @@ def read(
         raise UnreadableError(
             e.message, hint=f"give a csv file with a header, in {how.encoding.upper()}"
         ) from e
+    require_columns(path, names, signature)
     nulls = dialect.get("nulls") or {}
     columns = [Column(n, at, kinds.get(n), tuple(nulls.get(n, ()))) for at, n in enumerate(names)]
     with duckdb.connect() as con:
@@ -101,8 +102,22 @@ def read(
             hint=f"mend or leave out {found.quarantine} of {found.rows_in} records: all of a file is scored, or nothing",
         )
     if not found.bronze:
-        raise UsageError("there are no rows to score")
+        raise UsageError(f"{path.name}: there are no rows to score")
     return Handed(rows, _lines(source, len(names)))
+
+
+def require_columns(path: Path, names: Collection[str], signature: Signature) -> None:
+    """Refuse a file that lacks a column of the signature.
+
+    Raises:
+        UsageError: names the file and the first such column.
+    """
+    missing = [c["name"] for c in signature if c["name"] not in names]
+    if missing:
+        raise UsageError(
+            f"{path.name}: column {missing[0]!r} is missing from the rows to score",
+            hint=f"it has {', '.join(names)}; the model takes {', '.join(c['name'] for c in signature)}",
+        )
 
 
 def row_line(name: str, lines: Sequence[Sequence[int]] | None, row: int) -> int | None:
@@ -110,7 +125,7 @@ def row_line(name: str, lines: Sequence[Sequence[int]] | None, row: int) -> int 
 
     `lines` as in `Handed`; None: of a file that was scored before lines were kept.
     """
-    if name.endswith((".parquet", ".json")):
+    if name.lower().endswith((".parquet", ".json")):
         return row + 1
     if lines is None:
         return row + 2

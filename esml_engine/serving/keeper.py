@@ -151,29 +151,35 @@ class Keeper:
         Where endpoints outlive the worker, one whose platform can't be asked is counted when it can be again.
         """
         for row in rows:
-            name = row["endpoint"]
-            since = self._metered_to.get(name)
-            if since is None:
-                continue
-            until, platform = dt.datetime.now(dt.UTC), self.platform(row["env"])
-            state = platform.endpoint_state(name)
-            if state.running:
-                node = self._node(row)
-                with self.site.store.write() as c:
-                    costs.meter_endpoint(
-                        c,
-                        endpoint=name,
-                        object_=row["object"],
-                        env=row["env"],
-                        node=node.name,
-                        price=node.counted,
-                        since=since,
-                        until=until,
-                        nodes=self._nodes[name],
-                    )
-            elif state.error and platform.capabilities.endpoints_outlive:
-                continue
-            self._metered_to[name] = until
+            try:
+                self._meter(row)
+            except EsmlError as e:  # one environment's trouble is not the others': its meter catches up
+                log.warning("endpoint %s is not metered now: %s", row["endpoint"], e.message)
+
+    def _meter(self, row: dict[str, Any]) -> None:
+        name = row["endpoint"]
+        since = self._metered_to.get(name)
+        if since is None:
+            return
+        until, platform = dt.datetime.now(dt.UTC), self.platform(row["env"])
+        state = platform.endpoint_state(name)
+        if state.running:
+            node = self._node(row)
+            with self.site.store.write() as c:
+                costs.meter_endpoint(
+                    c,
+                    endpoint=name,
+                    object_=row["object"],
+                    env=row["env"],
+                    node=node.name,
+                    price=node.counted,
+                    since=since,
+                    until=until,
+                    nodes=self._nodes[name],
+                )
+        elif state.error and platform.capabilities.endpoints_outlive:
+            return
+        self._metered_to[name] = until
 
     def _node(self, row: dict[str, Any]) -> Node:
         """The node that an endpoint runs on, as it is predicted."""
@@ -194,10 +200,7 @@ class Keeper:
 
     def close(self) -> None:
         """End the endpoints that this keeper started, metered to the end, after a last drain."""
-        try:
-            self.meter(records.listing(self.site.store))
-        except EsmlError as e:  # a full disk, say: they end all the same
-            log.warning("the last minute of endpoints is not metered: %s", e.message)
+        self.meter(records.listing(self.site.store))
         for env, name in self._started:
             if not self.platform(env).capabilities.endpoints_outlive:
                 self.platform(env).stop_endpoint(name)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import reprlib
 import tempfile
 from collections.abc import Callable, Iterable, Mapping
@@ -62,23 +63,53 @@ def _plain(series: Any) -> list[Any]:
     return [None if v is None or v != v else v for v in series.to_list()]
 
 
-def check_file(path: Path) -> None:
-    """That a file may hold rows to score, before a run is started for it: JSON as a whole, of parquet its end.
+_SMALL_BYTES = 4_000_000
+_TEXT = (".csv", ".txt", ".tsv", "")
+
+
+def check_file(
+    path: Path, signature: Signature = (), dialect: Mapping[str, Any] = MappingProxyType({})
+) -> None:
+    """That a file holds rows to score, before a run is started for it.
+
+    JSON and small csv files are read as a whole; of parquet the end is, of a large csv file nothing yet.
 
     Raises:
-        UsageError: there is none, it can't be read, or it has no rows. NotYetError: an Arrow file.
+        UsageError: there is none, it can't be read, it has no rows or lacks a column, each with its name.
+        UnreadableError: no text, or no header. NotYetError: an Arrow file.
     """
-    if not path.is_file():
-        raise UsageError(f"there is no file {path}", hint="name a csv, parquet or json file")
-    if path.suffix in (".arrow", ".ipc", ".feather"):
-        raise NotYetError("Arrow files come later", hint="give a csv, parquet or json file")
-    if path.suffix == ".json":
-        json_columns(path)
-    if path.suffix == ".parquet":
+    kind = _kind(path)
+    if kind == ".json":
+        handed.require_columns(path, json_columns(path), signature)
+    elif kind == ".parquet":
         import pyarrow.parquet as pq
 
         if not _parquet(path, lambda p: pq.read_metadata(p).num_rows):
             raise UsageError(f"{path.name}: there are no rows to score")
+        handed.require_columns(path, _parquet(path, lambda p: list(pq.read_schema(p).names)), signature)
+    elif path.stat().st_size <= _SMALL_BYTES:
+        with tempfile.TemporaryDirectory(prefix="esml-rows-") as work:
+            handed.read(path, signature, Path(work), dialect)
+
+
+def _kind(path: Path) -> str:
+    """`.json`, `.parquet`, or '' for text in columns."""
+    hint, suffix = "give a csv, parquet or json file", path.suffix.lower()
+    if not path.is_file():
+        raise UsageError(f"there is no file {path}", hint=hint)
+    if suffix in (".arrow", ".ipc", ".feather"):
+        raise NotYetError("Arrow files come later", hint=hint)
+    if suffix in (".json", ".parquet"):
+        return suffix
+    if suffix not in _TEXT:
+        raise UsageError(f"{path.name} is no csv, parquet or json file by its name", hint=hint)
+    return ""
+
+
+def _finite(text: str) -> float:
+    if not math.isfinite(value := float(text)):
+        raise ValueError(f"{text} is no number that JSON can carry")
+    return value
 
 
 def json_columns(path: Path) -> dict[str, list[Any]]:
@@ -89,7 +120,7 @@ def json_columns(path: Path) -> dict[str, list[Any]]:
     """
     hint = "a list of rows as dictionaries, columns by name, or a request's body with input_data"
     try:
-        raw = json.loads(path.read_text(encoding="utf-8-sig"))
+        raw = json.loads(path.read_text(encoding="utf-8-sig"), parse_float=_finite, parse_constant=_finite)
     except (ValueError, RecursionError) as e:
         raise UsageError(f"{path.name} is not JSON: {e}", hint=hint) from e
     if not isinstance(raw, list | dict) or (isinstance(raw, list) and not all(isinstance(r, dict) for r in raw)):  # fmt: skip
@@ -120,12 +151,12 @@ def typed_table(columns: Mapping[str, list[Any]], typed: Mapping[str, list[Any]]
 
 
 def _file(path: Path, signature: Signature, dialect: Mapping[str, Any]) -> dict[str, list[Any]]:
-    check_file(path)
-    if path.suffix == ".json":
+    kind = _kind(path)
+    if kind == ".json":
         return json_columns(path)
     import pyarrow.parquet as pq
 
-    if path.suffix == ".parquet":
+    if kind == ".parquet":
         return dict(_parquet(path, pq.read_table).to_pydict())
     with tempfile.TemporaryDirectory(prefix="esml-rows-") as work:
         return dict(pq.read_table(handed.read(path, signature, Path(work), dialect).rows).to_pydict())

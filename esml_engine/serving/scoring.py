@@ -154,7 +154,7 @@ class ScoreBatch:
         base: dict[str, Any] = {"inputs": [{"model_version": model["version"], "sha256": model["sha256"]}]}
         if call.params.get("file"):
             path = Path(call.params["file"])
-            check_file(path)
+            check_file(path, model["detail"]["signature"], dialect_of(site, ref, call.env))
             base["inputs"].append({"file": path.name, "sha256": call.params["sha256"]})
             will, nothing, size = (
                 f"score the rows of {path.name} by v{model['version']}",

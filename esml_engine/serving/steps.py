@@ -72,8 +72,8 @@ def batch(job: JobContext) -> tuple[dict[str, Any], list[TableOut]]:
     stale: list[Mapping[str, Any]] = []
     writer: pq.ParquetWriter | None = None
     schema: pa.Schema | None = None
-    handed_in, lines = _file(job, scorer)
     try:
+        handed_in, lines = _file(job, scorer)
         for chunk, total in _chunks(job, scorer, size, handed_in):
             key = str(job.params.get("key") or "")
             rows, schema = _scored(scorer, shape, said, chunk, count, key, stale)
@@ -83,6 +83,11 @@ def batch(job: JobContext) -> tuple[dict[str, Any], list[TableOut]]:
             writer.write_table(rows)
             count += rows.num_rows
             job.progress(count / max(total, 1), f"{count:,} of {total:,} rows scored")
+    except UsageError as error:
+        name = Path(str(job.params.get("file") or "")).name
+        if name in error.message:  # '' is: a table's rows
+            raise
+        raise UsageError(f"{name}: {error.message}", hint=error.hint) from error
     finally:
         if writer is not None:
             writer.close()
@@ -186,9 +191,9 @@ def _file(job: JobContext, scorer: Scorer) -> tuple[str | None, dict[str, Any]]:
             f"{near.name} is not the file any more that this run was asked to score",
             hint="score it as it is now: that is a run of its own",
         )
-    if near.suffix == ".parquet":
+    if near.suffix.lower() == ".parquet":
         return str(near), {}
-    if near.suffix == ".json":
+    if near.suffix.lower() == ".json":
         import pyarrow.parquet as pq
 
         given, rows = json_columns(near), job.work / "handed.parquet"

@@ -301,6 +301,14 @@ saved_views = _table(
     _str("by"),
     _str("at"),
 )
+forgotten = _table(
+    "forgotten",
+    _str("object", primary_key=True),
+    _str("env", primary_key=True),
+    _str("name", primary_key=True),
+    Column("version", Integer, nullable=False),
+)
+"""The highest number of a table's versions that were forgotten: none is given twice."""
 champions = _table(
     "champions",
     _str("object", primary_key=True),

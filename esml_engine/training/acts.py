@@ -116,9 +116,11 @@ class Train:
         if not settings.label:
             raise UsageError(f"{ref} has no label", hint="set label in model.toml")
         have = all_latest(site.store, ref, call.env)
-        if "gold_train" not in have:
+        lost = [n for n in _SIDES if n not in have]
+        if lost:
+            what = "split" if "gold_train" in lost else f"{lost[0]} beside its gold_train"
             raise NotFoundError(
-                f"{ref} has no split in {call.env} yet", hint=f"esml split {ref} --env {call.env}"
+                f"{ref} has no {what} in {call.env} yet", hint=f"esml split {ref} --env {call.env}"
             )
         gold, of = have.get("gold"), input_version(have["gold_train"], "gold")
         newer = gold is not None and of is not None and gold.version > of

@@ -113,3 +113,27 @@ def test_the_log_of_what_failed_is_kept_before_it_is_taken_away(
         dev.stop_endpoint("late-kept")
         time.sleep(0.1)
     assert Path(state.log).exists(), "it outlives what it is of"
+
+
+@pytest.mark.parametrize(
+    ("n", "fault"),
+    [(1, {"status": 503, "after": True}), (2, {"drop": True, "after": True}), (3, {"status": 409})],
+)
+def test_a_deployment_whose_answer_was_lost_or_that_had_to_wait_goes_on(
+    azure: Cloud, dev: AzurePlatform, n: int, fault: dict[str, Any]
+) -> None:
+    """Taken without an answer, its repetition meets 409; or somebody else's operation is under way: no word of the model."""
+    azure.faults.add("OnlineDeployments_CreateOrUpdate", times=1, **fault)
+    dev.put_secret(KEY, "k")
+    name = f"lost-{n}"
+    end, looks = time.monotonic() + 120, 0
+    while looks < 5:
+        assert time.monotonic() < end
+        dev.apply_endpoint(name, config("blue"))
+        state = dev.endpoint_state(name)
+        its = (state.slots or {}).get("blue", {})
+        assert not state.stuck and its.get("state") != "failed", (state, its)
+        followed = its.get("state") == "loading"
+        looks += followed  # it is at work in Azure, and its worker follows it there
+        time.sleep(0.2)
+    dev.stop_endpoint(name)

@@ -24,9 +24,11 @@ def test_names_are_legal_and_differ() -> None:
     many = {names.endpoint(n, "w") for n in ("a-b_c-dev", "a_b-c-dev", "a-b-c-dev", "p" * 80, "p" * 81)}
     assert len(many) == 5 and all(3 <= len(n) <= 32 and n[0].isalpha() for n in many)
     assert names.endpoint("x", "w1") != names.endpoint("x", "w2"), "an endpoint's name is unique in a region"
-    assert len({names.secret(n) for n in ("a-b", "a_b", "A-b", "a.b")}) == 4
+    assert len({names.secret(n, "lake") for n in ("a-b", "a_b", "A-b", "a.b")}) == 4
+    assert names.secret("x", "l1") != names.secret("x", "l2"), "two estates may share a vault"
+    assert len(names.secret("x" * 120, "lake")) <= 127
     with pytest.raises(UsageError):
-        names.secret("../up")
+        names.secret("../up", "lake")
     assert len(names.tag("x" * 999)) <= 256
 
 

@@ -25,6 +25,7 @@ from esml_engine.errors import (
 from esml_engine.lake.catalogue import files_of, sizes_of
 from esml_engine.lake.log import open_table
 from esml_engine.platforms.azure import limits
+from esml_engine.platforms.azure.delta import translated
 from esml_engine.platforms.azure.errors import (
     AzureBusyError,
     AzureDeniedError,
@@ -109,6 +110,42 @@ def test_a_lost_answer_of_a_submission_makes_no_second_job(azure: Cloud, dev: Az
     jobs = azure.resources.below(f"{azure.workspaces['dev'].id}/jobs")
     assert sum("r-lost" in str(j["name"]) for j in jobs) == 1
     assert state.seconds is not None and state.seconds >= 0, "metered by its own begin and end"
+
+
+def test_a_submission_whose_answers_are_all_lost_is_found_by_its_name(
+    azure: Cloud, dev: AzurePlatform
+) -> None:
+    handle = spec_at(dev, "r-mute3")
+    azure.faults.add("Jobs_CreateOrUpdate", times=9, status=503, after=True)
+    assert dev.submit(handle) == handle
+    azure.faults.clear()
+    assert ended(dev, handle).state == "done"
+    jobs = azure.resources.below(f"{azure.workspaces['dev'].id}/jobs")
+    assert sum("r-mute3" in str(j["name"]) for j in jobs) == 1
+
+
+def test_a_time_or_an_address_is_no_status() -> None:
+    said = (
+        "Error performing GET https://x.dfs/p/403/part-404.parquet in 403.219541ms, after 2 retries, max_retries: 2 - "
+        "Server returned non-2xx status code: {} Service"
+    )
+    uri = "abfss://fs@acc.dfs.core.windows.net/t"
+    assert isinstance(translated(uri, OSError(said.format(503))), AzureBusyError)
+    assert isinstance(translated(uri, OSError(said.format(403))), AzureDeniedError)
+    assert isinstance(translated(uri, OSError(said.format(404))), AzureMissingError)
+
+
+def test_two_estates_in_one_vault_have_keys_of_their_own(
+    azure: Cloud, dev: AzurePlatform, tmp_path: Path
+) -> None:
+    root = tmp_path / "other"
+    root.mkdir()
+    other = platform_of(azure, "dev", root, f"{dev.file_system}2")
+    dev.put_secret("endpoint-shared", "mine")
+    other.put_secret("endpoint-shared", "theirs")
+    other.put_secret("endpoint-theirs", "x")
+    assert (dev.vault.ask("endpoint-shared"), other.vault.ask("endpoint-shared")) == ("mine", "theirs")
+    assert "endpoint-theirs" not in dev.secret_names() and "endpoint-theirs" in other.secret_names()
 
 
 @pytest.mark.parametrize("status", [400, 409])

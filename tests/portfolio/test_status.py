@@ -78,3 +78,16 @@ def test_a_gold_that_lost_its_rows_blocks(empty: Estate, csv_file, numbers) -> N
     assert (said["next"], said["turn"]) == ("refine", "data_engineer")
     with pytest.raises(UsageError, match="has no row to split"):
         model.split()
+
+
+def test_a_model_that_arrived_says_when_its_gold_is_newer_than_its_split(empty: Estate, numbers) -> None:
+    from tests.runs.test_kill import quick
+
+    quick(empty.site.root)
+    model = open_estate(empty.site.root).model("p1/m1")
+    model.ingest("d1", [numbers("a.csv", 0, 80)], "2026-01-01")
+    model.pipeline()
+    assert (model.status()["next"], model.status()["turn"]) == (None, None)
+    model.ingest("d1", [numbers("b.csv", 80, 99)], "2026-01-02")
+    model.refine()
+    assert (model.status()["next"], model.status()["turn"]) == ("split", "data_scientist")

@@ -35,12 +35,17 @@ def test_a_request_id_stands_for_one_batch(demo: Path, tmp_path: Path) -> None:
         with pytest.raises(ConflictError, match="answered for a batch"):
             model.score(rows.head(2), "web", "fb1")
 
-        broken = tmp_path / "broken.csv"
-        rows.drop(columns=["s5"]).head(3).to_csv(broken, index=False)
-        with pytest.raises(FailedError, match="s5"):
+        lacking = tmp_path / "lacking.csv"
+        rows.drop(columns=["s5"]).head(3).to_csv(lacking, index=False)
+        with pytest.raises(UsageError, match=r"lacking\.csv: column 's5' is missing"):
+            model.score_batch(lacking, "files", "fb2")
+        assert not estate.runs(act="score_batch", state="failed"), "no run was started for it"
+        broken = tmp_path / "broken.parquet"  # its types are looked at by the job
+        rows.head(3).assign(s5="much").to_parquet(broken, index=False)
+        with pytest.raises(FailedError, match=r"broken\.parquet: .*s5"):
             model.score_batch(broken, "files", "fb2")
         failed = estate.runs(act="score_batch", state="failed")[0]["run"]
-        rows.head(3).to_csv(broken, index=False)
+        rows.head(3).to_parquet(broken, index=False)
         with pytest.raises(FailedError, match="not the file any more"):
             estate.retry(failed)
         assert model.score_batch(broken, "files", "fb2")["rows"] == 3, "asked for as it is now, it is scored"
@@ -72,11 +77,15 @@ def test_a_json_file_is_scored_as_its_rows_are_in_other_files(demo: Path, tmp_pa
         assert one.drop(columns=told).equals(other.drop(columns=told)) and "patient_id" in one
         assert model.lineage(request_id="as-json", row=2)["input"]["line"] == 3
         bad = tmp_path / "bad.json"
-        bad.write_text(json.dumps([{**wanted[0], "bmi": "much"}] if shape == "rows" else [{"bmi": 1}]))
-        with pytest.raises(FailedError, match=r"bmi|column"):
-            model.score_batch(bad, "files")
         runs = len(model.estate.runs())
-        bad.write_text("[1]")
-        with pytest.raises(UsageError, match=r"bad\.json holds \[1\]"):
-            model.score_batch(bad, "files")
+        for text, said in (
+            ("[1]", r"bad\.json holds \[1\]"),
+            ('[{"bmi": 1}]', r"bad\.json: column '\w+' is missing"),
+        ):
+            bad.write_text(text)
+            with pytest.raises(UsageError, match=said):
+                model.score_batch(bad, "files")
         assert len(model.estate.runs()) == runs, "none was started for it"
+        bad.write_text(json.dumps([{**{k: v[0] for k, v in columns.items()}, "bmi": "much"}]))
+        with pytest.raises(FailedError, match=r"bad\.json: .*bmi"):
+            model.score_batch(bad, "files")

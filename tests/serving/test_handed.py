@@ -178,6 +178,8 @@ WRONG = {
     "none": (b"[]", "rows.json: there are no rows"),
     "object": (b"{}", "rows.json: there are no rows"),
     "body": (b'{"input_data": 3}', "rows.json: the body has no input_data"),
+    "infinite": (b'[{"x": 1e999}]', "rows.json is not JSON: 1e999"),
+    "constant": (b'[{"x": NaN}]', "rows.json is not JSON: NaN"),
     "lengths": (b'{"x": [1, 2], "z": [1]}', "rows.json: the columns are not of one length"),
 }
 
@@ -205,3 +207,33 @@ def test_a_parquet_file_without_an_end_or_without_rows_is_named(tmp_path: Path) 
     (arrow := tmp_path / "rows.arrow").write_bytes(b"x")
     with pytest.raises(NotYetError):
         columns_of(arrow)
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "said"),
+    [
+        ("rows.csv", HEAD, r"rows\.csv: there are no rows"),
+        ("rows.csv", "age,sex\n1,f\n", r"rows\.csv: column 'seen' is missing"),
+        ("rows.csv", HEAD + "1,f,x,much,2001-02-03\n", r"rows\.csv, line 2"),
+        ("ROWS.JSON", '[{"age": 1}]', r"ROWS\.JSON: column 'sex' is missing"),
+        ("rows.xlsx", "PK", r"rows\.xlsx is no csv, parquet or json file"),
+    ],
+)
+def test_a_file_that_can_t_be_scored_is_named_before_a_run(
+    tmp_path: Path, name: str, text: str, said: str
+) -> None:
+    (tmp_path / name).write_text(text)
+    with pytest.raises(UsageError, match=said):
+        check_file(tmp_path / name, SIGNATURE)
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"), [("Wed, 21 Oct 2026 07:28:00 GMT", 0.0), ("soon", 0.0), ("2.5", 2.5), (None, 0.0)]
+)
+def test_a_wait_that_is_no_number_of_seconds_is_none(text: str | None, seconds: float) -> None:
+    import httpx
+
+    from esml_engine.serving.client import _retry_after
+
+    headers = {"retry-after": text} if text else {}
+    assert _retry_after(httpx.Response(429, headers=headers)) == seconds

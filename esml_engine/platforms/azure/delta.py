@@ -12,6 +12,9 @@ _REFUSED = re.compile(
     r"\b40[13]\b|forbidden|unauthori[sz]ed|privileges|authorizationfailure|authenticat", re.IGNORECASE
 )
 _ABSENT = re.compile(r"\b404\b|not ?found", re.IGNORECASE)
+_BESIDE = re.compile(
+    r"https?://\S+|\b\d+(?:\.\d+)?\s?(?:ns|µs|us|ms|s)\b"
+)  # addresses and times are no status
 _WHERE = re.compile(r"abfss://(?P<system>[^@/]+)@(?P<account>[^./]+)")
 _LATER = "the storage account does not answer as it should at present: retry; if it stays, look at the network (proxy, private endpoint, DNS)"
 
@@ -30,7 +33,8 @@ def translated(uri: str, error: Exception, grant: str = "", admit: str = "") -> 
     system, account = (found["system"], found["account"]) if found else ("?", "?")
     words = " ".join(_COLOUR.sub("", str(error)).split())
     message = f"Delta can't reach {system}@{account}: {words[:300]}"
-    if _REFUSED.search(words):
+    said = _BESIDE.sub(" ", words)
+    if _REFUSED.search(said):
         grant = grant or (
             "az role assignment create --assignee <object id; esml doctor says this identity's> --role "
             f'"Storage Blob Data Contributor" --scope $(az storage account show --name {account} --query id --output tsv)'
@@ -42,6 +46,6 @@ def translated(uri: str, error: Exception, grant: str = "", admit: str = "") -> 
         return AzureDeniedError(
             message, hint=f"{grant}; where its network rules refuse this machine: {admit}"
         )
-    if _ABSENT.search(words):
+    if _ABSENT.search(said):
         return AzureMissingError(message, hint=missing("storage_account or file_system"))
     return AzureBusyError(message, hint=_LATER)

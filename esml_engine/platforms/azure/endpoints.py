@@ -18,7 +18,7 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
-from esml_engine.errors import EsmlError
+from esml_engine.errors import ConflictError, EsmlError
 from esml_engine.platforms.azure import limits, names, online
 from esml_engine.platforms.azure.errors import AzureBusyError, AzureFailedError, AzureMissingError
 from esml_engine.platforms.azure.extra import need
@@ -119,7 +119,7 @@ class Endpoints:
                 tries = self._failed.get(name, (0, 0.0, ""))[0] + 1
                 pause = min(_LONGEST_BACK_OFF, limits.poll() * 2**tries)
                 self._failed[name] = (tries, time.monotonic() + pause, e.message)
-                if tries >= _STUCK and not isinstance(e, AzureBusyError):
+                if tries >= _STUCK and not isinstance(e, (AzureBusyError, ConflictError)):
                     at = int(given[0]["control"]["revision"]) if given else -1
                     self._stuck[name] = (at, e.message, e.hint)
             return
@@ -205,8 +205,8 @@ class Endpoints:
                 ),
                 late=online.after_failing(self.files, of),
             )
-        except AzureBusyError:
-            raise
+        except (AzureBusyError, ConflictError):
+            raise  # tried again: what was taken without an answer is found by its document then
         except EsmlError as e:
             last = online.keep_log(self.workspace, legal, slot, self._log_of(name, slot))
             self._slot_errors[(name, slot)] = (

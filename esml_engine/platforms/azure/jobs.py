@@ -69,11 +69,17 @@ class Jobs:
         with ws.asking(f"job {name}"):
             try:
                 ws.client.jobs.create_or_update(job)
-            except need("azure.core.exceptions").HttpResponseError as e:
-                # 409, or 400 for what may not change: it is there when it can be read
-                if e.status_code not in (400, 409) or self._get(str(name)) is None:
+            except need("azure.core.exceptions").AzureError:
+                # 409, 400 for what may not change, or an answer that was lost: it is there when it can be read
+                if not self._there(str(name)):
                     raise
         return handle
+
+    def _there(self, name: str) -> bool:
+        try:
+            return self._get(name) is not None
+        except need("azure.core.exceptions").AzureError:
+            return False  # the submission's own error says more
 
     def _job(self, spec: dict[str, Any], name: str, handle: str, environment: str) -> Any:
         ml, settings = need("azure.ai.ml"), self.workspace.settings

@@ -18,8 +18,8 @@ def endpoint(name: str, scope: str) -> str:
     return f"{plain[:23].rstrip('-')}-{_hash(f'{scope}/{name}', 8)}"
 
 
-def secret(name: str) -> str:
-    """A vault's secret: letters, digits and dash, at most 127.
+def secret(name: str, scope: str) -> str:
+    """A vault's secret: letters, digits and dash, at most 127; `scope` tells the lakes of estates that share a vault apart.
 
     Raises:
         UsageError: no name of a secret in any platform.
@@ -28,7 +28,7 @@ def secret(name: str) -> str:
         raise UsageError(f"{name!r} is no name of a secret", hint="letters, digits, dot, dash and underscore")
     plain = re.sub(r"[^A-Za-z0-9-]", "-", name)
     # a dash that was a dash, and one that was an underscore, are two secrets; vaults take no difference of case
-    return plain if plain == name and name == name.lower() else f"{plain[:110]}-{_hash(name, 8)}"
+    return f"{plain[:110]}-{_hash(f'{scope}/{name}', 8)}"
 
 
 def job(run: str, step: str, attempt: str, content: bytes) -> str:

@@ -51,7 +51,7 @@ class AzurePlatform(AzureFiles):
             jobs_here=False,
         )
         self.workspace = Workspace(self.cloud, settings)
-        self.vault = Vault(self.cloud, settings.key_vault)
+        self.vault = Vault(self.cloud, settings.key_vault, self.lake_root())
         self.jobs = Jobs(self.workspace, self, state / "runs")
         self.endpoints = Endpoints(self.workspace, self, self.vault, env, state / "endpoints")
         self.price_list = Prices(state / "prices", self.cloud, settings.region, currency)

@@ -16,10 +16,10 @@ _REMEMBERED = 15.0  # seconds, in memory alone
 
 
 class Vault:
-    """One vault. Values go nowhere else: not into logs, errors or the store."""
+    """One vault, as far as an estate's lake is concerned. Values go nowhere else: not into logs, errors or the store."""
 
-    def __init__(self, cloud: Cloud, name: str) -> None:
-        self.cloud, self.name = cloud, name
+    def __init__(self, cloud: Cloud, name: str, lake: str) -> None:
+        self.cloud, self.name, self.lake = cloud, name, lake
         self._made: Any = None
         self._making = threading.Lock()
         self._known: dict[str, tuple[float, str | None]] = {}
@@ -50,22 +50,23 @@ class Vault:
 
     def put(self, name: str, value: str) -> None:
         """Keep a secret."""
-        legal = names.secret(name)
+        legal = names.secret(name, self.lake)
         need("azure.core")
         with asking(f"secret {legal} in vault {self.name}", self.grant, self.admit, "key_vault"):
-            self.client().set_secret(legal, value, tags={"esml-name": name})
+            self.client().set_secret(legal, value, tags={"esml-name": name, "esml-lake": self.lake[-256:]})
         self._known[legal] = (time.monotonic(), value)
 
     def names(self) -> list[str]:
         """What the engine keeps here, by its own names."""
         need("azure.core")
         with asking(f"names in vault {self.name}", self.grant, self.admit, "key_vault"):
-            found = [(p.tags or {}).get("esml-name") for p in self.client().list_properties_of_secrets()]
-        return sorted(n for n in found if n)
+            tags = [p.tags or {} for p in self.client().list_properties_of_secrets()]
+        mine = [t["esml-name"] for t in tags if "esml-name" in t and t.get("esml-lake") == self.lake[-256:]]
+        return sorted(mine)
 
     def get(self, name: str) -> str | None:
         """A secret, or None; asked again after a while, since endpoints are looked after several times a second."""
-        legal = names.secret(name)
+        legal = names.secret(name, self.lake)
         at, value = self._known.get(legal, (-_REMEMBERED, None))
         if time.monotonic() - at < _REMEMBERED:
             return value
@@ -75,7 +76,7 @@ class Vault:
 
     def ask(self, name: str) -> str | None:
         """A secret as the vault has it now, or None."""
-        legal = names.secret(name)
+        legal = names.secret(name, self.lake)
         missing = need("azure.core.exceptions").ResourceNotFoundError
         with asking(f"secret {legal} in vault {self.name}", self.grant, self.admit, "key_vault"):
             try:

@@ -1,0 +1,69 @@
+"""`catalogue rebuild --forget`: no number is given twice, and what rests on something forgotten is not current."""
+
+from __future__ import annotations
+
+import shutil
+
+import pytest
+
+from esml_engine.errors import NotFoundError
+from esml_engine.estate import Estate, open_estate
+from tests.invariants import violations
+from tests.runs.test_kill import quick
+
+
+@pytest.fixture
+def trained(empty: Estate, numbers) -> Estate:
+    quick(empty.site.root)
+    estate = open_estate(empty.site.root)
+    estate.model("p1/m1").ingest("d1", [numbers("a.csv", 0, 80)], "2026-01-01")
+    estate.model("p1/m1").pipeline()
+    return estate
+
+
+def _lose(estate: Estate, below: str) -> None:
+    found = [p for p in (estate.site.root / "lake/dev").rglob(below) if p.is_dir()]
+    assert len(found) == 1
+    shutil.rmtree(found[0])
+    estate.catalogue_rebuild(forget=["dev"])
+
+
+@pytest.mark.parametrize("side", ["gold_test", "gold_validate"])
+def test_a_side_of_the_split_is_gone(trained: Estate, side: str) -> None:
+    model = trained.model("p1/m1")
+    _lose(trained, side)
+    with pytest.raises(NotFoundError, match=f"no {side} beside its gold_train"):
+        model.train()
+    assert [p.split("/")[0] for p in model.plan_pipeline().document()["steps"]] == ["split"] + ["train"] * 3
+    tables = model.split()["tables"]
+    assert {n: t["version"] for n, t in tables.items()} == dict.fromkeys(
+        ("gold_train", "gold_validate", "gold_test"), 2
+    )
+    assert violations(trained.site.root) == []
+
+
+def test_gold_is_gone(trained: Estate, numbers) -> None:
+    model = trained.model("p1/m1")
+    _lose(trained, "gold")
+    model.ingest("d1", [numbers("b.csv", 80, 99)], "2026-01-02")
+    assert "gold v2" in model.plan_refine().document()["makes"]
+    model.refine()
+    assert model.gold.versions()[0]["version"] == 2 and not model.plan_split().draft.nothing_to_do
+    assert model.status()["next"] == "split"
+    assert violations(trained.site.root) == []
+
+
+def test_the_whole_lake_is_gone(trained: Estate, numbers) -> None:
+    model, root = trained.model("p1/m1"), trained.site.root
+    shutil.rmtree(root / "lake/dev")
+    trained.catalogue_rebuild(forget=["dev"])
+    model.ingest("d1", [numbers("b.csv", 100, 200)], "2026-01-01")
+    model.refine()
+    model.split()
+    assert model.plan_pipeline().document()["steps"], "no model was trained on this gold_train"
+    said = model.pipeline()
+    assert said["model_version"] == 2
+    assert {v["version"] for v in model.table("d1/bronze").versions()} == {2}
+    trained.catalogue_rebuild()
+    assert model.gold.versions()[0]["version"] == 2, "as the lake's own logs say"
+    assert violations(root) == []
