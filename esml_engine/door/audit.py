@@ -75,9 +75,7 @@ def anchor(store: Store, folder: Path) -> None:
     head = store.first(newest)
     if head is None or _ahead(store, folder, head["n"]):
         return
-    if (
-        head["n"] > 1 and not (folder / ANCHOR).exists()
-    ):  # for good: whatever was cut before it, was cut unseen
+    if _unwatched(folder, head["n"]):  # for good: whatever was cut before it, was cut unseen
         with store.write() as c:
             append(c, Actor("esml"), "audit", "estate", "", "anchored anew", detail={"events": head["n"]})
         head = store.first(newest)
@@ -91,6 +89,11 @@ def anchor(store: Store, folder: Path) -> None:
     new.write_text(text, encoding="utf-8")
     point("audit:written")
     new.replace(folder / ANCHOR)
+
+
+def _unwatched(folder: Path, events: int) -> bool:
+    """Whether an anchor that there was is gone: its key is made with the first one, which the first event has."""
+    return not (folder / ANCHOR).exists() and (events > 1 or (folder / "audit.key").exists())
 
 
 def _ahead(store: Store, folder: Path, n: int) -> bool:
@@ -159,7 +162,7 @@ def verify(store: Store, folder: Path) -> dict[str, Any]:
             prev = row["hash"]
             hashes[row["n"]] = prev
     path = folder / ANCHOR
-    if events > 1 and not path.exists():
+    if _unwatched(folder, events):
         return {
             "ok": False,
             "events": events,

@@ -82,6 +82,13 @@ def latest(store: Store, ref: ModelRef, env: str, name: str) -> Version | None:
     return version_of(row) if row else None
 
 
+def has(store: Store, ref: ModelRef, env: str, name: str, version: int) -> bool:
+    """Whether that version is recorded: what names one that was forgotten has to begin anew."""
+    v = t.versions.c
+    mine = (v.object == str(ref), v.env == env, v.name == name, v.version == version)
+    return store.first(sa.select(v.version).where(*mine)) is not None
+
+
 def last_numbers(store: Store, ref: ModelRef, env: str) -> dict[str, int]:
     """The highest number that each table of a model ever had here, forgotten versions among them: the next is one more."""
     out: dict[str, int] = {}

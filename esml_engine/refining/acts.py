@@ -11,7 +11,7 @@ from esml_engine.door.under_way import joined
 from esml_engine.errors import FailedError, NotFoundError, UsageError
 from esml_engine.faults import point
 from esml_engine.lake import deliveries as d
-from esml_engine.lake.catalogue import Version, last_numbers, latest, put, table_in
+from esml_engine.lake.catalogue import Version, has, last_numbers, latest, put, table_in
 from esml_engine.lake.commit import expected_versions, make_versions
 from esml_engine.lake.landing import mending
 from esml_engine.lake.later import require_built
@@ -215,6 +215,8 @@ class Refine:
             return None
         same_mode = now_silver is not None and now_silver.rnd == now_bronze.rnd and not now_bronze.rnd
         before = input_version(now_silver, bronze) if same_code and same_mode else None
+        if before is not None and not has(site.store, ref, env, bronze, before):
+            before = None
         path = step_file(site.root, ref, dataset)
         expected = expected_versions(desk, ref, env, [silver])
         params = {

@@ -10,7 +10,7 @@ from esml_engine.costs import records as costs
 from esml_engine.costs.pricing import endpoint_nodes
 from esml_engine.door.facts import AtOnce, Call, Desk, Draft
 from esml_engine.door.site import Site
-from esml_engine.errors import FailedError, NotYetError, UsageError
+from esml_engine.errors import CancelledError, FailedError, NotYetError, UsageError
 from esml_engine.faults import point
 from esml_engine.lake.specs import job_spec
 from esml_engine.refining.staleness import in_rnd
@@ -178,6 +178,9 @@ class Deploy:
                     "smoke",
                     headers=platform.aim(name, slot),
                 )
+            except CancelledError:
+                self._withdraw(site, row, slot)
+                raise
             except FailedError as e:
                 self._withdraw(site, row, slot)
                 was = "failed its smoke test on" if asked else "did not come up on"
@@ -305,6 +308,6 @@ class Keys(AtOnce):
         name = records.secret_name(ref, call.env)
         if draft.params["rotate"]:
             platform.put_secret(name, secrets.token_urlsafe(32))
-        key = platform.get_secret(name)
+        key = records.key_of(platform, ref, call.env)
         url = platform.endpoint_url(row["endpoint"], row["port"])
         return desk.commit(lambda c: {"url": url, "key": key, "_audit": {"rotated": draft.params["rotate"]}})

@@ -158,14 +158,25 @@ def _ask(client: httpx.Client, url: str, request_id: str, body: bytes, attempts:
                 raise PlatformError(message, hint="is `esml up` running?", request_id=request_id) from error
         else:
             if reply.status_code == 200:
-                answer: dict[str, Any] = reply.json()
-                return answer
+                return _answer(reply, request_id)
             if _status(reply) not in _AGAIN or attempt == attempts:
                 raise _refusal(reply, request_id)
             pause = max(pause, _retry_after(reply))
         time.sleep(min(pause, _LONGEST_WAIT))
         wait *= 2
     raise UsageError(f"attempts must be at least 1, not {attempts}")
+
+
+def _answer(reply: httpx.Response, request_id: str) -> dict[str, Any]:
+    try:
+        answer: dict[str, Any] = reply.json()
+    except ValueError as e:
+        raise FailedError(
+            "the endpoint answered 200 with something that is no JSON",
+            hint="a proxy or a sign-in page may answer in its place: look at its address, then try again",
+            request_id=request_id,
+        ) from e
+    return answer
 
 
 def _retry_after(reply: httpx.Response) -> float:

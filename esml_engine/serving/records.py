@@ -8,7 +8,8 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from esml_engine.errors import ConflictError, NotFoundError, PlatformError
+from esml_engine.errors import ConflictError, FailedError, NotFoundError, PlatformError
+from esml_engine.platforms.base import Platform
 from esml_engine.processes import ProcessTable, port_free
 from esml_engine.refs import ModelRef
 from esml_engine.store import schema as t
@@ -91,6 +92,21 @@ def unchanged(c: sa.Connection, row: dict[str, Any]) -> None:
     ).scalar()
     if now != row["revision"]:
         raise ConflictError(f"the deployment of {row['object']} changed meanwhile", hint="look again")
+
+
+def key_of(platform: Platform, ref: ModelRef, env: str) -> str:
+    """The endpoint's key.
+
+    Raises:
+        FailedError: it is not in the secret store.
+    """
+    key = platform.get_secret(secret_name(ref, env))
+    if not key:
+        raise FailedError(
+            f"the key of the endpoint of {ref} in {env} is not in the secret store",
+            hint=f"esml keys {ref} --env {env} --rotate makes a new one",
+        )
+    return key
 
 
 def secret_name(ref: ModelRef, env: str) -> str:

@@ -9,7 +9,7 @@ from esml_engine.clock import now
 from esml_engine.door.facts import AtOnce, Call, Desk, Draft
 from esml_engine.door.site import Site
 from esml_engine.errors import ConflictError, NotFoundError, UsageError
-from esml_engine.lake.catalogue import latest, listing, table_in
+from esml_engine.lake.catalogue import has, latest, listing, table_in
 from esml_engine.lake.specs import job_spec
 from esml_engine.refining.staleness import in_rnd
 from esml_engine.refs import ModelRef
@@ -64,7 +64,7 @@ class Score(AtOnce):
             )
         ref, platform, p = ModelRef.parse(call.object), desk.site.platform(call.env), call.params
         row = records.require(desk.site.store, ref, call.env)
-        key = platform.get_secret(records.secret_name(ref, call.env)) or ""
+        key = records.key_of(platform, ref, call.env)
         said = client.score(
             platform.endpoint_url(row["endpoint"], row["port"]),
             key,
@@ -234,7 +234,7 @@ class ScoreBatch:
             if done == number:
                 return None
             inputs["rows"] = table_in(site, ref, env, "to_score", number)
-            if done:
+            if done and has(site.store, ref, env, "to_score", done):
                 inputs["scored_before"] = table_in(site, ref, env, "to_score", done)
         params = {
             "model": {"folder": site.outside(model["folder"]), "sha256": model["sha256"], "version": model["version"]},

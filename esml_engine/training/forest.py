@@ -14,6 +14,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from esml_engine.training.learners import XGBOOST
+
 Floats = NDArray[np.float64]
 Ints = NDArray[np.intp]
 
@@ -164,7 +166,9 @@ class XgboostForest:
         groups: list[list[Tree]] = []
         base: list[float] = []
         for booster in boosters:
-            learner = json.loads(bytes(booster.save_raw("json")))["learner"]
+            with XGBOOST:
+                raw = bytes(booster.save_raw("json"))
+            learner = json.loads(raw)["learner"]
             base += json.loads(learner["learner_model_param"]["base_score"])
             model = learner["gradient_booster"]["model"]
             trees = [_xgboost_tree(t) for t in model["trees"]]

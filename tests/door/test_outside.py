@@ -59,6 +59,9 @@ def test_an_anchor_that_was_taken_away_is_told(empty: Estate) -> None:
     path.unlink()
     said = empty.audit(verify=True)
     assert not said["ok"] and "the anchor is gone" in said["reason"]
+    with sqlite3.connect(root / ".esml/store.db") as con:
+        con.execute("DELETE FROM audit WHERE n > 1")
+    assert not empty.audit(verify=True)["ok"], "also where one event is left"
     empty.set("p1", "budget.month", "300")
     assert empty.audit(verify=True)["ok"]
     assert [e["result"] for e in empty.audit(act="audit")] == ["anchored anew"]

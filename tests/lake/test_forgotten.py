@@ -67,3 +67,32 @@ def test_the_whole_lake_is_gone(trained: Estate, numbers) -> None:
     trained.catalogue_rebuild()
     assert model.gold.versions()[0]["version"] == 2, "as the lake's own logs say"
     assert violations(root) == []
+
+
+@pytest.mark.parametrize("table", ["bronze", "silver", "quarantine"])
+def test_a_layer_is_gone(trained: Estate, numbers, table: str) -> None:
+    model = trained.model("p1/m1")
+    if table == "quarantine":
+        broken = numbers("x.csv", 80, 90)
+        broken.write_text(broken.read_text() + "91,much,1\n")
+        model.ingest("d1", [broken], "2026-01-02")
+        model.refine()
+    _lose(trained, table)
+    model.ingest("d1", [numbers("b.csv", 100, 120)], "2026-01-03")
+    model.refine()
+    assert model.gold.show()["rows"] and model.plan_refine().draft.nothing_to_do
+    assert violations(trained.site.root) == []
+
+
+def test_what_was_scored_goes_on_where_to_score_and_scored_are_gone(trained: Estate, numbers) -> None:
+    model = trained.model("p1/m1")
+    for day, (a, b) in ((1, (200, 210)), (2, (210, 215))):
+        model.ingest("d1", [numbers(f"i{day}.csv", a, b)], f"2026-02-0{day}", purpose="inference")
+        model.refine(purpose="inference")
+        if day == 1:
+            model.score_batch()
+            for gone in ("to_score", "scored"):
+                _lose(trained, gone)
+    assert model.score_batch()["rows"] == 15
+    assert model.table("scored").versions()[0]["version"] == 2
+    assert violations(trained.site.root) == []

@@ -9,7 +9,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from esml_engine.errors import NotYetError, UnreadableError, UsageError
+from esml_engine.errors import FailedError, NotYetError, UnreadableError, UsageError
 from esml_engine.estate import Estate, open_estate
 from esml_engine.serving.handed import Handed, dialect_of, read, row_line
 from esml_engine.serving.rows import check_file, columns_of
@@ -237,3 +237,13 @@ def test_a_wait_that_is_no_number_of_seconds_is_none(text: str | None, seconds: 
 
     headers = {"retry-after": text} if text else {}
     assert _retry_after(httpx.Response(429, headers=headers)) == seconds
+
+
+def test_an_answer_that_is_no_json_is_an_error_of_the_engine() -> None:
+    import httpx
+
+    from esml_engine.serving.client import _answer
+
+    assert _answer(httpx.Response(200, json={"predictions": []}), "r") == {"predictions": []}
+    with pytest.raises(FailedError, match="no JSON"):
+        _answer(httpx.Response(200, content=b"<html>"), "r")

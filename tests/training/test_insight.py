@@ -114,3 +114,23 @@ def test_flaml_searches_and_bare_estimators_are_kept(diabetes: dict[str, pa.Tabl
             label="target",
             profile=Profile(estimators=("perpetual",)),
         )
+
+
+def test_a_booster_is_not_copied_while_another_thread_sets_it() -> None:
+    """Its settings are set anew at each question, which leaves it half configured for a moment: both take one lock."""
+    import xgboost as xgb
+
+    from esml_engine.training.forest import XgboostForest
+    from esml_engine.training.learners import XGBOOST
+
+    x = np.random.default_rng(1).normal(size=(40, 5))
+    booster = xgb.train({"max_depth": 2}, xgb.DMatrix(x, x[:, 0]), 3)
+    held = []
+
+    class Watched:
+        def save_raw(self, form: str) -> bytearray:
+            held.append(XGBOOST.locked())
+            return booster.save_raw(form)
+
+    XgboostForest([Watched()])
+    assert held == [True]

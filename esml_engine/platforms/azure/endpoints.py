@@ -76,7 +76,7 @@ class Endpoints:
             done, at = self._done.get(name, ("", 0.0))
             if done == mark and time.monotonic() - at < _LOOK_AGAIN:
                 if time.monotonic() - self._seen.get(name, (0.0, None))[0] > _RECENT / 3:
-                    self._thread(name, lambda: self._look(name))
+                    self._thread(name, lambda: self._looked(name))
                 return
             thread = self._threads.get(name)
             if (thread is not None and thread.is_alive()) or self.closing.is_set():
@@ -313,6 +313,14 @@ class Endpoints:
             if time.time() - said.pop("at") < _RECENT:
                 return EndpointState(**said)
         return self._look(name)
+
+    def _looked(self, name: str) -> None:
+        """Look behind what is going on; where Azure refuses, a page that asks is told why."""
+        try:
+            self._look(name)
+        except EsmlError as e:
+            self._seen[name] = (time.monotonic(), EndpointState(False, error=e.message, hint=e.hint))
+            log.warning("endpoint %s can't be looked at: %s (%s)", name, e.message, e.hint)
 
     def _look(self, name: str) -> EndpointState:
         legal = self.legal(name)
