@@ -172,7 +172,6 @@ def figures(cards: Sequence[Figure]) -> None:
             )  # fmt: skip
 
 
-# sight
 def profile_table(rows: Sequence[Mapping[str, Any]]) -> None:
     """The profile of a table's columns, a line each; moments get the room that they need."""
     bar = st.column_config.ProgressColumn("Filled", min_value=0.0, max_value=1.0, format="percent")
@@ -183,6 +182,7 @@ def profile_table(rows: Sequence[Mapping[str, Any]]) -> None:
     )
 
 
+# sight
 def zone() -> str | None:
     """The viewer's time zone, where the browser told it."""
     return str(st.context.timezone) if st.context.timezone else None

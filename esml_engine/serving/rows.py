@@ -84,9 +84,10 @@ def check_file(
     elif kind == ".parquet":
         import pyarrow.parquet as pq
 
-        if not _parquet(path, lambda p: pq.read_metadata(p).num_rows):
+        end = _parquet(path, pq.read_metadata)
+        if not end.num_rows:
             raise UsageError(f"{path.name}: there are no rows to score")
-        handed.require_columns(path, _parquet(path, lambda p: list(pq.read_schema(p).names)), signature)
+        handed.require_columns(path, end.schema.to_arrow_schema().names, signature)
     elif path.stat().st_size <= _SMALL_BYTES:
         with tempfile.TemporaryDirectory(prefix="esml-rows-") as work:
             handed.read(path, signature, Path(work), dialect)
