@@ -40,6 +40,7 @@ class Model:
 
     def dataset(self, name: str) -> Dataset:
         """One of its datasets."""
+        self.estate.require("read_status", self.ref.project)
         if name not in self.site.settings.model(self.ref).datasets:
             raise NotFoundError(
                 f"{self.ref} has no dataset {name!r}",

@@ -9,7 +9,8 @@ from typing import Any
 import sqlalchemy as sa
 
 from esml_engine.door.site import Site
-from esml_engine.errors import NotFoundError
+from esml_engine.errors import ConflictError, FailedError, NotFoundError
+from esml_engine.importing import import_whole
 from esml_engine.lake.log import open_table, talking
 from esml_engine.refs import ModelRef, TableName, model_folder
 from esml_engine.runs.facts import TableIn
@@ -89,13 +90,15 @@ def has(store: Store, ref: ModelRef, env: str, name: str, version: int) -> bool:
     return store.first(sa.select(v.version).where(*mine)) is not None
 
 
-def last_numbers(store: Store, ref: ModelRef, env: str) -> dict[str, int]:
-    """The highest number that each table of a model ever had here, forgotten versions among them: the next is one more."""
-    out: dict[str, int] = {}
-    for table in (t.forgotten, t.versions):
-        mine = sa.select(table.c.name, sa.func.max(table.c.version).label("n"))
-        rows = store.rows(mine.where(table.c.object == str(ref), table.c.env == env).group_by(table.c.name))
-        out |= {r["name"]: int(r["n"]) for r in rows}  # a table that is there goes on from where it is
+def next_numbers(store: Store, ref: ModelRef, env: str, names: Iterable[str]) -> dict[str, int]:
+    """The number of each table's next version: one more than any that it ever had here, forgotten ones among them."""
+    out = dict.fromkeys(names, 1)
+    for table in (t.versions, t.forgotten):
+        mine = sa.select(table.c.name, sa.func.max(table.c.version).label("n")).where(
+            table.c.object == str(ref), table.c.env == env, table.c.name.in_(list(out))
+        )
+        for r in store.rows(mine.group_by(table.c.name)):
+            out[r["name"]] = max(out[r["name"]], int(r["n"]) + 1)
     return out
 
 
@@ -207,13 +210,30 @@ def table_uri(site: Site, ref: ModelRef, env: str, name: str) -> str:
 
 
 def _at(uri: str, delta_version: int, storage: dict[str, str]) -> Any:
-    table = open_table(uri, storage, delta_version)
+    import_whole("deltalake")
+    from deltalake.exceptions import DeltaError
+
+    try:
+        table = open_table(uri, storage, delta_version)
+    except (DeltaError, FailedError):
+        newest = open_table(uri, storage)
+        if newest is None or newest.version() >= delta_version:
+            raise
+        raise older_copy(uri) from None
     if table is None:
         raise NotFoundError(
             f"the table at {uri} is not there any more",
             hint="bring its folder back from where it went, or from a backup; esml catalogue rebuild --forget ENV forgets what stays away",
         )
     return table
+
+
+def older_copy(uri: str) -> ConflictError:
+    """A table that is not as far as the catalogue says."""
+    return ConflictError(
+        f"the table at {uri} ends before what was recorded of it: an older copy of it was brought back",
+        hint="bring the newer one back, or take this one as it is: esml catalogue rebuild",
+    )
 
 
 def files_of(uri: str, delta_version: int, storage: dict[str, str]) -> tuple[str, ...]:

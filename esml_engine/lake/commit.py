@@ -1,9 +1,10 @@
 """Make table versions: the one place that commits to a table.
 
-Protocol (each step may be the last before a crash): 1 the job's specification fixed the version N that it builds on ·
-2 the job wrote files · 3 counts and expectations are checked · 4 the table is opened afresh: moved to N+1 by this
-very step: adopted; by another: stale · 5 commit of the file list with application transaction N+1 and all facts in the
-metadata, siblings first and the head last · 6 the caller's one store transaction · 7 replay finds what 6 missed.
+Protocol (each step may be the last before a crash): 1 the job's specification fixed the version N that it builds on and
+the number M that it gives (N+1, or more where versions were forgotten) · 2 the job wrote files · 3 counts and expectations
+are checked · 4 the table is opened afresh: moved to M by this very step: adopted; by another: stale · 5 commit of the file
+list with application transaction M and all facts in the metadata, siblings first and the head last · 6 the caller's one
+store transaction · 7 replay finds what 6 missed.
 """
 
 from __future__ import annotations
@@ -11,14 +12,22 @@ from __future__ import annotations
 import json
 import time
 from dataclasses import asdict, replace
-from typing import Any
+from typing import Any, TypedDict
 
 from esml_engine.clock import now
 from esml_engine.door.facts import Desk
 from esml_engine.errors import ConflictError, EsmlError, FailedError
 from esml_engine.faults import point
 from esml_engine.importing import import_whole
-from esml_engine.lake.catalogue import Version, last_numbers, latest, sizes_of, table_uri
+from esml_engine.lake.catalogue import (
+    Version,
+    all_latest,
+    latest,
+    next_numbers,
+    older_copy,
+    sizes_of,
+    table_uri,
+)
 from esml_engine.lake.files import schema_of
 from esml_engine.lake.log import commit_of, open_table, talking
 from esml_engine.platforms.base import Files, Platform
@@ -33,14 +42,21 @@ _CONFIG = {
 }
 
 
-def expected_versions(desk: Desk, ref: ModelRef, env: str, names: list[str]) -> dict[str, int]:
-    """The engine's version of each table now; goes into the specification as what the job builds on."""
-    found = last_numbers(desk.site.store, ref, env)
-    return {n: found.get(n, 0) for n in names}
+class Numbers(TypedDict):
+    """A table's version that a job builds on (0: none), and the number of the one that it makes."""
+
+    on: int
+    next: int
+
+
+def numbers_of(desk: Desk, ref: ModelRef, env: str, names: list[str]) -> dict[str, Numbers]:
+    """The numbers of each table now; they go into the specification."""
+    have, given = all_latest(desk.site.store, ref, env), next_numbers(desk.site.store, ref, env, names)
+    return {n: Numbers(on=have[n].version if n in have else 0, next=given[n]) for n in names}
 
 
 def make_versions(
-    desk: Desk, ref: ModelRef, env: str, outs: list[TableOut], *, expected: dict[str, int], inputs: list[dict[str, Any]],
+    desk: Desk, ref: ModelRef, env: str, outs: list[TableOut], *, numbers: dict[str, Numbers], inputs: list[dict[str, Any]],
     code: str = "", rnd: bool = False, facts: dict[str, Any] | None = None,
     partition_by: tuple[str, ...] = (),
 ) -> list[Version]:  # fmt: skip
@@ -55,11 +71,12 @@ def make_versions(
         head = i == len(outs) - 1
         _check_counts(out)
         draft = Version(
-            str(ref), env, out.table, expected[out.table] + 1, -1, out.rows, 0, now(), desk.run, desk.step, desk.actor.rights,
+            str(ref), env, out.table, numbers[out.table]["next"], -1, out.rows, 0, now(), desk.run, desk.step, desk.actor.rights,
             tuple(inputs), code, out.schema, out.quality,
             {**out.facts, **(facts or {})}, None, "engine", siblings if head else {}, rnd,
         )  # fmt: skip
-        version = _commit_one(desk, ref, env, out, draft, head=head, partition_by=partition_by)
+        base = numbers[out.table]["on"]
+        version = _commit_one(desk, ref, env, out, draft, base, head=head, partition_by=partition_by)
         siblings[out.table] = version.version
         made.append(version)
         point("commit:head" if head else "commit:sibling")
@@ -81,21 +98,21 @@ def _commit_one(
     env: str,
     out: TableOut,
     draft: Version,
+    base: int,
     *,
     head: bool,
     partition_by: tuple[str, ...],
 ) -> Version:
-    """Steps 4 and 5 of the protocol for one table."""
+    """Steps 4 and 5 of the protocol for one table, which builds on its version `base`."""
     import_whole("deltalake")
     from deltalake.transaction import AddAction
 
     platform = desk.site.platform(env)
     uri, storage = table_uri(desk.site, ref, env, out.table), platform.storage_options()
     handle = open_table(uri, storage)
-    done, orphan = _standing(desk, ref, out, draft, handle, platform, uri, head=head)
+    done, orphan = _standing(desk, ref, out, draft, base, handle, platform, uri, head=head)
     if done is not None:
         return done
-    base = draft.version - 1
     sizes = (
         sizes_of(uri, _delta_version(desk, ref, env, out.table), storage)
         if base and handle is not None and not out.remove_all
@@ -165,6 +182,7 @@ def _standing(
     ref: ModelRef,
     out: TableOut,
     draft: Version,
+    base: int,
     handle: Any,
     platform: Platform,
     uri: str,
@@ -177,14 +195,16 @@ def _standing(
         ConflictError: the table moved under the job.
     """
     here = (handle.transaction_version(APP) or 0) if handle else 0
-    if handle is None or here == draft.version - 1:
+    if handle is None or here == base:
         return None, False
     found = read_commit(platform, uri, handle.version())
     if here == draft.version and found and found.run == desk.run and found.step == desk.step:
         return found, False
+    if here < base:
+        raise older_copy(uri)
     if head or here != draft.version:
         raise ConflictError(
-            f"{out.table} of {ref} is at version {here}, this run was built on {draft.version - 1}",
+            f"{out.table} of {ref} is at version {here}, this run was built on {base}",
             hint="plan and start again",
         )
     return None, True  # replaced under the same number

@@ -124,18 +124,31 @@ def rebuild(site: Site, forget: Collection[str] = ()) -> dict[str, int]:
 
 
 def _no_more(site: Site, found: Iterable[Version]) -> list[dict[str, Any]]:
-    """The highest recorded number of each table of which the lakes tell less."""
-    v = t.versions.c
+    """The highest number that each table had, where the lakes tell less: as the store has it, or as tables made from it say."""
     there: dict[tuple[str, str, str], int] = {}
+    had: dict[tuple[str, str, str], int] = {}
     for x in found:
-        key = (x.object, x.env, x.name)
-        there[key] = max(x.version, there.get(key, 0))
-    recorded = site.store.rows(
-        sa.select(v.object, v.env, v.name, sa.func.max(v.version).label("version"))
-        .where(v.origin == "engine")
-        .group_by(v.object, v.env, v.name)
-    )
-    return [r for r in recorded if r["version"] > there.get((r["object"], r["env"], r["name"]), 0)]
+        _raise(there, (x.object, x.env, x.name), x.version)
+        for i in x.inputs:
+            if i.get("table"):
+                _raise(had, (x.object, x.env, i["table"]), i.get("version") or 0)
+    for table in (t.versions, t.forgotten):
+        key = (table.c.object, table.c.env, table.c.name)
+        highest = sa.select(*key, sa.func.max(table.c.version).label("version")).group_by(*key)
+        if table is t.versions:
+            highest = highest.where(table.c.origin == "engine")
+        for r in site.store.rows(highest):
+            _raise(had, (r["object"], r["env"], r["name"]), r["version"])
+    columns = ("object", "env", "name", "version")
+    return [
+        dict(zip(columns, (*key, number), strict=True))
+        for key, number in had.items()
+        if number > there.get(key, 0)
+    ]
+
+
+def _raise(numbers: dict[tuple[str, str, str], int], key: tuple[str, str, str], number: int) -> None:
+    numbers[key] = max(number, numbers.get(key, 0))
 
 
 def _files_gone(site: Site, env: str) -> list[tuple[str, str]]:

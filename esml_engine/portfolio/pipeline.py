@@ -26,7 +26,7 @@ from esml_engine.runs import records as runs
 from esml_engine.runs.facts import JobResult, JobSpec, step_env
 from esml_engine.serving.scoring import ScoreBatch
 from esml_engine.training import records as models
-from esml_engine.training.acts import OVERHEAD_SECONDS, Train, profile_of
+from esml_engine.training.acts import OVERHEAD_SECONDS, Train, check_settings, profile_of
 
 _PARTS: dict[str, type[Act]] = {
     "refine": Refine,
@@ -167,6 +167,7 @@ class Pipeline:
             return 0.0
         if not self._split(chain, site, ref, env, env) and self._trained(site, ref, env):
             return 0.0
+        check_settings(site.settings.model(ref), ref)
         profile = profile_of(site, ref, env, {})
         will = [f"train at most {profile.seconds:g} s and register"]
         bound = profile.seconds + OVERHEAD_SECONDS

@@ -190,6 +190,10 @@ def _one(
     stale = split_at.get(at, "") <= gold_at.get(at, "")  # there is none, or gold is newer
     if task != "analytics" and stale and (next_ == "train" or (not next_ and gold_at)):
         turn, next_ = "data_scientist", "split"
+    if first not in gold_at and any(row[1] == first for row in facts["trained"]):
+        again = any(row[1] == first and row[3] == "train" for row in facts["in"])
+        turn, next_ = "data_engineer", "refine" if again else "ingest"
+        blocked = f"gold in {first}, which models were trained on, is not there any more"
     if facts["waits"]:
         turn, next_ = "data_engineer", "refine"
     current = {row[1]: row[3] for row in facts["tables"] if row[2] == "gold"}

@@ -20,14 +20,22 @@ from esml_engine.runs import records as runs
 from esml_engine.runs.facts import JobResult
 from esml_engine.store import schema as t
 
+SETTLES = {"approve": "approved", "refuse": "refused"}
+"""What a decision makes of its request, where it is the last that was needed."""
+
 
 class _Decide(AtOnce):
-    """`params`: request, reason, kind (the request's own: the role table asks for it). Object and env: the request's."""
+    """`params`: request, reason, kind (the request's own: the role table asks for it), again (the actor decided so before).
+
+    Object and env: the request's.
+    """
 
     name = ""
 
     def plan(self, call: Call, site: Site) -> Draft:
-        """What the decision sets going."""
+        """What the decision sets going; nothing where `again` asks for what was decided so."""
+        if call.params.get("again"):
+            return self._again(call, site)
         row = reasoned(call, site)
         what = f"{self.name} {row['kind']} {row['request']} of {row['by']}: {subject(row)}"
         open_ = talk.askers(row["talk"])
@@ -35,6 +43,20 @@ class _Decide(AtOnce):
             will=(what, *((f"without an answer to the question of {open_}",) if open_ else ())),
             inputs=(seen(row),),
             params={"request": row["request"]},
+        )
+
+    def _again(self, call: Call, site: Site) -> Draft:
+        row = requests.get(site.store, str(call.params["request"]))
+        if row["state"] != SETTLES[self.name]:
+            return Draft(will=(), inputs=(seen(asked(call, site)),))
+        return Draft(
+            will=(f"nothing: request {row['request']} is {row['state']}",),
+            inputs=(seen(row),),
+            nothing_to_do=f"request {row['request']} is {row['state']} already",
+            answer={
+                k: row[k] for k in ("request", "kind", "object", "env", "run", "state", "needed", "decisions")
+            }
+            | {"reason": row["decisions"][-1]["reason"], "evidence": row["detail"].get("evidence")},
         )
 
     def record(self, call: Call, draft: Draft, result: JobResult | None, desk: Desk) -> dict[str, Any]:

@@ -8,6 +8,7 @@ from typing import Any
 from esml_engine.clock import now
 from esml_engine.door.facts import Call, Desk, Draft, NoJobs
 from esml_engine.door.site import Site
+from esml_engine.door.under_way import joined
 from esml_engine.errors import FailedError, NotFoundError
 from esml_engine.refs import ModelRef
 from esml_engine.runs.facts import JobResult
@@ -24,7 +25,7 @@ class Rollback(NoJobs):
     durable = True
 
     def plan(self, call: Call, site: Site) -> Draft:
-        """Needs a previous champion."""
+        """Needs a previous champion; a rollback that is under way is joined, not undone by the next."""
         ref = ModelRef.parse(call.object)
         site.settings.check_env(call.env)
         site.settings.require_training(ref)
@@ -44,7 +45,7 @@ class Rollback(NoJobs):
             will.append(
                 f"leave the traffic of {deployment['endpoint']} on v{live}: it no longer holds v{row['previous']}, deploy that next"
             )
-        return Draft(
+        draft = Draft(
             will=tuple(will),
             inputs=({"champion": row["version"], "revision": row["revision"]},),
             makes=(
@@ -58,6 +59,7 @@ class Rollback(NoJobs):
             steps=("swap", "alias"),
             params={"revision": row["revision"], "to": row["previous"]},
         )
+        return joined(site, call, draft, ())
 
     def record(self, call: Call, draft: Draft, result: JobResult | None, desk: Desk) -> dict[str, Any]:
         """One transaction: champion, history, traffic; then MLflow's aliases.

@@ -11,8 +11,8 @@ from esml_engine.door.under_way import joined
 from esml_engine.errors import FailedError, NotFoundError, UsageError
 from esml_engine.faults import point
 from esml_engine.lake import deliveries as d
-from esml_engine.lake.catalogue import Version, has, last_numbers, latest, put, table_in
-from esml_engine.lake.commit import expected_versions, make_versions
+from esml_engine.lake.catalogue import Version, has, latest, next_numbers, put, table_in
+from esml_engine.lake.commit import make_versions, numbers_of
 from esml_engine.lake.landing import mending
 from esml_engine.lake.later import require_built
 from esml_engine.lake.retention import keep_one
@@ -104,7 +104,7 @@ class Refine:
             + (", whole: a sample would tear a series" if whole else "")
             for ds in s.bronze
         ]
-        given = last_numbers(site.store, ref, call.env)
+        given = next_numbers(site.store, ref, call.env, todo)
         will += [f"clean {ds} into silver" for ds in s.silver] + ([f"build {goal}"] if s.gold else [])
         if s.blocked and steps and layer == "":
             will.append(f"{goal} waits for {', '.join(s.blocked)}")
@@ -114,7 +114,7 @@ class Refine:
                 *({"file": f.path, "sha256": f.sha256} for f in waiting),
                 *({"table": n, "version": have[n].version} for n in names if n in have),
             ),
-            makes=tuple(f"{n} v{given.get(n, 0) + 1}" for n in names if n in todo),
+            makes=tuple(f"{n} v{given[n]}" for n in names if n in todo),
             steps=steps,
             params={"purpose": purpose, "bytes": int(size)},
             code="".join(layer_code(site, ref, settings, "silver", ds) for ds in settings.datasets)
@@ -183,7 +183,7 @@ class Refine:
             "expect": [e.model_dump() for e in ds.expect if e.on == "bronze"],
             "rnd": rnd, "sample": samples(settings, env), "key": settings.key, "how": d.reading(ds), "checks": d.checks(ds), "files": todo,
             "tables": {"bronze": bronze, "quarantine": quarantine},
-            "expected": expected_versions(desk, ref, env, [quarantine, bronze]), "anew": anew,
+            "numbers": numbers_of(desk, ref, env, [quarantine, bronze]), "anew": anew,
         }  # fmt: skip
         inputs = {
             k: table_in(site, ref, env, n, missing_ok=True)
@@ -218,14 +218,14 @@ class Refine:
         if before is not None and not has(site.store, ref, env, bronze, before):
             before = None
         path = step_file(site.root, ref, dataset)
-        expected = expected_versions(desk, ref, env, [silver])
+        numbers = numbers_of(desk, ref, env, [silver])
         params = {
-            "dataset": dataset, "purpose": purpose, "env": env, "version": expected[silver] + 1,
+            "dataset": dataset, "purpose": purpose, "env": env, "version": numbers[silver]["next"],
             "step": archive(desk, env, path), "rows": settings.datasets[dataset].rows,
             "label": settings.label, "expect": [e.model_dump() for e in settings.datasets[dataset].expect if e.on == "silver"],
             "params": {}, "table": silver,
             "rnd": now_bronze.rnd, "code": code, "made_from": [{"table": bronze, "version": now_bronze.version}],
-            "expected": expected,
+            "numbers": numbers,
         }  # fmt: skip
         inputs = {
             "bronze": table_in(site, ref, env, bronze), "silver": table_in(site, ref, env, silver, missing_ok=True),
@@ -252,14 +252,14 @@ class Refine:
             and all(input_version(now_gold, n) == inputs[ds].version for ds, n in silvers.items())
         ):
             return None
-        expected = expected_versions(desk, ref, env, [goal])
+        numbers = numbers_of(desk, ref, env, [goal])
         params = {
-            "datasets": list(settings.datasets), "key": settings.key, "purpose": purpose, "env": env, "version": expected[goal] + 1,
+            "datasets": list(settings.datasets), "key": settings.key, "purpose": purpose, "env": env, "version": numbers[goal]["next"],
             "step": archive(desk, env, step_file(site.root, ref, "gold")), "label": settings.label,
             "expect": [e.model_dump() for e in settings.expect], "params": {}, "table": goal,
             "rnd": any(rnd_version(site, ref, env, n) for n in silvers.values()), "code": code,
             "made_from": [{"table": n, "version": inputs[ds].version} for ds, n in silvers.items()],
-            "expected": expected,
+            "numbers": numbers,
         }  # fmt: skip
         return job_spec(desk, ref, env, "refining.gold", inputs=inputs, outputs={"gold": goal}, params=params)
 
@@ -283,7 +283,7 @@ class Refine:
             ref,
             call.env,
             list(result.tables),
-            expected=p["expected"],
+            numbers=p["numbers"],
             inputs=p["made_from"],
             code=p["code"],
             facts=facts,
@@ -359,7 +359,7 @@ class Refine:
         tables = [o for o in (quarantine,) if o is not None and (o.add or o.remove or emptied)] + [bronze]
         inputs = [{"file": x["path"], "sha256": x["sha256"]} for x in read]
         made = make_versions(
-            desk, ref, call.env, tables, expected=p["expected"], inputs=inputs, facts=facts, rnd=p["rnd"]
+            desk, ref, call.env, tables, numbers=p["numbers"], inputs=inputs, facts=facts, rnd=p["rnd"]
         )
         point("store:before")
         seen = [f for f in d.delivered(desk.site, ref, call.env, p["dataset"], purpose)]

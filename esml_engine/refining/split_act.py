@@ -8,8 +8,8 @@ from esml_engine.door.facts import Call, Desk, Draft
 from esml_engine.door.site import Site
 from esml_engine.errors import FailedError, NotFoundError, UsageError
 from esml_engine.faults import point
-from esml_engine.lake.catalogue import all_latest, last_numbers, latest, put, table_in
-from esml_engine.lake.commit import expected_versions, make_versions
+from esml_engine.lake.catalogue import all_latest, latest, next_numbers, put, table_in
+from esml_engine.lake.commit import make_versions, numbers_of
 from esml_engine.lake.files import columns_of
 from esml_engine.lake.retention import keep_one
 from esml_engine.lake.specs import job_spec
@@ -86,7 +86,7 @@ class Split:
             and head.facts.get("split") == wanted
             and all(n in have and have[n].version == v for n, v in head.siblings.items())
         )
-        given = last_numbers(site.store, ref, call.env)
+        given = next_numbers(site.store, ref, call.env, names)
         tables = {n: {"version": have[n].version, "rows": have[n].rows} for n in names if n in have}
         parts = f"{wanted['train']:g} / {wanted['validate']:g} / {wanted['test']:g}"
         moves = (
@@ -99,7 +99,7 @@ class Split:
                 *(moves if wanted["by"] == "time" and alike else ()),
             ),
             inputs=({"table": "gold", "version": gold.version},),
-            makes=tuple(f"{n} v{given.get(n, 0) + 1}" for n in names),
+            makes=tuple(f"{n} v{given[n]}" for n in names),
             steps=("split",),
             params={"split": wanted},
             nothing_to_do=f"gold v{gold.version} is split so already" if same else "",
@@ -119,7 +119,7 @@ class Split:
         previous = latest(desk.site.store, ref, call.env, "gold_train")
         params = {
             **wanted, "label": settings.label, "tables": {n: n for n in names},
-            "expected": expected_versions(desk, ref, call.env, names),
+            "numbers": numbers_of(desk, ref, call.env, names),
             "previous": previous.facts.get("split") if previous else None,
             "made_from": [{"table": "gold", "version": gold.version}], "split": wanted,
             "rnd": rnd_version(desk.site, ref, call.env, "gold"),
@@ -155,7 +155,7 @@ class Split:
             ref,
             call.env,
             order,
-            expected=p["expected"],
+            numbers=p["numbers"],
             inputs=p["made_from"],
             facts={"split": p["split"]},
             rnd=p["rnd"],

@@ -17,7 +17,7 @@ from esml_engine.door.facts import Actor, Desk
 from esml_engine.door.site import Site
 from esml_engine.faults import point
 from esml_engine.lake.catalogue import Version, latest, listing, made_by, newest_first, put, table_uri
-from esml_engine.lake.commit import expected_versions, make_versions
+from esml_engine.lake.commit import make_versions, numbers_of
 from esml_engine.lake.replay import catch_up
 from esml_engine.refs import ModelRef
 from esml_engine.runs.facts import JobSpec, TableOut
@@ -112,9 +112,9 @@ def append(
     now = latest(desk.site.store, ref, env, "scored")
     total = (now.rows if now else 0) + sum(f.rows for f in out.add)
     out = fitted(desk.site, ref, env, replace(out, rows=total), desk.run)
-    expected = expected_versions(desk, ref, env, ["scored"])
+    numbers = numbers_of(desk, ref, env, ["scored"])
     return make_versions(
-        desk, ref, env, [out], expected=expected, inputs=inputs, facts=facts, partition_by=("scored_date",)
+        desk, ref, env, [out], numbers=numbers, inputs=inputs, facts=facts, partition_by=("scored_date",)
     )[0]
 
 

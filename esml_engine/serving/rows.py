@@ -15,6 +15,7 @@ from esml_engine.errors import NotYetError, UsageError
 from esml_engine.serving import handed
 from esml_engine.serving.handed import Signature
 from esml_engine.serving.scorer import columns_of as body_of
+from esml_engine.training.signature import coerce
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -75,12 +76,17 @@ def check_file(
     JSON and small csv files are read as a whole; of parquet the end is, of a large csv file nothing yet.
 
     Raises:
-        UsageError: there is none, it can't be read, it has no rows or lacks a column, each with its name.
+        UsageError: there is none, it can't be read, has no rows, lacks a column or (JSON, small csv) holds a wrong value, each with its name.
         UnreadableError: no text, or no header. NotYetError: an Arrow file.
     """
     kind = _kind(path)
     if kind == ".json":
-        handed.require_columns(path, json_columns(path), signature)
+        given = json_columns(path)
+        handed.require_columns(path, given, signature)
+        try:
+            coerce(signature, {c["name"]: given[c["name"]] for c in signature})
+        except UsageError as e:
+            raise UsageError(f"{path.name}: {e.message}", hint=e.hint) from e
     elif kind == ".parquet":
         import pyarrow.parquet as pq
 

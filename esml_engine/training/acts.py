@@ -10,7 +10,7 @@ from esml_engine.clock import now
 from esml_engine.door.facts import Call, Desk, Draft
 from esml_engine.door.site import Site
 from esml_engine.errors import NotFoundError, NotYetError, UsageError
-from esml_engine.lake.catalogue import all_latest, latest, table_in
+from esml_engine.lake.catalogue import Version, all_latest, latest, table_in
 from esml_engine.lake.files import columns_of
 from esml_engine.lake.specs import archive, code_hash, job_spec, step_file
 from esml_engine.refining.staleness import input_version
@@ -73,6 +73,23 @@ def check_forecast(settings: ModelSettings, ref: ModelRef) -> None:
         check_alias(settings.forecast.frequency)
 
 
+def check_settings(settings: ModelSettings, ref: ModelRef) -> None:
+    """What a model's settings must say before it can be trained, whatever data there is.
+
+    Raises:
+        UsageError: no label, or what `check_forecast` raises. NotYetError: a task whose training is not built.
+    """
+    if settings.task == "forecasting":
+        check_forecast(settings, ref)
+    elif settings.task not in ("regression", "classification"):
+        raise NotYetError(
+            f"training for {settings.task} is not built",
+            hint="regression, classification and forecasting are",
+        )
+    if not settings.label:
+        raise UsageError(f"{ref} has no label", hint="set label in model.toml")
+
+
 def require_flaml(*, here: bool) -> None:
     """Before a training is planned: where jobs run with this machine's packages, the optional one is among them.
 
@@ -93,6 +110,20 @@ def members_of(settings: ModelSettings, profile: TrainSettings) -> tuple[str, ..
     return tuple(profile.estimators)
 
 
+def _other_gold(split_of: int | None, gold: Version | None) -> tuple[str, ...]:
+    """What a training should say where the split is of another gold than the one that stands there."""
+    if split_of is None or (gold is not None and gold.version == split_of):
+        return ()
+    if gold is None:
+        return (
+            f"learn from gold v{split_of}, which is not there any more: esml refine and split make them anew",
+        )
+    than = "newer" if gold.version > split_of else "older"
+    return (
+        f"learn from gold v{split_of}, which the split is of, not from the {than} v{gold.version}: esml split takes it in",
+    )
+
+
 class Train:
     """`params`: profile, budget (seconds)."""
 
@@ -106,15 +137,7 @@ class Train:
         site.settings.check_env(call.env)
         settings = site.settings.model(ref)
         site.settings.require_training(ref)
-        if settings.task == "forecasting":
-            check_forecast(settings, ref)
-        elif settings.task not in ("regression", "classification"):
-            raise NotYetError(
-                f"training for {settings.task} is not built",
-                hint="regression, classification and forecasting are",
-            )
-        if not settings.label:
-            raise UsageError(f"{ref} has no label", hint="set label in model.toml")
+        check_settings(settings, ref)
         have = all_latest(site.store, ref, call.env)
         lost = [n for n in _SIDES if n not in have]
         if lost:
@@ -123,7 +146,6 @@ class Train:
                 f"{ref} has no {what} in {call.env} yet", hint=f"esml split {ref} --env {call.env}"
             )
         gold, of = have.get("gold"), input_version(have["gold_train"], "gold")
-        newer = gold is not None and of is not None and gold.version > of
         if gold is not None and not gold.rows:
             raise UsageError(
                 f"gold v{gold.version} of {ref} in {call.env} has no row: all were kept out",
@@ -154,13 +176,7 @@ class Train:
         return Draft(
             will=(
                 f"train {'steps/train.py' if custom else ', '.join(members_of(settings, profile))} on gold_train v{have['gold_train'].version} ({rows} rows), at most {profile.seconds:g} s and {profile.trials} trials",
-                *(
-                    (
-                        f"learn from gold v{of}, which the split is of, not from the newer v{gold.version}: esml split takes it in",
-                    )
-                    if gold and newer
-                    else ()
-                ),
+                *_other_gold(of, gold),
                 f"score on gold_test v{have['gold_test'].version} ({have['gold_test'].rows} rows) beside the baseline",
                 "register the model; make it champion when it passes the gates",
             ),

@@ -38,7 +38,9 @@ class Lake:
     def commit(self, number: int, run: str = "", **fields: pa.DataType) -> Version:
         out = TableOut(TABLE, schema_text(pa.schema([("id", pa.int64()), *fields.items()])), ())
         desk: Any = DrainDesk(self.site, run or f"r-{number}")
-        (made,) = make_versions(desk, REF, "dev", [out], expected={TABLE: number - 1}, inputs=[])
+        (made,) = make_versions(
+            desk, REF, "dev", [out], numbers={TABLE: {"on": number - 1, "next": number}}, inputs=[]
+        )
         with self.store.write() as c:
             put(c, made)
         return made

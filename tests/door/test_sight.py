@@ -67,3 +67,17 @@ def test_a_repeated_key_makes_no_second_secret(empty: Estate) -> None:
     assert model.keys(rotate=True, idempotency_key="KR") == first and model.keys()["key"] == first["key"]
     assert first["key"] not in str(empty.audit()), "no secret is kept"
     assert model.keys(rotate=True, idempotency_key="KR2")["key"] != first["key"]
+
+
+@pytest.mark.parametrize(
+    "ask", [lambda m: m.status(), lambda m: m.train(), lambda m: m.plan_refine(), lambda m: m.dataset("d1"), lambda m: m.gold.show(),
+            lambda m: m.leaderboard(), lambda m: m.scored(), lambda m: m.cost()]
+)  # fmt: skip
+def test_a_stranger_is_told_the_same_of_what_is_and_of_what_is_not(empty: Estate, ask) -> None:
+    heard = set()
+    for name in ("p1/m1", "p1/nothing", "p9/m1"):
+        before = len(empty.audit())
+        with pytest.raises(NotAllowedError) as said:
+            ask(open_estate(empty.site.root, act_as="nobody@x").model(name))
+        heard.add((str(said.value).replace("p9", "p1"), said.value.hint, len(empty.audit()) - before))
+    assert len(heard) == 1, heard

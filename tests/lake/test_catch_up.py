@@ -24,7 +24,9 @@ def commit(estate: Estate, number: int, *, noted: bool) -> None:
     """One commit of bronze without rows; `noted`: the catalogue is told."""
     out = TableOut("d1/bronze", SCHEMA, ())
     desk = DrainDesk(estate.site, f"r-{number}")
-    made = make_versions(desk, REF, "dev", [out], expected={"d1/bronze": number - 1}, inputs=[])
+    made = make_versions(
+        desk, REF, "dev", [out], numbers={"d1/bronze": {"on": number - 1, "next": number}}, inputs=[]
+    )
     if noted:
         with estate.site.store.write() as c:
             put(c, made[0])

@@ -9,13 +9,14 @@ import sys
 
 import pytest
 
+from esml_engine.errors import RefusedError
 from esml_engine.estate import Estate, open_estate
 from esml_engine.refs import ModelRef
 from esml_engine.runs import records as runs
 from esml_engine.store import schema as t
 from esml_engine.training import records as models
 from tests.invariants import violations
-from tests.promotion.conftest import MODEL, as_, decide, promote, setting
+from tests.promotion.conftest import MODEL, as_, bent, decide, promote, setting
 
 REF = ModelRef.parse(MODEL)
 ASK = """
@@ -104,10 +105,34 @@ def test_asking_again_after_a_kill_inside_an_approved_promotion_asks_nobody_twic
     assert [r["state"] for r in three.requests("")] == ["approved"]
 
 
+def test_an_approval_whose_command_was_killed_is_asked_for_again(three: Estate) -> None:
+    setting(three, "[policy.test]\napprovals = 1\n")
+    request = promote(as_(three, "scientist@p1"), "dev", "test")["request"]
+    approve = f"import sys\nfrom esml_engine.estate import open_estate\nopen_estate(sys.argv[1], act_as='approver@p1').approve('{request}', 'looked at')\n"
+    killed(three, approve, "promote:registered")
+    with pytest.raises(RefusedError, match="is approved already"):
+        as_(three, "second@p1").approve(request, "me too")
+    for _ in range(2):
+        said = as_(three, "approver@p1").approve(request, "looked at")
+        assert (said["state"], said["reason"]) == ("approved", "looked at")
+        assert (said["released"]["state"], said["released"]["champion"]) == ("promoted", 1)
+    assert len(said["decisions"]) == 1
+    finished(three, said["run"])
+
+
+def test_a_rollback_that_was_killed_is_finished_by_asking_again_and_not_undone(three: Estate) -> None:
+    three.set(MODEL, "gates.min_gain", "{ rmse = -1000.0 }")
+    three.model(MODEL).ingest("d1", [bent(three.site.root / "more.csv", 240, 400)], "2026-01-02")
+    assert three.model(MODEL).pipeline()["model_version"] == 2
+    back = "import sys\nfrom esml_engine.estate import open_estate\nopen_estate(sys.argv[1]).model('p1/m1').rollback()\n"
+    killed(three, back, "record:after")
+    assert three.model(MODEL).rollback()["champion"] == 1
+    assert [h["version"] for h in models.history(three.site.store, REF, "dev")] == [1, 2, 1]
+    assert violations(three.site.root) == []
+
+
 def test_a_worker_killed_just_after_its_run_began_to_wait_leaves_it_waiting(three: Estate) -> None:
     """The queue hands the run out again, since its worker never said that it was done with it."""
-    from tests.promotion.conftest import bent
-
     setting(three, "[policy.test]\napprovals = 1\n")
     killed(three, ASK, "park:waits")
     run = three.runs()[0]["run"]
@@ -124,8 +149,6 @@ def test_a_worker_killed_just_after_its_run_began_to_wait_leaves_it_waiting(thre
 
 def test_there_is_a_champion_all_the_time_once_there_was_one(three: Estate) -> None:
     """A second promotion, killed on both sides of its one transaction: before it the old one stands, after it the new."""
-    from tests.promotion.conftest import bent
-
     three.set(MODEL, "gates.min_gain", "{ rmse = -1000.0 }")
     with three.hand.holding(warm=True):
         promote(three, "dev", "test")

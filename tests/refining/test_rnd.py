@@ -9,6 +9,7 @@ import pytest
 from esml_engine.errors import UsageError
 from esml_engine.estate import Estate, init_estate, open_estate
 from esml_engine.lake.deliveries import loaded
+from tests.invariants import violations
 from tests.working import until
 
 MODEL = "p1/m1"
@@ -46,6 +47,7 @@ def test_a_sample_by_key_one_version_and_whole_again(empty: Estate, numbers) -> 
     assert behind["gold"]["gone"] and "gone" not in behind["gold_train"]
     bronze = model.table("d1/bronze").versions()
     assert [v["version"] for v in bronze] == [3, 1]  # one R&D version, and what was made before it
+    assert violations(empty.site.root) == []
     more = ids(fresh(empty), "gold")
     assert sample < more and {i for i in more if i < 400} == sample
     folder = Path(empty.site.platform("dev").lake_root()) / f"projects/{MODEL}/train/gold"
