@@ -120,7 +120,7 @@ def secrets(estate: Estate, where: str, env: str) -> None:
                 icon=":material/cloud_off:")  # fmt: skip
             continue
         rows += [{"Environment": name, "Secret": s,
-            "For": "the key of an endpoint" if s.startswith("endpoint-") else "your own use"} for s in kept]  # fmt: skip
+            "For": _for(s)} for s in kept]  # fmt: skip
     rows = [r for r in rows if _may_see(estate, r["Secret"])]
     if rows:
         st.table(pd.DataFrame(rows), border="horizontal", hide_index=True)
@@ -129,10 +129,18 @@ def secrets(estate: Estate, where: str, env: str) -> None:
         nothing_yet("No secret is kept yet.", "A deployment makes its endpoint's key.")
 
 
+def _for(secret: str) -> str:
+    """What a secret is kept for, by the names that the engine gives its own."""
+    if secret == "esml-doctor":
+        return "the check of the connection: that the store keeps what is written"
+    kinds = {"endpoint-": "the key of an endpoint", "smoke-": "trying a deployment before it gets traffic"}
+    return next((what for start, what in kinds.items() if secret.startswith(start)), "your own use")
+
+
 def _may_see(estate: Estate, secret: str) -> bool:
     """An endpoint's secret names its model: it shows to whom the project does; others to an administrator."""
     projects = estate.projects()
-    named = secret.removeprefix("endpoint-")
+    named = secret.removeprefix("endpoint-").removeprefix("smoke-")
     if named != secret:
         return any(named.startswith(f"{p}-") for p in projects)
     return estate.may("set").allowed

@@ -124,6 +124,41 @@ def test_a_submission_whose_answers_are_all_lost_is_found_by_its_name(
     assert sum("r-mute3" in str(j["name"]) for j in jobs) == 1
 
 
+def test_a_submission_whose_answers_and_looks_are_all_lost_is_followed(
+    azure: Cloud, dev: AzurePlatform
+) -> None:
+    handle, never = spec_at(dev, "r-mute4"), spec_at(dev, "r-mute5")
+    azure.faults.add("Jobs_CreateOrUpdate", times=3, status=503, after=True)
+    azure.faults.add("Jobs_Get", times=99, status=503)
+    assert dev.submit(handle) == handle
+    azure.faults.add("Jobs_CreateOrUpdate", times=9, drop=True)
+    assert dev.submit(never) == never
+    assert "does not answer" in dev.follow(handle).message
+    azure.faults.clear()
+    assert ended(dev, handle).state == "done"
+    assert dev.follow(never).state == "lost", "the next attempt starts it"
+    azure.faults.add("Jobs_CreateOrUpdate", times=9, status=400)
+    azure.faults.add("Jobs_Get", times=99, status=503)
+    with pytest.raises(EsmlError, match="r-refused"):
+        dev.submit(spec_at(dev, "r-refused"))
+
+
+def test_as_many_repetitions_as_are_set(
+    azure: Cloud, dev: AzurePlatform, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("ESML_AZURE_TRIES", "5")
+    monkeypatch.setenv("ESML_AZURE_LONGEST_WAIT", "0.1")
+    fresh = platform_of(azure, "dev", tmp_path, dev.file_system)
+    fault = azure.faults.add("Workspaces_Get", times=99, status=503)
+    with pytest.raises(AzureBusyError):
+        _ = fresh.workspace.about
+    assert fault.seen == 6
+    lake = azure.faults.add("Storage.Any", times=99, status=503)
+    with pytest.raises(AzureBusyError):
+        fresh.read_file("x")
+    assert lake.seen == 6
+
+
 def test_a_time_or_an_address_is_no_status() -> None:
     said = (
         "Error performing GET https://x.dfs/p/403/part-404.parquet in 403.219541ms, after 2 retries, max_retries: 2 - "

@@ -58,7 +58,10 @@ class Jobs:
         return self._names[handle]
 
     def submit(self, handle: str) -> str:
-        """Start the job of the specification at an address; one that is there under its name is taken over."""
+        """Start the job of the specification at an address; one that is there under its name is taken over.
+
+        Where neither the start's answer came nor a look for the job, it may run: it is followed, which finds it or not.
+        """
         content = self.files.read_file(handle)
         if content is None:
             raise AzureMissingError(f"there is no specification at {handle}", hint="retry the run")
@@ -69,17 +72,22 @@ class Jobs:
         with ws.asking(f"job {name}"):
             try:
                 ws.client.jobs.create_or_update(job)
-            except need("azure.core.exceptions").AzureError:
+            except need("azure.core.exceptions").AzureError as e:
                 # 409, 400 for what may not change, or an answer that was lost: it is there when it can be read
-                if not self._there(str(name)):
+                if not self._may_be_there(str(name), e):
                     raise
         return handle
 
-    def _there(self, name: str) -> bool:
+    def _may_be_there(self, name: str, refused: Any) -> bool:
+        """Whether a job stands under a name whose start failed; where that can't be seen, whether the start may have been heard."""
         try:
             return self._get(name) is not None
-        except need("azure.core.exceptions").AzureError:
-            return False  # the submission's own error says more
+        except need("azure.core.exceptions").AzureError as e:
+            status = getattr(refused, "status_code", None) or 500  # none: the connection broke
+            if 400 <= status < 500 and status not in (408, 429):
+                return False  # the refusal says more
+            log.warning("whether job %s was started can't be seen, it is followed: %s", name, e)
+            return True
 
     def _job(self, spec: dict[str, Any], name: str, handle: str, environment: str) -> Any:
         ml, settings = need("azure.ai.ml"), self.workspace.settings

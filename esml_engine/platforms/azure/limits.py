@@ -108,7 +108,12 @@ def policy() -> Any:
                     headers["retry-after-ms"] = f"{1000 * asked:.0f}"
             return response
 
-    return Capped(retry_total=tries(), retry_backoff_factor=0.5, retry_backoff_max=cap)
+    return Capped(**_each(), retry_backoff_factor=0.5, retry_backoff_max=cap)
+
+
+def _each() -> dict[str, int]:
+    """How often, for each way to fail: by themselves the clients stop at three of a kind, whatever the total."""
+    return dict.fromkeys(("retry_total", "retry_connect", "retry_read", "retry_status"), tries())
 
 
 def delta() -> dict[str, str]:
@@ -123,6 +128,6 @@ def delta() -> dict[str, str]:
 def storage() -> dict[str, Any]:
     """The same for the storage clients, whose retries are set by words of their own."""
     return {
-        "retry_total": tries(), "initial_backoff": min(1, int(longest())), "increment_base": 2, "max_single_put_size": 64 << 20,
+        **_each(), "initial_backoff": min(1, int(longest())), "increment_base": 2, "max_single_put_size": 64 << 20,
         "connection_timeout": 20, "read_timeout": int(timeout()),
     }  # fmt: skip
