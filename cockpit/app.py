@@ -59,11 +59,11 @@ def main() -> None:
         page_title="ESML Cockpit", page_icon=":material/menu:", layout="wide", initial_sidebar_state="auto"
     )
     st.logo(_LOGO, icon_image=_ICON, size="medium")
-    page = navigation.chosen_page()
+    page, registered = navigation.chosen_page()
     links = st.sidebar.container(gap="xsmall")  # above whose rights are used, which they carry
     acting()
     with links:
-        navigation.links()
+        navigation.links(registered)
     page.run()
 
 

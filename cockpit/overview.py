@@ -8,6 +8,7 @@ import threading
 import time
 from collections import OrderedDict
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 import pandas as pd
@@ -46,6 +47,21 @@ class Overview:
     currency: str
     environments: tuple[str, ...]
     _frames: dict[str, pd.DataFrame] = field(default_factory=dict)
+
+    @cached_property
+    def models(self) -> list[str]:
+        """The model of each row; with all places, what a page without filters shows: thousands, and the same at each rerun."""
+        return [r.model for r in self.rows]
+
+    @cached_property
+    def places(self) -> list[int]:
+        """The place of each row."""
+        return list(range(len(self.rows)))
+
+    @cached_property
+    def teams(self) -> list[str]:
+        """Teams that own a project."""
+        return sorted({o.team for o in self.projects.values() if o.team})
 
     def frame(self, lens: str) -> pd.DataFrame:
         """The whole list through a lens, in the order of `rows`; made once."""

@@ -90,7 +90,13 @@ def _warm() -> None:
         "streamlit.elements.arrow",
     ):
         importlib.import_module(name)
+    settle()
+
+
+def settle() -> None:
+    """Leave what is loaded out of looks for garbage, and look less often: a large page makes a hundred thousand objects that stay."""
     gc.freeze()
+    gc.set_threshold(50_000, *gc.get_threshold()[1:])
 
 
 def _metrics() -> str:

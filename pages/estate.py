@@ -38,7 +38,7 @@ def show() -> None:
     new_project_dialog(estate)
     asked = {**st.query_params.to_dict(), "q": st.session_state.get("q", st.query_params.get("q", "")) or ""}
     where = view.wanted(asked, {k: st.query_params.get_all(k) for k in ("stage", "attention")})  # fmt: skip
-    shown = view.chosen(seen.rows, where, seen.projects)
+    shown = seen.places if where == view.EVERYTHING else view.chosen(seen.rows, where, seen.projects)
     with side, st.container(horizontal=True, horizontal_alignment="right"):
         st.download_button(
             "Export the list", data=lambda: csv(seen, shown), file_name=f"estate-{seen.read:%Y-%m-%d}.csv", mime="text/csv",
@@ -80,12 +80,12 @@ def _waits(estate: Estate, requests: list[dict[str, Any]]) -> None:
 
 def _table(estate: Estate, seen: Overview, shown: list[int], lens: str) -> None:
     frame = seen.frame(lens)
-    if len(shown) != len(frame) or shown != list(range(len(frame))):
+    if shown is not seen.places:
         frame = frame.iloc[shown]
     if on_phone():
         listed(seen, frame, shown)
         return
-    above, names = st.empty(), [seen.rows[i].model for i in shown]
+    above, names = st.empty(), seen.models if shown is seen.places else [seen.models[i] for i in shown]
     at = chosen_row(names, st.query_params.get("row"))
     event = st.dataframe(
         frame, hide_index=True, column_config=columns(lens, estate.environments), on_select="rerun", selection_mode="single-row",

@@ -87,14 +87,16 @@ def lost_page(url: str | None, base: str = "") -> str:
     return "" if inside in ("", "home", *known) else inside.replace("`", "")[:60]
 
 
-def chosen_page() -> StreamlitPage:
-    """Register every page; the one that the address names."""
+def chosen_page() -> tuple[StreamlitPage, dict[str, StreamlitPage]]:
+    """Register every page: the one that the address names, and those of the sections by their names."""
+    by_name: dict[str, StreamlitPage] = {}
     seen: dict[str, list[StreamlitPage]] = {"": [st.Page(home, title="Home", url_path="home", default=True,
         visibility="hidden")]}  # fmt: skip
     for section, its in SECTIONS.items():
         for name, (title, icon) in its.items():
             label = f"{title} ({n})" if name == "approvals" and on_phone() and (n := _waiting()) else title
-            seen.setdefault(section, []).append(st.Page(places.page(name), title=label, icon=f":material/{icon}:"))  # fmt: skip
+            by_name[name] = st.Page(places.page(name), title=label, icon=f":material/{icon}:")
+        seen.setdefault(section, []).extend(by_name[name] for name in its)
     seen[""] += [
         st.Page(places.page(name), title=title, icon=f":material/{icon}:", visibility="hidden")
         for name, (title, icon) in HIDDEN.items()
@@ -102,7 +104,8 @@ def chosen_page() -> StreamlitPage:
     lost = _lost()
     if lost and "/" not in lost:  # registered, or Streamlit lays a dialog of its own over My work
         seen[""].append(st.Page(no_page, title="No such page", url_path=lost, visibility="hidden"))
-    return st.navigation(seen, position="sidebar" if on_phone() else "hidden", expanded=True)
+    shown = st.navigation(seen, position="sidebar" if on_phone() else "hidden", expanded=True)
+    return shown, by_name
 
 
 def _waiting() -> int:
@@ -124,7 +127,7 @@ def _theirs() -> set[str]:
     return every - closed if have else {"work", "estate"}
 
 
-def links() -> None:
+def links(registered: dict[str, StreamlitPage]) -> None:
     """The navigation as links, with the number of requests that wait beside Approvals."""
     try:
         estate = opening.estate()
@@ -143,4 +146,5 @@ def links() -> None:
                 st.caption(section)
             for name, (title, icon) in its.items():
                 label = f"{title} ({waiting})" if name == "approvals" and waiting else title
-                st.page_link(**to(name), label=label, icon=f":material/{icon}:", width="stretch")
+                st.page_link(registered[name], query_params=to(name)["query_params"], label=label,
+                    icon=f":material/{icon}:", width="stretch")  # fmt: skip

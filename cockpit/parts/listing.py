@@ -142,9 +142,8 @@ def _stages(seen: Overview) -> None:
 
 
 def _find(seen: Overview) -> None:
-    teams = sorted({o.team for o in seen.projects.values() if o.team})
-    if len(teams) > 1:
-        pick("Team", ["", *teams], "team", lambda t: t or "all teams", default="", width=170)
+    if len(seen.teams) > 1:
+        pick("Team", ["", *seen.teams], "team", lambda t: t or "all teams", default="", width=170)
     pick("Order", list(view.SORTS), "sort", lambda s: view.SORTS[s], default="attention", width=170)
     with st.container(width=240):
         typed("Search", "q", label_visibility="collapsed", placeholder="project, model, team, owner",

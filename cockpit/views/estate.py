@@ -249,6 +249,10 @@ class Wanted:
     sort: str = "attention"
 
 
+EVERYTHING = Wanted()
+"""Nothing is asked for: all rows, by attention."""
+
+
 def chosen(found: list[Row], w: Wanted, projects: dict[str, Owner]) -> list[int]:
     """Places of the rows that every filter leaves, in the order that is asked for; `found` stands by attention."""
     words = w.q.lower().split()
