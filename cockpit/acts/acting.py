@@ -313,8 +313,11 @@ def follow(
 
 
 def released(estate: Estate, runs: Sequence[str], *, key: str) -> None:
-    """Runs that a decision let go on, live, until some minutes after their end."""
-    follow_runs(estate, _followed(estate, runs), key=key, named=True)
+    """Runs that a decision let go on, live, and the one that ended last, for some minutes: what is to be decided stays near the top."""
+    rows = _followed(estate, runs)
+    going = [r for r in rows if r["state"] in records.OPEN]
+    over = sorted((r for r in rows if r not in going), key=lambda r: str(r["ended"]), reverse=True)
+    follow_runs(estate, [*going, *over[:1]], key=key, named=True)
 
 
 def _followed(estate: Estate, runs: Sequence[str]) -> list[dict[str, Any]]:
