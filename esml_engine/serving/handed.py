@@ -19,6 +19,9 @@ if TYPE_CHECKING:
     from esml_engine.refs import ModelRef
 
 Signature = Sequence[Mapping[str, str]]
+_SUFFIXES = {
+    "json": (".json",), "parquet": (".parquet",), "arrow": (".arrow", ".ipc", ".feather"), "csv": (".csv", ".txt", ".tsv", ""),
+}  # fmt: skip
 _DELIMITERS = (",", ";", "\t", "|")
 _MOST_SHIFTS = 2_000  # more than so many are not kept: then no row of the file says its line
 
@@ -120,12 +123,18 @@ def require_columns(path: Path, names: Collection[str], signature: Signature) ->
         )
 
 
+def kind_of(name: str) -> str:
+    """What a file's name says that it is: `json`, `parquet`, `arrow`, `csv`, or '' for none of these."""
+    suffix = Path(name).suffix.lower()
+    return next((kind for kind, its in _SUFFIXES.items() if suffix in its), "")
+
+
 def row_line(name: str, lines: Sequence[Sequence[int]] | None, row: int) -> int | None:
     """Where row `row` (from 0) of a scored file stands: its line, or in a parquet or JSON file its number from 1; None: not kept.
 
     `lines` as in `Handed`; None: of a file that was scored before lines were kept.
     """
-    if name.lower().endswith((".parquet", ".json")):
+    if kind_of(name) in ("parquet", "json"):
         return row + 1
     if lines is None:
         return row + 2

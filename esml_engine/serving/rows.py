@@ -65,7 +65,6 @@ def _plain(series: Any) -> list[Any]:
 
 
 _SMALL_BYTES = 4_000_000
-_TEXT = (".csv", ".txt", ".tsv", "")
 
 
 def check_file(
@@ -80,14 +79,14 @@ def check_file(
         UnreadableError: no text, or no header. NotYetError: an Arrow file.
     """
     kind = _kind(path)
-    if kind == ".json":
+    if kind == "json":
         given = json_columns(path)
         handed.require_columns(path, given, signature)
         try:
             coerce(signature, {c["name"]: given[c["name"]] for c in signature})
         except UsageError as e:
             raise UsageError(f"{path.name}: {e.message}", hint=e.hint) from e
-    elif kind == ".parquet":
+    elif kind == "parquet":
         import pyarrow.parquet as pq
 
         end = _parquet(path, pq.read_metadata)
@@ -100,17 +99,15 @@ def check_file(
 
 
 def _kind(path: Path) -> str:
-    """`.json`, `.parquet`, or '' for text in columns."""
-    hint, suffix = "give a csv, parquet or json file", path.suffix.lower()
+    """`json`, `parquet` or `csv`."""
+    hint, kind = "give a csv, parquet or json file", handed.kind_of(path.name)
     if not path.is_file():
         raise UsageError(f"there is no file {path}", hint=hint)
-    if suffix in (".arrow", ".ipc", ".feather"):
+    if kind == "arrow":
         raise NotYetError("Arrow files come later", hint=hint)
-    if suffix in (".json", ".parquet"):
-        return suffix
-    if suffix not in _TEXT:
+    if not kind:
         raise UsageError(f"{path.name} is no csv, parquet or json file by its name", hint=hint)
-    return ""
+    return kind
 
 
 def _finite(text: str) -> float:
@@ -159,11 +156,11 @@ def typed_table(columns: Mapping[str, list[Any]], typed: Mapping[str, list[Any]]
 
 def _file(path: Path, signature: Signature, dialect: Mapping[str, Any]) -> dict[str, list[Any]]:
     kind = _kind(path)
-    if kind == ".json":
+    if kind == "json":
         return json_columns(path)
     import pyarrow.parquet as pq
 
-    if kind == ".parquet":
+    if kind == "parquet":
         return dict(_parquet(path, pq.read_table).to_pydict())
     with tempfile.TemporaryDirectory(prefix="esml-rows-") as work:
         return dict(pq.read_table(handed.read(path, signature, Path(work), dialect).rows).to_pydict())

@@ -191,9 +191,10 @@ def _file(job: JobContext, scorer: Scorer) -> tuple[str | None, dict[str, Any]]:
             f"{near.name} is not the file any more that this run was asked to score",
             hint="score it as it is now: that is a run of its own",
         )
-    if near.suffix.lower() == ".parquet":
+    kind = handed.kind_of(near.name)
+    if kind == "parquet":
         return str(near), {}
-    if near.suffix.lower() == ".json":
+    if kind == "json":
         import pyarrow.parquet as pq
 
         given, rows = json_columns(near), job.work / "handed.parquet"
