@@ -40,6 +40,7 @@ SECTIONS: dict[str, dict[str, tuple[str, str]]] = {
 _NEEDS = {"audit": "read_audit", "scored": "read_scored"}
 HIDDEN = {"run": ("Run", "list"), "row": ("Row", "badge")}
 """Pages that only links lead to."""
+_MADE = "_pages"
 LATER = {"catalogue": "The catalogue", "lineage": "Lineage", "drift": "Drift"}
 """Pages that are not built yet, by the address that they will have."""
 
@@ -95,17 +96,28 @@ def chosen_page() -> tuple[StreamlitPage, dict[str, StreamlitPage]]:
     for section, its in SECTIONS.items():
         for name, (title, icon) in its.items():
             label = f"{title} ({n})" if name == "approvals" and on_phone() and (n := _waiting()) else title
-            by_name[name] = st.Page(places.page(name), title=label, icon=f":material/{icon}:")
+            by_name[name] = _made(name, label, icon)
         seen.setdefault(section, []).extend(by_name[name] for name in its)
-    seen[""] += [
-        st.Page(places.page(name), title=title, icon=f":material/{icon}:", visibility="hidden")
-        for name, (title, icon) in HIDDEN.items()
-    ]
+    seen[""] += [_made(name, title, icon, hidden=True) for name, (title, icon) in HIDDEN.items()]
     lost = _lost()
     if lost and "/" not in lost:  # registered, or Streamlit lays a dialog of its own over My work
         seen[""].append(st.Page(no_page, title="No such page", url_path=lost, visibility="hidden"))
     shown = st.navigation(seen, position="sidebar" if on_phone() else "hidden", expanded=True)
     return shown, by_name
+
+
+def _made(name: str, title: str, icon: str, *, hidden: bool = False) -> StreamlitPage:
+    """A page as Streamlit knows it, made once a session: it would look its file up at each rerun."""
+    made = st.session_state.setdefault(_MADE, {})
+    if (name, title) not in made:
+        made[name, title] = st.Page(
+            places.page(name),
+            title=title,
+            icon=f":material/{icon}:",
+            visibility="hidden" if hidden else "visible",
+        )
+    page: StreamlitPage = made[name, title]
+    return page
 
 
 def _waiting() -> int:

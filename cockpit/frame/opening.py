@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import threading
 import time
@@ -22,7 +23,12 @@ _AT_ONCE = 0.01  # seconds that a page may wait for such a look
 
 def root() -> Path:
     """The estate that this server shows."""
-    return Path(os.environ.get(ENVIRONMENT) or "estate").resolve()
+    return _whole(os.environ.get(ENVIRONMENT) or "estate")
+
+
+@functools.cache
+def _whole(path: str) -> Path:
+    return Path(path).resolve()
 
 
 def stamp(folder: Path) -> tuple[tuple[str, int, int], ...]:
