@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from typing import Any
 
 from esml_engine.promotion.facts import Case
@@ -30,8 +29,7 @@ def judged(
     own = [_rows(case, measured), _models(case, measured)]
     evidence = evidence_of(case, measured, expectations=expectations, rnd=rnd, price=price)
     said = judge(evidence, case.thresholds)
-    rows = measured["rows"] if measured else 0
-    gates = (*(_with_more_rows(g, rows) if _wide(g) else g for g in said.gates), *own)
+    gates = (*said.gates, *own)
     return Verdict("promote" if all(g.passed for g in gates) else "refuse", gates)
 
 
@@ -56,6 +54,7 @@ def evidence_of(
         expectations=expectations,
         rnd=rnd,
         intervals={k: (float(v[0]), float(v[1])) for k, v in intervals.items()},
+        rows=int(m.get("rows") or 0),
         cost_1000_rows=cost_1000_rows(mine, price),
         primary=case.primary,
     )
@@ -172,23 +171,6 @@ def _models(case: Case, measured: Measured | None) -> Gate:
         if measured.get("difference") is None:
             return Gate("models", False, reason="the difference between the models was not measured")
     return Gate("models", True, reason="loaded by their registered hashes and scored on the same rows")
-
-
-def _wide(gate: Gate) -> bool:
-    return gate.gate.startswith("interval:") and not gate.passed and gate.interval is not None
-
-
-def _with_more_rows(gate: Gate, rows: int) -> Gate:
-    """With an estimate of the test rows that would narrow the interval enough: its width goes with 1 / sqrt(rows)."""
-    assert gate.interval is not None
-    gain, low = gate.difference, gate.interval[0]
-    if gain is None or gain <= 0 or not rows:
-        why = "more rows would not help: the challenger is not better on those there are"
-        return replace(gate, reason=f"{gate.reason}; {why}")
-    more = math.ceil(rows * ((gain - low) / gain) ** 2 * 1.0001) + 1 - rows
-    text = f"about {more} more test rows (an estimate: the interval narrows with the root of the rows)"
-    metric = gate.gate.partition(":")[2]
-    return replace(gate, would_pass_if={"rows": more, "estimate": True, "metric": metric, "text": text})
 
 
 def document(

@@ -69,3 +69,15 @@ def change(setting: str, value: float, metric: str, need: float, mine: float) ->
         return {"setting": setting, "value": value, "text": f"{setting} set to {value!r}"}
     text = f"{at(metric, need, mine)}, or {setting} set to {value!r}"
     return {"setting": setting, "value": value, "metric": metric, "challenger": need, "text": text}
+
+
+def narrower(metric: str, gain_: float, low: float, rows: int) -> dict[str, Any] | None:
+    """About how many test rows more would lift an interval's lower end above zero: its width goes with 1 / sqrt(rows).
+
+    None where no number would: there is no gain on the rows that there are, or it is not known how many they are.
+    """
+    if gain_ <= 0 or not rows:
+        return None
+    more = math.ceil(rows * ((gain_ - low) / gain_) ** 2 * 1.0001) + 1 - rows
+    text = f"about {more} more test rows (an estimate: the interval narrows with the root of the rows)"
+    return {"rows": more, "estimate": True, "metric": metric, "text": text}

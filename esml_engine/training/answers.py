@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from esml_engine.errors import EsmlError, NotYetError
+from esml_engine.errors import NotYetError
 from esml_engine.training.baselines import baseline_metrics, most_frequent
 from esml_engine.training.class_model import EnsembleClassifier, EstimatorClassifier
 from esml_engine.training.classes import Classes, classes_of, places_of
@@ -126,38 +126,6 @@ def metrics_of(answers: Answers) -> Metrics:
 
         return forecasting_metrics(answers)
     raise NotYetError(f"metrics of task '{answers.task}' are not built yet")
-
-
-def of_champion(
-    champion: Mapping[str, Any] | None,
-    task: str,
-    test: pa.Table,
-    train: pa.Table | None = None,
-    horizon: int | None = None,
-    *,
-    beside: Answers,
-) -> tuple[Metrics | None, str, Answers]:
-    """The champion's metrics on the same test rows (and windows and history), and why there are none though one stands.
-
-    Third, the answers that it is measured beside, told among the same classes.
-
-    Args:
-        champion: `{"folder", "sha256"}` of a stored model; None: none stands.
-        train, horizon: as in `answers_of`.
-    """
-    from esml_engine.training import storage
-
-    if champion is None:
-        return None, "", beside
-    try:
-        model = storage.load(champion["folder"], champion["sha256"])
-        if model.task != task:
-            return None, f"the champion's task is {model.task}, this model's {task}", beside
-        told, its = agreed(beside, answers_of(model, test, train, horizon))
-        return metrics_of(its), "", told
-    except EsmlError as e:
-        # the new model is not lost by it: the gates refuse where a champion stands without metrics
-        return None, e.message, beside
 
 
 def baseline_of(

@@ -17,7 +17,9 @@ from numpy.typing import NDArray
 
 from esml_engine.errors import EsmlError
 from esml_engine.runs.context import JobContext
-from esml_engine.training.answers import Answers, answers_of, baseline_of, metrics_of, of_champion
+from esml_engine.training import storage
+from esml_engine.training.answers import Answers, agreed, answers_of, baseline_of, metrics_of
+from esml_engine.training.bootstrap import differences
 from esml_engine.training.metrics import Metrics
 from esml_engine.training.model import Predictor
 from esml_engine.training.overlap import BY_ROW, learned_rows
@@ -39,6 +41,9 @@ class Beside:
             some were left out; the champion's metrics are of the same rows then. `windows`: of a forecast, else None.
         overlap: `{"learned", "left", "fewest", "by"}` where some were left out and the rest can't be judged, `fewest` None
             where more rows would not help; `by`: key or row.
+        gains: the interval of the gain over the champion, turned so that positive = better, of each metric whose gate asks
+            for one, on the rows that both are judged on.
+        rows: how many these are.
     """
 
     answers: Answers
@@ -46,6 +51,18 @@ class Beside:
     error: str = ""
     fair: dict[str, Any] | None = None
     overlap: dict[str, Any] | None = None
+    gains: Mapping[str, list[float]] = field(default_factory=dict)
+    rows: int = 0
+
+
+@dataclass(frozen=True)
+class _Champion:
+    """How the champion did on the same rows, the answers that it stands beside (told among the same classes), and the gains."""
+
+    told: Answers
+    metrics: Metrics | None = None
+    error: str = ""
+    gains: Mapping[str, list[float]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -104,8 +121,8 @@ def beside_champion(job: JobContext, task: str, model: Predictor, on: Ground, an
     if error:
         return Beside(answers, error=error)
     if not learned.any():
-        metrics, error, told = of_champion(champion, task, on.test, on.before, on.horizon, beside=answers)
-        return Beside(told, metrics, error)
+        found = _of_champion(job, champion, task, on, answers)
+        return Beside(found.told, found.metrics, found.error, gains=found.gains, rows=found.told.rows)
     counted = f"the champion was trained on {int(learned.sum())} of the {len(learned)} rows of gold_test"
     if by == "row":
         counted += f" ({BY_ROW})"
@@ -117,7 +134,8 @@ def beside_champion(job: JobContext, task: str, model: Predictor, on: Ground, an
         return Beside(answers, error=said, overlap=overlap)
     try:
         own = answers_of(model, left.test, left.before, left.horizon)
-        metrics, error, told = of_champion(champion, task, left.test, left.before, left.horizon, beside=own)
+        found = _of_champion(job, champion, task, left, own)
+        told = found.told
         baseline = baseline_of(
             task, job.params["label"], left.test, left.before, forecast=left.forecast, beside=told
         )
@@ -131,7 +149,28 @@ def beside_champion(job: JobContext, task: str, model: Predictor, on: Ground, an
         said = f"{counted}, and the rest can't be judged: {e.message}"
         return Beside(answers, error=said, overlap=overlap)
     job.log(f"warning: {counted}: both are judged by the other {told.rows}")
-    return Beside(answers, metrics, error, fair)
+    return Beside(answers, found.metrics, found.error, fair, gains=found.gains, rows=told.rows)
+
+
+def _of_champion(
+    job: JobContext, champion: Mapping[str, Any], task: str, on: Ground, beside: Answers
+) -> _Champion:
+    """The champion (`{"folder", "sha256"}` of a stored model) on the same rows, windows and history."""
+    try:
+        model = storage.load(champion["folder"], champion["sha256"])
+        if model.task != task:
+            return _Champion(beside, error=f"the champion's task is {model.task}, this model's {task}")
+        told, its = agreed(beside, answers_of(model, on.test, on.before, on.horizon))
+        mine, theirs = metrics_of(told), metrics_of(its)
+        asked = [m for m in (job.params.get("gates") or {}).get("interval") or () if m in mine]
+        gains: dict[str, list[float]] = {}
+        if asked:
+            both = ({m: mine[m] for m in asked}, {m: theirs.get(m) for m in asked})
+            gains = differences(told, its, both, primary=asked[0])["intervals"]
+        return _Champion(told, theirs, gains=gains)
+    except EsmlError as e:
+        # the new model is not lost by it: the gates refuse where a champion stands without metrics
+        return _Champion(beside, error=e.message)
 
 
 def _after(on: Ground) -> str:

@@ -159,7 +159,8 @@ class Evidence:
 
     `has_champion` says whether one stands; its metrics missing all the same means doubt, hence refusal.
     `expectations`: whether the data's expectations passed (None: unknown). `rnd`: trained in R&D mode.
-    `intervals`: for a metric the paired bootstrap interval of the difference, positive = better.
+    `intervals`: for a metric the paired bootstrap interval of the difference, positive = better; `rows`: how many rows it
+    rests on (0: not known).
     `challenger_classes`, `champion_classes`: what a classifier tells apart.
     """
 
@@ -176,6 +177,7 @@ class Evidence:
     expectations: bool | None = None
     rnd: bool | None = None
     intervals: Mapping[str, tuple[float, float]] = field(default_factory=dict)
+    rows: int = 0
     cost_1000_rows: Value = None
     primary: str | None = None
 

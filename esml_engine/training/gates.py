@@ -159,7 +159,10 @@ def interval(metric: str, evidence: Evidence) -> Gate:
     gain = advice.gain(metric, mine, theirs)
     passed = band[0] > 0
     reason = f"the interval of the gain in {metric} is {band[0]:.6g} to {band[1]:.6g}, must lie above 0"
-    return Gate(name, passed, theirs, mine, gain, (band[0], band[1]), band[0], reason)
+    change = None if passed else advice.narrower(metric, gain, band[0], evidence.rows)
+    if not passed and change is None:
+        reason += "; more rows would not help: the challenger is not better on those there are"
+    return Gate(name, passed, theirs, mine, gain, (band[0], band[1]), band[0], reason, change)
 
 
 def weights(table: Any, evidence: Evidence) -> Gate:

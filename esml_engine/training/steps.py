@@ -140,6 +140,8 @@ def _train(
         "estimator": fitted.estimator,
         "champion_metrics": beside.champion,
         "champion_error": beside.error,
+        "champion_gains": dict(beside.gains),
+        "champion_rows": beside.rows,
         "fair": beside.fair,
         "overlap": beside.overlap,
         "trials": [asdict(t) for t in fitted.trials],

@@ -32,6 +32,8 @@ def verdict_of(site: Site, ref: ModelRef, env: str, value: dict[str, Any]) -> Ve
         challenger_classes=value.get("classes"), champion_classes=old["detail"].get("classes") if old else None,
         expectations=all(q["passed"] or q["level"] == "warn" for q in quality), rnd=bool(value.get("rnd")),
         primary=site.settings.profile(ref, env).metric,
+        intervals={m: (float(low), float(high)) for m, (low, high) in (value.get("champion_gains") or {}).items()},
+        rows=int(value.get("champion_rows") or 0),
     )  # fmt: skip
     wanted = settings.gates.model_dump()
     thresholds = {k: v for k, v in wanted.items() if k != "max_cost_1000_rows" and v}

@@ -51,6 +51,15 @@ def test_the_champion_is_scored_on_the_same_rows_and_a_changed_one_is_said(make_
     assert third["champion_metrics"] is None and "registered" in third["champion_error"]
 
 
+def test_a_gate_on_the_interval_of_the_gain_is_told_it(make_job: Any, diabetes: dict[str, pa.Table]) -> None:
+    first, _ = train(make_job())
+    champion = {"folder": first["model_folder"], "sha256": first["sha256"], "version": 1}
+    second, _ = train(make_job(run="r2", champion=champion, gates={"interval": ["rmse", "mae"]}))
+    assert second["champion_gains"] == {"rmse": [0.0, 0.0], "mae": [0.0, 0.0]}, "the very same model"
+    assert second["champion_rows"] == diabetes["gold_test"].num_rows
+    assert train(make_job(run="r3", champion=champion))[0]["champion_gains"] == {}, "nobody asked"
+
+
 def test_an_earlier_attempt_is_closed_as_killed(make_job: Any) -> None:
     first, _ = train(make_job())
     job = make_job(attempt=2)

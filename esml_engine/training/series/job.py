@@ -92,6 +92,8 @@ def train_series(
         "estimator": model.estimator,
         "champion_metrics": beside.champion,
         "champion_error": beside.error,
+        "champion_gains": dict(beside.gains),
+        "champion_rows": beside.rows,
         "fair": beside.fair,
         "overlap": beside.overlap,
         "trials": [asdict(t) for t in found.trials],
