@@ -110,8 +110,12 @@ def test_an_approval_whose_command_was_killed_is_asked_for_again(three: Estate) 
     request = promote(as_(three, "scientist@p1"), "dev", "test")["request"]
     approve = f"import sys\nfrom esml_engine.estate import open_estate\nopen_estate(sys.argv[1], act_as='approver@p1').approve('{request}', 'looked at')\n"
     killed(three, approve, "promote:registered")
-    with pytest.raises(RefusedError, match="is approved already"):
+    with pytest.raises(RefusedError, match="is approved already") as said_to_another:
         as_(three, "second@p1").approve(request, "me too")
+    assert (
+        "goes on with a worker (esml up) or the next command that works on p1/m1"
+        in said_to_another.value.hint
+    )
     for _ in range(2):
         said = as_(three, "approver@p1").approve(request, "looked at")
         assert (said["state"], said["reason"]) == ("approved", "looked at")
