@@ -243,13 +243,14 @@ class Estate:
         return {**said, **self._request(requests.get(self.site.store, request))}
 
     def _decide(self, act: str, request: str, reason: str, how: dict[str, Any]) -> Any:
+        from esml_engine.promotion.deciding import SETTLES
+
         row = requests.get(self.site.store, request)
         params = {"request": request, "reason": reason, "kind": row["kind"]}
         mine = {d["verdict"] for d in row["decisions"] if d["by"] == self.actor.rights}
-        if act in mine and row["state"] in ("approved", "refused"):
-            params["again"] = (
-                True  # a command that was killed after its decision is finished by asking once more
-            )
+        if act in mine and row["state"] == SETTLES[act]:
+            # a command that was killed after its decision is finished by asking once more
+            params["again"] = True
         if act == "approve":
             answer = self._do(Call("approve", row["object"], row["env"], params), **how)
         else:
