@@ -6,6 +6,7 @@ import hashlib
 import hmac
 import itertools
 import json
+import logging
 import os
 import secrets
 import threading
@@ -22,6 +23,7 @@ from esml_engine.store import schema as t
 from esml_engine.store.database import Store
 
 ANCHOR = "audit-head.json"
+log = logging.getLogger(__name__)
 _ZERO = "0" * 64
 
 
@@ -70,12 +72,24 @@ def anchor(store: Store, folder: Path) -> None:
 
     An anchor that the chain does not hold stays: the next event would hide what was cut. Whoever has looked into it,
     and brought the right store back or not, takes `audit-head.json` away; the next event anchors anew, and another says so.
+    One that can't be written fails no act, whose event is in the chain already: `verify` says so, and the next event tries again.
     """
+    try:
+        _anchor(store, folder)
+    except OSError as e:
+        log.warning(
+            "the audit's anchor can't be written: %s; mend %s, then esml audit --verify", e, folder / ANCHOR
+        )
+
+
+def _anchor(store: Store, folder: Path) -> None:
     newest = sa.select(t.audit.c.n, t.audit.c.hash).order_by(t.audit.c.n.desc()).limit(1)
     head = store.first(newest)
     if head is None or _ahead(store, folder, head["n"]):
         return
-    if _unwatched(folder, head["n"]):  # for good: whatever was cut before it, was cut unseen
+    unwatched = _unwatched(folder, head["n"])
+    _key(folder)  # before the event: what can't be signed is not told again and again
+    if unwatched:  # for good: whatever was cut before it, was cut unseen
         with store.write() as c:
             append(c, Actor("esml"), "audit", "estate", "", "anchored anew", detail={"events": head["n"]})
         head = store.first(newest)
@@ -112,14 +126,17 @@ def _read(path: Path) -> dict[str, Any]:
     """The anchor; one that can't be read is one that nobody signed."""
     try:
         said = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError:
+    except (ValueError, OSError, RecursionError):
         said = None
     known = isinstance(said, dict) and {"n", "hash", "mac"} <= set(said) and isinstance(said["n"], int)
     return said if known else {"n": 0, "hash": "", "mac": ""}
 
 
 def _signed(said: dict[str, Any], folder: Path) -> bool:
-    mac = _mac(folder, {"n": said["n"], "hash": said["hash"]})
+    try:
+        mac = _mac(folder, {"n": said["n"], "hash": said["hash"]})
+    except OSError:  # no key to be read: nothing can be shown to be signed
+        return False
     return hmac.compare_digest(str(said["mac"]).encode(), mac.encode())
 
 
@@ -131,7 +148,7 @@ def tidy(folder: Path) -> None:
             left.unlink(missing_ok=True)
 
 
-def _mac(folder: Path, body: dict[str, Any]) -> str:
+def _key(folder: Path) -> bytes:
     path = folder / "audit.key"
     if not path.exists():
         try:
@@ -141,7 +158,11 @@ def _mac(folder: Path, body: dict[str, Any]) -> str:
         else:
             with os.fdopen(fd, "wb") as f:
                 f.write(secrets.token_bytes(32))
-    return hmac.new(path.read_bytes(), json.dumps(body, sort_keys=True).encode(), hashlib.sha256).hexdigest()
+    return path.read_bytes()
+
+
+def _mac(folder: Path, body: dict[str, Any]) -> str:
+    return hmac.new(_key(folder), json.dumps(body, sort_keys=True).encode(), hashlib.sha256).hexdigest()
 
 
 def verify(store: Store, folder: Path) -> dict[str, Any]:
@@ -162,6 +183,14 @@ def verify(store: Store, folder: Path) -> dict[str, Any]:
             prev = row["hash"]
             hashes[row["n"]] = prev
     path = folder / ANCHOR
+    for part in (path, folder / "audit.key"):
+        if part.exists() and not _readable(part):
+            return {
+                "ok": False,
+                "events": events,
+                "first_bad": events + 1,
+                "reason": f"{part} can't be read: nothing says that the chain's tail is whole; take it away, the next event anchors anew and says so",
+            }
     if _unwatched(folder, events):
         return {
             "ok": False,
@@ -181,6 +210,14 @@ def verify(store: Store, folder: Path) -> dict[str, Any]:
                 "reason": "the chain's tail was cut, or it is another chain than the one that was anchored",
             }
     return {"ok": True, "events": events, "first_bad": None}
+
+
+def _readable(path: Path) -> bool:
+    try:
+        path.read_bytes()
+    except OSError:
+        return False
+    return True
 
 
 def events(

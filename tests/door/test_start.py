@@ -242,6 +242,30 @@ def test_the_chain_finds_a_changed_event_a_missing_one_and_a_cut_tail(empty: Est
         assert path.read_text() == text, "it stays as somebody left it"
 
 
+@pytest.mark.parametrize("what", ["audit-head.json", "audit.key", "deep"])
+def test_an_anchor_that_can_not_be_read_fails_no_act_and_is_said(empty: Estate, what: str) -> None:
+    store, folder = empty.site.store, empty.site.state
+    empty.member_add("p1", "a@x", "reader")
+    path = folder / ("audit-head.json" if what == "deep" else what)
+    path.unlink()
+    if what == "deep":
+        path.write_text("[" * 100_000)
+    else:
+        path.mkdir()
+    before = len(empty.audit())
+    assert empty.set("p1/m1", "split.seed", "8")["value"] == 8
+    estate = open_estate(empty.site.root)
+    estate.member_add("p1", "b@x", "reader")
+    assert len(estate.audit()) == before + 2, "each said once"
+    said = audit.verify(store, folder)
+    assert not said["ok"] and ("can't be read" in said["reason"] or "was changed" in said["reason"])
+    if what != "audit-head.json":
+        return
+    path.rmdir()
+    estate.member_add("p1", "c@x", "reader")
+    assert audit.verify(store, folder)["ok"] and any(e["result"] == "anchored anew" for e in estate.audit())
+
+
 def test_another_chain_than_the_anchored_one_is_seen(empty: Estate) -> None:
     """The store was lost and begun anew, or an older copy came back: the anchor stays as it was until somebody takes it away."""
     store, folder = empty.site.store, empty.site.state
