@@ -63,6 +63,11 @@ def ask(
     return str(row["request"])
 
 
+def no_request(request: str) -> NotFoundError:
+    """A request that is not there, or that whoever asks has no sight of."""
+    return NotFoundError(f"no request {request}", hint="list them: esml requests")
+
+
 def get(store: Store, request: str) -> dict[str, Any]:
     """One request with its decisions and what was said about it.
 
@@ -71,7 +76,7 @@ def get(store: Store, request: str) -> dict[str, Any]:
     """
     found = listing(store, request=request)
     if not found:
-        raise NotFoundError(f"no request {request}", hint="list them: esml requests")
+        raise no_request(request)
     return found[0]
 
 

@@ -26,6 +26,11 @@ def insert(c: sa.Connection, row: dict[str, Any], steps: tuple[str, ...]) -> Non
         )
 
 
+def no_run(run: str) -> NotFoundError:
+    """A run that is not there, or that whoever asks has no sight of."""
+    return NotFoundError(f"no run {run}", hint="list them: esml runs")
+
+
 def get(store: Store, run: str) -> dict[str, Any]:
     """One run's row.
 
@@ -34,7 +39,7 @@ def get(store: Store, run: str) -> dict[str, Any]:
     """
     row = store.first(t.runs.select().where(t.runs.c.run == run))
     if row is None:
-        raise NotFoundError(f"no run {run}", hint="list them: esml runs")
+        raise no_run(run)
     return row
 
 

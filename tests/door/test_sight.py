@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from esml_engine.errors import NotAllowedError, UsageError
+from esml_engine.door import requests
+from esml_engine.door.facts import Actor
+from esml_engine.errors import NotAllowedError, NotFoundError, UsageError
 from esml_engine.estate import Estate, open_estate
 from esml_engine.refs import ModelRef
 from esml_engine.serving import records as deployments
@@ -81,3 +83,29 @@ def test_a_stranger_is_told_the_same_of_what_is_and_of_what_is_not(empty: Estate
             ask(open_estate(empty.site.root, act_as="nobody@x").model(name))
         heard.add((str(said.value).replace("p9", "p1"), said.value.hint, len(empty.audit()) - before))
     assert len(heard) == 1, heard
+
+
+def test_a_stranger_is_told_the_same_of_a_run_and_a_request_that_is_there(empty: Estate, numbers) -> None:
+    model = empty.model("p1/m1")
+    model.ingest("d1", [numbers("a.csv", 0, 50)], "2026-01-01")
+    run = model.refine()["run"]
+    with empty.site.store.write() as c:
+        request = requests.ask(
+            c, kind="exception", object_="p1/m1", env="dev", run=run, actor=Actor("boss@x"), needed=1, facts="f",
+            detail={"reason": "too dear"},
+        )  # fmt: skip
+    stranger = open_estate(empty.site.root, act_as="nobody@x")
+    for act, there in (
+        *((a, run) for a in ("cancel", "retry")),
+        *((a, request) for a in ("approve", "refuse", "ask", "answer", "delegate")),
+    ):
+        heard = set()
+        for name in (there, "nothing"):
+            more = ("why",) if act in ("ask", "answer", "delegate") else ()
+            with pytest.raises(NotFoundError) as said:
+                getattr(stranger, act)(name, *more)
+            heard.add((said.value.message.replace(name, "X"), said.value.hint, said.value.exit_code))
+        assert len(heard) == 1, f"{act}: {heard}"
+    assert sum(e["result"] == "refused" for e in empty.audit()) == 7, (
+        "what was tried on what is there is kept"
+    )
