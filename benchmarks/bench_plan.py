@@ -47,8 +47,8 @@ def _make(root: Path, versions: int) -> Estate:
         desk = DrainDesk(site, f"r-{table}-{number}", "made")
         out = TableOut(table, schema, ())
         made = make_versions(
-            desk, REF, "dev", [out], numbers={table: {"on": number - 1, "next": number}}, inputs=inputs,
-            code=code, facts=facts,
+            desk, REF, "dev", [out], numbers={table: {"on": number - 1, "next": number, "stands": number - 1}},
+            inputs=inputs, code=code, facts=facts,
         )  # fmt: skip
         with site.store.write() as c:
             for v in made:

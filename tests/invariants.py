@@ -74,7 +74,7 @@ def processes(root: Path) -> list[psutil.Process]:
 
 def _tables(site, ref: ModelRef, env: str) -> list[str]:
     found = []
-    lake = {(v.name, v.version): v for v in lake_versions(site, ref, env)}
+    lake = {(v.name, v.version): v for v in lake_versions(site, ref, env)[0]}
     names = {n for n, _ in lake} | {
         r["name"]
         for r in site.store.rows(

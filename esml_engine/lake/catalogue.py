@@ -221,11 +221,16 @@ def _at(uri: str, delta_version: int, storage: dict[str, str]) -> Any:
             raise
         raise older_copy(uri) from None
     if table is None:
-        raise NotFoundError(
-            f"the table at {uri} is not there any more",
-            hint="bring its folder back from where it went, or from a backup; esml catalogue rebuild --forget ENV forgets what stays away",
-        )
+        raise not_there(uri)
     return table
+
+
+def not_there(uri: str) -> NotFoundError:
+    """A recorded table whose folder is away."""
+    return NotFoundError(
+        f"the table at {uri} is not there any more",
+        hint="bring its folder back from where it went, or from a backup; esml catalogue rebuild --forget ENV forgets what stays away",
+    )
 
 
 def older_copy(uri: str) -> ConflictError:

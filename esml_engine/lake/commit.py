@@ -1,7 +1,7 @@
 """Make table versions: the one place that commits to a table.
 
 Protocol (each step may be the last before a crash): 1 the job's specification fixed the version N that it builds on and
-the number M that it gives (N+1, or more where versions were forgotten) · 2 the job wrote files · 3 counts and expectations
+the number M that it gives (`numbers`: N+1, or more where versions were forgotten) · 2 the job wrote files · 3 counts and expectations
 are checked · 4 the table is opened afresh: moved to M by this very step: adopted; by another: stale · 5 commit of the file
 list with application transaction M and all facts in the metadata, siblings first and the head last · 6 the caller's one
 store transaction · 7 replay finds what 6 missed.
@@ -12,47 +12,26 @@ from __future__ import annotations
 import json
 import time
 from dataclasses import asdict, replace
-from typing import Any, TypedDict
+from typing import Any
 
 from esml_engine.clock import now
 from esml_engine.door.facts import Desk
 from esml_engine.errors import ConflictError, EsmlError, FailedError
 from esml_engine.faults import point
 from esml_engine.importing import import_whole
-from esml_engine.lake.catalogue import (
-    Version,
-    all_latest,
-    latest,
-    next_numbers,
-    older_copy,
-    sizes_of,
-    table_uri,
-)
-from esml_engine.lake.files import schema_of
+from esml_engine.lake.catalogue import Version, latest, sizes_of, table_uri
+from esml_engine.lake.files import describe, schema_of
 from esml_engine.lake.log import commit_of, open_table, talking
+from esml_engine.lake.numbers import APP, Numbers, number_in
 from esml_engine.platforms.base import Files, Platform
 from esml_engine.refs import ModelRef
-from esml_engine.runs.facts import TableOut
+from esml_engine.runs.facts import FileOut, TableOut
 
-APP = "esml"
 _CONFIG = {
     "delta.enableExpiredLogCleanup": "false",
     "delta.logRetentionDuration": "interval 36500 days",
     "delta.deletedFileRetentionDuration": "interval 36500 days",
 }
-
-
-class Numbers(TypedDict):
-    """A table's version that a job builds on (0: none), and the number of the one that it makes."""
-
-    on: int
-    next: int
-
-
-def numbers_of(desk: Desk, ref: ModelRef, env: str, names: list[str]) -> dict[str, Numbers]:
-    """The numbers of each table now; they go into the specification."""
-    have, given = all_latest(desk.site.store, ref, env), next_numbers(desk.site.store, ref, env, names)
-    return {n: Numbers(on=have[n].version if n in have else 0, next=given[n]) for n in names}
 
 
 def make_versions(
@@ -63,7 +42,7 @@ def make_versions(
     """Commit tables that belong together, siblings first, the last one is the head; returns their versions.
 
     Raises:
-        ConflictError: a table moved under the job.
+        ConflictError: a table moved under the job. NotFoundError: its folder went.
     """
     made: list[Version] = []
     siblings: dict[str, int] = {}
@@ -75,8 +54,9 @@ def make_versions(
             tuple(inputs), code, out.schema, out.quality,
             {**out.facts, **(facts or {})}, None, "engine", siblings if head else {}, rnd,
         )  # fmt: skip
-        base = numbers[out.table]["on"]
-        version = _commit_one(desk, ref, env, out, draft, base, head=head, partition_by=partition_by)
+        version = _commit_one(
+            desk, ref, env, out, draft, numbers[out.table], head=head, partition_by=partition_by
+        )
         siblings[out.table] = version.version
         made.append(version)
         point("commit:head" if head else "commit:sibling")
@@ -98,31 +78,32 @@ def _commit_one(
     env: str,
     out: TableOut,
     draft: Version,
-    base: int,
+    numbers: Numbers,
     *,
     head: bool,
     partition_by: tuple[str, ...],
 ) -> Version:
-    """Steps 4 and 5 of the protocol for one table, which builds on its version `base`."""
+    """Steps 4 and 5 of the protocol for one table."""
     import_whole("deltalake")
     from deltalake.transaction import AddAction
 
     platform = desk.site.platform(env)
     uri, storage = table_uri(desk.site, ref, env, out.table), platform.storage_options()
     handle = open_table(uri, storage)
-    done, orphan = _standing(desk, ref, out, draft, base, handle, platform, uri, head=head)
+    done, orphan = _standing(desk, ref, out, draft, numbers, handle, platform, uri, head=head)
     if done is not None:
         return done
     sizes = (
         sizes_of(uri, _delta_version(desk, ref, env, out.table), storage)
-        if base and handle is not None and not out.remove_all
+        if numbers["on"] and handle is not None and not out.remove_all
         else {}
     )
     goal = set(sizes) - set(out.remove)
     total = sum(f.bytes for f in out.add) + sum(sizes[f] for f in goal)
     draft = replace(draft, bytes=total, delta_version=(handle.version() + 1) if handle else 0)
     millis = int(time.time() * 1000)
-    adds = [AddAction(f.path, f.bytes, f.partition, millis, True, f.stats) for f in out.add]
+    back = _taken_out(platform, uri, handle, goal) if orphan else ()
+    adds = [AddAction(f.path, f.bytes, f.partition, millis, True, f.stats) for f in (*out.add, *back)]
     point("commit:before")
     moved = f"{out.table} of {ref} was changed by somebody else meanwhile"
     if handle is not None:
@@ -182,7 +163,7 @@ def _standing(
     ref: ModelRef,
     out: TableOut,
     draft: Version,
-    base: int,
+    numbers: Numbers,
     handle: Any,
     platform: Platform,
     uri: str,
@@ -194,20 +175,25 @@ def _standing(
     Raises:
         ConflictError: the table moved under the job.
     """
-    here = (handle.transaction_version(APP) or 0) if handle else 0
+    here, base = number_in(uri, handle, numbers["on"]), numbers["on"]
     if handle is None or here == base:
         return None, False
     found = read_commit(platform, uri, handle.version())
     if here == draft.version and found and found.run == desk.run and found.step == desk.step:
         return found, False
-    if here < base:
-        raise older_copy(uri)
-    if head or here != draft.version:
+    if head or here != numbers["stands"]:
         raise ConflictError(
             f"{out.table} of {ref} is at version {here}, this run was built on {base}",
             hint="plan and start again",
         )
-    return None, True  # replaced under the same number
+    return None, True  # it stood there when the run was planned, and no head names it: replaced
+
+
+def _taken_out(platform: Platform, uri: str, handle: Any, goal: set[str]) -> list[FileOut]:
+    """Files that are to stay and that a sibling without a head took out of the table; they come in again."""
+    names = sorted(goal - set(_file_names(uri, handle)))
+    here = platform.here(uri, names) if names else ""
+    return [describe(here, name) for name in names]
 
 
 def _facts(draft: Version) -> str:
@@ -294,7 +280,7 @@ def _append(
     import_whole("deltalake")
     from deltalake.transaction import RemoveAction
 
-    current = [u.removeprefix("file://").split(uri.rstrip("/") + "/", 1)[-1] for u in handle.file_uris()]
+    current = _file_names(uri, handle)
     removes = [] if rewrite else [RemoveAction(f, True, millis) for f in current if f not in goal]
     handle.create_write_transaction(
         [*adds, *removes],
@@ -303,6 +289,10 @@ def _append(
         partition_by=list(partition_by),
         commit_properties=_properties(draft),
     )
+
+
+def _file_names(uri: str, handle: Any) -> list[str]:
+    return [u.removeprefix("file://").split(uri.rstrip("/") + "/", 1)[-1] for u in handle.file_uris()]
 
 
 def _delta_version(desk: Desk, ref: ModelRef, env: str, name: str) -> int:

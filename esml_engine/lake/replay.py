@@ -11,8 +11,9 @@ from esml_engine.door.site import Site
 from esml_engine.errors import FailedError
 from esml_engine.faults import point
 from esml_engine.lake.catalogue import Version, all_latest, put, table_uri
-from esml_engine.lake.commit import APP, commit_version
+from esml_engine.lake.commit import commit_version
 from esml_engine.lake.log import commits, open_table
+from esml_engine.lake.numbers import APP
 from esml_engine.refs import DATASET_LAYERS, MODEL_TABLES, ModelRef, TableName, model_folder
 from esml_engine.store import schema as t
 from esml_engine.store.database import upsert
@@ -37,8 +38,8 @@ def head_of(name: str) -> str | None:
     return SIBLINGS_OF.get(table.layer)
 
 
-def lake_versions(site: Site, ref: ModelRef, env: str) -> list[Version]:
-    """All versions that a lake's own logs tell, oldest first; a sibling without its head is not a version."""
+def lake_versions(site: Site, ref: ModelRef, env: str) -> tuple[list[Version], list[Version]]:
+    """All versions that a lake's own logs tell, oldest first; and siblings without their head, which are none."""
     platform = site.platform(env)
     found: dict[str, dict[tuple[int, str], Version]] = {}
     for name in table_names(site, ref):
@@ -51,14 +52,17 @@ def lake_versions(site: Site, ref: ModelRef, env: str) -> list[Version]:
             if APP in entry:
                 v = commit_version(entry)
                 found[name][(v.version, v.run or "")] = v
-    out = []
+    out: list[Version] = []
+    headless: list[Version] = []
     for name, its in found.items():
         head = head_of(name)
         for (number, run), v in its.items():
             heads = found.get(head or "", {}).values()
-            if head is None or any(h.siblings.get(name) == number and (h.run or "") == run for h in heads):
-                out.append(v)
-    return sorted(out, key=lambda v: (v.name, v.version))
+            whole = head is None or any(
+                h.siblings.get(name) == number and (h.run or "") == run for h in heads
+            )
+            (out if whole else headless).append(v)
+    return sorted(out, key=lambda v: (v.name, v.version)), headless
 
 
 def catch_up(site: Site, ref: ModelRef, env: str) -> int:
@@ -67,7 +71,9 @@ def catch_up(site: Site, ref: ModelRef, env: str) -> int:
     if not any(_ahead(site, ref, env, name, known.get(name)) for name in table_names(site, ref)):
         return 0
     missing = [
-        v for v in lake_versions(site, ref, env) if v.name not in known or v.version > known[v.name].version
+        v
+        for v in lake_versions(site, ref, env)[0]
+        if v.name not in known or v.version > known[v.name].version
     ]
     if missing:
         point("replay:read")
@@ -98,15 +104,16 @@ def rebuild(site: Site, forget: Collection[str] = ()) -> dict[str, int]:
     Raises:
         FailedError: in another environment a recorded table is not there: its lake may be away, and nothing is changed.
     """
-    everything = [
-        v
-        for env in site.settings.environments
-        for ref in site.settings.models()
-        for v in lake_versions(site, ref, env)
-    ]
-    _require_there(site, everything, forget)
+    everything: list[Version] = []
+    headless: list[Version] = []
+    for env in site.settings.environments:
+        for ref in site.settings.models():
+            versions, left = lake_versions(site, ref, env)
+            everything += versions
+            headless += left
+    _require_there(site, [*everything, *headless], forget)
     gone = [row for env in forget for row in _files_gone(site, env)]
-    given = _no_more(site, everything)
+    given = _no_more(site, everything, headless)
     point("rebuild:read")
     with site.store.write() as c:
         for row in given:
@@ -123,8 +130,11 @@ def rebuild(site: Site, forget: Collection[str] = ()) -> dict[str, int]:
     }
 
 
-def _no_more(site: Site, found: Iterable[Version]) -> list[dict[str, Any]]:
-    """The highest number that each table had, where the lakes tell less: as the store has it, or as tables made from it say."""
+def _no_more(site: Site, found: Iterable[Version], headless: Iterable[Version]) -> list[dict[str, Any]]:
+    """The highest number that each table had, where its versions tell less.
+
+    As the store has it, as tables made from it say, or as siblings do whose head is an older one or went.
+    """
     there: dict[tuple[str, str, str], int] = {}
     had: dict[tuple[str, str, str], int] = {}
     for x in found:
@@ -132,6 +142,8 @@ def _no_more(site: Site, found: Iterable[Version]) -> list[dict[str, Any]]:
         for i in x.inputs:
             if i.get("table"):
                 _raise(had, (x.object, x.env, i["table"]), i.get("version") or 0)
+    for x in headless:
+        _raise(had, (x.object, x.env, x.name), x.version)
     for table in (t.versions, t.forgotten):
         key = (table.c.object, table.c.env, table.c.name)
         highest = sa.select(*key, sa.func.max(table.c.version).label("version")).group_by(*key)

@@ -12,9 +12,10 @@ from esml_engine.errors import FailedError, NotFoundError, UsageError
 from esml_engine.faults import point
 from esml_engine.lake import deliveries as d
 from esml_engine.lake.catalogue import Version, has, latest, next_numbers, put, table_in
-from esml_engine.lake.commit import make_versions, numbers_of
+from esml_engine.lake.commit import make_versions
 from esml_engine.lake.landing import mending
 from esml_engine.lake.later import require_built
+from esml_engine.lake.numbers import numbers_of
 from esml_engine.lake.retention import keep_one
 from esml_engine.lake.specs import archive, job_spec, step_file
 from esml_engine.refining.staleness import (

@@ -9,8 +9,9 @@ from esml_engine.door.site import Site
 from esml_engine.errors import FailedError, NotFoundError, UsageError
 from esml_engine.faults import point
 from esml_engine.lake.catalogue import all_latest, latest, next_numbers, put, table_in
-from esml_engine.lake.commit import make_versions, numbers_of
+from esml_engine.lake.commit import make_versions
 from esml_engine.lake.files import columns_of
+from esml_engine.lake.numbers import numbers_of
 from esml_engine.lake.retention import keep_one
 from esml_engine.lake.specs import job_spec
 from esml_engine.refining.staleness import input_version, rnd_version

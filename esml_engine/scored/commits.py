@@ -17,7 +17,8 @@ from esml_engine.door.facts import Actor, Desk
 from esml_engine.door.site import Site
 from esml_engine.faults import point
 from esml_engine.lake.catalogue import Version, latest, listing, made_by, newest_first, put, table_uri
-from esml_engine.lake.commit import make_versions, numbers_of
+from esml_engine.lake.commit import make_versions
+from esml_engine.lake.numbers import numbers_of
 from esml_engine.lake.replay import catch_up
 from esml_engine.refs import ModelRef
 from esml_engine.runs.facts import JobSpec, TableOut

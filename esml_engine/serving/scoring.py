@@ -10,6 +10,7 @@ from esml_engine.door.facts import AtOnce, Call, Desk, Draft
 from esml_engine.door.site import Site
 from esml_engine.errors import ConflictError, NotFoundError, UsageError
 from esml_engine.lake.catalogue import has, latest, listing, table_in
+from esml_engine.lake.numbers import numbers_of
 from esml_engine.lake.specs import job_spec
 from esml_engine.refining.staleness import in_rnd
 from esml_engine.refs import ModelRef
@@ -132,6 +133,12 @@ def _source(call: Call, to_score: int | None) -> dict[str, Any]:
     return {"sha256": call.params["sha256"]} if call.params.get("file") else {"to_score": to_score}
 
 
+def _beyond(site: Site, ref: ModelRef, env: str, done: int) -> str:
+    """Which of the rows, where version `done` of to_score was scored."""
+    there = has(site.store, ref, env, "to_score", done)
+    return f" that v{done} did not have" if there else " that scored does not have"
+
+
 class ScoreBatch:
     """Batch: FILE, or all of to_score that is not scored yet. `params`: file, sha256, caller, request_id."""
 
@@ -174,7 +181,7 @@ class ScoreBatch:
             base["inputs"].append({"table": "to_score", "version": table.version})
             will = (
                 f"score the rows of to_score v{table.version}"
-                + (f" that v{done} did not have" if done else "")
+                + (_beyond(site, ref, call.env, done) if done else "")
                 + f" by v{model['version']}"
             )
             size, made_from = float(table.bytes), table.version
@@ -212,6 +219,15 @@ class ScoreBatch:
             )
         return {}
 
+    @staticmethod
+    def _of_batches(site: Site, ref: ModelRef, env: str, model: dict[str, Any]) -> dict[str, Any]:
+        """The request ids of all batches over to_score, and the features that their models and this one have in common."""
+        made = [v.facts for v in listing(site.store, ref, env, "scored") if v.facts.get("to_score")]
+        by = {f["model_version"] for f in made}
+        known = [model, *(m for m in models.versions(site.store, ref, env) if m["version"] in by)]
+        features = [{f["name"] for f in m["detail"]["signature"]} for m in known]
+        return {"requests": [f["request_id"] for f in made], "features": sorted(set.intersection(*features))}
+
     def _online(self, site: Site, ref: ModelRef, env: str, request_id: str) -> bool:
         wanted = ScoredFilter(where=(written("request_id", "=", request_id),), count_only=True)
         return bool(scored(site, ref, env, wanted)["total"])
@@ -225,7 +241,8 @@ class ScoreBatch:
             call, site, ref, model["version"], draft.params.get("to_score")
         )  # by another run meanwhile?
         settings = site.settings.model(ref)
-        inputs = {}
+        inputs, batches = {}, {}
+        numbers_of(desk, ref, env, ["scored"])  # a table that went takes no rows: said before they are scored
         number = draft.params.get("to_score")
         if not call.params.get("file"):
             now_version = latest(site.store, ref, env, "to_score")
@@ -236,11 +253,14 @@ class ScoreBatch:
             inputs["rows"] = table_in(site, ref, env, "to_score", number)
             if done and has(site.store, ref, env, "to_score", done):
                 inputs["scored_before"] = table_in(site, ref, env, "to_score", done)
+            elif done:  # that version was forgotten: what was scored says itself which rows it has
+                inputs["scored"] = table_in(site, ref, env, "scored")
+                batches["of_batches"] = self._of_batches(site, ref, env, model)
         params = {
             "model": {"folder": site.outside(model["folder"]), "sha256": model["sha256"], "version": model["version"]},
             "request_id": call.params.get("request_id") or desk.run,
             "caller": draft.params.get("caller", "batch"), "label": settings.label, "key": settings.key, "chunk_rows": 50_000,
-            "at": now(), "table": "scored", "to_score": number,
+            "at": now(), "table": "scored", "to_score": number, **batches,
         }  # fmt: skip
         if call.params.get("file"):
             path = Path(call.params["file"])

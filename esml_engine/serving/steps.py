@@ -14,7 +14,7 @@ from esml_engine.lake.files import describe, relation, schema_text
 from esml_engine.runs.context import JobContext
 from esml_engine.runs.facts import FileOut, TableIn, TableOut
 from esml_engine.scored.drain import PARTITION, day_file
-from esml_engine.scored.facts import Shape, stored_type
+from esml_engine.scored.facts import Shape, feature_name, stored_type
 from esml_engine.scored.frames import Request, assembled
 from esml_engine.scored.query import plain
 from esml_engine.scored.where import quoted
@@ -41,7 +41,9 @@ def batch(job: JobContext) -> tuple[dict[str, Any], list[TableOut]]:
     """Score rows in chunks and write them as an append to `scored`.
 
     Inputs: `rows` (the table to score) and, optionally, `scored_before` (the version scored last: only rows beyond it
-    are scored, as SQL's EXCEPT ALL over the columns that both have), or `params["file"]` (CSV or parquet).
+    are scored, as SQL's EXCEPT ALL over the columns that both have) or `scored` with `params["of_batches"]`
+    {"requests", "features"} (only rows beyond those that these requests scored, over these features and the key), or
+    `params["file"]` (CSV or parquet).
     Params: `model` {"folder", "sha256", "version"}, `request_id`, `caller`, `at` (ISO 8601, UTC when it says no zone),
     `key` (a column kept beside the features), `chunk_rows`, `rows_before` (rows that `scored` has already).
     Rows are numbered from 0 in the order of the input. Memory holds one chunk; DuckDB spills to the job's folder.
@@ -207,6 +209,10 @@ def _file(job: JobContext, scorer: Scorer) -> tuple[str | None, dict[str, Any]]:
 
 def _rows(con: Any, job: JobContext) -> Any:
     rows = job.input("rows")
+    scored = job.spec.inputs.get("scored")
+    if scored is not None and scored.files:
+        new = _plain_numbers(relation(con, rows))
+        return _beyond(con, new, _of_batches(con, relation(con, scored), new, job.params))
     before = job.spec.inputs.get("scored_before")
     if before is None or not before.files:
         return relation(con, rows)
@@ -216,6 +222,35 @@ def _rows(con: Any, job: JobContext) -> Any:
     if not old.files:
         return relation(con, new)
     return _beyond(con, relation(con, new), relation(con, old))
+
+
+def _plain_numbers(rows: Any) -> Any:
+    """The rows with nulls for NaN, as scored keeps them."""
+    kinds = zip(rows.columns, map(str, rows.types), strict=True)
+    return rows.project(
+        ", ".join(
+            f"CASE WHEN NOT isnan({quoted(n)}) THEN {quoted(n)} END AS {quoted(n)}"
+            if kind in ("DOUBLE", "FLOAT")
+            else quoted(n)
+            for n, kind in kinds
+        )
+    )
+
+
+def _of_batches(con: Any, scored: Any, new: Any, params: Mapping[str, Any]) -> Any:
+    """The rows that batches scored, as features of the same names and types as in `new`."""
+    import duckdb
+
+    said = params["of_batches"]
+    given = dict(zip(new.columns, map(str, new.types), strict=True))
+    names = [
+        n for n in (*said["features"], params.get("key")) if n in given and feature_name(n) in scored.columns
+    ]
+    shown = ", ".join(
+        f"TRY_CAST({quoted(feature_name(n))} AS {given[n]}) AS {quoted(n)}" for n in dict.fromkeys(names)
+    )
+    which = duckdb.ColumnExpression("request_id").isin(*map(duckdb.ConstantExpression, said["requests"]))
+    return scored.filter(which).project(shown or "request_id AS _none")
 
 
 def _without(table: TableIn, files: set[str]) -> TableIn:

@@ -13,8 +13,14 @@ from esml_engine.store import schema as t
 from esml_engine.store.database import Store, upsert
 
 
-def reserve(store: Store, ref: ModelRef, env: str, run: str) -> int:
-    """The estate-wide version number of a training run; asked twice, the same number."""
+def has_numbers(store: Store, ref: ModelRef) -> bool:
+    """Whether any version number of the model was given out."""
+    r = t.reservations.c
+    return store.first(sa.select(r.version).where(r.object == str(ref)).limit(1)) is not None
+
+
+def reserve(store: Store, ref: ModelRef, env: str, run: str, beyond: int = 0) -> int:
+    """The estate-wide version number of a training run, more than `beyond`; asked twice, the same number."""
     r = t.reservations
     with store.write() as c:
         found = c.execute(
@@ -23,8 +29,9 @@ def reserve(store: Store, ref: ModelRef, env: str, run: str) -> int:
         if found is not None:
             return int(found)
         top = c.execute(sa.select(sa.func.max(r.c.version)).where(r.c.object == str(ref))).scalar() or 0
+        top = max(int(top), beyond)
         c.execute(r.insert().values(object=str(ref), version=top + 1, env=env, run=run))
-        return int(top) + 1
+        return top + 1
 
 
 def put_version(c: sa.Connection, row: dict[str, Any], pins: list[dict[str, Any]]) -> None:

@@ -43,7 +43,10 @@ def register(call: Call, training_run: str, desk: Desk) -> dict[str, Any]:
 
     ref, site, env = ModelRef.parse(call.object), desk.site, call.env
     value = trained_value(site, training_run)
-    version = records.reserve(site.store, ref, env, training_run)
+    uri, name = site.platform(env).tracking_uri(), f"{ref.project}-{ref.model}"
+    # a store without any number of this model may be one that was lost: what the registry has keeps its number
+    beyond = 0 if records.has_numbers(site.store, ref) else tracking.highest(uri, name)
+    version = records.reserve(site.store, ref, env, training_run, beyond)
     done = next((v for v in records.versions(site.store, ref, env) if v["version"] == version), None)
     if done is not None and training_run != desk.run:  # by its own run, meanwhile: it is not judged again
         mine = next(
@@ -58,14 +61,12 @@ def register(call: Call, training_run: str, desk: Desk) -> dict[str, Any]:
         }  # fmt: skip
         return desk.commit(lambda c: said)
     point("register:reserved")
-    tags = {"esml.run": training_run, "esml.version": str(version), "esml.sha256": value["sha256"]}
-    registry = tracking.register(
-        site.platform(env).tracking_uri(),
-        f"{ref.project}-{ref.model}",
-        value["mlflow_run"],
-        value["model_folder"],
-        tags,
-    )
+    tags = {
+        tracking.RUN_TAG: training_run,
+        tracking.VERSION_TAG: str(version),
+        "esml.sha256": value["sha256"],
+    }
+    registry = tracking.register(uri, name, value["mlflow_run"], value["model_folder"], tags)
     point("register:created")
     data, sample = value["data"], bool(value.get("rnd"))
     verdict = verdict_of(site, ref, env, value)

@@ -28,7 +28,7 @@ from esml_engine.platforms.base import Files, tracking_error
 if TYPE_CHECKING:
     from esml_engine.runs.context import JobContext
 
-RUN_TAG, ATTEMPT_TAG, STEP_TAG = "esml.run", "esml.attempt", "esml.step"
+RUN_TAG, ATTEMPT_TAG, STEP_TAG, VERSION_TAG = "esml.run", "esml.attempt", "esml.step", "esml.version"
 ARTIFACTS_TAG = "esml.artifacts"
 _SQLITE = "sqlite:///"
 
@@ -317,6 +317,12 @@ def register(uri: str, name: str, mlflow_run: str, source: str, tags: Mapping[st
             raise
     made = c.create_model_version(name, source, run_id=mlflow_run, tags={k: str(v) for k, v in tags.items()})
     return int(made.version)
+
+
+def highest(uri: str, name: str) -> int:
+    """The highest number of ours that a registered model's versions carry (the tag `esml.version`); 0 where there is none."""
+    numbers = [v.tags.get(VERSION_TAG, "") for v in client(uri).search_model_versions(f"name = '{name}'")]
+    return max((int(n) for n in numbers if n.isdigit()), default=0)
 
 
 def set_alias(uri: str, name: str, alias: str, version: int) -> None:

@@ -164,3 +164,141 @@ def test_a_table_and_the_store_went_its_number_is_still_said_by_what_was_made_fr
     model = open_estate(root).model("p1/m1")
     model.refine()
     assert [v["version"] for v in model.gold.versions()] == [2] and not model.plan_split().draft.nothing_to_do
+
+
+def _gone(estate: Estate, below: str) -> None:
+    (table,) = (p for p in (estate.site.root / "lake/dev").rglob(below) if p.is_dir())
+    shutil.rmtree(table)
+
+
+def _scored_rows(model, request: str = "") -> int:
+    where = [f"request_id = {request}"] if request else []
+    return model.scored(where=where, count_only=True).document()["total"]
+
+
+@pytest.mark.parametrize("table", ["gold", "to_score", "gold_train", "gold_test"])
+def test_a_table_that_went_is_not_made_anew_unasked(trained: Estate, numbers, table: str) -> None:
+    model = trained.model("p1/m1")
+    for day, purpose in (("01", "inference"), ("02", "train"), ("03", "inference")):
+        model.ingest("d1", [numbers(f"{day}.csv", 100, 120)], f"2026-02-{day}", purpose=purpose)
+        if day == "01":
+            model.refine(purpose="inference")
+    _gone(trained, table)
+    with pytest.raises(RunFailedError, match=f"{table} is not there any more") as said:
+        if table.startswith("gold_"):
+            model.refine()
+            model.split()
+        else:
+            model.refine(purpose="inference" if table == "to_score" else "train")
+    assert "--forget" in said.value.hint
+    trained.catalogue_rebuild(forget=["dev"])
+    model.refine(purpose="inference")
+    model.refine()
+    model.split()
+    assert model.table(table).versions()[0]["version"] == 2, "and then its number is a new one"
+    assert violations(trained.site.root) == []
+
+
+@pytest.mark.parametrize("kept", [True, False])
+def test_what_was_scored_goes_on_where_to_score_alone_is_gone(trained: Estate, numbers, kept: bool) -> None:
+    """Rows that scored has are not scored again, whether the table comes back or is forgotten."""
+    model = trained.model("p1/m1")
+    model.ingest("d1", [numbers("i1.csv", 200, 240)], "2026-02-01", purpose="inference")
+    model.refine(purpose="inference")
+    assert model.score_batch()["rows"] == 40
+    place, copy = _older_copy(trained, "to_score")
+    model.ingest("d1", [numbers("i2.csv", 240, 242)], "2026-02-02", purpose="inference")
+    shutil.rmtree(place)
+    with pytest.raises(RunFailedError, match="not there any more"):
+        model.refine(purpose="inference")
+    if kept:
+        copy.rename(place)
+    else:
+        trained.catalogue_rebuild(forget=["dev"])
+    model.refine(purpose="inference")
+    assert model.score_batch()["rows"] == 2 and _scored_rows(model) == 42
+    assert model.plan_score_batch().draft.nothing_to_do
+    assert violations(trained.site.root) == []
+
+
+def test_rows_of_a_lost_scored_table_are_not_scored_unsaid(trained: Estate, numbers) -> None:
+    model = trained.model("p1/m1")
+    model.ingest("d1", [numbers("i1.csv", 200, 240)], "2026-02-01", purpose="inference")
+    model.refine(purpose="inference")
+    model.score_batch()
+    _gone(trained, "scored")
+    model.ingest("d1", [numbers("i2.csv", 240, 242)], "2026-02-02", purpose="inference")
+    model.refine(purpose="inference")
+    with pytest.raises(RunFailedError, match="scored is not there any more"):
+        model.score_batch()
+    trained.catalogue_rebuild(forget=["dev"])
+    assert model.score_batch()["rows"] == 42, "none of them is kept anywhere"
+    assert _scored_rows(model) == 42
+    assert violations(trained.site.root) == []
+
+
+@pytest.mark.parametrize("forget", [True, False])
+@pytest.mark.parametrize("head", ["bronze", "gold_train"])
+def test_a_head_went_or_is_an_older_one_and_its_siblings_stand(
+    trained: Estate, numbers, head: str, forget: bool
+) -> None:
+    model = trained.model("p1/m1")
+    place, copy = _older_copy(trained, head)
+    broken = numbers("b.csv", 80, 99)
+    broken.write_text(broken.read_text() + "991,much,1\n")
+    model.ingest("d1", [broken], "2026-01-02")
+    model.pipeline()
+    shutil.rmtree(place)
+    if forget:
+        trained.catalogue_rebuild(forget=["dev"])
+    else:
+        copy.rename(place)
+        trained.catalogue_rebuild()
+    model.ingest("d1", [numbers("c.csv", 99, 120)], "2026-01-03")
+    model.refine()
+    model.split()
+    name = "d1/bronze" if head == "bronze" else head
+    sibling = "d1/quarantine" if head == "bronze" else "gold_validate"
+    assert [v["version"] for v in model.table(name).versions()] == ([3] if forget else [3, 1])
+    number = 2 if head == "bronze" else 3  # the quarantine's first was made with the second bronze
+    assert model.table(sibling).versions()[0]["version"] == number, "the one before named other rows"
+    assert model.gold.versions()[0]["rows"] == 120
+    if head == "bronze":
+        assert len(model.table(sibling).read()) == 1
+    parts = [model.table(n).versions()[0]["rows"] for n in ("gold_train", "gold_validate", "gold_test")]
+    assert sum(parts) == 120
+    trained.catalogue_rebuild()
+    assert violations(trained.site.root) == []
+
+
+def test_a_file_that_a_headless_sibling_took_out_comes_in_again(trained: Estate, numbers) -> None:
+    """The quarantine's version without a head read the files another way than the one that takes its place."""
+    model, root = trained.model("p1/m1"), trained.site.root
+    broken = numbers("b.csv", 80, 99)
+    broken.write_text(broken.read_text() + "991,much,1\n")
+    model.ingest("d1", [broken], "2026-01-02")
+    model.refine()
+    place, copy = _older_copy(trained, "bronze")
+    other = numbers("d.csv", 99, 110)
+    other.write_text(other.read_text() + "992,much,1\n")
+    model.ingest("d1", [other], "2026-01-02")
+    trained.set("p1/m1", "datasets.d1.null", "much")  # all files are read anew: no row is rejected any more
+    open_estate(root).model("p1/m1").refine()
+    shutil.rmtree(place)
+    copy.rename(place)
+    open_estate(root).set("p1/m1", "datasets.d1.null", "")
+    estate = open_estate(root)
+    estate.catalogue_rebuild()
+    model = estate.model("p1/m1")
+    model.refine()
+    assert len(model.table("d1/quarantine").read()) == 2
+    assert violations(root) == []
+
+
+def test_the_store_went_and_a_model_keeps_its_number(trained: Estate, numbers) -> None:
+    root = trained.site.root
+    for left in (root / ".esml").glob("store.db*"):
+        left.unlink()
+    estate = open_estate(root)
+    estate.catalogue_rebuild()
+    assert estate.model("p1/m1").pipeline()["model_version"] == 2

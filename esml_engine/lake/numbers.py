@@ -1,0 +1,54 @@
+"""Which version of its tables a job builds on and which number it gives: what is recorded, held against what stands in the lake."""
+
+from __future__ import annotations
+
+from typing import Any, TypedDict
+
+from esml_engine.door.facts import Desk
+from esml_engine.lake.catalogue import all_latest, next_numbers, not_there, older_copy, table_uri
+from esml_engine.lake.log import open_table
+from esml_engine.refs import ModelRef
+
+APP = "esml"
+
+
+class Numbers(TypedDict):
+    """A table's version that a job builds on (0: none), the number of the one that it makes, and which one stands in the lake.
+
+    What stands there is another than `on` where a sibling was committed whose head never came, or went.
+    """
+
+    on: int
+    next: int
+    stands: int
+
+
+def numbers_of(desk: Desk, ref: ModelRef, env: str, names: list[str]) -> dict[str, Numbers]:
+    """The numbers of each table now; they go into the specification, before anything is made.
+
+    Raises:
+        NotFoundError: a table that was recorded is not in the lake any more.
+        ConflictError: an older copy of it is there.
+    """
+    site, out = desk.site, {}
+    have, given = all_latest(site.store, ref, env), next_numbers(site.store, ref, env, names)
+    storage = site.platform(env).storage_options()
+    for n in names:
+        uri, on = table_uri(site, ref, env, n), have[n].version if n in have else 0
+        stands = number_in(uri, open_table(uri, storage), on)
+        out[n] = Numbers(on=on, next=given[n], stands=stands)
+    return out
+
+
+def number_in(uri: str, handle: Any, on: int) -> int:
+    """The number of the newest version that stands in an opened table (None: there is none), `on` being recorded of it.
+
+    Raises:
+        NotFoundError, ConflictError: as `numbers_of`.
+    """
+    if handle is None and on:
+        raise not_there(uri)
+    here = int(handle.transaction_version(APP) or 0) if handle is not None else 0
+    if here < on:
+        raise older_copy(uri)
+    return here
