@@ -266,6 +266,11 @@ def _registry(site, ref: ModelRef, env: str) -> list[str]:
                 )
     number = {r["version"]: r["registry_version"] for r in rows}
     champion = models.champion(site.store, ref, env)
+    newest = max(number, default=0)
+    after = newest > (champion["version"] if champion else 0)
+    told = tracking.get_alias(uri, name, "challenger")
+    if told != (number.get(newest) if after else None):
+        found.append(f"{ref} {env}: MLflow's challenger is {told}, the newest version v{newest}")
     if champion is None:
         return found
     if champion["aliased"] != champion["revision"]:

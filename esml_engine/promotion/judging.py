@@ -72,8 +72,8 @@ def without_rows(case: Case, *, expectations: bool | None, rnd: bool | None) -> 
     """The refusals that need no measuring."""
     evidence = evidence_of(case, None, expectations=expectations, rnd=rnd, price=None)
     names = ("expectations", "signature")
-    found = [g for g in judge(evidence, {}).gates if g.gate in names]
-    found.append(rnd_gate(evidence))
+    # R&D mode first: what else is wrong with a sample follows from it
+    found = [rnd_gate(evidence), *(g for g in judge(evidence, {}).gates if g.gate in names)]
     if case.test is None or not case.test["rows"]:
         found.append(_rows(case, None))
     return tuple(g for g in found if not g.passed)

@@ -121,10 +121,7 @@ def get_version(store: Store, ref: ModelRef, env: str, version: int | None = Non
     if version is None:
         found = champion(store, ref, env)
         if found is None:
-            raise NotFoundError(
-                f"{ref} has no champion in {env} yet",
-                hint=f"esml train {ref} --env {env}; a version becomes champion when it passes floors and baseline",
-            )
+            raise NotFoundError(f"{ref} has no champion in {env} yet", hint=_no_champion(store, ref, env))
         version = int(found["version"])
     row = store.first(v.select().where(v.c.object == str(ref), v.c.env == env, v.c.version == version))
     if row is None:
@@ -134,6 +131,18 @@ def get_version(store: Store, ref: ModelRef, env: str, version: int | None = Non
             hint=f"it has {', '.join(have)}" if have else "it has none yet",
         )
     return row
+
+
+def _no_champion(store: Store, ref: ModelRef, env: str) -> str:
+    newest = next(iter(versions(store, ref, env)), None)
+    if newest is None:
+        return f"esml train {ref} --env {env}; a version becomes champion when it passes floors and baseline"
+    if newest["rnd"]:
+        return (
+            f"v{newest['version']} comes from R&D mode, which makes no champion: "
+            f"esml set {ref} rnd.{env} false, then esml pipeline {ref} --env {env}"
+        )
+    return f"v{newest['version']} did not pass floors and baseline: esml leaderboard {ref} says which"
 
 
 def versions(store: Store, ref: ModelRef, env: str = "") -> list[dict[str, Any]]:

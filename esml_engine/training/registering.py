@@ -111,13 +111,14 @@ def register(call: Call, training_run: str, desk: Desk) -> dict[str, Any]:
 
 
 def write_aliases(call: Call, desk: Desk) -> dict[str, Any]:
-    """Tell MLflow: `previous` first, then `champion`. Nothing of ours reads them; other clients do."""
+    """Tell MLflow: `challenger`, `previous`, then `champion`. Nothing of ours reads them; other clients do.
+
+    The challenger is the newest version that came after the champion, in R&D mode or not; there is none where the champion is the newest.
+    """
     from esml_engine.training import tracking
 
     ref, site, env = ModelRef.parse(call.object), desk.site, call.env
     row = records.champion(site.store, ref, env)
-    if row is None:
-        return desk.commit(lambda c: {})
     uri, name = site.platform(env).tracking_uri(), f"{ref.project}-{ref.model}"
 
     def point_at(alias: str, version: int | None) -> None:
@@ -125,6 +126,13 @@ def write_aliases(call: Call, desk: Desk) -> dict[str, Any]:
             found = records.get_version(site.store, ref, env, version)
             tracking.set_alias(uri, name, alias, found["registry_version"])
 
+    newest = max((v["version"] for v in records.standing(site.store, ref, env)), default=0)
+    if newest > (row["version"] if row else 0):
+        point_at("challenger", newest)
+    else:
+        tracking.drop_alias(uri, name, "challenger")
+    if row is None:
+        return desk.commit(lambda c: {})
     point_at("previous", row["previous"])
     point("alias:previous")
     point_at("champion", row["version"])

@@ -330,6 +330,12 @@ def set_alias(uri: str, name: str, alias: str, version: int) -> None:
     client(uri).set_registered_model_alias(name, alias, str(version))
 
 
+def drop_alias(uri: str, name: str, alias: str) -> None:
+    """Take an alias away, where it is there."""
+    if get_alias(uri, name, alias) is not None:
+        client(uri).delete_registered_model_alias(name, alias)
+
+
 def get_alias(uri: str, name: str, alias: str) -> int | None:
     """The version that an alias points at, None when there is none."""
     import_whole("mlflow")

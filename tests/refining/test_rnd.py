@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from esml_engine.errors import UsageError
+from esml_engine.errors import NotFoundError, UsageError
 from esml_engine.estate import Estate, init_estate, open_estate
 from esml_engine.lake.deliveries import loaded
 from tests.invariants import violations
@@ -141,6 +141,16 @@ def test_what_rnd_mode_trained_is_no_champion_and_not_promotable(two_envs: Estat
     assert e.value.exit_code == 3 and e.value.document()["state"] == "refused"
     assert records.champion(store, model.ref, "test") is None
     assert records.versions(store, model.ref, "test") == []
+    for ask in (model.plan_deploy, lambda: model.plan_promote("test")):
+        with pytest.raises(NotFoundError, match="no champion in dev") as said:
+            ask()
+        assert "rnd.dev false" in said.value.hint
+
+    # of an older one, whose tables are not kept, R&D mode is still the reason
+    model.ingest("d1", [numbers("more.csv", 600, 700)], "2026-01-02")
+    assert model.pipeline()["model_version"] == 2
+    reasons = {r["model_version"]: r["ready_reason"] for r in model.leaderboard("dev") if r["model_version"]}
+    assert "R&D" in reasons[1] and "R&D" in reasons[2]
 
     # switched off, its version stays what it is
     two_envs.set(MODEL, "rnd.dev", "false")
@@ -152,9 +162,9 @@ def test_what_rnd_mode_trained_is_no_champion_and_not_promotable(two_envs: Estat
     model = fresh(two_envs).model(MODEL)
     model.refine()
     model.split()
-    assert model.train()["model_version"] == 2
+    assert model.train()["model_version"] == 3
     champion = records.champion(store, model.ref, "dev")
-    assert champion is not None and champion["version"] == 2
+    assert champion is not None and champion["version"] == 3
     assert store.rows(t.pins.select().where(t.pins.c.env == "dev")) != []
 
 

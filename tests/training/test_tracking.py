@@ -124,3 +124,7 @@ def test_registering_a_run_twice_makes_one_version(uri: str, tmp_path: Path) -> 
     for version in (1, 2):
         tracking.set_alias(uri, name, "champion", version)
         assert tracking.get_alias(uri, name, "champion") == version
+    for _ in range(2):
+        tracking.drop_alias(uri, name, "champion")
+        assert tracking.get_alias(uri, name, "champion") is None
+    assert tracking.highest(uri, name) == 7 and tracking.highest(uri, "nobody") == 0
