@@ -6,23 +6,20 @@ import datetime as dt
 import os
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from esml_engine import templates
-from esml_engine.door import access, audit, requests, talk
+from esml_engine.by_id import ById, shown
+from esml_engine.door import access, audit, requests
 from esml_engine.door.facts import HOW, Actor, Call, Plan
 from esml_engine.door.site import Site
 from esml_engine.door.start import local_admin
-from esml_engine.errors import NotAllowedError, NotFoundError, RefusedError, UsageError
+from esml_engine.errors import NotFoundError, UsageError
 from esml_engine.handing import Hand, OnProgress
 from esml_engine.model import Model
 from esml_engine.refs import ENVIRONMENTS, ModelRef, check_name
 from esml_engine.runs import records as runs
-from esml_engine.runs.facts import INTERNAL
 from esml_engine.store import schema as t
-
-if TYPE_CHECKING:
-    pass
 
 
 def init_estate(folder: str | Path, environments: list[str] | None = None, name: str = "") -> dict[str, Any]:
@@ -83,6 +80,7 @@ class Estate:
     def __init__(self, site: Site, actor: Actor, on_progress: OnProgress | None = None) -> None:
         self.site, self.actor = site, actor
         self.hand = Hand(site, actor, on_progress=on_progress)
+        self._by_id = ById(self)
 
     # sight
     def may(self, rule: str, project: str = "estate") -> access.Verdict:
@@ -193,11 +191,11 @@ class Estate:
 
     def cancel(self, run: str, **how: Any) -> Any:
         """End an open run."""
-        return self._on_run("cancel", run, how)
+        return self._by_id.on_run("cancel", run, how)
 
     def retry(self, run: str, **how: Any) -> Any:
         """Run a failed or cancelled run again; waits for its end."""
-        answer = self._on_run("retry", run, how)
+        answer = self._by_id.on_run("retry", run, how)
         if isinstance(answer, Plan) or how.get("detach"):
             return answer
         return self.hand.follow(run)
@@ -208,88 +206,23 @@ class Estate:
         Raises:
             RefusedError: the facts changed, before the approval or after it, and the promotion did not go up.
         """
-        return self._decide("approve", request, reason, how)
+        return self._by_id.decide("approve", request, reason, how)
 
     def refuse(self, request: str, reason: str = "", **how: Any) -> Any:
         """Refuse somebody else's request; the run that waited for it ends."""
-        return self._decide("refuse", request, reason, how)
+        return self._by_id.decide("refuse", request, reason, how)
 
     def ask(self, request: str, text: str, **how: Any) -> Any:
         """Ask the requester something before deciding; the request waits on, and can still be decided."""
-        return self._said(request, "ask", {"text": text}, how)
+        return self._by_id.said(request, "ask", {"text": text}, how)
 
     def answer(self, request: str, text: str, **how: Any) -> Any:
         """Answer the open question about a request: by the requester, or who else may ask for the same."""
-        return self._said(request, "answer", {"text": text}, how)
+        return self._by_id.said(request, "answer", {"text": text}, how)
 
     def delegate(self, request: str, to: str, reason: str = "", **how: Any) -> Any:
         """Hand a request to another member who could decide it anyhow; everybody else who may decide still can."""
-        return self._said(request, "delegate", {"to": to, "reason": reason}, how)
-
-    def _said(self, request: str, act: str, params: dict[str, Any], how: dict[str, Any]) -> Any:
-        row = requests.get(self.site.store, request)
-        where, params = (row["object"], row["env"]), {"request": request, **params}
-        if act == "answer":
-            from esml_engine.promotion.talking import rule_of
-
-            call = Call("answer", *where, {**params, "rule": rule_of(self.site, row)})
-        elif act == "ask":
-            call = Call("ask", *where, {**params, "kind": row["kind"]})
-        else:
-            call = Call("delegate", *where, {**params, "kind": row["kind"]})
-        said = self._do_on(call, requests.no_request(request), how)
-        if isinstance(said, Plan):
-            return said
-        return {**said, **self._request(requests.get(self.site.store, request))}
-
-    def _decide(self, act: str, request: str, reason: str, how: dict[str, Any]) -> Any:
-        from esml_engine.promotion.deciding import SETTLES
-
-        row = requests.get(self.site.store, request)
-        params = {"request": request, "reason": reason, "kind": row["kind"]}
-        mine = {d["verdict"] for d in row["decisions"] if d["by"] == self.actor.rights}
-        if act in mine and row["state"] == SETTLES[act]:
-            # a command that was killed after its decision is finished by asking once more
-            params["again"] = True
-        where = (row["object"], row["env"])
-        call = Call("approve", *where, params) if act == "approve" else Call("refuse", *where, params)
-        answer = self._do_on(call, requests.no_request(request), how)
-        if isinstance(answer, Plan):
-            return answer
-        if answer["state"] == "stale":
-            raise RefusedError(
-                f"request {request} is stale: {answer['reason']}",
-                hint="the requester may ask again",
-                **answer,
-            )
-        if answer["state"] == "approved" and row["run"] and not how.get("detach"):
-            done = self.hand.follow(row["run"])
-            answer["released"] = {k: v for k, v in done.items() if k not in INTERNAL}
-        said = {**answer, **self._request(requests.get(self.site.store, request))}
-        ended = said.get("released", {})
-        if ended.get("state") in requests.AGAINST:
-            raise RefusedError(
-                f"request {request} was approved, but what it released ended {ended['state']}: {ended.get('reason', 'see its gates')}",
-                hint="the requester may ask again",
-                **said,
-                gates=ended.get("gates", []),
-            )
-        return said
-
-    def _on_run(self, act: str, run: str, how: dict[str, Any]) -> Any:
-        row = runs.get(self.site.store, run)
-        rule = access.rule_name(Call(row["act"], row["object"], row["env"], row["params"]))
-        call = Call(act, row["object"], row["env"], {"run": run, "rule": rule})
-        return self._do_on(call, runs.no_run(run), how)
-
-    def _do_on(self, call: Call, none: NotFoundError, how: dict[str, Any]) -> Any:
-        """`_do` on a run or request; who has no sight of its project hears the same as of one that is not there."""
-        try:
-            return self._do(call, **how)
-        except NotAllowedError:
-            if call.project == "estate" or self.may("read_status", call.project).allowed:
-                raise
-            raise none from None
+        return self._by_id.said(request, "delegate", {"to": to, "reason": reason}, how)
 
     def _do(self, call: Call, **how: Any) -> Any:
         """Plan (`dry_run`) or do an act; `plan`, `idempotency_key` and `detach` as on the command line."""
@@ -336,13 +269,7 @@ class Estate:
         if state not in ("", "waiting", "decided", "approved", "refused", "expired", "stale", "withdrawn"):
             raise UsageError(f"no state {state!r}", hint="waiting or decided")
         seen = None if self.actor.rights == local_admin() else [str(r) for r in self.visible()]
-        return [self._request(r) for r in requests.listing(self.site.store, state=state, objects=seen)]
-
-    @staticmethod
-    def _request(row: dict[str, Any]) -> dict[str, Any]:
-        keys = ("request", "kind", "object", "env", "by", "at", "expires", "state")
-        more = ("person", "run", "needed", "decided", "decisions", "detail", "talk")
-        return {**{k: row[k] for k in (*keys, *more)}, "turn": talk.turn(row)}
+        return [shown(r) for r in requests.listing(self.site.store, state=state, objects=seen)]
 
     def runs(self, run: str = "", **filters: Any) -> list[dict[str, Any]]:
         """Runs, newest first.

@@ -25,7 +25,7 @@ AS_THE_ACT_ITSELF = {"cancel", "retry", "refuse", "ask", "answer", "delegate"}
 
 
 def called_acts(path: Path) -> set[str]:
-    """Act names in `Call("…")`, `_call("…")`, `_do("…")` and `_on_run("…")` of a source file."""
+    """Act names in `Call("…")`, `_call("…")`, `_do("…")` and `on_run("…")` of a source file."""
     found = set()
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
         if (
@@ -41,7 +41,7 @@ def called_acts(path: Path) -> set[str]:
                 if isinstance(node.func, ast.Attribute)
                 else ""
             )
-            if name in ("Call", "_call", "_do", "_on_run"):
+            if name in ("Call", "_call", "_do", "on_run"):
                 found.add(node.args[0].value)
     return found
 
@@ -49,6 +49,7 @@ def called_acts(path: Path) -> set[str]:
 def test_every_act_that_a_face_names_is_bound_and_every_bound_act_has_a_face() -> None:
     faces = [
         ROOT / "esml_engine/estate.py",
+        ROOT / "esml_engine/by_id.py",
         ROOT / "esml_engine/model.py",
         *sorted((ROOT / "esml_engine/cli").glob("*.py")),
         *sorted((ROOT / "pages").glob("*.py")),
