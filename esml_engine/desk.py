@@ -40,6 +40,7 @@ class StepDesk:
     ) -> None:
         self.wanted, self.stopping, self.site, self.row = wanted, stopping, site, row
         self.run, self.step, self.attempt, self.last = row["run"], step, attempt, last
+        self.retry = int(row["attempt"])
         self.actor = Actor(row["actor"], row["as_actor"])
         self.spec: JobSpec | None = None
         self.result: JobResult | None = None
@@ -50,7 +51,7 @@ class StepDesk:
 
     def commit(self, change: Callable[[sa.Connection], dict[str, Any]]) -> dict[str, Any]:
         """The change, the step's end and its cost: one transaction."""
-        done, begun = self.spec.attempt if self.spec else self.attempt, int(self.row["attempt"])
+        done, begun = self.spec.attempt if self.spec else self.attempt, self.retry
         with self.site.store.write() as c:
             answer = change(c)
             records.set_step(

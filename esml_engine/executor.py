@@ -8,7 +8,6 @@ import time
 import traceback
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -199,14 +198,13 @@ class Executor:
                     state="running",
                     attempt=attempt,
                     started=now(),
-                    work=platform.work_folder(run, step, attempt) if platform else None,
+                    work=platform.work_folder(run, step, attempt, desk.retry) if platform else None,
                 )
             records.progress(store, run, n / count, step)
             if before is not None and before.result is not None:
                 desk.spec, desk.result, desk.adopted = before.spec, before.result, True
             else:
-                spec = before.spec if before else act.jobs(call, draft, desk)
-                desk.spec = replace(spec, retry=int(row["attempt"])) if spec else None
+                desk.spec = before.spec if before else act.jobs(call, draft, desk)
                 if desk.spec is not None and platform is not None:
                     try:
                         desk.result = run_job(

@@ -157,6 +157,7 @@ class Desk(Protocol):
     run: str
     step: str
     attempt: int
+    retry: int  # how often the run was begun: attempts are counted anew each time
     actor: Actor
     spec: JobSpec | None  # the specification behind the result that is being recorded
 

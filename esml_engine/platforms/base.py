@@ -155,8 +155,11 @@ class Platform(Files, Protocol):
         ...
 
     # jobs
-    def work_folder(self, run: str, step: str, attempt: int) -> str:
-        """Folder of one attempt: holds spec.json, progress.json, model files, and result.json last."""
+    def work_folder(self, run: str, step: str, attempt: int, retry: int = 1) -> str:
+        """Folder of one attempt: holds spec.json, progress.json, model files, and result.json last.
+
+        `retry`: how often the run was begun; no attempt of another beginning has the same folder.
+        """
         ...
 
     def submit(self, spec: str) -> str:

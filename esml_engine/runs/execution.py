@@ -52,7 +52,7 @@ class Attempt:
 def earlier(platform: Platform, run: str, step: str, attempt: int, retry: int) -> Attempt | None:
     """What an attempt of this step up to this one left, or still works on: adopted, not done again."""
     for n in range(attempt, 0, -1):
-        handle = f"{platform.work_folder(run, step, n)}/spec.json"
+        handle = f"{platform.work_folder(run, step, n, retry)}/spec.json"
         text = platform.read_file(handle)
         if text is None:
             continue
@@ -101,7 +101,7 @@ def run_job(
         JobFailedError: the step failed. CancelledError: somebody asked to. LostError: no result was left.
     """
     if not handle:
-        for left in ("result.json", "progress.json"):  # of the same attempt of a run that is retried
+        for left in ("result.json", "progress.json"):  # of this attempt, given back by an ended worker
             platform.remove_file(f"{spec.work}/{left}")
         platform.write_file(f"{spec.work}/spec.json", spec.to_json().encode())
         point("job:before")

@@ -20,6 +20,7 @@ from esml_engine.platforms.azure.lake import AzureFiles
 from esml_engine.platforms.azure.rest import Rest
 from esml_engine.platforms.azure.workspace import Workspace
 from esml_engine.platforms.base import JobState
+from esml_engine.refs import attempt_name
 
 log = logging.getLogger("esml.azure")
 
@@ -98,7 +99,7 @@ class Jobs:
             environment_variables=told(self.workspace), identity=need("azure.ai.ml.entities").ManagedIdentityConfiguration(),
             tags={
                 "esml-project": spec["project"], "esml-model": spec["model"], "esml-env": spec["env"], "esml-run": spec["run"],
-                "esml-step": names.tag(spec["step"]), "esml-attempt": str(spec["attempt"]),
+                "esml-step": names.tag(spec["step"]), "esml-attempt": attempt_name(spec["attempt"], spec["retry"]),
             },
         )  # fmt: skip
         if spec["max_seconds"]:
