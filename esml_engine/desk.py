@@ -90,22 +90,7 @@ class StepDesk:
 
     def meter(self, c: sa.Connection, attempt: int) -> None:
         """Record what this step used, under an attempt's key."""
-        env, node, price = costs.where_of(self.row, self.step)
-        predicted = self.row["predicted"] or {}
-        if price or node:
-            costs.meter(
-                c,
-                run=self.run,
-                step=self.step,
-                attempt=attempt,
-                object_=self.row["object"],
-                env=env,
-                act=self.row["act"],
-                node=node,
-                price=price,
-                seconds=self.seconds(),
-                size=float(predicted.get("size", 0.0)),
-            )
+        costs.meter_step(c, self.row, self.step, attempt, self.seconds())
 
     def park(self, **request: Any) -> NoReturn:
         """The request, the waiting run and its released locks: one transaction."""

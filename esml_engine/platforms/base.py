@@ -166,6 +166,9 @@ class Platform(Files, Protocol):
         """Start the job of a specification; returns its handle, which is the specification's address.
 
         Submitting it again, also by another worker, starts no second job where the first one lives on by itself.
+
+        Raises:
+            EsmlError: none was started.
         """
         ...
 

@@ -11,7 +11,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from esml_engine.errors import EsmlError
+from esml_engine.errors import ConflictError, EsmlError
 from esml_engine.platforms.azure import limits, names
 from esml_engine.platforms.azure.clouds import VARIABLE
 from esml_engine.platforms.azure.errors import AzureBusyError, AzureDeniedError, AzureMissingError
@@ -119,11 +119,11 @@ class Jobs:
             return JobState("lost", message="this worker is ending; the job goes on")
         try:
             state = self._follow(handle)
-        except (AzureBusyError, AzureDeniedError) as e:
+        except (AzureBusyError, AzureDeniedError, ConflictError) as e:
             self._silent.setdefault(handle, time.monotonic())
             if self._too_long(handle):
                 raise
-            refused = isinstance(e, AzureDeniedError)
+            refused = not isinstance(e, AzureBusyError)
             said = f"refuses: {e.message}; {e.hint}" if refused else f"does not answer: {e.message}"
             return JobState("running", message=f"Azure ML {said}", waits=False)
         self._silent.pop(handle, None)
