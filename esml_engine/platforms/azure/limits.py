@@ -108,10 +108,10 @@ def policy() -> Any:
                     headers["retry-after-ms"] = f"{1000 * asked:.0f}"
             return response
 
-    return Capped(**_each(), retry_backoff_factor=0.5, retry_backoff_max=cap)
+    return Capped(**each(), retry_backoff_factor=0.5, retry_backoff_max=cap)
 
 
-def _each() -> dict[str, int]:
+def each() -> dict[str, int]:
     """How often, for each way to fail: by themselves the clients stop at three of a kind, whatever the total."""
     return dict.fromkeys(("retry_total", "retry_connect", "retry_read", "retry_status"), tries())
 
@@ -122,12 +122,4 @@ def delta() -> dict[str, str]:
     return {
         "timeout": f"{timeout():g}s", "max_retries": str(tries()), "retry_timeout": f"{max(1.0, timeout()):g}s",
         "backoff_config.init_backoff": f"{min(0.1, wait):g}s", "backoff_config.max_backoff": f"{wait:g}s",
-    }  # fmt: skip
-
-
-def storage() -> dict[str, Any]:
-    """The same for the storage clients, whose retries are set by words of their own."""
-    return {
-        **_each(), "initial_backoff": min(1, int(longest())), "increment_base": 2, "max_single_put_size": 64 << 20,
-        "connection_timeout": 20, "read_timeout": int(timeout()),
     }  # fmt: skip
