@@ -222,6 +222,10 @@ class AtOnce(NoJobs):
         """Whether it changes what lies outside the store (a file, a secret, a lake): an event says so before it does."""
         return False
 
+    def endpoint(self, draft: Draft) -> bool:
+        """Whether an endpoint's platform has to be told of it: where nobody does, the answer says so."""
+        return False
+
     def again(self, call: Call, answer: dict[str, Any], desk: Desk) -> dict[str, Any]:
         """What a repeated idempotency key is answered, from what was kept of the first answer; changes nothing."""
         return answer

@@ -11,7 +11,7 @@ import pytest
 from esml_engine.errors import FailedError
 from esml_engine.platforms.azure.platform import AzurePlatform
 from esml_engine.platforms.base import EndpointState
-from esml_engine.serving.acts import _ready
+from esml_engine.serving.applied import ready as _ready
 from tests.azure.cloud.stand_in import Cloud
 from tests.azure.kit import platform_of
 

@@ -39,7 +39,7 @@ from esml_engine.runs import records
 from esml_engine.runs.execution import JobFailedError, earlier, run_job
 from esml_engine.runs.facts import JobResult, JobSpec
 from esml_engine.serving import client
-from esml_engine.serving.acts import _ready
+from esml_engine.serving.applied import ready as _ready
 from esml_engine.training import tracking
 from tests.azure.cloud.stand_in import Cloud
 from tests.azure.kit import SHORT, platform_of
