@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 from requests.structures import CaseInsensitiveDict
@@ -12,6 +13,7 @@ from esml_engine.platforms.azure import limits
 from esml_engine.platforms.azure.errors import AzureBusyError
 from esml_engine.platforms.azure.platform import AzurePlatform
 from tests.azure.cloud.stand_in import Cloud
+from tests.azure.kit import ended, spec_at
 
 UNREADABLE = ["soon", "1 s", "Wed, 99 Foo 2026", "-"]
 
@@ -115,3 +117,18 @@ def test_the_lakes_folders_are_made_within_the_same_bounds(
     azure.faults.add("Storage.Any", times=1, drop=True)
     dev.put_file(tmp_path / "big", "a/big")
     assert dev.read_file("a/big") == b"x" * 4096, "a body that is sent again is whole"
+
+
+@pytest.mark.parametrize("fault", [{"drop": True}, {"drop": True, "after": True}, {"status": 429}], ids=str)
+def test_a_post_whose_answer_was_lost_is_repeated(
+    azure: Cloud, dev: AzurePlatform, fault: dict[str, Any]
+) -> None:
+    """Each of the engine's only reads, or names what it is about."""
+    handle = spec_at(dev, f"r-post-{len(fault)}{fault.get('status', '')}")
+    dev.submit(handle)
+    struck = azure.faults.add("Jobs_Cancel", times=1, **fault)
+    azure.recorder.exchanges.clear()
+    dev.cancel(handle)
+    assert struck.seen == 1
+    assert [e.status for e in azure.recorder.of("Jobs_Cancel")][-1] in (200, 202), "heard in the end"
+    assert ended(dev, handle).state in ("failed", "done")

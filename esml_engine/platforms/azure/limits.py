@@ -54,6 +54,8 @@ def cache_bytes() -> float:
 
 
 _RETRY_AFTER = ("retry-after-ms", "x-ms-retry-after-ms", "Retry-After")
+_REPEATED = frozenset(("GET", "HEAD", "PUT", "DELETE", "POST"))
+"""The engine's POSTs only read, or name what they are about (a job to cancel, a key that is given): twice is as once."""
 _TOLD = ("ESML_AZURE_TRIES", "ESML_AZURE_LONGEST_WAIT", "ESML_AZURE_TIMEOUT")
 _MLFLOW_TRIES, _MLFLOW_FACTOR = 10, 120  # MLflow refuses more
 
@@ -95,6 +97,10 @@ def policy() -> Any:
             ):  # neither seconds nor a date: as if it were not there
                 return None
             return None if asked is None else min(float(asked), cap)
+
+        def configure_retries(self, options: Any) -> Any:
+            options.setdefault("retry_on_methods", _REPEATED)
+            return super().configure_retries(options)
 
         def send(self, request: Any) -> Any:
             """Also what an accepted operation asks for between two looks at it: its poller reads the header itself."""
