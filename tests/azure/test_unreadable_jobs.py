@@ -14,7 +14,7 @@ from esml_engine.platforms.azure import jobs
 from esml_engine.platforms.azure.errors import AzureBusyError, AzureDeniedError
 from esml_engine.platforms.azure.platform import AzurePlatform
 from tests.azure.cloud.stand_in import Cloud
-from tests.azure.test_trouble import ended, spec_at
+from tests.azure.kit import ended, spec_at
 
 REFUSED_LOG = {"error": {"code": "AuthorizationPermissionMismatch", "message": "no right to the log"}}
 
