@@ -40,6 +40,7 @@ class StepDesk:
     ) -> None:
         self.wanted, self.stopping, self.site, self.row = wanted, stopping, site, row
         self.run, self.step, self.attempt, self.last = row["run"], step, attempt, last
+        self.retry = int(row["attempt"])
         self.actor = Actor(row["actor"], row["as_actor"])
         self.spec: JobSpec | None = None
         self.result: JobResult | None = None
@@ -50,7 +51,7 @@ class StepDesk:
 
     def commit(self, change: Callable[[sa.Connection], dict[str, Any]]) -> dict[str, Any]:
         """The change, the step's end and its cost: one transaction."""
-        done, begun = self.spec.attempt if self.spec else self.attempt, int(self.row["attempt"])
+        done, begun = self.spec.attempt if self.spec else self.attempt, self.retry
         with self.site.store.write() as c:
             answer = change(c)
             records.set_step(
@@ -89,22 +90,7 @@ class StepDesk:
 
     def meter(self, c: sa.Connection, attempt: int) -> None:
         """Record what this step used, under an attempt's key."""
-        env, node, price = costs.where_of(self.row, self.step)
-        predicted = self.row["predicted"] or {}
-        if price or node:
-            costs.meter(
-                c,
-                run=self.run,
-                step=self.step,
-                attempt=attempt,
-                object_=self.row["object"],
-                env=env,
-                act=self.row["act"],
-                node=node,
-                price=price,
-                seconds=self.seconds(),
-                size=float(predicted.get("size", 0.0)),
-            )
+        costs.meter_step(c, self.row, self.step, attempt, self.seconds())
 
     def park(self, **request: Any) -> NoReturn:
         """The request, the waiting run and its released locks: one transaction."""

@@ -8,7 +8,6 @@ import time
 import traceback
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -39,7 +38,7 @@ from esml_engine.lake.replay import catch_up
 from esml_engine.loops import outlives, say
 from esml_engine.platforms import design
 from esml_engine.refs import ModelRef
-from esml_engine.runs import leases, records
+from esml_engine.runs import leases, records, unended
 from esml_engine.runs.execution import MAX_ATTEMPTS, document, earlier, run_job
 from esml_engine.runs.facts import step_env
 from esml_engine.store import schema as t
@@ -73,6 +72,7 @@ class Executor:
         self.site, self.name, self.platform = site, name, platform
         self.wanted, self.stopping = wanted, stopping
         self._owed: dict[tuple[str, str], tuple[int, StepDesk]] = {}  # to be metered when there is room
+        self._quiet: dict[str, set[str]] = {}  # run -> its steps of which no job lives, as this worker knows
 
     def execute(self, run: str) -> None:
         """The durable workflow's body. On a full disk a run waits for room, then goes on as after a crash."""
@@ -199,14 +199,15 @@ class Executor:
                     state="running",
                     attempt=attempt,
                     started=now(),
-                    work=platform.work_folder(run, step, attempt) if platform else None,
+                    work=platform.work_folder(run, step, attempt, desk.retry) if platform else None,
                 )
             records.progress(store, run, n / count, step)
+            tell = partial(self._lives, run, step)
+            tell(before is not None and before.result is None)
             if before is not None and before.result is not None:
                 desk.spec, desk.result, desk.adopted = before.spec, before.result, True
             else:
-                spec = before.spec if before else act.jobs(call, draft, desk)
-                desk.spec = replace(spec, retry=int(row["attempt"])) if spec else None
+                desk.spec = before.spec if before else act.jobs(call, draft, desk)
                 if desk.spec is not None and platform is not None:
                     try:
                         desk.result = run_job(
@@ -218,10 +219,11 @@ class Executor:
                             handle=before.handle if before else "",
                             begun=partial(bindings.load_ahead, desk.spec.kind),
                             used=desk.use,
+                            lives=tell,
                         )
                     except LostError as e:
                         if self.stopping.is_set():  # ended with this worker: no failed attempt of the step's
-                            self._give_back(row, step, attempt, desk)
+                            self._give_back(row, step, attempt, desk, platform.capabilities.jobs_here)
                             raise _StoppedError(run) from e
                         if not has_room(self.site.state):
                             desk.stop()
@@ -244,11 +246,17 @@ class Executor:
                     announce_new(self.site, ModelRef.parse(row["object"]), env)
             return answer
 
-    def _give_back(self, row: dict[str, Any], step: str, attempt: int, desk: StepDesk) -> None:
-        """The attempt's number is free again; what it used is not."""
+    def _lives(self, run: str, step: str, so: bool) -> None:
+        """Whether a job of a step may live."""
+        quiet = self._quiet.setdefault(run, set())
+        quiet.discard(step) if so else quiet.add(step)
+
+    def _give_back(self, row: dict[str, Any], step: str, attempt: int, desk: StepDesk, over: bool) -> None:
+        """The attempt's number is free again; what it used is not, where its job is over with this worker."""
         s = t.run_steps
         with self.site.store.write() as c:
-            desk.meter(c, costs.given_back(time.time()))
+            if over:
+                desk.meter(c, costs.given_back(time.time()))
             c.execute(
                 s.update()
                 .where(s.c.run == row["run"], s.c.step == step, s.c.attempt == attempt)
@@ -283,7 +291,16 @@ class Executor:
             now_state = c.execute(sa.select(t.runs.c.state).where(t.runs.c.run == row["run"])).scalar()
             if now_state in records.ENDED:
                 return
+            left = [] if state == "done" else self._left(c, row)
+            if left and error:
+                names = ", ".join(s["step"] for s in left)
+                more = (
+                    f"the job of {names} was not heard to end: a worker (esml up) goes on asking for its end"
+                )
+                error = {**error, "hint": "; ".join(x for x in (error.get("hint"), more) if x)}
             records.end(c, row, state, result=answer, error=error)
+            for s in left:
+                unended.note(c, row, s, costs.attempt_key(int(row["attempt"]), s["attempt"]))
             audit.append(
                 c,
                 Actor(row["actor"], row["as_actor"]),
@@ -294,7 +311,14 @@ class Executor:
                 run=row["run"],
                 detail=error,
             )
+        self._quiet.pop(row["run"], None)
         audit.anchor(self.site.store, self.site.state)
+
+    def _left(self, c: sa.Connection, row: dict[str, Any]) -> list[dict[str, Any]]:
+        """The steps of a run that ends badly whose jobs may live on."""
+        s = t.run_steps
+        steps = [dict(x) for x in c.execute(s.select().where(s.c.run == row["run"])).mappings()]
+        return unended.left_of(steps, self._quiet.get(row["run"], set()))
 
 
 def merge(a: dict[str, Any], b: dict[str, Any]) -> dict[str, Any]:

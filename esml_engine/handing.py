@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 from esml_engine import bindings
@@ -34,6 +36,8 @@ _LOOK = 0.05
 _KEY_TOLD, _KEY_TOLD_HERE, _KEY_AGAIN = 90.0, 10.0, 0.3
 _SILENT = 3.0  # seconds without a worker's heartbeat after which its store is looked at
 _PATIENCE = 15.0  # seconds that a command waits for room on the disk under the store
+_SETTLES = 300.0  # seconds for which a command that works for itself waits for endpoints after its runs
+log = logging.getLogger("esml.hand")
 OnProgress = Callable[[dict[str, Any]], None]
 
 
@@ -161,6 +165,8 @@ class Hand:
                     left = [r["run"] for r in records.open_runs(self.site.store)]
                     own = self._become_worker()
                 time.sleep(_LOOK)
+            if own is not None:
+                self._settle(own)
         finally:
             if own is not None:
                 own.stop()
@@ -217,7 +223,51 @@ class Hand:
         desk = AtOnceDesk(self.site, self.actor, call, key=key, unkept=unkept)
         if isinstance(act, AtOnce) and act.outside(plan.draft):
             desk.began(plan.draft)
-        return act.record(call, plan.draft, None, desk)
+        answer = act.record(call, plan.draft, None, desk)
+        if isinstance(act, AtOnce) and act.endpoint(plan.draft):
+            answer = {**answer, **self._told(call)}
+        return answer
+
+    def _told(self, call: Call) -> dict[str, Any]:
+        """Have an endpoint that outlives workers made what is wanted; without a worker this process is it meanwhile.
+
+        Raises:
+            FailedError: the platform refuses for good.
+        """
+        from esml_engine.refs import ModelRef
+        from esml_engine.scored.commits import endpoint_name
+        from esml_engine.serving.applied import applied, told
+
+        ref, platform = ModelRef.parse(call.object), self.site.platform(call.env)
+        if not platform.capabilities.endpoints_outlive:
+            return {}
+        with self.holding() as worker:
+            if worker is None:  # it is at it, and says no more to this process than the store does
+                return told(False)
+            worker.wanted.add(endpoint_name(ref, call.env))
+            so = partial(applied, self.site, ref, call.env)
+            return told(_until(worker, so, platform.capabilities.start_seconds))
+
+    def _settle(self, worker: Any) -> None:
+        """Before this process stops being the worker: what its runs want of endpoints that outlive it, also by a withdrawal.
+
+        What a run did not reach stands in its own error; here it is only said.
+        """
+        from esml_engine.refs import ModelRef
+        from esml_engine.serving import records as deployments
+        from esml_engine.serving.applied import applied
+
+        for row in deployments.listing(self.site.store) if worker.wanted else []:
+            platform, ref = self.site.platform(row["env"]), ModelRef.parse(row["object"])
+            if row["endpoint"] in worker.wanted and platform.capabilities.endpoints_outlive:
+                so = partial(applied, self.site, ref, row["env"])
+                try:
+                    if not _until(worker, so, min(_SETTLES, platform.capabilities.start_seconds)):
+                        log.warning(
+                            "endpoint %s is not as wanted yet: start a worker, esml up", row["endpoint"]
+                        )
+                except FailedError as e:
+                    log.warning("endpoint %s is not as wanted: %s; %s", row["endpoint"], e.message, e.hint)
 
     def _score(self, act: Act, call: Call, plan: Plan) -> dict[str, Any]:
         """An online call needs its endpoint up; without a worker this process keeps it for the call's own duration."""
@@ -256,6 +306,16 @@ class Hand:
                     if e.details.get("status") != 401 or time.monotonic() > told:
                         raise
                 time.sleep(_KEY_AGAIN)
+
+
+def _until(worker: Any, so: Callable[[], bool], seconds: float) -> bool:
+    """Wait until it is so, while this process is the worker; whether it is."""
+    end = time.monotonic() + seconds
+    while not so():
+        if time.monotonic() > end or worker.stopping.is_set():
+            return False
+        time.sleep(_LOOK)
+    return True
 
 
 class _Held:

@@ -6,8 +6,11 @@ import json
 import os
 import signal
 import socket
+import sys
 from pathlib import Path
 from typing import Any
+
+TOKENS = ("MLFLOW_TRACKING_TOKEN",)  # set in this process while it works with another environment
 
 
 def started(pid: int) -> float:
@@ -29,6 +32,12 @@ def alive(pid: int, since: float) -> bool:
         return abs(p.create_time() - since) < 1.0 and p.status() != psutil.STATUS_ZOMBIE
     except psutil.Error:
         return False
+
+
+def given() -> dict[str, str]:
+    """The environment variables of a child that works for this machine alone: this process's, without its token for a service."""
+    mine = {k: v for k, v in os.environ.items() if k not in TOKENS}
+    return {**mine, "OMP_WAIT_POLICY": "PASSIVE", "PYTHONPATH": os.pathsep.join(p for p in sys.path if p)}
 
 
 class ProcessTable:

@@ -33,6 +33,14 @@ def check_name(value: str, what: str) -> str:
     return value
 
 
+def attempt_name(attempt: int, retry: int) -> str:
+    """An attempt of a step among all of its run: `2` at the run's first beginning, `3.2` at its third.
+
+    Attempts are counted anew each time that a run is begun again, and a job of before may still live.
+    """
+    return str(attempt) if retry <= 1 else f"{retry}.{attempt}"
+
+
 def check_purpose(value: str) -> Purpose:
     """Return `value` when it is a purpose that data is delivered and refined for.
 

@@ -12,6 +12,7 @@ from typing import Any
 from esml_engine.costs import records as costs
 from esml_engine.door import audit
 from esml_engine.door.site import Site
+from esml_engine.ending import Ending
 from esml_engine.executor import Executor
 from esml_engine.loops import outlives
 from esml_engine.processes import ProcessTable
@@ -73,7 +74,7 @@ class Worker:
             quiet=self.kind == "command",
         )
         self._durable.launch()
-        for target in (self._beat, self._dispatch, self._keep):
+        for target in (self._beat, self._dispatch, self._keep, self._end_jobs):
             thread = threading.Thread(target=target, name=f"esml-{target.__name__}", daemon=True)
             thread.start()
             self._threads.append(thread)
@@ -131,6 +132,14 @@ class Worker:
         elif given not in self._given and self._durable:
             self._durable.enqueue(*given, partition=f"{row['env']}:{row['object']}")
             self._given.add(given)
+
+    def _end_jobs(self) -> None:
+        """Ask for the end of jobs whose runs have ended, until it is heard."""
+        ending = Ending(self.site, self.site.platform, self.stopping)
+        while not self.stopping.is_set():
+            with outlives("jobs of ended runs", self.site.disks()):
+                ending.turn()
+            self.stopping.wait(1.0)
 
     def _keep(self) -> None:
         """Make deployments run as wanted, and drain their ledgers."""

@@ -53,6 +53,16 @@ def where_of(row: Mapping[str, Any], step: str) -> tuple[str, str, float]:
     return env, its.get("node") or row["node"] or "", float(its.get("price") or 0.0)
 
 
+def meter_step(c: sa.Connection, row: Mapping[str, Any], step: str, attempt: int, seconds: float) -> None:
+    """Record what an attempt (by its key) of a step of a run (a row of the store) used of its node, where it has one."""
+    env, node, price = where_of(row, step)
+    if price or node:
+        meter(
+            c, run=row["run"], step=step, attempt=attempt, object_=row["object"], env=env, act=row["act"],
+            node=node, price=price, seconds=seconds, size=float((row["predicted"] or {}).get("size", 0.0)),
+        )  # fmt: skip
+
+
 def attempt_key(begun: int, attempt: int) -> int:
     """One number for an attempt of a step: attempts are counted anew each time that its run is begun again."""
     return (begun - 1) * 100 + attempt

@@ -157,6 +157,7 @@ class Desk(Protocol):
     run: str
     step: str
     attempt: int
+    retry: int  # how often the run was begun: attempts are counted anew each time
     actor: Actor
     spec: JobSpec | None  # the specification behind the result that is being recorded
 
@@ -219,6 +220,10 @@ class AtOnce(NoJobs):
 
     def outside(self, draft: Draft) -> bool:
         """Whether it changes what lies outside the store (a file, a secret, a lake): an event says so before it does."""
+        return False
+
+    def endpoint(self, draft: Draft) -> bool:
+        """Whether an endpoint's platform has to be told of it: where nobody does, the answer says so."""
         return False
 
     def again(self, call: Call, answer: dict[str, Any], desk: Desk) -> dict[str, Any]:

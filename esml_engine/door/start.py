@@ -304,7 +304,7 @@ class AtOnceDesk:
     """Where a direct act records: its change and its audit event are one transaction."""
 
     step = ""
-    attempt = 1
+    attempt = retry = 1
     run = ""
     spec: JobSpec | None = None
 

@@ -5,9 +5,11 @@ What was told already is remembered in a file that may be lost: saying it again 
 
 from __future__ import annotations
 
+import hashlib
 import json
 import logging
 import threading
+from collections import Counter
 from pathlib import Path
 
 from esml_engine.door.site import Site
@@ -21,12 +23,28 @@ _one_at_a_time = threading.Lock()
 
 
 def asset_name(site: Site, ref: ModelRef, table: str) -> str:
-    """`<MODEL>_<DATASET>_<PURPOSE>_<LAYER>`; with the project in front where two projects have a model of that name."""
-    its = TableName.parse(table)
-    parts = [ref.model, *([its.dataset] if its.dataset else []), its.purpose, its.layer]
-    if sum(other.model == ref.model for other in site.settings.models()) > 1:
-        parts = [ref.project, *parts]
-    return "_".join(parts).upper()
+    """`<MODEL>_<DATASET>_<PURPOSE>_<LAYER>`; with the project in front where two projects have a model of that name.
+
+    A hash goes behind it where another model's dataset would have the same name (`a_b` with `c`, `a` with `b_c`).
+    """
+    its, settings = TableName.parse(table), site.settings
+    models = settings.models()
+    count = Counter(one.model for one in models)
+
+    def front(one: ModelRef) -> str:
+        return f"{one.project}_{one.model}" if count[one.model] > 1 else one.model
+
+    said = f"{front(ref)}_{its.dataset}" if its.dataset else front(ref)
+    name = f"{said}_{its.purpose}_{its.layer}".upper()
+    if its.dataset and any(
+        other != ref
+        and said.startswith(f"{front(other)}_")
+        and site.files.wrong(str(other)) is None
+        and said.removeprefix(f"{front(other)}_") in settings.model(other).datasets
+        for other in models
+    ):
+        return f"{name}_{hashlib.sha256(f'{ref}/{table}'.encode()).hexdigest()[:8].upper()}"
+    return name
 
 
 def asset_of(site: Site, ref: ModelRef, v: Version) -> DataAsset:

@@ -27,11 +27,11 @@ def job_spec(
 ) -> JobSpec:
     """The specification of `desk.step`. `outputs` maps the step's own name of a table to the table's contract name."""
     platform = desk.site.platform(env)
-    work = platform.work_folder(desk.run, desk.step, desk.attempt)
+    work = platform.work_folder(desk.run, desk.step, desk.attempt, desk.retry)
     folders = {k: table_uri(desk.site, ref, env, name) for k, name in outputs.items()}
     inputs = {k: table_within_reach(desk.site, env, table) for k, table in inputs.items()}
     return JobSpec(
-        run=desk.run, step=desk.step, attempt=desk.attempt, kind=kind, env=env, project=ref.project, model=ref.model,
+        run=desk.run, step=desk.step, attempt=desk.attempt, retry=desk.retry, kind=kind, env=env, project=ref.project, model=ref.model,
         params=params, work=work, inputs=inputs, outputs=folders,
         tracking=platform.tracking_uri(), max_seconds=desk.site.settings.estate.worker.max_step_seconds,
     )  # fmt: skip

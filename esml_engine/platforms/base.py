@@ -155,14 +155,20 @@ class Platform(Files, Protocol):
         ...
 
     # jobs
-    def work_folder(self, run: str, step: str, attempt: int) -> str:
-        """Folder of one attempt: holds spec.json, progress.json, model files, and result.json last."""
+    def work_folder(self, run: str, step: str, attempt: int, retry: int = 1) -> str:
+        """Folder of one attempt: holds spec.json, progress.json, model files, and result.json last.
+
+        `retry`: how often the run was begun; no attempt of another beginning has the same folder.
+        """
         ...
 
     def submit(self, spec: str) -> str:
         """Start the job of a specification; returns its handle, which is the specification's address.
 
         Submitting it again, also by another worker, starts no second job where the first one lives on by itself.
+
+        Raises:
+            EsmlError: none was started.
         """
         ...
 

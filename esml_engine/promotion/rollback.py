@@ -9,10 +9,11 @@ from esml_engine.clock import now
 from esml_engine.door.facts import Call, Desk, Draft, NoJobs
 from esml_engine.door.site import Site
 from esml_engine.door.under_way import joined
-from esml_engine.errors import FailedError, NotFoundError
+from esml_engine.errors import CancelledError, FailedError, NotFoundError
 from esml_engine.refs import ModelRef
 from esml_engine.runs.facts import JobResult
 from esml_engine.serving import records
+from esml_engine.serving.applied import wait_shifted
 from esml_engine.training import records as models
 from esml_engine.training import storage
 from esml_engine.training.registering import write_aliases
@@ -38,7 +39,8 @@ class Rollback(NoJobs):
         deployment = records.get(site.store, ref, call.env)
         slot = _slot_of(deployment, row["previous"])
         will = [f"make v{row['previous']} the champion of {call.env} again, v{row['version']} its previous"]
-        if slot and deployment and deployment["live"] != slot:
+        shifts = bool(slot and deployment and deployment["live"] != slot)
+        if shifts and deployment:
             will.append(f"shift all traffic of {deployment['endpoint']} back to v{row['previous']}")
         elif deployment and not slot:
             live = deployment["slots"].get(deployment["live"], {}).get("model_version")
@@ -50,26 +52,25 @@ class Rollback(NoJobs):
             inputs=({"champion": row["version"], "revision": row["revision"]},),
             makes=(
                 f"champion v{row['previous']}",
-                *(
-                    (f"traffic of {call.env} on v{row['previous']}",)
-                    if slot and deployment and deployment["live"] != slot
-                    else ()
-                ),
+                *((f"traffic of {call.env} on v{row['previous']}",) if shifts else ()),
             ),
-            steps=("swap", "alias"),
+            steps=("swap", "alias", *(("shift",) if shifts else ())),
             params={"revision": row["revision"], "to": row["previous"]},
         )
         return joined(site, call, draft, ())
 
     def record(self, call: Call, draft: Draft, result: JobResult | None, desk: Desk) -> dict[str, Any]:
-        """One transaction: champion, history, traffic; then MLflow's aliases.
+        """One transaction: champion, history, traffic; then MLflow's aliases; then the traffic is there.
 
         Raises:
-            FailedError: the model that would be champion is gone, or its bytes are not the registered ones.
+            FailedError: the model that would be champion is gone, or its bytes are not the registered ones; or the
+                endpoint's platform refuses the shift: the champion is changed then, and the shift is wanted still.
         """
         if desk.step == "alias":
             return write_aliases(call, desk)
         ref, to = ModelRef.parse(call.object), draft.params["to"]
+        if desk.step == "shift":
+            return _shifted(ref, to, call.env, desk)
         _require_whole(desk.site, ref, call.env, to)
         deployment = records.get(desk.site.store, ref, call.env)
         slot = _slot_of(deployment, to)
@@ -100,6 +101,23 @@ class Rollback(NoJobs):
             return {"champion": to, "previous": before["version"] if before else None}
 
         return desk.commit(change)
+
+
+def _shifted(ref: ModelRef, to: int, env: str, desk: Desk) -> dict[str, Any]:
+    row = records.get(desk.site.store, ref, env)
+    slot = _slot_of(row, to)
+    if row is not None and slot and row["live"] == slot:  # else somebody deployed or ended it since
+        desk.want_endpoint(row["endpoint"])
+        try:
+            wait_shifted(desk, ref, env, slot, f"v{to} getting the traffic of {row['endpoint']}")
+        except CancelledError:
+            raise
+        except FailedError as e:
+            raise FailedError(
+                f"v{to} is the champion of {env} again, and did not get the traffic of {row['endpoint']}: {e.message}",
+                hint=f"the traffic is wanted there still, a worker (esml up) goes on; {e.hint}",
+            ) from e
+    return desk.commit(lambda c: {})
 
 
 def _require_whole(site: Site, ref: ModelRef, env: str, version: int) -> None:

@@ -52,7 +52,7 @@ class Attempt:
 def earlier(platform: Platform, run: str, step: str, attempt: int, retry: int) -> Attempt | None:
     """What an attempt of this step up to this one left, or still works on: adopted, not done again."""
     for n in range(attempt, 0, -1):
-        handle = f"{platform.work_folder(run, step, n)}/spec.json"
+        handle = f"{platform.work_folder(run, step, n, retry)}/spec.json"
         text = platform.read_file(handle)
         if text is None:
             continue
@@ -68,16 +68,21 @@ def earlier(platform: Platform, run: str, step: str, attempt: int, retry: int) -
     return None
 
 
-def _used(platform: Platform, handle: str, within: float = 0.0) -> float | None:
-    """How long an ended job's node was used, where the platform says so; one that is ending is waited for `within` seconds."""
+def _ended(platform: Platform, handle: str, within: float) -> JobState:
+    """A job's state once it ended, or after so many seconds."""
     end = time.monotonic() + within
+    while (state := platform.follow(handle)).state == "running" and time.monotonic() < end:
+        platform.wait(handle, _LOOK)
+    return state
+
+
+def _used(platform: Platform, handle: str) -> float | None:
+    """How long an ended job's node was used, where the platform says so."""
     try:
-        while (state := platform.follow(handle)).state == "running" and time.monotonic() < end:
-            platform.wait(handle, _LOOK)
-    except PlatformError as e:  # the run's own end matters more: its time is then what this process saw
+        return platform.follow(handle).seconds
+    except PlatformError as e:  # the run's own end matters more: its time is then what its job counted
         log.warning("how long %s used its node can't be had: %s", handle, e.message)
         return None
-    return state.seconds
 
 
 def run_job(
@@ -90,23 +95,31 @@ def run_job(
     handle: str = "",
     begun: Callable[[], None] = lambda: None,
     used: Callable[[float], None] = lambda seconds: None,
+    lives: Callable[[bool], None] = lambda so: None,
 ) -> JobResult:
     """Submit a job (or take up the one behind `handle`), follow it with progress, honour cancel and the time limit.
 
     Args:
         begun: called once, when the job is past its start and has said how far it is.
         used: told how long the node was used, where the platform says so, however the job ended.
+        lives: told that from now on the job may live, and when it was heard that it does not.
 
     Raises:
         JobFailedError: the step failed. CancelledError: somebody asked to. LostError: no result was left.
     """
     if not handle:
-        for left in ("result.json", "progress.json"):  # of the same attempt of a run that is retried
+        for left in ("result.json", "progress.json"):  # of this attempt, given back by an ended worker
             platform.remove_file(f"{spec.work}/{left}")
         platform.write_file(f"{spec.work}/spec.json", spec.to_json().encode())
         point("job:before")
-        handle = platform.submit(f"{spec.work}/spec.json")
+        lives(True)
+        try:
+            handle = platform.submit(f"{spec.work}/spec.json")
+        except EsmlError:
+            lives(False)
+            raise
         point("job:submitted")
+    lives(True)
     began = time.monotonic()
     said: tuple[float, str] = (-1.0, "")
     waits_to_begin = True
@@ -114,6 +127,8 @@ def run_job(
         state = platform.follow(handle)
         if state.seconds is not None:
             used(state.seconds)
+        if state.state != "running":
+            lives(False)
         if state.state == "done":
             result = JobResult.from_json(state.result)
             if not result.ok:
@@ -127,7 +142,7 @@ def run_job(
                 hint="see the run's log for what ended its process",
             )
         if records.cancelled(store, spec.run):
-            _cancel(platform, handle, state, used)
+            _cancel(platform, handle, state, used, lives)
             raise CancelledError(
                 f"{spec.step} was cancelled",
                 hint="what the run had finished stays; start it again when you want",
@@ -135,7 +150,7 @@ def run_job(
         if state.waits:
             began = time.monotonic()
         if spec.max_seconds and time.monotonic() - began > spec.max_seconds:
-            _cancel(platform, handle, state, used)
+            _cancel(platform, handle, state, used, lives)
             raise FailedError(
                 f"{spec.step} took more than {spec.max_seconds:g} s",
                 hint="raise worker.max_step_seconds in estate.toml, or make the step smaller",
@@ -158,11 +173,27 @@ def run_job(
         platform.wait(handle, _LOOK)
 
 
-def _cancel(platform: Platform, handle: str, state: JobState, used: Callable[[float], None]) -> None:
-    """End a job, and tell what its node was used for: nothing where it only waited for one."""
-    platform.cancel(handle)
-    seconds = _used(platform, handle, _ENDING)
-    if seconds is None and state.waits:
+def _cancel(
+    platform: Platform,
+    handle: str,
+    state: JobState,
+    used: Callable[[float], None],
+    lives: Callable[[bool], None],
+) -> None:
+    """End a job, and tell what its node was used for: nothing where it only waited for one.
+
+    One that the platform does not end, or not in time, lives on as far as is known; the run's own end waits no longer.
+    """
+    try:
+        platform.cancel(handle)
+        last = _ended(platform, handle, _ENDING)
+    except FailedError as e:
+        log.warning("%s can't be cancelled now: %s", handle, e.message)
+        return
+    if last.state != "running":
+        lives(False)
+    seconds = last.seconds
+    if seconds is None and state.waits and last.state != "running":
         seconds = 0.0
     if seconds is not None:
         used(seconds)

@@ -71,7 +71,7 @@ class JobSpec:
     outputs: dict[str, str] = field(default_factory=dict)  # table name -> folder to write parquet files into
     tracking: str = ""  # MLflow tracking URI
     max_seconds: float = 0.0  # 0: no limit
-    retry: int = 1  # how often the run was begun; sets a retried run's jobs apart from those before
+    retry: int = 1  # how often the run was begun; sets its jobs, and their folders, apart from those before
 
     def to_json(self) -> str:
         """One JSON document."""

@@ -169,6 +169,14 @@ def _row(x: dict[str, Any], its_steps: list[dict[str, Any]]) -> dict[str, Any]:
     }  # fmt: skip
 
 
+def metered(c: sa.Connection, run: str) -> tuple[float, float]:
+    """What a run's steps took: seconds and money."""
+    m = t.meter.c
+    took = (sa.func.coalesce(sa.func.sum(m.seconds), 0.0), sa.func.coalesce(sa.func.sum(m.cost), 0.0))
+    seconds, cost = c.execute(sa.select(*took).where(m.run == run)).one()
+    return float(seconds), float(cost)
+
+
 def end(
     c: sa.Connection,
     row: dict[str, Any],
@@ -180,20 +188,15 @@ def end(
     """A run's end: state, seconds (sum over steps), cost, result or error, its lock released."""
     run = row["run"]
     s = t.run_steps
-    seconds = c.execute(
-        sa.select(sa.func.coalesce(sa.func.sum(t.meter.c.seconds), 0.0)).where(t.meter.c.run == run)
-    ).scalar_one()
-    cost = c.execute(
-        sa.select(sa.func.coalesce(sa.func.sum(t.meter.c.cost), 0.0)).where(t.meter.c.run == run)
-    ).scalar_one()
+    seconds, cost = metered(c, run)
     c.execute(
         t.runs.update()
         .where(t.runs.c.run == run)
         .values(
             state=state,
             ended=now(),
-            seconds=float(seconds),
-            cost=float(cost),
+            seconds=seconds,
+            cost=cost,
             result=result,
             error=error,
             progress=1.0 if state == "done" else t.runs.c.progress,

@@ -40,6 +40,7 @@ class DrainDesk:
     run: str
     step: str = "drain"
     attempt: int = 1
+    retry: int = 1
     actor: Actor = Actor("worker")  # noqa: RUF009 - frozen
     spec: JobSpec | None = None
 

@@ -18,6 +18,7 @@ from esml_engine.refs import ModelRef
 from esml_engine.runs.facts import JobResult, JobSpec
 from esml_engine.scored.commits import endpoint_name
 from esml_engine.serving import client, records
+from esml_engine.serving.applied import ready, wait_shifted
 from esml_engine.serving.saving import saves
 from esml_engine.settings import ServingSettings
 from esml_engine.training import records as models
@@ -150,80 +151,84 @@ class Deploy:
                 f"v{version} was taken away while it was being deployed",
                 hint="deploy it again if it is wanted",
             )
-        name, platform = row["endpoint"], site.platform(env)
+        name = row["endpoint"]
+        desk.want_endpoint(name)
+        if row["live"] != slot:
+            self._smoke_test(ref, row, slot, version, desk)
+            point("deploy:shift")
+            row = self._go_live(ref, row, slot, desk)
+        try:
+            wait_shifted(desk, ref, env, slot, f"v{version} getting the traffic of {name}")
+        except FailedError as e:
+            self._withdraw(site, row, slot)
+            if isinstance(e, CancelledError):
+                raise
+            raise FailedError(
+                f"v{version} did not get the traffic of {name}: {e.message}",
+                hint="the version before is wanted again; " + (e.hint or "see the endpoint's log"),
+            ) from e
+        point("deploy:shifted")
+        said = answer(site, ref, env, row)
+        return desk.commit(lambda c: said)
+
+    def _smoke_test(self, ref: ModelRef, row: dict[str, Any], slot: str, version: int, desk: Desk) -> None:
+        """The slot becomes ready and answers over HTTP, without traffic; else it is withdrawn."""
+        site, env, name = desk.site, row["env"], row["endpoint"]
+        platform = site.platform(env)
         asked, last = False, ""
 
-        def ready() -> bool:
+        def comes_up() -> bool:
             nonlocal last
             state = platform.endpoint_state(name)
             last = state.error
-            return _ready(state, row["revision"], slot)
+            return ready(state, row["revision"], slot)
 
-        if row["live"] != slot:
-            try:
-                desk.want_endpoint(name)
-                desk.wait(
-                    ready,
-                    f"v{version} becoming ready on {name}",
-                    platform.capabilities.start_seconds,
-                )
-                model = models.get_version(site.store, ref, env, version)
-                example = model["detail"]["example"]
-                key = platform.get_secret(records.secret_name(ref, env)) or ""
-                asked = True
-                client.score(
-                    platform.endpoint_url(name, row["port"]),
-                    key,
-                    {k: [v] for k, v in example.items()},
-                    "smoke",
-                    headers=platform.aim(name, slot),
-                )
-            except CancelledError:
-                self._withdraw(site, row, slot)
-                raise
-            except FailedError as e:
-                self._withdraw(site, row, slot)
-                was = "failed its smoke test on" if asked else "did not come up on"
-                why = f": {last}" if last and last not in e.message and not asked else ""
+        try:
+            desk.wait(comes_up, f"v{version} becoming ready on {name}", platform.capabilities.start_seconds)
+            model = models.get_version(site.store, ref, env, version)
+            example = model["detail"]["example"]
+            key = platform.get_secret(records.secret_name(ref, env)) or ""
+            asked = True
+            client.score(
+                platform.endpoint_url(name, row["port"]),
+                key,
+                {k: [v] for k, v in example.items()},
+                "smoke",
+                headers=platform.aim(name, slot),
+            )
+        except CancelledError:
+            self._withdraw(site, row, slot)
+            raise
+        except FailedError as e:
+            self._withdraw(site, row, slot)
+            was = "failed its smoke test on" if asked else "did not come up on"
+            why = f": {last}" if last and last not in e.message and not asked else ""
+            raise FailedError(
+                f"v{version} {was} {name}: {e.message}{why}",
+                hint="traffic is unchanged; " + (e.hint or "see the endpoint's log"),
+            ) from e
+
+    def _go_live(self, ref: ModelRef, row: dict[str, Any], slot: str, desk: Desk) -> dict[str, Any]:
+        """Want the traffic on the slot; returns what is wanted now. A repetition finds it so and waits for it."""
+        with desk.site.store.write() as c:
+            kept = records.current(c, row)
+            if kept["slots"].get(slot) != row["slots"][slot]:
                 raise FailedError(
-                    f"v{version} {was} {name}: {e.message}{why}",
-                    hint="traffic is unchanged; " + (e.hint or "see the endpoint's log"),
-                ) from e
-        point("deploy:shift")
-
-        def change(c: Any) -> dict[str, Any]:
-            if row["live"] != slot:
-                records.put(
-                    c,
-                    {
-                        **{k: v for k, v in row.items() if k != "revision"},
-                        "live": slot,
-                        "at": now(),
-                        "by": desk.actor.rights,
-                        "run": desk.run,
-                    },
+                    f"{row['slots'][slot]['deployment']} was taken away while it was being deployed",
+                    hint="deploy it again if it is wanted",
                 )
-            return answer(site, ref, env, {**row, "live": slot})
-
-        done = desk.commit(change)
-        return done
+            records.put(c, {**kept, "live": slot, "at": now(), "by": desk.actor.rights, "run": desk.run})
+        return {**row, "live": slot}
 
     def _withdraw(self, site: Site, row: dict[str, Any], slot: str) -> None:
+        """The slot is not wanted any more, if it still is this run's; the other one, where there is one, answers as before."""
         with site.store.write() as c:
-            slots = {k: v for k, v in row["slots"].items() if k != slot}
-            records.put(c, {**{k: v for k, v in row.items() if k != "revision"}, "slots": slots})
-
-
-def _ready(state: Any, revision: int, slot: str) -> bool:
-    if state.stuck and state.stuck_at >= revision:  # of an earlier one: this one is tried for itself
-        raise FailedError(state.stuck, hint=state.hint or "esml doctor --env checks what the endpoint needs")
-    its = (state.slots or {}).get(slot, {})
-    if state.running and state.revision >= revision and its.get("state") == "failed":
-        log = f"its log: {state.log}" if state.log else "see the endpoint's log"
-        if its.get("hint"):  # the platform refused it before a model could load
-            raise FailedError(str(its.get("error")), hint=f"{its['hint']}; {log}")
-        raise FailedError(f"the model did not load: {its.get('error')}", hint=log)
-    return bool(state.running and state.revision >= revision and its.get("state") == "ready")
+            kept = records.current(c, row)
+            if kept["slots"].get(slot) != row["slots"][slot]:
+                return
+            slots = {k: v for k, v in kept["slots"].items() if k != slot}
+            live = next(iter(slots), "") if kept["live"] == slot else kept["live"]
+            records.put(c, {**kept, "live": live, "slots": slots})
 
 
 def answer(site: Site, ref: ModelRef, env: str, row: dict[str, Any]) -> dict[str, Any]:
@@ -260,6 +265,10 @@ class Undeploy(AtOnce):
             answer={"endpoint": name, "model_version": None},
         )
 
+    def endpoint(self, draft: Draft) -> bool:
+        """It is to end."""
+        return True
+
     def record(self, call: Call, draft: Draft, result: JobResult | None, desk: Desk) -> dict[str, Any]:
         """Nothing is wanted any more; the worker ends the process and drains its ledger."""
         ref = ModelRef.parse(call.object)
@@ -289,6 +298,10 @@ class Keys(AtOnce):
         """A new key."""
         return bool(draft.params["rotate"])
 
+    def endpoint(self, draft: Draft) -> bool:
+        """It takes the new key."""
+        return bool(draft.params["rotate"])
+
     def plan(self, call: Call, site: Site) -> Draft:
         """Show, or make a new one."""
         ref = ModelRef.parse(call.object)
@@ -310,4 +323,10 @@ class Keys(AtOnce):
             platform.put_secret(name, secrets.token_urlsafe(32))
         key = records.key_of(platform, ref, call.env)
         url = platform.endpoint_url(row["endpoint"], row["port"])
-        return desk.commit(lambda c: {"url": url, "key": key, "_audit": {"rotated": draft.params["rotate"]}})
+
+        def change(c: Any) -> dict[str, Any]:
+            if draft.params["rotate"]:  # another revision: who looks sees when the platform has taken it
+                records.put(c, {k: v for k, v in row.items() if k != "revision"})
+            return {"url": url, "key": key, "_audit": {"rotated": draft.params["rotate"]}}
+
+        return desk.commit(change)

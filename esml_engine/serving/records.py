@@ -80,6 +80,13 @@ def put(c: sa.Connection, row: dict[str, Any]) -> None:
         )
 
 
+def current(c: sa.Connection, row: dict[str, Any]) -> dict[str, Any]:
+    """A deployment as it is wanted now, in this transaction, ready to be put again: without its revision."""
+    k = t.deployments
+    found = c.execute(k.select().where(k.c.object == row["object"], k.c.env == row["env"])).mappings().one()
+    return {key: v for key, v in found.items() if key != "revision"}
+
+
 def unchanged(c: sa.Connection, row: dict[str, Any]) -> None:
     """Raise unless a deployment is still the one that was read.
 

@@ -14,7 +14,7 @@ from pydantic_core import from_json
 from esml_engine.errors import PlatformError, StoreFullError, disk_full
 from esml_engine.store.schema import for_postgresql
 
-HEAD = "0005"
+HEAD = "0006"
 
 
 class Store:

@@ -170,6 +170,16 @@ run_steps = _table(
     Column("error", JSON),
     Column("work", Text),
 )
+unended_jobs = _table(
+    "unended_jobs",
+    Column("handle", String(1024), primary_key=True),
+    _str("run"),
+    _str("step"),
+    Column("attempt", Integer, nullable=False),
+    _str("env"),
+    _str("at"),
+    Index("unended_jobs_run", "run"),
+)
 leases = _table(
     "leases",
     _str("name", primary_key=True),

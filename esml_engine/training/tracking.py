@@ -24,6 +24,7 @@ from typing import TYPE_CHECKING, Any
 from esml_engine.errors import UsageError
 from esml_engine.importing import import_whole
 from esml_engine.platforms.base import Files, tracking_error
+from esml_engine.refs import attempt_name
 
 if TYPE_CHECKING:
     from esml_engine.runs.context import JobContext
@@ -186,7 +187,7 @@ def logging_run(
     experiment_id: str,
     *,
     run: str,
-    attempt: int,
+    attempt: int | str,
     step: str,
     tags: Mapping[str, str],
     artifacts: str | None = None,
@@ -222,7 +223,7 @@ def logging_job(job: JobContext) -> AbstractContextManager[Logged]:
         uri,
         experiment(uri, p["experiment"], p.get("artifacts")),
         run=job.spec.run,
-        attempt=job.spec.attempt,
+        attempt=attempt_name(job.spec.attempt, job.spec.retry),
         step=job.spec.step,
         tags=p.get("tags") or {},
         artifacts=p.get("artifacts"),

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import time
 import uuid
 from pathlib import Path
 from typing import Any
 
 from esml_engine.platforms.azure.platform import AzurePlatform
 from esml_engine.platforms.places import place_of
+from esml_engine.runs.facts import JobSpec
 from tests.azure.cloud.stand_in import Cloud
 
 SHORT = {
@@ -48,3 +50,20 @@ def platform_of(cloud: Cloud, env: str, root: Path, file_system: str = "") -> Az
 def new_file_system() -> str:
     """A name that no other test uses."""
     return f"t-{uuid.uuid4().hex[:16]}"
+
+
+def spec_at(p: AzurePlatform, run: str, kind: str = "no.such.kind") -> str:
+    """A specification whose job fails at once."""
+    work = p.work_folder(run, "s", 1)
+    spec = JobSpec(run, "s", 1, kind, "dev", "p1", "m1", {}, work)
+    p.write_file(f"{work}/spec.json", spec.to_json().encode())
+    return f"{work}/spec.json"
+
+
+def ended(p: AzurePlatform, handle: str) -> Any:
+    """A job's state once it ended."""
+    end = time.monotonic() + 120
+    while (state := p.follow(handle)).state == "running":
+        assert time.monotonic() < end, state
+        p.wait(handle, 0.1)
+    return state

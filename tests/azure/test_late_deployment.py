@@ -11,7 +11,7 @@ import pytest
 from esml_engine.errors import FailedError
 from esml_engine.platforms.azure.platform import AzurePlatform
 from esml_engine.platforms.base import EndpointState
-from esml_engine.serving.acts import _ready
+from esml_engine.serving.applied import ready as _ready
 from tests.azure.cloud.stand_in import Cloud
 from tests.azure.kit import platform_of
 
@@ -137,3 +137,36 @@ def test_a_deployment_whose_answer_was_lost_or_that_had_to_wait_goes_on(
         looks += followed  # it is at work in Azure, and its worker follows it there
         time.sleep(0.2)
     dev.stop_endpoint(name)
+
+
+def test_a_404_of_an_endpoint_that_is_there_is_not_believed(azure: Cloud, dev: AzurePlatform) -> None:
+    """It would be made anew, without its traffic; or be taken for gone, and run on."""
+    dev.put_secret(KEY, "k")
+    name, wanted = "false-404", config("blue")
+    wanted["control"]["slots"] = {}
+    end = time.monotonic() + 120
+    while not dev.endpoint_state(name).running:
+        assert time.monotonic() < end
+        dev.apply_endpoint(name, wanted)
+        time.sleep(0.1)
+    azure.recorder.exchanges.clear()
+    fault = azure.faults.add("OnlineEndpoints_Get", times=9999, status=404)
+    again = {**wanted, "control": {**wanted["control"], "revision": 2}}
+    while fault.seen < 3:
+        assert time.monotonic() < end
+        dev.apply_endpoint(name, again)
+        time.sleep(0.1)
+    assert azure.recorder.of("OnlineEndpoints_CreateOrUpdate") == [], "nothing is made in its place"
+    dev.endpoints._seen.clear()
+    assert "is listed, and can't be read" in dev.endpoint_state(name).error
+    seen = fault.seen
+    while fault.seen < seen + 2:
+        assert time.monotonic() < end
+        dev.stop_endpoint(name)
+        time.sleep(0.1)
+    azure.faults.clear()
+    legal, of = dev.endpoints.legal(name), f"{azure.workspaces['dev'].id}/onlineEndpoints"
+    while legal in {e["name"] for e in azure.resources.below(of)}:
+        assert time.monotonic() < end
+        dev.stop_endpoint(name)
+        time.sleep(0.1)

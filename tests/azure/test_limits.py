@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+from typing import Any
+
 import pytest
 from requests.structures import CaseInsensitiveDict
 
@@ -10,6 +13,7 @@ from esml_engine.platforms.azure import limits
 from esml_engine.platforms.azure.errors import AzureBusyError
 from esml_engine.platforms.azure.platform import AzurePlatform
 from tests.azure.cloud.stand_in import Cloud
+from tests.azure.kit import ended, spec_at
 
 UNREADABLE = ["soon", "1 s", "Wed, 99 Foo 2026", "-"]
 
@@ -67,3 +71,64 @@ def test_a_limit_that_is_no_number_is_refused(monkeypatch: pytest.MonkeyPatch, v
         monkeypatch.setenv(name, "0")
         assert ask() == 0
         monkeypatch.delenv(name)
+
+
+def slept(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """How long the storage clients would have waited."""
+    waits: list[float] = []
+    from azure.core.pipeline.transport import HttpTransport
+
+    monkeypatch.setattr(HttpTransport, "sleep", lambda self, duration: waits.append(duration))
+    return waits
+
+
+@pytest.mark.parametrize(("longest", "asked"), [("0.3", ""), ("0.3", "3600"), ("20", "1"), ("20", "soon")])
+@pytest.mark.parametrize("status", [429, 503])
+def test_the_lakes_waits_are_bounded_and_429_is_repeated(
+    azure: Cloud, dev: AzurePlatform, monkeypatch: pytest.MonkeyPatch, status: int, longest: str, asked: str
+) -> None:
+    monkeypatch.setenv("ESML_AZURE_TRIES", "6")
+    monkeypatch.setenv("ESML_AZURE_LONGEST_WAIT", longest)
+    waits = slept(monkeypatch)
+    headers = {"Retry-After": asked} if asked else {}
+    fault = azure.faults.add("Storage.Any", times=99, status=status, headers=headers)
+    with pytest.raises(AzureBusyError):
+        dev.read_file("x")
+    assert fault.seen == 7 and len(waits) == 6, "once, and six repetitions"
+    assert max(waits) <= float(longest)
+    if asked == "1":
+        assert waits == [1.0] * 6, "as the service asks"
+    azure.faults.clear()
+    azure.faults.add("Storage.Any", times=6, status=status, headers=headers)
+    assert dev.create_file("a/one", b"1") and dev.read_file("a/one") == b"1", (
+        "what passes by itself is not seen"
+    )
+
+
+def test_the_lakes_folders_are_made_within_the_same_bounds(
+    azure: Cloud, dev: AzurePlatform, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    waits = slept(monkeypatch)
+    azure.faults.add("Storage.Any", times=2, status=429)
+    dev.make_skeleton(["projects/p1"])
+    assert "projects" in dev.folders("") and len(waits) == 2
+    with (tmp_path / "big").open("wb") as f:
+        f.write(b"x" * 4096)
+    azure.faults.add("Storage.Any", times=1, drop=True)
+    dev.put_file(tmp_path / "big", "a/big")
+    assert dev.read_file("a/big") == b"x" * 4096, "a body that is sent again is whole"
+
+
+@pytest.mark.parametrize("fault", [{"drop": True}, {"drop": True, "after": True}, {"status": 429}], ids=str)
+def test_a_post_whose_answer_was_lost_is_repeated(
+    azure: Cloud, dev: AzurePlatform, fault: dict[str, Any]
+) -> None:
+    """Each of the engine's only reads, or names what it is about."""
+    handle = spec_at(dev, f"r-post-{len(fault)}{fault.get('status', '')}")
+    dev.submit(handle)
+    struck = azure.faults.add("Jobs_Cancel", times=1, **fault)
+    azure.recorder.exchanges.clear()
+    dev.cancel(handle)
+    assert struck.seen == 1
+    assert [e.status for e in azure.recorder.of("Jobs_Cancel")][-1] in (200, 202), "heard in the end"
+    assert ended(dev, handle).state in ("failed", "done")

@@ -77,3 +77,26 @@ def test_an_endpoint_carries_what_the_bill_is_grouped_by(azure: Cloud, dev: Azur
     made = online.endpoint(dev.workspace, "dev", "legal", "p1-m_1-dev")
     wanted = {"esml-endpoint": "p1-m_1-dev", "esml-env": "dev", "esml-project": "p1", "esml-model": "m_1"}
     assert made.tags == wanted
+
+
+def test_another_image_of_the_same_tag_is_another_environment(azure: Cloud, dev: AzurePlatform) -> None:
+    """A version of an environment never changes: under its old name jobs went on in the old image."""
+    first, again, other = (
+        dev.workspace.environment("esml-cockpit", f"{registry}.test/esml-cockpit:1.0")
+        for registry in ("one", "one", "two")
+    )
+    assert first == again != other
+    there = azure.resources.below(f"{azure.workspaces['dev'].id}/environments/esml-cockpit/versions")
+    images = {f"esml-cockpit:{e['name']}": e["properties"]["image"] for e in there}
+    assert images[first] == "one.test/esml-cockpit:1.0" and images[other] == "two.test/esml-cockpit:1.0"
+    assert names.environment_version("r.test/x:1") != names.environment_version(
+        "r.test/x:1", online.INFERENCE
+    )
+    for image in ("r.test/x", "r.test:5000/x", "r.test/x@sha256:" + "a" * 64, "r.test/x:" + "t" * 128):
+        assert re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.-]{1,59}", names.environment_version(image))
+
+
+def test_the_doctor_says_which_environment_jobs_run_in(azure: Cloud, dev: AzurePlatform) -> None:
+    (row,) = [r for r in dev.check() if r["part"] == "dev image"]
+    used = dev.workspace.environment("esml-cockpit", dev.workspace.image())
+    assert row["ok"] and f"(environment {used})" in row["message"]

@@ -9,11 +9,12 @@ from typing import Any
 
 import pytest
 
+from esml_engine.errors import ConflictError
 from esml_engine.platforms.azure import jobs
 from esml_engine.platforms.azure.errors import AzureBusyError, AzureDeniedError
 from esml_engine.platforms.azure.platform import AzurePlatform
 from tests.azure.cloud.stand_in import Cloud
-from tests.azure.test_trouble import ended, spec_at
+from tests.azure.kit import ended, spec_at
 
 REFUSED_LOG = {"error": {"code": "AuthorizationPermissionMismatch", "message": "no right to the log"}}
 
@@ -80,13 +81,21 @@ def test_details_that_are_only_silent_are_asked_again_for_the_seconds(
     assert state.state == "done" and state.seconds is None, "and not for ever"
 
 
-@pytest.mark.parametrize(("status", "kind"), [(403, AzureDeniedError), (503, AzureBusyError)])
+@pytest.mark.parametrize(
+    ("status", "kind"),
+    [
+        (403, AzureDeniedError),
+        (503, AzureBusyError),
+        *[(status, AzureBusyError) for status in (408, 429)],
+        *[(status, ConflictError) for status in (409, 412)],
+    ],
+)
 def test_a_job_that_cannot_be_looked_at_for_a_while_is_no_lost_job(
     azure: Cloud, dev: AzurePlatform, monkeypatch: pytest.MonkeyPatch, status: int, kind: type[Exception]
 ) -> None:
     handle = spec_at(dev, "r-refused")
     dev.submit(handle)
-    azure.faults.add("Jobs_Get", times=1 if status == 403 else 3, status=status)
+    azure.faults.add("Jobs_Get", times=1 if status in (403, 409, 412) else 3, status=status)
     state = dev.follow(handle)
     assert state.state == "running" and state.message.startswith("Azure ML ")
     if status == 403:

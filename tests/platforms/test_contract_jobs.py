@@ -80,3 +80,8 @@ def test_a_job_dies_with_the_process_that_started_it(platform: Platform, tmp_pat
     parent.send_signal(signal.SIGKILL)
     parent.wait()
     until(lambda: not living(pid), "the job's end", 15)
+
+
+def test_no_attempt_of_another_beginning_has_the_same_folder(platform: Platform) -> None:
+    folders = [platform.work_folder("r-1", "s", a, retry) for retry in (1, 2, 3) for a in (1, 2, 3)]
+    assert len(set(folders)) == 9 and folders[0] == platform.work_folder("r-1", "s", 1)

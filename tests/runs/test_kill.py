@@ -131,7 +131,9 @@ def test_registering_a_model(empty: Estate, numbers, point: str) -> None:
     assert len(found) == 1
 
 
-@pytest.mark.parametrize("point", ["deploy:slot", "deploy:shift", "drain:written", "drain:committed"])
+@pytest.mark.parametrize(
+    "point", ["deploy:slot", "deploy:shift", "deploy:shifted", "drain:written", "drain:committed"]
+)
 def test_deploying_and_draining(empty: Estate, numbers, tmp_path: Path, point: str) -> None:
     root = empty.site.root
     rows = trained(empty, numbers, tmp_path)

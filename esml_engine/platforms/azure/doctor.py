@@ -11,6 +11,8 @@ from esml_engine.importing import import_whole
 from esml_engine.platforms import rows
 from esml_engine.platforms.azure.delta import translated
 from esml_engine.platforms.azure.extra import MissingExtraError
+from esml_engine.platforms.azure.names import environment_version
+from esml_engine.platforms.azure.workspace import IMAGE
 
 if TYPE_CHECKING:
     from esml_engine.platforms.azure.platform import AzurePlatform
@@ -78,7 +80,8 @@ def _workspace(p: AzurePlatform) -> str:
 
 def _image(p: AzurePlatform) -> str:
     name = p.workspace.image()
-    return f"jobs run in {name}: the name was made, not looked up; the first job shows whether the registry has it and the nodes may pull it"
+    version = environment_version(name)
+    return f"jobs run in {name} (environment {IMAGE}:{version}): the name was made, not looked up; the first job shows whether the registry has it and the nodes may pull it"
 
 
 def _storage(p: AzurePlatform) -> str:

@@ -29,7 +29,6 @@ from esml_engine.platforms.base import EndpointState
 
 log = logging.getLogger("esml.azure")
 
-_API = "2025-09-01"
 _LOOK_AGAIN = 300.0  # seconds after which what is made is held against Azure again
 _LONGEST_BACK_OFF = 120.0
 _GONE = "gone"
@@ -230,7 +229,7 @@ class Endpoints:
             value = self.vault.get(config["secret"])
             body = {"keyType": "Primary", "keyValue": value}
             url = ws.url(f"onlineEndpoints/{legal}/regenerateKeys")
-            ws.rest.send(f"the key of {legal}", "POST", url, {"api-version": _API}, body)
+            ws.rest.send(f"the key of {legal}", "POST", url, {"api-version": online.API}, body)
             self._pause()
         raise AzureFailedError(
             f"{legal} does not take the key from the vault", hint="esml keys --rotate, then deploy again"
@@ -290,12 +289,21 @@ class Endpoints:
             self._pause()
 
     def _get(self, legal: str) -> Any:
+        """The endpoint; None where there is none.
+
+        A 404 alone is not believed: made anew, one that is there would lose its traffic; taken for gone, it would run on.
+        """
         missing = need("azure.core.exceptions").ResourceNotFoundError
         with self.workspace.asking(f"endpoint {legal}"):
             try:
                 return self.workspace.client.online_endpoints.get(legal)
             except missing:
-                return None
+                if not online.listed(self.workspace, legal):
+                    return None
+        raise AzureBusyError(
+            f"endpoint {legal} of workspace {self.workspace.settings.workspace} is listed, and can't be read: 404",
+            hint="it is looked at again; az ml online-endpoint show says whether it is there",
+        )
 
     def _deployments(self, legal: str) -> list[Any]:
         with self.workspace.asking(f"deployments of {legal}"):

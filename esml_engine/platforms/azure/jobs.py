@@ -11,7 +11,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from esml_engine.errors import EsmlError
+from esml_engine.errors import ConflictError, EsmlError
 from esml_engine.platforms.azure import limits, names
 from esml_engine.platforms.azure.clouds import VARIABLE
 from esml_engine.platforms.azure.errors import AzureBusyError, AzureDeniedError, AzureMissingError
@@ -20,6 +20,7 @@ from esml_engine.platforms.azure.lake import AzureFiles
 from esml_engine.platforms.azure.rest import Rest
 from esml_engine.platforms.azure.workspace import Workspace
 from esml_engine.platforms.base import JobState
+from esml_engine.refs import attempt_name
 
 log = logging.getLogger("esml.azure")
 
@@ -98,7 +99,7 @@ class Jobs:
             environment_variables=told(self.workspace), identity=need("azure.ai.ml.entities").ManagedIdentityConfiguration(),
             tags={
                 "esml-project": spec["project"], "esml-model": spec["model"], "esml-env": spec["env"], "esml-run": spec["run"],
-                "esml-step": names.tag(spec["step"]), "esml-attempt": str(spec["attempt"]),
+                "esml-step": names.tag(spec["step"]), "esml-attempt": attempt_name(spec["attempt"], spec["retry"]),
             },
         )  # fmt: skip
         if spec["max_seconds"]:
@@ -118,11 +119,11 @@ class Jobs:
             return JobState("lost", message="this worker is ending; the job goes on")
         try:
             state = self._follow(handle)
-        except (AzureBusyError, AzureDeniedError) as e:
+        except (AzureBusyError, AzureDeniedError, ConflictError) as e:
             self._silent.setdefault(handle, time.monotonic())
             if self._too_long(handle):
                 raise
-            refused = isinstance(e, AzureDeniedError)
+            refused = not isinstance(e, AzureBusyError)
             said = f"refuses: {e.message}; {e.hint}" if refused else f"does not answer: {e.message}"
             return JobState("running", message=f"Azure ML {said}", waits=False)
         self._silent.pop(handle, None)

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from esml_engine.errors import PlatformError, SettingsError
-from esml_engine.platforms.azure import limits
+from esml_engine.platforms.azure import limits, storage_retries
 from esml_engine.platforms.azure.clouds import Cloud, cloud_of
 from esml_engine.platforms.azure.errors import AzureMissingError, asking
 from esml_engine.platforms.azure.extra import need
@@ -47,7 +47,7 @@ class AzureFiles:
             if self._container is None:
                 url = self.cloud.blob.format(account=self.account)
                 self._container = need("azure.storage.blob").ContainerClient(
-                    url, self.file_system, credential=self._secret(), **limits.storage()
+                    url, self.file_system, credential=self._secret(), **storage_retries.settings()
                 )
             return self._container
 
@@ -55,7 +55,7 @@ class AzureFiles:
         """The DFS client of the file system."""
         url = self.cloud.dfs.format(account=self.account)
         return need("azure.storage.filedatalake").FileSystemClient(
-            url, self.file_system, credential=self._secret(), **limits.storage()
+            url, self.file_system, credential=self._secret(), **storage_retries.settings()
         )
 
     def grant(self, who: str = "") -> str:

@@ -54,6 +54,8 @@ def cache_bytes() -> float:
 
 
 _RETRY_AFTER = ("retry-after-ms", "x-ms-retry-after-ms", "Retry-After")
+_REPEATED = frozenset(("GET", "HEAD", "PUT", "DELETE", "POST"))
+"""The engine's POSTs only read, or name what they are about (a job to cancel, a key that is given): twice is as once."""
 _TOLD = ("ESML_AZURE_TRIES", "ESML_AZURE_LONGEST_WAIT", "ESML_AZURE_TIMEOUT")
 _MLFLOW_TRIES, _MLFLOW_FACTOR = 10, 120  # MLflow refuses more
 
@@ -96,6 +98,10 @@ def policy() -> Any:
                 return None
             return None if asked is None else min(float(asked), cap)
 
+        def configure_retries(self, options: Any) -> Any:
+            options.setdefault("retry_on_methods", _REPEATED)
+            return super().configure_retries(options)
+
         def send(self, request: Any) -> Any:
             """Also what an accepted operation asks for between two looks at it: its poller reads the header itself."""
             response = super().send(request)
@@ -108,10 +114,10 @@ def policy() -> Any:
                     headers["retry-after-ms"] = f"{1000 * asked:.0f}"
             return response
 
-    return Capped(**_each(), retry_backoff_factor=0.5, retry_backoff_max=cap)
+    return Capped(**each(), retry_backoff_factor=0.5, retry_backoff_max=cap)
 
 
-def _each() -> dict[str, int]:
+def each() -> dict[str, int]:
     """How often, for each way to fail: by themselves the clients stop at three of a kind, whatever the total."""
     return dict.fromkeys(("retry_total", "retry_connect", "retry_read", "retry_status"), tries())
 
@@ -122,12 +128,4 @@ def delta() -> dict[str, str]:
     return {
         "timeout": f"{timeout():g}s", "max_retries": str(tries()), "retry_timeout": f"{max(1.0, timeout()):g}s",
         "backoff_config.init_backoff": f"{min(0.1, wait):g}s", "backoff_config.max_backoff": f"{wait:g}s",
-    }  # fmt: skip
-
-
-def storage() -> dict[str, Any]:
-    """The same for the storage clients, whose retries are set by words of their own."""
-    return {
-        **_each(), "initial_backoff": min(1, int(longest())), "increment_base": 2, "max_single_put_size": 64 << 20,
-        "connection_timeout": 20, "read_timeout": int(timeout()),
     }  # fmt: skip

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import re
+from collections.abc import Mapping
+from typing import Any
 
 from esml_engine.errors import UsageError
 
@@ -35,6 +38,14 @@ def job(run: str, step: str, attempt: str, content: bytes) -> str:
     """A job: of one specification, so that a repeated submission finds it."""
     plain = re.sub(r"[^A-Za-z0-9-]+", "-", f"esml-{run}-{step}-{attempt}")
     return f"{plain}-{hashlib.sha256(content).hexdigest()[:10]}"
+
+
+def environment_version(image: str, inference: Mapping[str, Any] | None = None) -> str:
+    """The version of a registered environment: of one image and its routes, as a version never changes; begins with the tag."""
+    label = image.rpartition(":")[2] if ":" in image.rpartition("/")[2] else "latest"
+    plain = re.sub(r"[^A-Za-z0-9_.-]+", "-", label)[:40]
+    routes = json.dumps(inference, sort_keys=True) if inference else ""
+    return f"{plain}-{_hash(f'{image} {routes}', 8)}"
 
 
 def tag(value: object) -> str:

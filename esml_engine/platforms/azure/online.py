@@ -12,6 +12,7 @@ from esml_engine.platforms.azure.jobs import told
 from esml_engine.platforms.azure.lake import AzureFiles
 from esml_engine.platforms.azure.workspace import Workspace
 
+API = "2025-09-01"
 ENVIRONMENT = "esml-scoring"
 INFERENCE = {
     "scoring_route": {"path": "/score", "port": 5001},
@@ -41,6 +42,18 @@ def endpoint(
         its = entities.ManagedIdentityConfiguration(resource_id=identity)
         made.identity = entities.IdentityConfiguration(type="user_assigned", user_assigned_identities=[its])
     return made
+
+
+def listed(workspace: Workspace, legal: str) -> bool:
+    """Whether the workspace's list of endpoints has one of that name."""
+    url: str | None = workspace.url("onlineEndpoints")
+    params: dict[str, str] | None = {"api-version": API}
+    while url:
+        said = workspace.rest.send("the list of endpoints", "GET", url, params).json()
+        if any(e["name"].lower() == legal.lower() for e in said["value"]):
+            return True
+        url, params = said.get("nextLink"), None  # it has its own
+    return False
 
 
 def deployment(

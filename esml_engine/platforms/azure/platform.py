@@ -21,6 +21,7 @@ from esml_engine.platforms.azure.tracking import ready
 from esml_engine.platforms.azure.vault import Vault
 from esml_engine.platforms.azure.workspace import Workspace
 from esml_engine.platforms.base import Bill, Capabilities, DataAsset, EndpointState, JobState
+from esml_engine.refs import attempt_name
 
 
 class AzurePlatform(AzureFiles):
@@ -99,9 +100,9 @@ class AzurePlatform(AzureFiles):
                     ) from None
 
     # jobs
-    def work_folder(self, run: str, step: str, attempt: int) -> str:
+    def work_folder(self, run: str, step: str, attempt: int, retry: int = 1) -> str:
         plain = step.replace(":", "-").replace("/", "-")
-        return f"{self.lake_root()}/runs/{run}/{plain}/{attempt}"
+        return f"{self.lake_root()}/runs/{run}/{plain}/{attempt_name(attempt, retry)}"
 
     def submit(self, spec: str) -> str:
         return self.jobs.submit(spec)

@@ -70,9 +70,10 @@ class Vault:
         at, value = self._known.get(legal, (-_REMEMBERED, None))
         if time.monotonic() - at < _REMEMBERED:
             return value
-        value = self.ask(name)
-        self._known[legal] = (time.monotonic(), value)
-        return value
+        before, value = self._known.get(legal), self.ask(name)
+        if self._known.get(legal) is before:  # else it was put meanwhile, and what was read may be older
+            self._known[legal] = (time.monotonic(), value)
+        return self._known[legal][1]
 
     def ask(self, name: str) -> str | None:
         """A secret as the vault has it now, or None."""

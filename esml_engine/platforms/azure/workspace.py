@@ -9,7 +9,7 @@ from importlib.metadata import version
 from typing import Any
 
 from esml_engine.errors import SettingsError
-from esml_engine.platforms.azure import limits
+from esml_engine.platforms.azure import limits, names
 from esml_engine.platforms.azure.clouds import Cloud
 from esml_engine.platforms.azure.errors import AzureMissingError, asking
 from esml_engine.platforms.azure.extra import need
@@ -132,10 +132,9 @@ class Workspace:
         return f"{registry}.{self.cloud.registry}/{tag}"
 
     def environment(self, name: str, image: str, inference: dict[str, Any] | None = None) -> str:
-        """`name:version` of the registered environment of an image; the version is the image's tag."""
-        version = image.rpartition(":")[2] if ":" in image.rpartition("/")[2] else "latest"
-        version = "".join(ch if ch.isalnum() or ch in "-_." else "-" for ch in version)
-        key = (self.path, name, version, image)
+        """`name:version` of the registered environment of an image; another image, or other routes, is another version."""
+        version = names.environment_version(image, inference)
+        key = (self.path, name, version)
         with _lock:
             if key not in _environments:
                 entities = need("azure.ai.ml.entities")
@@ -158,7 +157,7 @@ def _quiet() -> None:
     logging.getLogger("azure.ai.ml").setLevel(logging.ERROR)
 
 
-_environments: set[tuple[str, str, str, str]] = set()
+_environments: set[tuple[str, str, str]] = set()
 
 
 def _metadata(cloud: Cloud) -> dict[str, str]:

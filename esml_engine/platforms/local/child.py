@@ -11,11 +11,15 @@ import threading
 import time
 from pathlib import Path
 
+from esml_engine.processes import TOKENS
+
 
 def main(spec_path: str) -> None:
     """A warm child's body: it leads a process group, ends when the worker does, and logs into its own folder."""
     import multiprocessing as mp
 
+    for token in TOKENS:  # of the server of warm children, which may have begun after this process had it
+        os.environ.pop(token, None)
     os.setsid()
     parent = mp.parent_process()
     if parent is not None:

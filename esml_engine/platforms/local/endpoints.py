@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from esml_engine.platforms.base import EndpointState
-from esml_engine.processes import ProcessTable, kill, port_free
+from esml_engine.processes import ProcessTable, given, kill, port_free
 
 _LOOK_AGAIN = 2.0  # seconds until a port that another program has is tried again
 
@@ -66,7 +66,7 @@ class Endpoints:
             started = subprocess.Popen(
                 [sys.executable, "-m", "esml_engine.serving.server", str(config_path)],
                 stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True,
-                env={**os.environ, "OMP_WAIT_POLICY": "PASSIVE", "PYTHONPATH": os.pathsep.join(p for p in sys.path if p)},
+                env=given(),
             )  # fmt: skip
         self._running[name] = started
         self.table.add("endpoint", name, started.pid)

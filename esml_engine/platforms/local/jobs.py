@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from esml_engine.platforms.base import JobState
-from esml_engine.processes import ProcessTable, kill
+from esml_engine.processes import ProcessTable, given, kill
 
 PRELOAD = [
     "esml_engine.job", "numpy", "pyarrow.parquet", "pyarrow.dataset", "duckdb", "pandas", "sklearn.ensemble",
@@ -94,7 +94,7 @@ class Jobs:
                 process = subprocess.Popen(
                     [sys.executable, "-m", "esml_engine.platforms.local.child", spec_path, str(os.getpid())],
                     stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True,
-                    env={**os.environ, "OMP_WAIT_POLICY": "PASSIVE", "PYTHONPATH": os.pathsep.join(p for p in sys.path if p)},
+                    env=given(),
                 )  # fmt: skip
         self._running[spec_path] = process
         try:

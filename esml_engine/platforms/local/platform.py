@@ -16,6 +16,7 @@ from esml_engine.platforms.local.files import LocalFiles
 from esml_engine.platforms.local.jobs import Jobs
 from esml_engine.platforms.local.secrets import SecretStore
 from esml_engine.processes import ProcessTable
+from esml_engine.refs import attempt_name
 
 
 class LocalPlatform(LocalFiles):
@@ -47,8 +48,9 @@ class LocalPlatform(LocalFiles):
         }
         self.write_file(f"assets/{asset.name}/{asset.version}.json", json.dumps(document, indent=1).encode())
 
-    def work_folder(self, run: str, step: str, attempt: int) -> str:
-        folder = self.state / "runs" / run / step.replace(":", "-").replace("/", "-") / str(attempt)
+    def work_folder(self, run: str, step: str, attempt: int, retry: int = 1) -> str:
+        plain = step.replace(":", "-").replace("/", "-")
+        folder = self.state / "runs" / run / plain / attempt_name(attempt, retry)
         folder.mkdir(parents=True, exist_ok=True)
         return str(folder)
 

@@ -1,0 +1,92 @@
+"""What an act wants of an endpoint is so in Azure when the act answers, or the answer says that it is only wanted."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from esml_engine.errors import FailedError
+from esml_engine.estate import open_estate
+from esml_engine.platforms.azure import names
+from esml_engine.refs import ModelRef
+from esml_engine.serving import acts, records
+from tests.azure.cloud.stand_in import Cloud
+from tests.azure.test_mixed_estate import NAME, estate_on, refined
+from tests.working import worker
+
+pytestmark = pytest.mark.cycle
+
+
+def test_without_a_worker_what_was_answered_is_so_in_azure(
+    azure: Cloud,
+    tmp_path: Path,
+    numbers: Callable[[str, int, int], Path],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Each command is the worker for its own time: nothing does afterwards what it left undone."""
+    root = tmp_path / "estate"
+    estate_on(azure, root, ["dev"], monkeypatch, ("dev",))
+    estate = open_estate(root)
+    with estate.hand.holding():
+        model = refined(estate, "dev", numbers("a.csv", 0, 300))
+        assert model.train()["alias"] == "champion"
+        model.dataset("d1").ingest(numbers("b.csv", 300, 600), date="2026-01-02")
+        model.refine()
+        model.split()
+        assert model.train()["alias"] == "champion"
+    ws, platform = azure.workspaces["dev"], estate.site.platform("dev")
+    lake = platform.lake_root()
+    of = f"{ws.id}/onlineEndpoints/{names.endpoint('p1-m1-dev', f'{platform.workspace.path}/{lake}')}"  # type: ignore[attr-defined]
+
+    def answering() -> dict[str, int]:
+        """The model versions that have traffic, as Azure says."""
+        traffic = azure.resources.get(of)["properties"]["traffic"]  # type: ignore[index]
+        there = {d["name"]: d for d in azure.resources.below(f"{of}/deployments")}
+        return {there[k]["tags"]["esml-model-version"]: v for k, v in traffic.items() if v}
+
+    def wanted() -> Any:
+        row = records.get(estate.site.store, ModelRef.parse(NAME), "dev")
+        assert row is not None
+        return acts.live_version(row)
+
+    # each of these is its own worker, which ends with it
+    assert model.deploy(version=1)["model_version"] == 1
+    assert answering() == {"1": 100}
+    assert model.deploy(version=2)["model_version"] == 2
+    assert answering() == {"2": 100}
+
+    rotated = model.keys(rotate=True)
+    assert rotated["state"] == "done" and azure.keys[of.lower()]["primaryKey"] == rotated["key"]
+
+    rolled = model.rollback()
+    assert rolled["champion"] == 1 and answering() == {"1": 100}
+
+    def refuse(at: str) -> None:
+        if at == "deploy:shift":
+            azure.faults.add("OnlineEndpoints_CreateOrUpdate", times=9999, status=403)
+
+    with monkeypatch.context() as m:
+        m.setattr(acts, "point", refuse)
+        m.setattr("esml_engine.handing._SETTLES", 1.0)
+        with pytest.raises(FailedError, match=r"v2 did not get the traffic of .*AuthorizationFailed") as e:
+            model.deploy(version=2)
+    assert (
+        "az role assignment create" in e.value.hint and "the version before is wanted again" in e.value.hint
+    )
+    assert wanted() == 1 and answering() == {"1": 100}
+    azure.faults.clear()
+
+    with monkeypatch.context() as m:
+        m.delenv("AZUREML_CURRENT_CLOUD", raising=False)  # a client of this process set it
+        estate.site.close_platforms()
+        with worker(root):
+            said = model.keys(rotate=True)
+            assert said["state"] == "wanted" and "esml up" in said["hint"]
+
+    ended = model.undeploy()
+    assert ended["state"] == "done" and ended["ended"] == 1
+    assert azure.resources.get(of) is None
+    estate.site.close_platforms()

@@ -1,0 +1,28 @@
+"""Names of data assets: one table each, in the original's manner."""
+
+from __future__ import annotations
+
+from esml_engine.estate import Estate, open_estate
+from esml_engine.lake.assets import asset_name
+from esml_engine.refs import ModelRef
+
+
+def test_no_two_tables_are_one_asset(empty: Estate) -> None:
+    root = empty.site.root
+    for model, dataset in (("a_b", "cc"), ("aa", "b_cc")):
+        open_estate(root).new_model(f"p1/{model}", "regression", [dataset], label="y", key="id")
+    site = open_estate(root).site
+    one, other = ModelRef.parse("p1/a_b"), ModelRef.parse("p1/aa")
+    assert asset_name(site, one, "cc/silver") == "A_B_CC_TRAIN_SILVER", "nobody else's: as it always was"
+    assert asset_name(site, one, "gold") == "A_B_TRAIN_GOLD"
+    open_estate(root).new_model("p1/aa_b", "regression", ["cc"], label="y", key="id")
+    site = open_estate(root).site
+    third = ModelRef.parse("p1/aa_b")
+    names = [asset_name(site, other, "b_cc/silver"), asset_name(site, third, "cc/silver")]
+    assert len(set(names)) == 2 and all(n.startswith("AA_B_CC_TRAIN_SILVER") for n in names)
+    assert asset_name(site, one, "cc/silver") == "A_B_CC_TRAIN_SILVER"
+    open_estate(root).new_project("p2", "team")
+    open_estate(root).new_model("p2/m1", "regression", ["d1"], label="y", key="id")
+    site = open_estate(root).site
+    both = {asset_name(site, ModelRef.parse(f"{p}/m1"), "d1/bronze") for p in ("p1", "p2")}
+    assert both == {"P1_M1_D1_TRAIN_BRONZE", "P2_M1_D1_TRAIN_BRONZE"}
