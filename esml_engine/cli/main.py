@@ -53,7 +53,10 @@ def _run() -> None:
         sys.exit(_interrupted())
     except Exception as e:  # noqa: BLE001 - the boundary of the process
         if type(e).__module__.startswith(("click", "typer")) and hasattr(e, "format_message"):
-            error = UsageError(e.format_message(), hint="see --help")
+            option = getattr(e, "option_name", "")
+            before = option in ("--estate", "--json", "--as")
+            hint = f"{option} goes before the command: esml {option} …" if before else "see --help"
+            error = UsageError(e.format_message(), hint=hint)
             sys.exit(_fail(error))
         full = disk_full(e, folders=_disks())
         if full is not None:

@@ -122,3 +122,11 @@ def test_ctrl_c_says_one_thing_and_what_becomes_of_the_run(
         esml(root, "refine", REF)
     assert records.get(store, run)["state"] == "done"
     assert violations(root) == []
+
+
+def test_an_option_of_the_whole_command_behind_its_word_says_where_it_goes(empty: Estate) -> None:
+    for words_, option in ((("status", "--json"), "--json"), (("status", "--as", "a@x"), "--as")):
+        said = esml(empty.site.root, *words_, check=2)
+        assert (
+            said["error"]["code"] == "usage" and f"{option} goes before the command" in said["error"]["hint"]
+        )
