@@ -14,7 +14,7 @@ from sqlalchemy import (
     Table,
     Text,
     UniqueConstraint,
-    text,
+    false,
 )
 
 metadata = MetaData()
@@ -139,7 +139,7 @@ runs = _table(
     Column("node", String(64)),
     Column("error", JSON),
     Column("result", JSON),
-    Column("cancel", Boolean, nullable=False, server_default=text("0")),
+    Column("cancel", Boolean, nullable=False, server_default=false()),
     Column("executor", String(64)),
     Column("attempt", Integer, nullable=False, server_default="1"),
     Index("runs_object", "object", "env", "act", "state"),
@@ -241,7 +241,7 @@ versions = _table(
     Column("note", Text),
     _str("origin"),
     Column("siblings", JSON),
-    Column("rnd", Boolean, nullable=False, server_default=text("0")),
+    Column("rnd", Boolean, nullable=False, server_default=false()),
 )
 in_files = _table(
     "in_files",
@@ -278,7 +278,7 @@ model_versions = _table(
     Column("detail", JSON, nullable=False),
     _str("at"),
     _str("by"),
-    Column("rnd", Boolean, nullable=False, server_default=text("0")),
+    Column("rnd", Boolean, nullable=False, server_default=false()),
 )
 reservations = _table(
     "reservations",

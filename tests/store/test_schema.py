@@ -7,7 +7,7 @@ import sys
 
 import pytest
 from sqlalchemy.dialects import postgresql, sqlite
-from sqlalchemy.schema import CreateIndex
+from sqlalchemy.schema import CreateIndex, CreateTable
 
 from esml_engine.store import schema as t
 
@@ -18,6 +18,15 @@ def test_one_plan_is_open_once_on_either_database(dialect: object) -> None:
     (index,) = (i for i in t.runs.indexes if i.name == "runs_open_plan")
     said = str(CreateIndex(index).compile(dialect=dialect))  # type: ignore[arg-type]
     assert said.startswith("CREATE UNIQUE INDEX runs_open_plan ON runs (plan_hash) WHERE state IN (")
+
+
+def test_a_boolean_begins_as_one_on_either_database() -> None:
+    """PostgreSQL takes no number for it."""
+    said = {
+        d.name: str(CreateTable(t.runs).compile(dialect=d)) for d in (sqlite.dialect(), postgresql.dialect())
+    }
+    assert "cancel BOOLEAN DEFAULT 0 NOT NULL" in said["sqlite"]
+    assert "cancel BOOLEAN DEFAULT false NOT NULL" in said["postgresql"]
 
 
 def test_a_store_of_one_database_does_not_load_the_other_one() -> None:
