@@ -13,6 +13,7 @@ from esml_engine.door.site import Site
 from esml_engine.errors import EsmlError
 from esml_engine.lake.catalogue import table_uri
 from esml_engine.lake.log import commit_of
+from esml_engine.lake.replay import table_names
 from esml_engine.platforms import design, rows
 from esml_engine.refs import ModelRef
 from esml_engine.runs import leases
@@ -49,6 +50,9 @@ def environment(site: Site, env: str) -> list[dict[str, Any]]:
     said = f"{len(heads)} of its tables are where the catalogue says"
     if lost:
         said = f"{len(lost)} of {len(heads)} tables are not where the catalogue says: {lost[0]['name']} of {lost[0]['object']}, for one"
+    unknown = "" if heads else _unknown(site, env)
+    if unknown:
+        said = f"its lake holds tables that the catalogue does not know: {unknown}, for one"
     hint = f"bring the lake of {env} back from where it went, or from a backup; esml catalogue rebuild --forget {env} forgets what stays away"
     if lost and len(lost) == len(
         heads
@@ -66,9 +70,24 @@ def environment(site: Site, env: str) -> list[dict[str, Any]]:
     return [
         *found,
         rows.good(f"{env} design", f"its lake is of design {design.DESIGN} or before"),
-        {"part": f"{env} catalogue", "ok": not lost, "message": said, "hint": hint if lost else ""},
+        {
+            "part": f"{env} catalogue",
+            "ok": not (lost or unknown),
+            "message": said,
+            "hint": hint if lost else "esml catalogue rebuild" if unknown else "",
+        },
         rows.good(f"{env} folders", folders),
     ]
+
+
+def _unknown(site: Site, env: str) -> str:
+    """A table that stands in a lake of which nothing is recorded: what a store leaves that was lost; '' where none does."""
+    platform = site.platform(env)
+    for ref in [r for r in site.settings.models() if site.files.wrong(str(r)) is None][:_LOOKED_AT]:
+        for name in table_names(site, ref):
+            if commit_of(platform, table_uri(site, ref, env, name), 0) is not None:
+                return f"{name} of {ref}"
+    return ""
 
 
 def doctor(site: Site, env: str = "") -> list[dict[str, Any]]:

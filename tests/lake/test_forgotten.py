@@ -300,5 +300,11 @@ def test_the_store_went_and_a_model_keeps_its_number(trained: Estate, numbers) -
     for left in (root / ".esml").glob("store.db*"):
         left.unlink()
     estate = open_estate(root)
+
+    def catalogue() -> dict:
+        return next(r for r in estate.doctor() if r["part"] == "dev catalogue")
+
+    assert not catalogue()["ok"] and "does not know: d1/bronze of p1/m1" in catalogue()["message"]
     estate.catalogue_rebuild()
+    assert catalogue()["ok"]
     assert estate.model("p1/m1").pipeline()["model_version"] == 2
