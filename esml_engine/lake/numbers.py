@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, TypedDict
 
-from esml_engine.door.facts import Desk
+from esml_engine.door.site import Site
 from esml_engine.lake.catalogue import all_latest, next_numbers, not_there, older_copy, table_uri
 from esml_engine.lake.log import open_table
 from esml_engine.refs import ModelRef
@@ -23,14 +23,14 @@ class Numbers(TypedDict):
     stands: int
 
 
-def numbers_of(desk: Desk, ref: ModelRef, env: str, names: list[str]) -> dict[str, Numbers]:
+def numbers_of(site: Site, ref: ModelRef, env: str, names: list[str]) -> dict[str, Numbers]:
     """The numbers of each table now; they go into the specification, before anything is made.
 
     Raises:
         NotFoundError: a table that was recorded is not in the lake any more.
         ConflictError: an older copy of it is there.
     """
-    site, out = desk.site, {}
+    out = {}
     have, given = all_latest(site.store, ref, env), next_numbers(site.store, ref, env, names)
     storage = site.platform(env).storage_options()
     for n in names:

@@ -184,7 +184,7 @@ class Refine:
             "expect": [e.model_dump() for e in ds.expect if e.on == "bronze"],
             "rnd": rnd, "sample": samples(settings, env), "key": settings.key, "how": d.reading(ds), "checks": d.checks(ds), "files": todo,
             "tables": {"bronze": bronze, "quarantine": quarantine},
-            "numbers": numbers_of(desk, ref, env, [quarantine, bronze]), "anew": anew,
+            "numbers": numbers_of(desk.site, ref, env, [quarantine, bronze]), "anew": anew,
         }  # fmt: skip
         inputs = {
             k: table_in(site, ref, env, n, missing_ok=True)
@@ -219,7 +219,7 @@ class Refine:
         if before is not None and not has(site.store, ref, env, bronze, before):
             before = None
         path = step_file(site.root, ref, dataset)
-        numbers = numbers_of(desk, ref, env, [silver])
+        numbers = numbers_of(desk.site, ref, env, [silver])
         params = {
             "dataset": dataset, "purpose": purpose, "env": env, "version": numbers[silver]["next"],
             "step": archive(desk, env, path), "rows": settings.datasets[dataset].rows,
@@ -253,7 +253,7 @@ class Refine:
             and all(input_version(now_gold, n) == inputs[ds].version for ds, n in silvers.items())
         ):
             return None
-        numbers = numbers_of(desk, ref, env, [goal])
+        numbers = numbers_of(desk.site, ref, env, [goal])
         params = {
             "datasets": list(settings.datasets), "key": settings.key, "purpose": purpose, "env": env, "version": numbers[goal]["next"],
             "step": archive(desk, env, step_file(site.root, ref, "gold")), "label": settings.label,

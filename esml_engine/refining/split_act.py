@@ -120,7 +120,7 @@ class Split:
         previous = latest(desk.site.store, ref, call.env, "gold_train")
         params = {
             **wanted, "label": settings.label, "tables": {n: n for n in names},
-            "numbers": numbers_of(desk, ref, call.env, names),
+            "numbers": numbers_of(desk.site, ref, call.env, names),
             "previous": previous.facts.get("split") if previous else None,
             "made_from": [{"table": "gold", "version": gold.version}], "split": wanted,
             "rnd": rnd_version(desk.site, ref, call.env, "gold"),

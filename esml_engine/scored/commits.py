@@ -114,7 +114,7 @@ def append(
     now = latest(desk.site.store, ref, env, "scored")
     total = (now.rows if now else 0) + sum(f.rows for f in out.add)
     out = fitted(desk.site, ref, env, replace(out, rows=total), desk.run)
-    numbers = numbers_of(desk, ref, env, ["scored"])
+    numbers = numbers_of(desk.site, ref, env, ["scored"])
     return make_versions(
         desk, ref, env, [out], numbers=numbers, inputs=inputs, facts=facts, partition_by=("scored_date",)
     )[0]
@@ -159,7 +159,9 @@ def drain_ledger(site: Site, ref: ModelRef, env: str) -> int:
         if last <= done:
             return 0
         uri, platform = table_uri(site, ref, env, "scored"), site.platform(env)
-        skeleton.require_there(site, ref, env)  # what was answered waits in the ledger while the lake is away
+        # what was answered waits in the ledger while the lake, or the table, is away
+        skeleton.require_there(site, ref, env)
+        numbers_of(site, ref, env, ["scored"])
         part = drain(
             path, done, platform.drafts(uri), run=f"drain{done}", table_schema=now.schema if now else ""
         )

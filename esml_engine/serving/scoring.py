@@ -242,7 +242,9 @@ class ScoreBatch:
         )  # by another run meanwhile?
         settings = site.settings.model(ref)
         inputs, batches = {}, {}
-        numbers_of(desk, ref, env, ["scored"])  # a table that went takes no rows: said before they are scored
+        numbers_of(
+            desk.site, ref, env, ["scored"]
+        )  # a table that went takes no rows: said before they are scored
         number = draft.params.get("to_score")
         if not call.params.get("file"):
             now_version = latest(site.store, ref, env, "to_score")

@@ -5,14 +5,17 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
+import pandas as pd
 import pytest
 
 from esml_engine.errors import NotFoundError
 from esml_engine.estate import Estate, open_estate
 from esml_engine.handing import RunFailedError
+from esml_engine.scored.commits import drain_ledger
 from esml_engine.store import schema as t
 from tests.invariants import violations
 from tests.runs.test_kill import quick
+from tests.working import until
 
 
 @pytest.fixture
@@ -308,3 +311,21 @@ def test_the_store_went_and_a_model_keeps_its_number(trained: Estate, numbers) -
     estate.catalogue_rebuild()
     assert catalogue()["ok"]
     assert estate.model("p1/m1").pipeline()["model_version"] == 2
+
+
+def test_answers_wait_in_the_ledger_while_scored_is_away(trained: Estate, numbers) -> None:
+    model, root = trained.model("p1/m1"), trained.site.root
+    rows = pd.read_csv(numbers("w.csv", 300, 303)).drop(columns=["id", "y"])
+    with trained.hand.holding(warm=True):
+        model.deploy()
+        model.score(rows, "web", "a1")
+        until(lambda: drain_ledger(trained.site, model.ref, "dev") or _scored_rows(model) == 3, "a1 is drained")
+        _gone(trained, "scored")
+        model.score(rows, "web", "a2")
+        with pytest.raises(NotFoundError, match="scored is not there any more"):
+            drain_ledger(trained.site, model.ref, "dev")
+    assert not list((root / "lake/dev").rglob("scored/**/*.parquet")), "nothing is laid beside what went"
+    trained.catalogue_rebuild(forget=["dev"])
+    drain_ledger(trained.site, model.ref, "dev")
+    assert {r["request_id"] for r in model.scored(limit=10).document()["rows"]} == {"a1", "a2"}
+    assert _scored_rows(model) == 6 and violations(root) == []
