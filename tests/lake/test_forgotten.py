@@ -319,7 +319,9 @@ def test_answers_wait_in_the_ledger_while_scored_is_away(trained: Estate, number
     with trained.hand.holding(warm=True):
         model.deploy()
         model.score(rows, "web", "a1")
-        until(lambda: drain_ledger(trained.site, model.ref, "dev") or _scored_rows(model) == 3, "a1 is drained")
+        until(
+            lambda: drain_ledger(trained.site, model.ref, "dev") or _scored_rows(model) == 3, "a1 is drained"
+        )
         _gone(trained, "scored")
         model.score(rows, "web", "a2")
         with pytest.raises(NotFoundError, match="scored is not there any more"):

@@ -71,6 +71,12 @@ def test_what_the_service_would_refuse_is_refused_before(key: str, name: str) ->
         place_of({"platform": "azure", **GOOD, key: name})
 
 
+def test_an_image_has_a_tag_since_endpoints_need_one_beside_it() -> None:
+    assert place_of({"platform": "azure", **GOOD, "image": "r.io/esml:1"}).image == "r.io/esml:1"
+    with pytest.raises(ValidationError, match="name it by a tag"):
+        place_of({"platform": "azure", **GOOD, "image": f"r.io/esml@sha256:{'0' * 64}"})
+
+
 @pytest.mark.parametrize(
     ("key", "name"),
     [("key_vault", "kv1"), ("workspace", "m_1"), ("file_system", "abc"), ("compute", "c" * 32)],

@@ -55,4 +55,6 @@ class AzurePlace(Place):
         for key, form in _FORMS.items():
             if not re.fullmatch(form, getattr(self, key)):
                 raise ValueError(f"{key} {getattr(self, key)!r} is no name that Azure allows")
+        if "@" in self.image:  # endpoints use the same name with "-scoring" behind its tag
+            raise ValueError(f"image {self.image!r} is named by a digest: name it by a tag, NAME:TAG")
         return self
