@@ -191,6 +191,7 @@ class Executor:
             if (run, step) in self._owed:
                 self._meter(row, step, *self._owed.pop((run, step)))
             desk = StepDesk(self.wanted, self.stopping, self.site, row, step, attempt, n == count - 1)
+            work = platform.work_folder(run, step, attempt, desk.retry) if platform else None
             with store.write() as c:
                 records.set_step(
                     c,
@@ -199,7 +200,7 @@ class Executor:
                     state="running",
                     attempt=attempt,
                     started=now(),
-                    work=platform.work_folder(run, step, attempt, desk.retry) if platform else None,
+                    work=before.spec.work if before else work,  # where the job that is taken up lies
                 )
             records.progress(store, run, n / count, step)
             tell = partial(self._lives, run, step)

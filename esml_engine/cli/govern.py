@@ -67,7 +67,7 @@ def audit(
     if verify and not found["ok"]:
         raise FailedError(
             f"the audit chain is broken at event {found['first_bad']}: {found['reason']}",
-            hint="keep the database and audit-head.json as they are, and compare them with a backup",
+            hint="keep copies of the database, audit-head.json and audit.key, and compare them with a backup; when that is done take the two files away: the next event anchors anew and says so",
             **found,
         )
     say(found)

@@ -22,7 +22,7 @@ from esml_engine.faults import point
 from esml_engine.store import schema as t
 from esml_engine.store.database import Store
 
-ANCHOR = "audit-head.json"
+ANCHOR, KEY = "audit-head.json", "audit.key"
 log = logging.getLogger(__name__)
 _ZERO = "0" * 64
 
@@ -107,7 +107,7 @@ def _anchor(store: Store, folder: Path) -> None:
 
 def _unwatched(folder: Path, events: int) -> bool:
     """Whether an anchor that there was is gone: its key is made with the first one, which the first event has."""
-    return not (folder / ANCHOR).exists() and (events > 1 or (folder / "audit.key").exists())
+    return not (folder / ANCHOR).exists() and (events > 1 or (folder / KEY).exists())
 
 
 def _ahead(store: Store, folder: Path, n: int) -> bool:
@@ -133,11 +133,10 @@ def _read(path: Path) -> dict[str, Any]:
 
 
 def _signed(said: dict[str, Any], folder: Path) -> bool:
-    try:
-        mac = _mac(folder, {"n": said["n"], "hash": said["hash"]})
-    except OSError:  # no key to be read: nothing can be shown to be signed
+    if not _readable(folder / KEY):
         return False
-    return hmac.compare_digest(str(said["mac"]).encode(), mac.encode())
+    mac = _mac(folder, {"n": said["n"], "hash": said["hash"]})
+    return hmac.compare_digest(str(said["mac"]).encode("utf-8", "surrogatepass"), mac.encode())
 
 
 def tidy(folder: Path) -> None:
@@ -149,7 +148,7 @@ def tidy(folder: Path) -> None:
 
 
 def _key(folder: Path) -> bytes:
-    path = folder / "audit.key"
+    path = folder / KEY
     if not path.exists():
         try:
             fd = os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600)
@@ -183,13 +182,14 @@ def verify(store: Store, folder: Path) -> dict[str, Any]:
             prev = row["hash"]
             hashes[row["n"]] = prev
     path = folder / ANCHOR
-    for part in (path, folder / "audit.key"):
-        if part.exists() and not _readable(part):
+    for part in (path, folder / KEY):
+        if not _readable(part) and (part.exists() or path.exists()):
+            gone = "can't be read" if part.exists() else "is gone"
             return {
                 "ok": False,
                 "events": events,
                 "first_bad": events + 1,
-                "reason": f"{part} can't be read: nothing says that the chain's tail is whole; take it away, the next event anchors anew and says so",
+                "reason": f"{part.name} {gone}: nothing says that the chain's tail is whole",
             }
     if _unwatched(folder, events):
         return {

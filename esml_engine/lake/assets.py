@@ -25,7 +25,7 @@ _one_at_a_time = threading.Lock()
 def asset_name(site: Site, ref: ModelRef, table: str) -> str:
     """`<MODEL>_<DATASET>_<PURPOSE>_<LAYER>`; with the project in front where two projects have a model of that name.
 
-    A hash goes behind it where another model's dataset would have the same name (`a_b` with `c`, `a` with `b_c`).
+    A hash goes behind it where another model's table would have the same name (`a_b` with `c`, `a` with `b_c`).
     """
     its, settings = TableName.parse(table), site.settings
     models = settings.models()
@@ -36,13 +36,18 @@ def asset_name(site: Site, ref: ModelRef, table: str) -> str:
 
     said = f"{front(ref)}_{its.dataset}" if its.dataset else front(ref)
     name = f"{said}_{its.purpose}_{its.layer}".upper()
-    if its.dataset and any(
-        other != ref
-        and said.startswith(f"{front(other)}_")
-        and site.files.wrong(str(other)) is None
-        and said.removeprefix(f"{front(other)}_") in settings.model(other).datasets
-        for other in models
-    ):
+
+    def alike(other: ModelRef) -> bool:
+        if not its.dataset:
+            return front(other).upper() == said.upper()
+        its_own = said.removeprefix(f"{front(other)}_")
+        return (
+            its_own != said
+            and site.files.wrong(str(other)) is None
+            and its_own in settings.model(other).datasets
+        )
+
+    if any(other != ref and alike(other) for other in models):
         return f"{name}_{hashlib.sha256(f'{ref}/{table}'.encode()).hexdigest()[:8].upper()}"
     return name
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Generator, Iterable
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -11,7 +12,7 @@ import sqlalchemy as sa
 from esml_engine.door.site import Site
 from esml_engine.errors import ConflictError, FailedError, NotFoundError
 from esml_engine.importing import import_whole
-from esml_engine.lake.log import open_table, talking
+from esml_engine.lake.log import APP, commit_of, open_table, talking
 from esml_engine.refs import ModelRef, TableName, model_folder
 from esml_engine.runs.facts import TableIn
 from esml_engine.store import schema as t
@@ -91,8 +92,20 @@ def has(store: Store, ref: ModelRef, env: str, name: str, version: int) -> bool:
 
 
 def next_numbers(store: Store, ref: ModelRef, env: str, names: Iterable[str]) -> dict[str, int]:
-    """The number of each table's next version: one more than any that it ever had here, forgotten ones among them."""
+    """The number of each table's next version: one more than any that it ever had here.
+
+    Forgotten ones are among them, and those that other tables of the model name, where a store was lost.
+    """
     out = dict.fromkeys(names, 1)
+    v = t.versions.c
+    # whoever scored names to_score alone, and scores more often than all else
+    besides = () if "to_score" in out else (v.name != "scored",)
+    if set(out) != {"scored"}:
+        naming = sa.select(v.inputs, v.siblings).where(v.object == str(ref), v.env == env, *besides)
+        for r in store.rows(naming):
+            for name, number in _named(r["inputs"] or (), r["siblings"] or {}):
+                if name in out:
+                    out[name] = max(out[name], number + 1)
     for table in (t.versions, t.forgotten):
         mine = sa.select(table.c.name, sa.func.max(table.c.version).label("n")).where(
             table.c.object == str(ref), table.c.env == env, table.c.name.in_(list(out))
@@ -100,6 +113,16 @@ def next_numbers(store: Store, ref: ModelRef, env: str, names: Iterable[str]) ->
         for r in store.rows(mine.group_by(table.c.name)):
             out[r["name"]] = max(out[r["name"]], int(r["n"]) + 1)
     return out
+
+
+def named_by(version: Version) -> list[tuple[str, int]]:
+    """(table, version) that a version was made from or beside."""
+    return _named(version.inputs, version.siblings)
+
+
+def _named(inputs: Iterable[dict[str, Any]], siblings: dict[str, int]) -> list[tuple[str, int]]:
+    made_from = [(str(i["table"]), int(i.get("version") or 0)) for i in inputs if i.get("table")]
+    return [*made_from, *siblings.items()]
 
 
 def all_latest(store: Store, ref: ModelRef, env: str) -> dict[str, Version]:
@@ -130,7 +153,7 @@ def get(store: Store, ref: ModelRef, env: str, name: str, version: int | None = 
         found = latest(store, ref, env, name)
         if found is None:
             raise NotFoundError(
-                f"{ref} has no table {name} in {env} yet", hint=f"make it: esml refine {ref} --env {env}"
+                f"{ref} has no table {name} in {env} yet", hint=f"make it: {_maker(ref, env, name)}"
             )
         return found
     row = store.first(
@@ -143,6 +166,15 @@ def get(store: Store, ref: ModelRef, env: str, name: str, version: int | None = 
             have += "; in R&D mode only the newest is kept"
         raise NotFoundError(f"{name} of {ref} in {env} has no version {version}", hint=have)
     return version_of(row)
+
+
+def _maker(ref: ModelRef, env: str, name: str) -> str:
+    """The command that makes a table."""
+    act = {"gold_train": "split", "gold_validate": "split", "gold_test": "split", "scored": "score"}.get(
+        name, "refine"
+    )
+    purpose = " --purpose inference" if name == "to_score" else ""
+    return f"esml {act} {ref}{' --batch' if act == 'score' else ''} --env {env}{purpose}"
 
 
 def listing(store: Store, ref: ModelRef, env: str, name: str) -> list[Version]:
@@ -241,6 +273,37 @@ def older_copy(uri: str) -> ConflictError:
     )
 
 
+def require_same(site: Site, v: Version) -> None:
+    """That the commit which a recorded version names in the lake is that very version.
+
+    Raises:
+        ConflictError: an older copy was brought back, or another table stands in its place.
+    """
+    ref, platform = ModelRef.parse(v.object), site.platform(v.env)
+    uri = table_uri(site, ref, v.env, v.name)
+    entry = commit_of(platform, uri, v.delta_version)
+    if entry is None:
+        raise older_copy(uri)
+    said = json.loads(entry.get(APP) or "{}")
+    if v.origin == "engine" and any(said.get(k) != getattr(v, k) for k in ("version", "run", "at")):
+        raise ConflictError(
+            f"the table at {uri} is another one than was recorded: what stands in the place of its version {v.version} is none, or another one",
+            hint="bring the right one back, or take this one as it is: esml catalogue rebuild",
+        )
+
+
+def files_in(site: Site, v: Version) -> tuple[str, ...]:
+    """Relative paths of a recorded version's files, oldest name first.
+
+    Raises:
+        NotFoundError: its table is not there any more. ConflictError: as `require_same`.
+    """
+    uri = table_uri(site, ModelRef.parse(v.object), v.env, v.name)
+    files = files_of(uri, v.delta_version, site.platform(v.env).storage_options())
+    require_same(site, v)
+    return files
+
+
 def files_of(uri: str, delta_version: int, storage: dict[str, str]) -> tuple[str, ...]:
     """Relative paths of a Delta version's files, oldest name first."""
     table = _at(uri, delta_version, storage)
@@ -273,7 +336,7 @@ def table_in(
     )
     if found is None:
         return TableIn(name, uri, None)
-    files = files_of(uri, found.delta_version, site.platform(env).storage_options())
+    files = files_in(site, found)
     return TableIn(name, uri, found.version, files, found.schema, found.rows)
 
 

@@ -19,10 +19,10 @@ from esml_engine.door.facts import Desk
 from esml_engine.errors import ConflictError, EsmlError, FailedError
 from esml_engine.faults import point
 from esml_engine.importing import import_whole
-from esml_engine.lake.catalogue import Version, latest, sizes_of, table_uri
+from esml_engine.lake.catalogue import Version, latest, require_same, sizes_of, table_uri
 from esml_engine.lake.files import describe, schema_of
-from esml_engine.lake.log import commit_of, open_table, talking
-from esml_engine.lake.numbers import APP, Numbers, number_in
+from esml_engine.lake.log import APP, commit_of, open_table, talking
+from esml_engine.lake.numbers import Numbers, number_in
 from esml_engine.platforms.base import Files, Platform
 from esml_engine.refs import ModelRef
 from esml_engine.runs.facts import FileOut, TableOut
@@ -299,6 +299,7 @@ def _delta_version(desk: Desk, ref: ModelRef, env: str, name: str) -> int:
     found = latest(desk.site.store, ref, env, name)
     if found is None:
         raise EsmlError(f"the catalogue does not know {name}", hint="esml catalogue rebuild")
+    require_same(desk.site, found)
     return found.delta_version
 
 

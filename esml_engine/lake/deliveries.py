@@ -191,12 +191,19 @@ def checks(settings: DatasetSettings) -> str:
     return hashlib.sha256(json.dumps(held, sort_keys=True).encode()).hexdigest()[:16]
 
 
-def why_anew(bronze: Version | None, settings: DatasetSettings) -> str:
+def why_anew(site: Site, ref: ModelRef, env: str, dataset: str, purpose: Purpose) -> str:
     """Why the next bronze is read anew from all files; '' where what is new does (an old version does not tell)."""
+    settings = site.settings.model(ref).datasets[dataset]
+    bronze = latest(site.store, ref, env, str(TableName("bronze", dataset, purpose)))
     if read_otherwise(bronze, settings):
         return "settings say another way to read them"
     if bronze is not None and bronze.facts.get("checks", checks(settings)) != checks(settings):
         return "settings expect other things of bronze"
+    quarantine = latest(site.store, ref, env, str(TableName("quarantine", dataset, purpose)))
+    if quarantine is None and any(
+        f.quarantine for f in loaded(site.store, ref, env, dataset, purpose).values()
+    ):
+        return "the rows that were rejected are not there any more"
     return ""
 
 
@@ -232,8 +239,7 @@ def readable(site: Site, ref: ModelRef, env: str, dataset: str, purpose: Purpose
 def waiting(site: Site, ref: ModelRef, env: str, dataset: str, purpose: Purpose) -> list[InFile]:
     """Delivered files that bronze does not hold in this content, read as settings say, and that were not refused."""
     have = loaded(site.store, ref, env, dataset, purpose)
-    bronze = latest(site.store, ref, env, str(TableName("bronze", dataset, purpose)))
-    if why_anew(bronze, site.settings.model(ref).datasets[dataset]):
+    if why_anew(site, ref, env, dataset, purpose):
         have = {}
     return [
         f

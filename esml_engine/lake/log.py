@@ -16,6 +16,8 @@ from esml_engine.errors import ConflictError, EsmlError, FailedError
 from esml_engine.importing import import_whole
 from esml_engine.platforms.base import Files, lake_error
 
+APP = "esml"
+"""Under which name a commit keeps the facts of our version, and its number as the application's transaction."""
 _COMMIT = re.compile(r"(\d{20})\.json")
 
 

@@ -5,11 +5,16 @@ from __future__ import annotations
 from typing import Any, TypedDict
 
 from esml_engine.door.site import Site
-from esml_engine.lake.catalogue import all_latest, next_numbers, not_there, older_copy, table_uri
-from esml_engine.lake.log import open_table
+from esml_engine.lake.catalogue import (
+    all_latest,
+    next_numbers,
+    not_there,
+    older_copy,
+    require_same,
+    table_uri,
+)
+from esml_engine.lake.log import APP, open_table
 from esml_engine.refs import ModelRef
-
-APP = "esml"
 
 
 class Numbers(TypedDict):
@@ -28,7 +33,7 @@ def numbers_of(site: Site, ref: ModelRef, env: str, names: list[str]) -> dict[st
 
     Raises:
         NotFoundError: a table that was recorded is not in the lake any more.
-        ConflictError: an older copy of it is there.
+        ConflictError: an older copy of it is there, or another table in its place.
     """
     out = {}
     have, given = all_latest(site.store, ref, env), next_numbers(site.store, ref, env, names)
@@ -36,7 +41,10 @@ def numbers_of(site: Site, ref: ModelRef, env: str, names: list[str]) -> dict[st
     for n in names:
         uri, on = table_uri(site, ref, env, n), have[n].version if n in have else 0
         stands = number_in(uri, open_table(uri, storage), on)
-        out[n] = Numbers(on=on, next=given[n], stands=stands)
+        if n in have:
+            require_same(site, have[n])
+        # a sibling without a head may have had one that is lost: its number is not given again
+        out[n] = Numbers(on=on, next=max(given[n], stands + 1 if stands > on else 0), stands=stands)
     return out
 
 

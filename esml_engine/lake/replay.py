@@ -10,10 +10,9 @@ import sqlalchemy as sa
 from esml_engine.door.site import Site
 from esml_engine.errors import FailedError
 from esml_engine.faults import point
-from esml_engine.lake.catalogue import Version, all_latest, put, table_uri
+from esml_engine.lake.catalogue import Version, all_latest, named_by, put, table_uri
 from esml_engine.lake.commit import commit_version
-from esml_engine.lake.log import commits, open_table
-from esml_engine.lake.numbers import APP
+from esml_engine.lake.log import APP, commits, open_table
 from esml_engine.refs import DATASET_LAYERS, MODEL_TABLES, ModelRef, TableName, model_folder
 from esml_engine.store import schema as t
 from esml_engine.store.database import upsert
@@ -139,9 +138,8 @@ def _no_more(site: Site, found: Iterable[Version], headless: Iterable[Version]) 
     had: dict[tuple[str, str, str], int] = {}
     for x in found:
         _raise(there, (x.object, x.env, x.name), x.version)
-        for i in x.inputs:
-            if i.get("table"):
-                _raise(had, (x.object, x.env, i["table"]), i.get("version") or 0)
+        for name, number in named_by(x):
+            _raise(had, (x.object, x.env, name), number)
     for x in headless:
         _raise(had, (x.object, x.env, x.name), x.version)
     for table in (t.versions, t.forgotten):

@@ -216,8 +216,10 @@ def split_params(settings: ModelSettings, asked: dict[str, Any]) -> dict[str, An
             f"a forecast can't be split by {merged['by']}",
             hint="leave --by and --group out: forecasting splits by time",
         )
-    if settings.task == "forecasting" and merged["stratify"]:
-        raise UsageError("a split by time can't be stratified as well", hint="leave --stratify out")
+    if merged["stratify"] and merged["by"] != "key":
+        raise UsageError(
+            f"a split by {merged['by']} can't be stratified as well", hint="leave --stratify out, or that"
+        )
     total = merged["train"] + merged["validate"] + merged["test"]
     if not merged["train"] > 0:
         raise UsageError("a split without rows to train on", hint="give train a fraction above 0")

@@ -105,9 +105,7 @@ def stale(site: Site, ref: ModelRef, env: str, purpose: Purpose, layer: str = ""
             if n in have
         )
         gold = bool(silver) or g is None or moved or g.code != layer_code(site, ref, settings, "gold")
-    anew = {
-        ds: d.why_anew(have.get(table_name("bronze", ds, purpose)), settings.datasets[ds]) for ds in bronze
-    }
+    anew = {ds: d.why_anew(site, ref, env, ds, purpose) for ds in bronze}
     return Stale(files, bronze, silver, gold, blocked, have, anew)
 
 
@@ -129,7 +127,7 @@ def to_read(
     Anew: always in R&D mode, where one version is kept, after the mode was switched, whole or as a sample, and after
     the settings say another way to read the files, or expect other things of bronze.
     """
-    otherwise = bool(d.why_anew(bronze, site.settings.model(ref).datasets[dataset]))
+    otherwise = bool(d.why_anew(site, ref, env, dataset, purpose))
     switched = otherwise or (bronze is not None and bronze.rnd != rnd)
     new = [] if switched else d.waiting(site, ref, env, dataset, purpose)
     if not (rnd or switched):

@@ -9,7 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from esml_engine.door.site import Site
-from esml_engine.lake.catalogue import files_of, latest, table_uri
+from esml_engine.lake.catalogue import files_in, latest, table_uri
 from esml_engine.refs import ModelRef
 from esml_engine.scored.answered import file_of, from_json
 from esml_engine.scored.facts import Shape
@@ -77,11 +77,7 @@ def _in_table(site: Site, ref: ModelRef, env: str, since: float) -> set[str]:
         return set()
     uri, platform = table_uri(site, ref, env, "scored"), site.platform(env)
     day = time.strftime("%Y-%m-%d", time.gmtime(since))
-    files = [
-        f
-        for f in files_of(uri, now.delta_version, platform.storage_options())
-        if f.split("scored_date=", 1)[1].split("/", 1)[0] >= day
-    ]
+    files = [f for f in files_in(site, now) if f.split("scored_date=", 1)[1].split("/", 1)[0] >= day]
     if not files:
         return set()
     near = platform.here(uri, files)

@@ -11,7 +11,7 @@ import pyarrow as pa
 
 from esml_engine.door.site import Site
 from esml_engine.errors import UsageError
-from esml_engine.lake.catalogue import files_of, listing, table_uri
+from esml_engine.lake.catalogue import files_in, listing, table_uri
 from esml_engine.lake.files import schema_of
 from esml_engine.refs import ModelRef
 from esml_engine.scored import query as q
@@ -30,7 +30,7 @@ def source(site: Site, ref: ModelRef, env: str) -> ScoredSource:
     files: list[tuple[str, dt.date]] = []
     if versions:
         uri = table_uri(site, ref, env, "scored")
-        for f in files_of(uri, versions[0].delta_version, site.platform(env).storage_options()):
+        for f in files_in(site, versions[0]):
             day = f.split("scored_date=", 1)[1].split("/", 1)[0]
             files.append((f"{uri}/{f}", dt.date.fromisoformat(day)))
     fresh = None

@@ -77,7 +77,9 @@ def applied(site: Site, ref: ModelRef, env: str) -> bool:
         return True
     state = site.platform(env).endpoint_state(row["endpoint"])
     if not row["slots"]:
-        if state.stuck:
+        if (
+            state.stuck and state.stuck_at >= row["revision"]
+        ):  # of an earlier one: this one is tried for itself
             raise refused(state)
         return not state.running and not state.error and state.slots is None
     left = set(state.slots or {}) - set(row["slots"])

@@ -13,12 +13,6 @@ from esml_engine.store import schema as t
 from esml_engine.store.database import Store, upsert
 
 
-def has_numbers(store: Store, ref: ModelRef) -> bool:
-    """Whether any version number of the model was given out."""
-    r = t.reservations.c
-    return store.first(sa.select(r.version).where(r.object == str(ref)).limit(1)) is not None
-
-
 def reserve(store: Store, ref: ModelRef, env: str, run: str, beyond: int = 0) -> int:
     """The estate-wide version number of a training run, more than `beyond`; asked twice, the same number."""
     r = t.reservations

@@ -44,9 +44,8 @@ def register(call: Call, training_run: str, desk: Desk) -> dict[str, Any]:
     ref, site, env = ModelRef.parse(call.object), desk.site, call.env
     value = trained_value(site, training_run)
     uri, name = site.platform(env).tracking_uri(), f"{ref.project}-{ref.model}"
-    # a store without any number of this model may be one that was lost: what the registry has keeps its number
-    beyond = 0 if records.has_numbers(site.store, ref) else tracking.highest(uri, name)
-    version = records.reserve(site.store, ref, env, training_run, beyond)
+    # a store may be one that was lost, or an older copy: what the registry has keeps its number
+    version = records.reserve(site.store, ref, env, training_run, tracking.highest(uri, name))
     done = next((v for v in records.versions(site.store, ref, env) if v["version"] == version), None)
     if done is not None and training_run != desk.run:  # by its own run, meanwhile: it is not judged again
         mine = next(

@@ -201,7 +201,7 @@ def logging_run(
         artifacts: where an address in `lake`, the run's files are kept there, and its tag `esml.artifacts` names the place.
     """
     c = client(uri)
-    close_attempts(uri, experiment_id, run=run, step=step)
+    close_attempts(uri, experiment_id, run=run, step=step, attempt=attempt)
     mine = {RUN_TAG: run, ATTEMPT_TAG: str(attempt), STEP_TAG: step}
     kept = f"{artifacts}/{run}-{attempt}" if artifacts and "://" in artifacts else ""
     if kept:
@@ -231,16 +231,23 @@ def logging_job(job: JobContext) -> AbstractContextManager[Logged]:
     )
 
 
-def close_attempts(uri: str, experiment_id: str, *, run: str, step: str) -> None:
-    """Close the MLflow runs that a step has so far as KILLED, also those of before a retry, which counts from 1 again.
+def close_attempts(uri: str, experiment_id: str, *, run: str, step: str, attempt: int | str) -> None:
+    """Close the MLflow runs of a step's attempts up to this one as KILLED, also those of before a retry.
 
-    One that failed for its own reason stays so.
+    One that failed for its own reason stays so; one of a later attempt too: a job may begin after the one that replaced it.
     """
     c = client(uri)
     wanted = f"tags.`{RUN_TAG}` = '{run}' and tags.`{STEP_TAG}` = '{step}'"
     for old in c.search_runs([experiment_id], wanted):
-        if old.info.status not in ("KILLED", "FAILED"):
+        later = _place_of(old.data.tags.get(ATTEMPT_TAG, "")) > _place_of(str(attempt))
+        if not later and old.info.status not in ("KILLED", "FAILED"):
             c.set_terminated(old.info.run_id, "KILLED")
+
+
+def _place_of(attempt: str) -> tuple[int, int]:
+    """(beginning, attempt) of an attempt's name: `2.1` is (2, 1), `3` is (1, 3)."""
+    beginning, _, number = attempt.rpartition(".")
+    return int(beginning or 1), int(number or 0)
 
 
 def close_left(uri: str, name: str, run: str) -> None:

@@ -26,3 +26,7 @@ def test_no_two_tables_are_one_asset(empty: Estate) -> None:
     site = open_estate(root).site
     both = {asset_name(site, ModelRef.parse(f"{p}/m1"), "d1/bronze") for p in ("p1", "p2")}
     assert both == {"P1_M1_D1_TRAIN_BRONZE", "P2_M1_D1_TRAIN_BRONZE"}
+    open_estate(root).new_model("p2/p1_m1", "regression", ["d1"], label="y", key="id")
+    site = open_estate(root).site
+    golds = {asset_name(site, ModelRef.parse(r), "gold") for r in ("p1/m1", "p2/m1", "p2/p1_m1")}
+    assert len(golds) == 3, "a model may be called as a project with its model"

@@ -8,7 +8,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from esml_engine.errors import NotFoundError
+from esml_engine.errors import ConflictError, NotFoundError
 from esml_engine.estate import Estate, open_estate
 from esml_engine.handing import RunFailedError
 from esml_engine.scored.commits import drain_ledger
@@ -331,3 +331,93 @@ def test_answers_wait_in_the_ledger_while_scored_is_away(trained: Estate, number
     drain_ledger(trained.site, model.ref, "dev")
     assert {r["request_id"] for r in model.scored(limit=10).document()["rows"]} == {"a1", "a2"}
     assert _scored_rows(model) == 6 and violations(root) == []
+
+
+@pytest.mark.parametrize("table", ["gold", "to_score"])
+def test_another_table_in_a_recorded_ones_place_is_not_read_as_it(
+    trained: Estate, numbers, table: str
+) -> None:
+    """Delta counts from 0 again in a table that was made anew: the number alone says nothing."""
+    model, purpose = trained.model("p1/m1"), "train" if table == "gold" else "inference"
+    model.ingest("d1", [numbers("i0.csv", 200, 210)], "2026-01-09", purpose="inference")
+    model.refine(purpose="inference")
+    model.score_batch()
+    place, copy = _older_copy(trained, table)
+    shutil.rmtree(place)
+    trained.catalogue_rebuild(forget=["dev"])
+    model.ingest("d1", [numbers("b.csv", 300, 320)], "2026-01-10", purpose=purpose)
+    model.refine(purpose=purpose)
+    newer = place.with_name(f"{table}-newer")
+    place.rename(newer)
+    copy.rename(place)
+    with pytest.raises(ConflictError, match="another one than was recorded") as said:
+        model.table(table).read()
+    assert "catalogue rebuild" in said.value.hint
+    with pytest.raises(RunFailedError, match="another one than was recorded"):
+        model.split() if table == "gold" else model.score_batch()
+    place.rename(copy)
+    newer.rename(place)
+    if table == "gold":
+        model.split()
+        assert (
+            sum(model.table(f"gold_{s}").versions()[0]["rows"] for s in ("train", "validate", "test")) == 100
+        )
+    else:
+        assert model.score_batch()["rows"] == 20 and _scored_rows(model) == 30
+    assert violations(trained.site.root) == []
+
+
+@pytest.mark.parametrize("rebuilt", [True, False])
+@pytest.mark.parametrize("table", ["to_score", "gold_test", "gold"])
+def test_the_store_and_a_table_went_and_its_numbers_are_said_by_others(
+    trained: Estate, numbers, table: str, rebuilt: bool
+) -> None:
+    model, root = trained.model("p1/m1"), trained.site.root
+    model.ingest("d1", [numbers("i0.csv", 200, 210)], "2026-01-09", purpose="inference")
+    model.refine(purpose="inference")
+    model.score_batch()
+    _gone(trained, table)
+    for left in (root / ".esml").glob("store.db*"):
+        left.unlink()
+    estate = open_estate(root)
+    if rebuilt:
+        estate.catalogue_rebuild()
+    model = estate.model("p1/m1")
+    model.ingest("d1", [numbers("b.csv", 300, 320)], "2026-01-10")
+    model.ingest("d1", [numbers("i1.csv", 210, 215)], "2026-01-10", purpose="inference")
+    model.refine()
+    model.split()
+    assert model.pipeline()["model_version"] == 2
+    model.refine(purpose="inference")
+    assert model.score_batch()["rows"] == 5 and _scored_rows(model) == 15
+    assert [v["version"] for v in model.table(table).versions()] == [2]
+
+
+def test_an_older_store_came_back_and_a_model_keeps_its_number(trained: Estate, numbers) -> None:
+    root, model = trained.site.root, trained.model("p1/m1")
+    kept = root / "kept"
+    kept.mkdir()
+    for file in (root / ".esml").glob("store.db*"):
+        shutil.copy(file, kept)
+    model.ingest("d1", [numbers("b.csv", 300, 320)], "2026-01-10")
+    assert model.pipeline()["model_version"] == 2
+    for file in (root / ".esml").glob("store.db*"):
+        file.unlink()
+    for file in kept.iterdir():
+        shutil.copy(file, root / ".esml")
+    model = open_estate(root).model("p1/m1")
+    model.ingest("d1", [numbers("c.csv", 400, 420)], "2026-01-11")
+    assert model.pipeline()["model_version"] == 3
+
+
+def test_rejected_rows_that_were_forgotten_are_read_anew(trained: Estate, numbers) -> None:
+    model = trained.model("p1/m1")
+    broken = numbers("b.csv", 80, 99)
+    broken.write_text(broken.read_text() + "991,much,1\n992,more,1\n")
+    model.ingest("d1", [broken], "2026-01-02")
+    model.refine()
+    _lose(trained, "quarantine")
+    assert any("rejected are not there" in w for w in model.plan_refine().document()["will"])
+    model.refine()
+    assert len(model.table("d1/quarantine").read()) == 2 and model.gold.versions()[0]["rows"] == 99
+    assert model.plan_refine().draft.nothing_to_do and violations(trained.site.root) == []

@@ -98,16 +98,25 @@ def test_what_killed_jobs_left_open_is_closed_by_a_retry_that_counts_from_one_ag
         return str(client.create_run(made, tags=tags).info.run_id)
 
     left = [killed("r1", n) for n in (1, 2, 3)]
-    with tracking.logging_run(uri, made, run="r1", attempt=1, step="train", tags={}) as logged:
+    with tracking.logging_run(uri, made, run="r1", attempt="2.1", step="train", tags={}) as logged:
         pass
     assert [client.get_run(i).info.status for i in left] == ["KILLED"] * 3
     assert client.get_run(logged.run_id).info.status == "FINISHED"
+    with tracking.logging_run(uri, made, run="r1", attempt="3.1", step="train", tags={}) as after:
+        pass
+    with tracking.logging_run(uri, made, run="r1", attempt=2, step="train", tags={}) as late:
+        pass  # a job of before the retry that got its node only now
+    assert [client.get_run(x.run_id).info.status for x in (logged, after, late)] == [
+        "KILLED",
+        "FINISHED",
+        "FINISHED",
+    ]
     mine, other = killed("r2", 1), killed("r3", 1)
     tracking.close_left(uri, "e", "r2")
     tracking.close_left(uri, "nobody logged here", "r3")
     assert [client.get_run(i).info.status for i in (mine, other)] == ["KILLED", "RUNNING"]
     tracking.close_left(uri, "e", "r1")
-    assert client.get_run(logged.run_id).info.status == "FINISHED"
+    assert client.get_run(after.run_id).info.status == "FINISHED"
 
 
 def test_registering_a_run_twice_makes_one_version(uri: str, tmp_path: Path) -> None:

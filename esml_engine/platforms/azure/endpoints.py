@@ -316,8 +316,11 @@ class Endpoints:
         if time.monotonic() - at < limits.poll():
             return state
         path = self.folder / name / "state.json"
-        if name not in self._wanted and path.is_file():
-            said = json.loads(path.read_text(encoding="utf-8"))
+        if name not in self._wanted:
+            try:
+                said = json.loads(path.read_text(encoding="utf-8"))
+            except FileNotFoundError:  # no worker saw it, or it went with the endpoint just now
+                return self._look(name)
             if time.time() - said.pop("at") < _RECENT:
                 return EndpointState(**said)
         return self._look(name)
