@@ -32,11 +32,14 @@ def test_without_a_worker_what_was_answered_is_so_in_azure(
     estate = open_estate(root)
     with estate.hand.holding():
         model = refined(estate, "dev", numbers("a.csv", 0, 300))
-        assert model.train()["alias"] == "champion"
+        first = model.train()
+        assert first["alias"] == "champion"
         model.dataset("d1").ingest(numbers("b.csv", 300, 600), date="2026-01-02")
         model.refine()
         model.split()
-        assert model.train()["alias"] == "champion"
+        second = model.train()
+        assert second["alias"] == "champion"
+    v1, v2 = first["model_version"], second["model_version"]
     ws, platform = azure.workspaces["dev"], estate.site.platform("dev")
     lake = platform.lake_root()
     of = f"{ws.id}/onlineEndpoints/{names.endpoint('p1-m1-dev', f'{platform.workspace.path}/{lake}')}"  # type: ignore[attr-defined]
@@ -53,16 +56,16 @@ def test_without_a_worker_what_was_answered_is_so_in_azure(
         return acts.live_version(row)
 
     # each of these is its own worker, which ends with it
-    assert model.deploy(version=1)["model_version"] == 1
-    assert answering() == {"1": 100}
-    assert model.deploy(version=2)["model_version"] == 2
-    assert answering() == {"2": 100}
+    assert model.deploy(version=v1)["model_version"] == v1
+    assert answering() == {str(v1): 100}
+    assert model.deploy(version=v2)["model_version"] == v2
+    assert answering() == {str(v2): 100}
 
     rotated = model.keys(rotate=True)
     assert rotated["state"] == "done" and azure.keys[of.lower()]["primaryKey"] == rotated["key"]
 
     rolled = model.rollback()
-    assert rolled["champion"] == 1 and answering() == {"1": 100}
+    assert rolled["champion"] == v1 and answering() == {str(v1): 100}
 
     def refuse(at: str) -> None:
         if at == "deploy:shift":
@@ -71,12 +74,14 @@ def test_without_a_worker_what_was_answered_is_so_in_azure(
     with monkeypatch.context() as m:
         m.setattr(acts, "point", refuse)
         m.setattr("esml_engine.handing._SETTLES", 1.0)
-        with pytest.raises(FailedError, match=r"v2 did not get the traffic of .*AuthorizationFailed") as e:
-            model.deploy(version=2)
+        with pytest.raises(
+            FailedError, match=rf"v{v2} did not get the traffic of .*AuthorizationFailed"
+        ) as e:
+            model.deploy(version=v2)
     assert (
         "az role assignment create" in e.value.hint and "the version before is wanted again" in e.value.hint
     )
-    assert wanted() == 1 and answering() == {"1": 100}
+    assert wanted() == v1 and answering() == {str(v1): 100}
     azure.faults.clear()
 
     with monkeypatch.context() as m:

@@ -302,7 +302,7 @@ class Endpoints:
                     return None
         raise AzureBusyError(
             f"endpoint {legal} of workspace {self.workspace.settings.workspace} is listed, and can't be read: 404",
-            hint="it is looked at again; az ml online-endpoint show says whether it is there",
+            hint="it is looked at again; esml doctor checks the environment",
         )
 
     def _deployments(self, legal: str) -> list[Any]:
