@@ -43,8 +43,8 @@ def numbers_of(site: Site, ref: ModelRef, env: str, names: list[str]) -> dict[st
         stands = number_in(uri, open_table(uri, storage), on)
         if n in have:
             require_same(site, have[n])
-        # a sibling without a head may have had one that is lost: its number is not given again
-        out[n] = Numbers(on=on, next=max(given[n], stands + 1 if stands > on else 0), stands=stands)
+        # a sibling whose head never came is replaced under its number; one beyond the next had a head that is lost
+        out[n] = Numbers(on=on, next=stands + 1 if stands > given[n] else given[n], stands=stands)
     return out
 
 
