@@ -56,7 +56,7 @@ def _acted() -> None:
 def main() -> None:
     """Draw the frame, then the page."""
     st.set_page_config(
-        page_title="ESML Cockpit", page_icon=":material/menu:", layout="wide", initial_sidebar_state="auto"
+        page_title="ESML Cockpit", page_icon=_ICON, layout="wide", initial_sidebar_state="auto"
     )
     st.logo(_LOGO, icon_image=_ICON, size="medium")
     page, registered = navigation.chosen_page()

@@ -25,6 +25,10 @@ class ParkedError(Exception):
     """The run waits for somebody's decision."""
 
 
+class StoppedError(Exception):
+    """This worker is ending while a run is under way: the next one goes on with it."""
+
+
 class StepDesk:
     """Where one step of one run stands; its commit ends the step, meters it and audits a run's end."""
 
@@ -131,4 +135,5 @@ class StepDesk:
                     f"{what} did not happen within {seconds:g} s",
                     hint="the page Deployments and esml doctor say what the endpoint lacks",
                 )
-            self.stopping.wait(0.05)
+            if self.stopping.wait(0.05):
+                raise StoppedError(self.run)

@@ -16,7 +16,7 @@ import sqlalchemy as sa
 from esml_engine import bindings
 from esml_engine.clock import now
 from esml_engine.costs import records as costs
-from esml_engine.desk import ParkedError, StepDesk
+from esml_engine.desk import ParkedError, StepDesk, StoppedError
 from esml_engine.door import audit
 from esml_engine.door.facts import Act, Actor, Call, Draft, draft_of
 from esml_engine.door.released import holds_again
@@ -45,10 +45,6 @@ from esml_engine.store import schema as t
 
 log = logging.getLogger("esml.worker")
 _LISTED = ("layers", "refused")
-
-
-class _StoppedError(Exception):
-    """This worker is ending while a run is under way."""
 
 
 class Executor:
@@ -115,7 +111,7 @@ class Executor:
             point("run:locked")
             records.set_run(store, run, state="running", started=row["started"] or now(), executor=self.name)
             answer = self._steps(row)
-        except (_StoppedError, ParkedError):
+        except (StoppedError, ParkedError):
             return  # the run stays open; the next worker, or an approval, takes it up
         except (CancelledError, StalePlanError) as e:
             self.end(row, "cancelled", None, document(e))
@@ -159,7 +155,7 @@ class Executor:
             if step_env(step, env) != env:
                 env = step_env(step, env)
                 if not self._lock(row, env):
-                    raise _StoppedError(row["run"])
+                    raise StoppedError(row["run"])
             got = self._step(act, call, draft, row, step, n, len(names))
             answer = merge(answer, got)
             if answer.pop("ends_run", False):
@@ -225,7 +221,7 @@ class Executor:
                     except LostError as e:
                         if self.stopping.is_set():  # ended with this worker: no failed attempt of the step's
                             self._give_back(row, step, attempt, desk, platform.capabilities.jobs_here)
-                            raise _StoppedError(run) from e
+                            raise StoppedError(run) from e
                         if not has_room(self.site.state):
                             desk.stop()
                             self._owed[run, step] = (attempt, desk)
@@ -240,6 +236,9 @@ class Executor:
             point("job:after")
             try:
                 answer = act.record(call, draft, desk.result, desk)
+            except StoppedError:
+                self._give_back(row, step, attempt, desk, desk.spec is None)
+                raise
             finally:
                 point("record:after")
             if desk.spec is not None and desk.spec.outputs and "/" in row["object"]:
@@ -293,15 +292,9 @@ class Executor:
             if now_state in records.ENDED:
                 return
             left = [] if state == "done" else self._left(c, row)
-            if left and error:
-                names = ", ".join(s["step"] for s in left)
-                more = (
-                    f"the job of {names} was not heard to end: a worker (esml up) goes on asking for its end"
-                )
-                error = {**error, "hint": "; ".join(x for x in (error.get("hint"), more) if x)}
-            records.end(c, row, state, result=answer, error=error)
             for s in left:
                 unended.note(c, row, s, costs.attempt_key(int(row["attempt"]), s["attempt"]))
+            records.end(c, row, state, result=answer, error=error, message=unended.message(c, row["run"]))
             audit.append(
                 c,
                 Actor(row["actor"], row["as_actor"]),

@@ -12,7 +12,7 @@ from typing import Any
 
 from esml_engine import bindings
 from esml_engine.door import access, requests
-from esml_engine.door.facts import Act, Actor, AtOnce, Call, Plan
+from esml_engine.door.facts import Act, Actor, AtOnce, Call, Draft, Plan
 from esml_engine.door.site import Site
 from esml_engine.door.start import AtOnceDesk, local_admin, make_plan, start
 from esml_engine.errors import (
@@ -49,7 +49,8 @@ class RunFailedError(FailedError):
 
     def __init__(self, row: dict[str, Any]) -> None:
         error = row["error"] or {"message": "it failed", "code": "failed", "hint": "", "id": ""}
-        super().__init__(error["message"], hint=error.get("hint", ""), run=row["run"])
+        hints = (error.get("hint"), row["message"])  # an ended run's message: a job of it may live
+        super().__init__(error["message"], hint="; ".join(x for x in hints if x), run=row["run"])
         self.code = error.get("code", "failed")
         self.id = error.get("id") or self.id
         decided = self.code in _DECIDED_AGAINST
@@ -113,9 +114,13 @@ class Hand:
         if started.answer is not None:
             if act.durable and not up:
                 self._finish_left(call.object)
-            if act.durable and started.plan is not None and started.plan.draft.nothing_to_do:
-                return {**started.answer, "nothing_to_do": started.plan.draft.nothing_to_do}
-            return started.answer
+            nothing = started.plan.draft.nothing_to_do if started.plan else ""
+            answer = started.answer
+            if (
+                nothing and started.plan
+            ):  # it is wanted so already: an act before may not have reached its platform
+                answer = {**answer, **self._told(call, started.plan.draft)}
+            return {**answer, "nothing_to_do": nothing} if act.durable and nothing else answer
         assert started.run is not None
         more = {"joined": True} if started.joined else {}
         if detach:
@@ -223,30 +228,36 @@ class Hand:
         desk = AtOnceDesk(self.site, self.actor, call, key=key, unkept=unkept)
         if isinstance(act, AtOnce) and act.outside(plan.draft):
             desk.began(plan.draft)
-        answer = act.record(call, plan.draft, None, desk)
-        if isinstance(act, AtOnce) and act.endpoint(plan.draft):
-            answer = {**answer, **self._told(call)}
-        return answer
+        return {**act.record(call, plan.draft, None, desk), **self._told(call, plan.draft)}
 
-    def _told(self, call: Call) -> dict[str, Any]:
-        """Have an endpoint that outlives workers made what is wanted; without a worker this process is it meanwhile.
+    def _told(self, call: Call, draft: Draft) -> dict[str, Any]:
+        """Whether an endpoint that outlives workers is what is wanted; it is made so where this process may be the worker.
 
         Raises:
             FailedError: the platform refuses for good.
         """
+        if not draft.endpoint or not self.site.platform(call.env).capabilities.endpoints_outlive:
+            return {}
         from esml_engine.refs import ModelRef
         from esml_engine.scored.commits import endpoint_name
-        from esml_engine.serving.applied import applied, told
+        from esml_engine.serving.applied import MADE, applied, told
+        from esml_engine.serving.records import want_again
 
-        ref, platform = ModelRef.parse(call.object), self.site.platform(call.env)
-        if not platform.capabilities.endpoints_outlive:
-            return {}
+        ref = ModelRef.parse(call.object)
+        so, why = partial(applied, self.site, ref, call.env), None
+        try:
+            done = so()
+        except FailedError as e:
+            done, why = False, e
+        if done or draft.endpoint != MADE:
+            return told(done, why)
+        if draft.nothing_to_do:  # it was wanted before, and refused or not heard
+            want_again(self.site.store, ref, call.env)
         with self.holding() as worker:
-            if worker is None:  # it is at it, and says no more to this process than the store does
+            if worker is None:  # it is at it
                 return told(False)
             worker.wanted.add(endpoint_name(ref, call.env))
-            so = partial(applied, self.site, ref, call.env)
-            return told(_until(worker, so, platform.capabilities.start_seconds))
+            return told(_until(worker, so, self.site.platform(call.env).capabilities.start_seconds))
 
     def _settle(self, worker: Any) -> None:
         """Before this process stops being the worker: what its runs want of endpoints that outlive it, also by a withdrawal.

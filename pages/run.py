@@ -77,7 +77,12 @@ def _log(estate: Estate, row: dict[str, Any]) -> None:
     if not steps:
         return
     step = next((s for s in steps if s["state"] in ("running", "failed")), steps[-1])
-    with st.expander(f"Log of {step['name']}", icon=":material/terminal:", expanded=row["state"] == "failed"):
+    with st.expander(
+        f"Log of {step['name']}",
+        key=f"log:{step['name']}",
+        icon=":material/terminal:",
+        expanded=row["state"] == "failed",
+    ):
         if not may.allowed:
             st.caption(f":material/lock: You may not: {may.reason}.")
             return

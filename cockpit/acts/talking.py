@@ -42,12 +42,12 @@ def forms(estate: Estate, request: dict[str, Any]) -> None:
     """A question to the requester, and handing the request over; for somebody who may decide on it."""
     key = request["request"]
     left, right = st.columns(2)
-    with left, st.expander("Ask the requester", icon=":material/help:"):
+    with left, st.expander("Ask the requester", key=f"open-ask:{key}", icon=":material/help:"):
         name = f"ask:{key}"
         text = st.text_input(f"Question to {request['by']}", key=name, max_chars=LONGEST).strip()
         _form(estate, "ask", key, (text,), "Ask", "send", name, ready=bool(text), done=f"Asked: it is {request['by']}'s turn.",
             missing="Write the question: what asking will do is shown then.")  # fmt: skip
-    with right, st.expander("Hand it to somebody else", icon=":material/forward:"):
+    with right, st.expander("Hand it to somebody else", key=f"open-hand:{key}", icon=":material/forward:"):
         others = [p for p in could_decide(estate.site, request) if p != estate.actor.rights]
         if not others:
             st.caption("Nobody else could decide on it: a member needs the role first, see the project's people.")  # fmt: skip

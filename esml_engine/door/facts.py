@@ -83,6 +83,9 @@ class Draft:
     # (environment, limit, whose word): what a run that goes on was approved for
     granted: tuple[tuple[str, str, str], ...] = ()
     stands: int = 0  # instances of an endpoint that stay up when it has ended
+    endpoint: str = (
+        ""  # of which the answer tells, also with nothing to do: `made` so first, or only `looked` at
+    )
     bound_seconds: float = 0.0  # limit that the run can't pass, for the upper bound; 0: spends nothing
 
 
@@ -220,10 +223,6 @@ class AtOnce(NoJobs):
 
     def outside(self, draft: Draft) -> bool:
         """Whether it changes what lies outside the store (a file, a secret, a lake): an event says so before it does."""
-        return False
-
-    def endpoint(self, draft: Draft) -> bool:
-        """Whether an endpoint's platform has to be told of it: where nobody does, the answer says so."""
         return False
 
     def again(self, call: Call, answer: dict[str, Any], desk: Desk) -> dict[str, Any]:

@@ -17,7 +17,7 @@ from esml_engine.door import audit, talk
 from esml_engine.door.facts import Actor
 from esml_engine.door.policy import MONEY
 from esml_engine.errors import NotFoundError
-from esml_engine.runs import records
+from esml_engine.runs import records, unended
 from esml_engine.store import schema as t
 from esml_engine.store.database import Store, upsert
 
@@ -184,7 +184,7 @@ def settle(c: sa.Connection, row: dict[str, Any], state: str, *, reason: str = "
         "id": "",
     }
     result = {**(run["result"] or {}), "request": row["request"], "state": state}
-    records.end(c, dict(run), "cancelled", result=result, error=error)
+    records.end(c, dict(run), "cancelled", result=result, error=error, message=unended.message(c, run["run"]))
     actor = Actor(run["actor"], run["as_actor"])
     audit.append(c, actor, run["act"], run["object"], run["env"], state, run=row["run"], detail=error)
     return state

@@ -24,7 +24,7 @@ from esml_engine.lake.columns import Column
 from esml_engine.lake.delimited import Dialect, as_utf8, header
 from esml_engine.lake.landing import Read, Source, data_records, reason_sql, sampled, write_rows
 from esml_engine.lake.layout import Layout, regular_layout
-from esml_engine.lake.sql import copy_parquet, first_row, ident, literal, scalar
+from esml_engine.lake.sql import copy_parquet, counted, first_row, ident, literal, scalar
 
 _FAULTS = pa.schema([("line", pa.int64()), ("reason", pa.string()), ("raw", pa.string())])
 _WHOLE, _BROKEN = "whole.parquet", "broken.parquet"  # scratch tables of the exact way
@@ -129,9 +129,8 @@ def _quick(
         text = f"(SELECT * REPLACE ({', '.join(own)}) FROM {text})"
     open_columns = [c for c in columns if c.type is None]
     try:
-        guess = types.shares(
-            con, f"(SELECT * FROM {text} LIMIT {_SAMPLE})", [f"c{c.position}" for c in open_columns]
-        )
+        con.execute(f"CREATE OR REPLACE TEMP TABLE sample AS SELECT * FROM {text} LIMIT {_SAMPLE}")
+        guess = types.shares(con, "sample", [f"c{c.position}" for c in open_columns])
         chosen = {c.name: c.type or types.choose(guess[f"c{c.position}"]) for c in columns}
         select, where = [], []
         for c in columns:
@@ -170,7 +169,7 @@ def _holds(
     if not texts:
         return True
     # enough values that are nothing but text, found in a part of the rows, settle a column for all rows
-    parts = [f"count({ident(n)}) - count(*) FILTER (WHERE {types.maybe_typed_sql(n)})" for n in texts]
+    parts = [f"count({ident(n)}) - {counted(types.maybe_typed_sql(n))}" for n in texts]
     part = f"{table} WHERE file_row_number < {meta.num_rows // 4}"
     row = first_row(con, f"SELECT {', '.join(parts)} FROM {part}")
     open_texts = [
@@ -230,7 +229,7 @@ def _typed(
     if not read.quarantine or not misfit:
         return Read(read.bronze, read.quarantine, chosen)
     counts = [
-        f"count(*) FILTER (WHERE {condition}) > {1 - types.INFERRED_SHARE} * count({typed[n]})"
+        f"{counted(condition)} > {1 - types.INFERRED_SHARE} * count({typed[n]})"
         for n, condition in misfit.items()
     ]
     changed = first_row(con, f"SELECT {', '.join(counts)} FROM split")

@@ -33,6 +33,11 @@ def connection(work: Path) -> Iterator[duckdb.DuckDBPyConnection]:
         con.close()
 
 
+def counted(condition: str) -> str:
+    """SQL aggregate: how many rows meet a condition. (`FILTER` takes a copy of all columns for each count: of a wide file, gigabytes.)"""
+    return f"count(CASE WHEN {condition} THEN 1 END)"
+
+
 def first_row(con: duckdb.DuckDBPyConnection, query: str) -> tuple[Any, ...]:
     """The only row of an aggregate. (A result that is not read to its end would keep the connection busy.)"""
     row: tuple[Any, ...] = con.execute(query).fetchall()[0]

@@ -13,11 +13,12 @@ import duckdb
 import pyarrow as pa
 
 from esml_engine.errors import SettingsError
-from esml_engine.lake.sql import first_row, ident, literal
+from esml_engine.lake.sql import counted, first_row, ident, literal
 from esml_engine.settings.values import COLUMN_TYPES
 
 INFERRED_SHARE = 0.95
 TYPES = COLUMN_TYPES
+_AT_ONCE = 100  # columns looked at by one query: what planning it takes grows with the square of them
 
 _DUCK = {
     "int64": "BIGINT",
@@ -163,10 +164,17 @@ def shares(
 
     A column without values, or with too many that look like nothing but text, has no shares.
     """
-    if not columns:
-        return {}
+    found: dict[str, dict[str, float]] = {}
+    for n in range(0, len(columns), _AT_ONCE):
+        found |= _shares(con, source, columns[n : n + _AT_ONCE])
+    return found
+
+
+def _shares(
+    con: duckdb.DuckDBPyConnection, source: str, columns: Sequence[str]
+) -> dict[str, dict[str, float]]:
     found: dict[str, dict[str, float]] = {column: {} for column in columns}
-    parts = [f"count({ident(c)}), count(*) FILTER (WHERE {maybe_typed_sql(c)})" for c in columns]
+    parts = [f"count({ident(c)}), {counted(maybe_typed_sql(c))}" for c in columns]
     row: Sequence[Any] = first_row(con, f"SELECT {', '.join(parts)} FROM {source}")
     totals = {
         c: n for c, n, m in zip(columns, row[0::2], row[1::2], strict=True) if n and m >= INFERRED_SHARE * n
@@ -174,9 +182,7 @@ def shares(
     if not totals:
         return found
     checks = [
-        f"count(*) FILTER (WHERE {fits_sql(ident(column), kind, suggests=True)})"
-        for column in totals
-        for kind in TYPES[:-1]
+        counted(fits_sql(ident(column), kind, suggests=True)) for column in totals for kind in TYPES[:-1]
     ]
     counts: Sequence[Any] = first_row(con, f"SELECT {', '.join(checks)} FROM {source}")
     width = len(TYPES) - 1

@@ -39,7 +39,7 @@ class EndpointState:
     error: str = ""
     stuck: str = ""  # why it does not go on before somebody does something
     stuck_at: int = -1  # the revision that `stuck` is about: a later one begins afresh
-    hint: str = ""  # what to do about `stuck`
+    hint: str = ""  # what to do about `stuck`, else about `error`
     log: str = ""  # how its log is read: a path, or a command
 
 
@@ -202,8 +202,12 @@ class Platform(Files, Protocol):
         """What runs behind an endpoint."""
         ...
 
-    def stop_endpoint(self, name: str) -> None:
-        """End an endpoint, or go on with that; never waits long, and saying it again is harmless."""
+    def stop_endpoint(self, name: str, revision: int = 0) -> None:
+        """End an endpoint, or go on with that; never waits long, and saying it again is harmless.
+
+        Args:
+            revision: at which that is wanted; what went wrong at an earlier one is forgotten.
+        """
         ...
 
     def endpoint_url(self, name: str, port: int) -> str:

@@ -23,7 +23,7 @@ from esml_engine.runs import records as runs
 from esml_engine.runs.facts import JobResult, JobSpec
 from esml_engine.training.registering import write_aliases
 
-_ANSWER = (*KEPT, "distribution", "bootstrap", "direction", "primary", "expectations", "rnd", "seconds")
+_ANSWER = (*KEPT, "distribution", "bootstrap", "direction", "expectations", "rnd", "seconds")
 
 
 class Compare:

@@ -22,7 +22,7 @@ from esml_engine.training.facts import RESAMPLES
 from esml_engine.training.ways import again, split_of
 
 KEPT = ("from", "to", "verdict", "rows", "gates", "challenger", "champion", "metrics", "baseline", "intervals", "data",
-    "cost_1000_rows", "evidence_from")  # fmt: skip
+    "cost_1000_rows", "evidence_from", "primary")  # fmt: skip
 
 
 def compare_job(call: Call, version: int | None, desk: Desk) -> JobSpec | None:

@@ -154,11 +154,11 @@ def listing(
 
 
 def _row(x: dict[str, Any], its_steps: list[dict[str, Any]]) -> dict[str, Any]:
-    seconds = (
-        x["seconds"]
-        if x["seconds"] is not None
-        else (seconds_since(x["started"]) if x["started"] and x["state"] == "running" else None)
-    )
+    seconds = x["seconds"]
+    if (
+        seconds is None and x["state"] == "running"
+    ):  # its steps': what it waited for somebody's decision is no work
+        seconds = sum(s["seconds"] or 0.0 for s in its_steps)
     keys = ("run", "act", "object", "env", "state")
     return {
         **{k: x[k] for k in keys}, "steps": its_steps, "progress": x["progress"], "message": x["message"],
@@ -184,8 +184,9 @@ def end(
     *,
     result: dict[str, Any] | None,
     error: dict[str, Any] | None,
+    message: str | None,
 ) -> None:
-    """A run's end: state, seconds (sum over steps), cost, result or error, its lock released."""
+    """A run's end: state, seconds (sum over steps), cost, result or error, what is still to be said of it, its lock released."""
     run = row["run"]
     s = t.run_steps
     seconds, cost = metered(c, run)
@@ -200,7 +201,7 @@ def end(
             result=result,
             error=error,
             progress=1.0 if state == "done" else t.runs.c.progress,
-            message=None,
+            message=message,
         )
     )
     if state != "done":

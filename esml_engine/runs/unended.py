@@ -13,7 +13,7 @@ from esml_engine.runs.facts import step_env
 from esml_engine.store import schema as t
 from esml_engine.store.database import Store, upsert
 
-MESSAGE = "its job may still run: a worker asks for its end until it is heard"
+MESSAGE = "may still run: a worker (esml up) asks for its end until it is heard"
 
 
 def left_of(steps: list[dict[str, Any]], ended: set[str]) -> list[dict[str, Any]]:
@@ -38,7 +38,14 @@ def note(c: sa.Connection, row: Mapping[str, Any], step: Mapping[str, Any], atte
         "handle": f"{step['work']}/spec.json", "run": row["run"], "step": step["step"], "attempt": attempt,
         "env": step_env(step["step"], row["env"]), "at": now(),
     })  # fmt: skip
-    c.execute(t.runs.update().where(t.runs.c.run == row["run"]).values(message=f"{step['step']}: {MESSAGE}"))
+
+
+def message(c: sa.Connection, run: str) -> str | None:
+    """What an ended run says of its jobs that may live, of all its beginnings; None where there is none."""
+    u = t.unended_jobs
+    left = c.execute(sa.select(u.c.step).where(u.c.run == run).order_by(u.c.at, u.c.handle)).scalars()
+    names = ", ".join(dict.fromkeys(left))
+    return f"the job of {names} {MESSAGE}" if names else None
 
 
 def listing(store: Store) -> list[dict[str, Any]]:
@@ -54,8 +61,7 @@ def heard(c: sa.Connection, row: Mapping[str, Any]) -> bool:
 
 def recount(c: sa.Connection, run: str) -> None:
     """An ended run's seconds and cost as they are metered now; its message goes with the last of its jobs."""
-    u, r = t.unended_jobs, t.runs
-    left = c.execute(sa.select(sa.func.count()).where(u.c.run == run)).scalar_one()
+    r = t.runs
     seconds, cost = records.metered(c, run)
-    values: dict[str, Any] = {"seconds": seconds, "cost": cost, **({} if left else {"message": None})}
+    values = {"seconds": seconds, "cost": cost, "message": message(c, run)}
     c.execute(r.update().where(r.c.run == run, r.c.state.in_(records.ENDED)).values(**values))

@@ -18,7 +18,7 @@ from esml_engine.refs import ModelRef
 from esml_engine.runs.facts import JobResult, JobSpec
 from esml_engine.scored.commits import endpoint_name
 from esml_engine.serving import client, records
-from esml_engine.serving.applied import ready, wait_shifted
+from esml_engine.serving.applied import LOOKED, MADE, ready, wait_shifted
 from esml_engine.serving.saving import saves
 from esml_engine.settings import ServingSettings
 from esml_engine.training import records as models
@@ -73,6 +73,7 @@ class Deploy:
             settings={**serving.model_dump(), "save": saves(site.settings, ref, call.env)},
             nothing_to_do=f"v{old} is deployed already" if same else "",
             answer=answer(site, ref, call.env, row) if same and row else {},
+            endpoint=MADE if same else "",  # else its run waits for it
             size=1.0,
             stands=serving.instances,
             bound_seconds=3 * 120.0,
@@ -263,11 +264,8 @@ class Undeploy(AtOnce):
             irreversible=("callers are refused until a version is deployed again",),
             nothing_to_do="" if row and row["slots"] else f"nothing is deployed in {call.env}",
             answer={"endpoint": name, "model_version": None},
+            endpoint=MADE if row else "",
         )
-
-    def endpoint(self, draft: Draft) -> bool:
-        """It is to end."""
-        return True
 
     def record(self, call: Call, draft: Draft, result: JobResult | None, desk: Desk) -> dict[str, Any]:
         """Nothing is wanted any more; the worker ends the process and drains its ledger."""
@@ -298,10 +296,6 @@ class Keys(AtOnce):
         """A new key."""
         return bool(draft.params["rotate"])
 
-    def endpoint(self, draft: Draft) -> bool:
-        """It takes the new key."""
-        return bool(draft.params["rotate"])
-
     def plan(self, call: Call, site: Site) -> Draft:
         """Show, or make a new one."""
         ref = ModelRef.parse(call.object)
@@ -312,6 +306,7 @@ class Keys(AtOnce):
             will=("make a new key; the old one stops working at once",) if rotate else ("show the key",),
             irreversible=("callers with the old key are refused",) if rotate else (),
             params={"rotate": rotate},
+            endpoint=MADE if rotate else LOOKED,
         )
 
     def record(self, call: Call, draft: Draft, result: JobResult | None, desk: Desk) -> dict[str, Any]:

@@ -11,6 +11,8 @@ from esml_engine.platforms.base import EndpointState
 from esml_engine.refs import ModelRef
 from esml_engine.serving import records
 
+MADE, LOOKED = "made", "looked"
+"""What an act's draft asks of its endpoint before it is answered: have it made as it is wanted, or only look whether it is."""
 WANTED = "wanted"
 """What an act answers as its `state` where the platform has not done yet what the act wants of it."""
 
@@ -21,8 +23,7 @@ def ready(state: EndpointState, revision: int, slot: str) -> bool:
     Raises:
         FailedError: its platform refuses it, or its model did not load; with what to do.
     """
-    if state.stuck and state.stuck_at >= revision:  # of an earlier one: this one is tried for itself
-        raise refused(state)
+    _not_refused(state, revision)
     its = (state.slots or {}).get(slot, {})
     if state.running and state.revision >= revision and its.get("state") == "failed":
         log = f"its log: {state.log}" if state.log else "see the endpoint's log"
@@ -32,9 +33,11 @@ def ready(state: EndpointState, revision: int, slot: str) -> bool:
     return bool(state.running and state.revision >= revision and its.get("state") == "ready")
 
 
-def refused(state: EndpointState) -> FailedError:
-    """What a platform said that does not go on by itself."""
-    return FailedError(state.stuck, hint=state.hint or "esml doctor --env checks what the endpoint needs")
+def _not_refused(state: EndpointState, revision: int) -> None:
+    """Raise what a platform said that does not go on by itself; of an earlier revision it is no matter."""
+    if state.stuck and state.stuck_at >= revision:
+        hint = state.hint or "esml doctor --env checks what the endpoint needs"
+        raise FailedError(state.stuck, hint=hint)
 
 
 def shifted(state: EndpointState, revision: int, slot: str) -> bool:
@@ -77,18 +80,15 @@ def applied(site: Site, ref: ModelRef, env: str) -> bool:
         return True
     state = site.platform(env).endpoint_state(row["endpoint"])
     if not row["slots"]:
-        if (
-            state.stuck and state.stuck_at >= row["revision"]
-        ):  # of an earlier one: this one is tried for itself
-            raise refused(state)
+        _not_refused(state, row["revision"])
         return not state.running and not state.error and state.slots is None
     left = set(state.slots or {}) - set(row["slots"])
     return shifted(state, row["revision"], row["live"]) and not left
 
 
-def told(done: bool) -> dict[str, Any]:
-    """What an act at once adds to its answer where the platform has to be told of it."""
+def told(done: bool, why: FailedError | None = None) -> dict[str, Any]:
+    """What an act adds to its answer where the platform has to be told of it."""
     if done:
         return {"state": "done"}
     hint = "a worker makes it so: esml up, or the next command that works on the environment"
-    return {"state": WANTED, "hint": hint}
+    return {"state": WANTED, "hint": f"{why.message}; {why.hint}" if why else hint}

@@ -104,7 +104,7 @@ class Keeper:
         platform = self.platform(row["env"])
         self._meter_end(row)
         if (row["env"], row["endpoint"]) in self._started or platform.capabilities.endpoints_outlive:
-            platform.stop_endpoint(row["endpoint"])
+            platform.stop_endpoint(row["endpoint"], row["revision"])
             self._started.discard((row["env"], row["endpoint"]))
             self._applied.pop(row["endpoint"], None)
 

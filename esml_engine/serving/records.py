@@ -80,6 +80,14 @@ def put(c: sa.Connection, row: dict[str, Any]) -> None:
         )
 
 
+def want_again(store: Store, ref: ModelRef, env: str) -> None:
+    """Want the same under another revision: what its platform refused or did not hear is tried afresh."""
+    row = get(store, ref, env)
+    if row is not None:
+        with store.write() as c:
+            put(c, current(c, row))
+
+
 def current(c: sa.Connection, row: dict[str, Any]) -> dict[str, Any]:
     """A deployment as it is wanted now, in this transaction, ready to be put again: without its revision."""
     k = t.deployments

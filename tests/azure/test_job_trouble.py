@@ -202,3 +202,18 @@ def test_a_cancelled_job_is_metered_by_the_platforms_seconds(
         run_job(None, dev, spec, base=0.0, share=1.0, used=told.append)  # type: ignore[arg-type]
     state = dev.follow(f"{spec.work}/spec.json")
     assert state.state != "running" and told == [state.seconds or 0.0]
+
+
+def test_a_404_of_a_job_that_is_there_is_not_believed(azure: Cloud, dev: AzurePlatform) -> None:
+    """Believed, the job would be started twice beside itself, or be forgotten while it is asked to end."""
+    handle = spec_at(dev, "r-false404")
+    dev.submit(handle)
+    azure.faults.add("Jobs_*", times=9999, status=404)
+    dev.cancel(handle)
+    state = dev.follow(handle)
+    assert state.state == "running" and "has a history, and can't be read: 404" in state.message
+    found = earlier(dev, "r-false404", "s", 1, 1)
+    assert found is not None and found.handle == handle, "taken up, not done again"
+    azure.faults.clear()
+    assert ended(dev, handle).state == "done"
+    assert dev.follow(spec_at(dev, "r-never")).state == "lost", "one that never was is not waited for"

@@ -170,3 +170,31 @@ def test_a_404_of_an_endpoint_that_is_there_is_not_believed(azure: Cloud, dev: A
         assert time.monotonic() < end
         dev.stop_endpoint(name)
         time.sleep(0.1)
+
+
+def test_a_shift_that_fails_late_says_why_and_its_endpoint_is_mended(
+    azure: Cloud, dev: AzurePlatform
+) -> None:
+    """It leaves the endpoint Failed, which is no reason to have it removed: it answers as before."""
+    dev.put_secret(KEY, "k")
+    name, wanted = "late-shift", config()
+    wanted["control"]["slots"] = {}
+    end = time.monotonic() + 120
+
+    def want(revision: int) -> EndpointState:
+        assert time.monotonic() < end
+        dev.apply_endpoint(name, {**wanted, "control": {**wanted["control"], "revision": revision}})
+        time.sleep(0.1)
+        return dev.endpoint_state(name)
+
+    while want(1).revision != 1:
+        pass
+    azure.faults.add("OnlineEndpoints_CreateOrUpdate", times=9999, late=True)
+    while not (state := want(2)).stuck:
+        pass
+    assert "it was accepted, and failed later" in state.stuck and "remove it" not in state.hint
+    azure.faults.clear()
+    while (state := want(3)).revision != 3:
+        pass
+    assert state.running and not state.stuck
+    dev.stop_endpoint(name)

@@ -11,6 +11,7 @@ import pytest
 
 from esml_engine.costs.records import spent
 from esml_engine.estate import Estate, open_estate
+from esml_engine.handing import RunFailedError
 from esml_engine.platforms.azure import jobs
 from esml_engine.runs import execution, records, unended
 from esml_engine.store import schema as t
@@ -70,8 +71,9 @@ def test_a_cancel_that_is_not_taken_is_repeated_and_a_retry_runs_apart(
         refused = azure.faults.add("Jobs_Cancel", times=9999, status=409)
         estate.cancel(run)
         said = ended(estate, run)
-        assert said["state"] == "cancelled" and unended.MESSAGE in said["message"]
-        assert "silver:d1 was not heard to end" in said["error"]["hint"]
+        assert said["state"] == "cancelled"
+        assert said["message"] == f"the job of silver:d1 {unended.MESSAGE}"
+        assert said["message"] in RunFailedError(said).hint and said["message"] not in said["error"]["hint"]
         (first,) = silver(azure, run)
         assert first["properties"]["status"] == "Running", "it lives on"
         before, seen = said["cost"], refused.seen
@@ -83,6 +85,7 @@ def test_a_cancel_that_is_not_taken_is_repeated_and_a_retry_runs_apart(
         ways = [j["properties"]["command"].rpartition("/silver-d1/")[2] for j in (first, second)]
         assert ways == ["1/spec.json'", "2.1/spec.json'"] or ways == ["1/spec.json", "2.1/spec.json"]
         assert second["properties"]["tags"]["esml-attempt"] == "2.1"
+        assert unended.MESSAGE in row(estate, run)["message"], "the first one's job lives, the run is done"
         azure.faults.clear()
         until(lambda: not unended.listing(estate.site.store), "the job's end heard", 120)
     assert first["properties"]["status"] == "Canceled"

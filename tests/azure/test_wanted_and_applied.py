@@ -10,6 +10,7 @@ import pytest
 
 from esml_engine.errors import FailedError
 from esml_engine.estate import open_estate
+from esml_engine.handing import Hand
 from esml_engine.platforms.azure import names
 from esml_engine.refs import ModelRef
 from esml_engine.serving import acts, records
@@ -64,8 +65,26 @@ def test_without_a_worker_what_was_answered_is_so_in_azure(
     rotated = model.keys(rotate=True)
     assert rotated["state"] == "done" and azure.keys[of.lower()]["primaryKey"] == rotated["key"]
 
-    rolled = model.rollback()
-    assert rolled["champion"] == v1 and answering() == {str(v1): 100}
+    def killed(*_: Any) -> Any:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as m, pytest.raises(KeyboardInterrupt):
+        m.setattr(Hand, "_told", killed)
+        model.keys(rotate=True)
+    key = model.keys()
+    assert key["state"] == "wanted" and azure.keys[of.lower()]["primaryKey"] != key["key"]
+    again = model.deploy(version=v2)
+    assert again["nothing_to_do"] == f"v{v2} is deployed already" and again["state"] == "done"
+    assert azure.keys[of.lower()]["primaryKey"] == key["key"] and model.keys()["state"] == "done"
+
+    azure.faults.add("OnlineEndpoints_CreateOrUpdate", times=9999, status=403)
+    with monkeypatch.context() as m, pytest.raises(FailedError, match=f"v{v1} is the champion of dev again"):
+        m.setattr("esml_engine.handing._SETTLES", 1.0)
+        model.rollback()
+    assert answering() == {str(v2): 100}
+    azure.faults.clear()
+    again = model.deploy(version=v1)
+    assert again["nothing_to_do"] and again["state"] == "done" and answering() == {str(v1): 100}
 
     def refuse(at: str) -> None:
         if at == "deploy:shift":
@@ -91,7 +110,23 @@ def test_without_a_worker_what_was_answered_is_so_in_azure(
             said = model.keys(rotate=True)
             assert said["state"] == "wanted" and "esml up" in said["hint"]
 
+    for status in (409, 412, 403):  # single looks that fail: what is wanted comes all the same
+        azure.faults.add("OnlineEndpoints_Get", times=1, status=status, skip=2)
+        azure.faults.add("OnlineDeployments_List", times=1, status=status, skip=1)
+        to = v2 if wanted() == v1 else v1
+        assert model.deploy(version=to)["model_version"] == to and answering() == {str(to): 100}
+        azure.faults.clear()
+
+    with monkeypatch.context() as m, pytest.raises(KeyboardInterrupt):
+        m.setattr(Hand, "_told", killed)
+        model.undeploy()
+    assert answering(), "nobody told Azure"
+    azure.faults.add("OnlineEndpoints_Delete", times=9999, status=403)
+    with pytest.raises(FailedError, match="AuthorizationFailed"):
+        model.undeploy()
+    assert answering(), "nothing is deployed, as far as is wanted; and Azure's refusal is said"
+    azure.faults.clear()
     ended = model.undeploy()
-    assert ended["state"] == "done" and ended["ended"] == 1
+    assert ended["state"] == "done" and ended["model_version"] is None
     assert azure.resources.get(of) is None
     estate.site.close_platforms()

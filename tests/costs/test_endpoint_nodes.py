@@ -41,7 +41,7 @@ class Away:
     def get_secret(self, name: str) -> str:
         return "key"
 
-    def stop_endpoint(self, name: str) -> None:
+    def stop_endpoint(self, name: str, revision: int = 0) -> None:
         self.stopped.append(name)
 
 

@@ -127,8 +127,15 @@ def _vault(p: AzurePlatform) -> str:
 def _compute(p: AzurePlatform) -> str:
     s = p.settings
     with p.workspace.asking(f"compute {s.compute}", "compute"):
-        found = p.workspace.client.compute.get(s.compute)
-    state = getattr(found.provisioning_state, "value", found.provisioning_state)
+        try:
+            found = p.workspace.client.compute.get(s.compute)
+        except AttributeError as e:  # the client takes apart what is not there
+            raise EsmlError(
+                f"what Azure answers of compute {s.compute} describes none ({e})",
+                hint="look at it in Azure ML studio",
+            ) from e
+    state = getattr(found, "provisioning_state", None)
+    state = getattr(state, "value", state)
     if state not in (None, "Succeeded"):
         raise EsmlError(
             f"compute {s.compute} is {state}",
@@ -138,6 +145,11 @@ def _compute(p: AzurePlatform) -> str:
         raise EsmlError(
             f"compute {s.compute} has no managed identity: its jobs reach neither lake nor tracking",
             hint=f"az ml compute update --name {s.compute} --workspace-name {s.workspace} --resource-group {s.resource_group} --identity-type SystemAssigned",
+        )
+    if not getattr(found, "size", None):
+        raise EsmlError(
+            f"compute {s.compute} says no node size: jobs of this product want a compute cluster",
+            hint=f"set compute in estate.toml to a cluster: az ml compute list --workspace-name {s.workspace} --resource-group {s.resource_group}",
         )
     return f"{s.compute}: {found.size}"
 

@@ -14,15 +14,16 @@ import secrets
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from esml_engine.errors import ConflictError, EsmlError
 from esml_engine.platforms.azure import limits, names, online
 from esml_engine.platforms.azure.errors import AzureBusyError, AzureFailedError, AzureMissingError
-from esml_engine.platforms.azure.extra import need
+from esml_engine.platforms.azure.extra import MissingExtraError, need
 from esml_engine.platforms.azure.lake import AzureFiles
+from esml_engine.platforms.azure.trouble import Trouble
 from esml_engine.platforms.azure.vault import Vault
 from esml_engine.platforms.azure.workspace import Workspace
 from esml_engine.platforms.base import EndpointState
@@ -30,9 +31,6 @@ from esml_engine.platforms.base import EndpointState
 log = logging.getLogger("esml.azure")
 
 _LOOK_AGAIN = 300.0  # seconds after which what is made is held against Azure again
-_LONGEST_BACK_OFF = 120.0
-_GONE = "gone"
-_STUCK = 3  # failures after which somebody must do something
 _RECENT = 120.0  # seconds for which what a worker saw is good enough for a page
 _NOT_UP = ("Creating", "Failed", "Deleting")
 _AT_WORK = ("Creating", "Updating", "Scaling", "Deleting")
@@ -53,13 +51,9 @@ class Endpoints:
         self.workspace, self.files, self.vault, self.env, self.folder = workspace, files, vault, env, folder
         self.closing = threading.Event()
         self._lock = threading.Lock()
-        self._wanted: dict[str, dict[str, Any]] = {}
         self._threads: dict[str, threading.Thread] = {}
         self._done: dict[str, tuple[str, float]] = {}
-        self._failed: dict[str, tuple[int, float, str]] = {}  # tries, when again, why
-        self._stuck: dict[str, tuple[int, str, str]] = {}  # at which revision, why, what to do
-        self._aims: dict[str, str] = {}  # what was wanted last: trouble is about that alone
-        self._slot_errors: dict[tuple[str, str], tuple[str, str]] = {}  # why, and what to do
+        self._trouble = Trouble()
         self._seen: dict[str, tuple[float, EndpointState]] = {}
 
     def legal(self, name: str) -> str:
@@ -70,41 +64,37 @@ class Endpoints:
         """Want the endpoint as `config` says; returns at once."""
         mark = hashlib.sha256(json.dumps(config, sort_keys=True).encode()).hexdigest()
         with self._lock:
-            self._wanted[name] = config
             self._aim_at(name, mark)
             done, at = self._done.get(name, ("", 0.0))
             if done == mark and time.monotonic() - at < _LOOK_AGAIN:
                 if time.monotonic() - self._seen.get(name, (0.0, None))[0] > _RECENT / 3:
-                    self._thread(name, lambda: self._looked(name))
+                    self._thread(name, lambda: self._look(name))
                 return
-            thread = self._threads.get(name)
-            if (thread is not None and thread.is_alive()) or self.closing.is_set():
+            if self._at_it(name) or self.closing.is_set():
                 return
-            if time.monotonic() < self._failed.get(name, (0, 0.0, ""))[1]:
-                return
-            self._thread(name, lambda: self._guarded(name, mark, self._make_so, config))
+            if not self._trouble.pauses(name):
+                revision = int(config["control"]["revision"])
+                self._thread(name, lambda: self._guarded(name, mark, revision, self._make_so, config))
 
     def _aim_at(self, name: str, mark: str) -> None:
         """Begin afresh where something else is wanted than before: the caller holds the lock."""
-        if self._aims.get(name) == mark:
-            return
-        self._aims[name] = mark
-        self._failed.pop(name, None)
-        self._stuck.pop(name, None)
-        self._done.pop(name, None)
-        for key in [k for k in self._slot_errors if k[0] == name]:
-            del self._slot_errors[key]
-        self._seen.pop(name, None)
-        (self.folder / name / "state.json").unlink(missing_ok=True)  # nobody is to believe it any longer
+        if self._trouble.aim(name, mark):
+            self._done.pop(name, None)
+            self._seen.pop(name, None)
+            (self.folder / name / "state.json").unlink(missing_ok=True)  # nobody is to believe it any longer
 
     def _thread(self, name: str, body: Callable[[], Any]) -> None:
         """One thread an endpoint at a time; the caller holds the lock."""
-        thread = self._threads.get(name)
-        if thread is None or not thread.is_alive():
+        if not self._at_it(name):
             self._threads[name] = threading.Thread(target=body, name=f"esml-{name}", daemon=True)
             self._threads[name].start()
 
-    def _guarded(self, name: str, mark: str, make: Callable[..., None], *given: Any) -> None:
+    def _at_it(self, name: str) -> bool:
+        """Whether another thread than the caller's works on the endpoint."""
+        thread = self._threads.get(name)
+        return thread is not None and thread.is_alive() and thread is not threading.current_thread()
+
+    def _guarded(self, name: str, mark: str, revision: int, make: Callable[..., None], *given: Any) -> None:
         """Do it; a failure is tried again, after a while that grows."""
         try:
             make(name, *given)
@@ -113,19 +103,12 @@ class Endpoints:
         except EsmlError as e:
             log.warning("endpoint %s: %s (%s)", name, e.message, e.hint)
             with self._lock:
-                if self._aims.get(name) != mark:  # something else is wanted by now
-                    return
-                tries = self._failed.get(name, (0, 0.0, ""))[0] + 1
-                pause = min(_LONGEST_BACK_OFF, limits.poll() * 2**tries)
-                self._failed[name] = (tries, time.monotonic() + pause, e.message)
-                if tries >= _STUCK and not isinstance(e, (AzureBusyError, ConflictError)):
-                    at = int(given[0]["control"]["revision"]) if given else -1
-                    self._stuck[name] = (at, e.message, e.hint)
+                if self._trouble.aims(name, mark):  # else something else is wanted by now
+                    self._trouble.failed(name, e, revision)
             return
         with self._lock:
-            if self._aims.get(name) == mark:
-                self._failed.pop(name, None)
-                self._stuck.pop(name, None)
+            if self._trouble.aims(name, mark):
+                self._trouble.over(name)
                 self._done[name] = (mark, time.monotonic())
         self._look(name)
 
@@ -142,6 +125,8 @@ class Endpoints:
             )
             endpoint = self._get(legal)
         endpoint = self._settled(legal, endpoint)
+        if endpoint.provisioning_state == "Failed":
+            endpoint = self._mended(name, legal, endpoint)
         self._key(legal, config)
         have = {d.name: d for d in self._deployments(legal)}
         anew = (endpoint.tags or {}).get(online.REVISION) != str(control["revision"])
@@ -166,7 +151,7 @@ class Endpoints:
                 f"removing deployment {left} of {legal}",
                 lambda left=left: client.online_deployments.begin_delete(name=left, endpoint_name=legal),
             )
-            self._slot_errors.pop((name, left), None)
+            self._trouble.slot_over(name, left)
         self._remember(name, self._get(legal))
 
     def _slot(
@@ -194,7 +179,7 @@ class Endpoints:
             if ended == "Succeeded" or (ended == "Failed" and not anew):
                 return  # a failed one stays as it is until its deploy run withdraws it, or another revision is wanted
         self.files.create_file(address, text)
-        self._slot_errors.pop((name, slot), None)
+        self._trouble.slot_over(name, slot)
         client, of = self.workspace.client, self._get(legal)
         try:
             self._run(
@@ -208,10 +193,8 @@ class Endpoints:
             raise  # tried again: what was taken without an answer is found by its document then
         except EsmlError as e:
             last = online.keep_log(self.workspace, legal, slot, self._log_of(name, slot))
-            self._slot_errors[(name, slot)] = (
-                f"{e.message}; its log ends: {last}" if last else e.message,
-                e.hint,
-            )
+            why = f"{e.message}; its log ends: {last}" if last else e.message
+            self._trouble.of_slot(name, slot, why, e.hint)
             log.warning("deployment %s of %s: %s", slot, legal, e.message)
 
     def _log_of(self, name: str, slot: str) -> Path:
@@ -273,10 +256,22 @@ class Endpoints:
         while endpoint is not None and endpoint.provisioning_state in _AT_WORK:
             self._pause()
             endpoint = self._get(legal)
-        if endpoint is None or endpoint.provisioning_state == "Failed":
-            state = endpoint.provisioning_state if endpoint is not None else "gone"
+        if endpoint is None:
             raise AzureFailedError(
-                f"endpoint {legal} is {state}",
+                f"endpoint {legal} is gone", hint="it is made anew; see in Azure ML studio who removes it"
+            )
+        return endpoint
+
+    def _mended(self, name: str, legal: str, endpoint: Any) -> Any:
+        """An endpoint whose last operation failed (a shift, say), put again as it is: that works, or says the reason once more."""
+        traffic = {k: int(v) for k, v in (endpoint.traffic or {}).items() if v}
+        as_it_is = online.endpoint(self.workspace, self.env, legal, name, traffic, dict(endpoint.tags or {}))
+        begin = self.workspace.client.online_endpoints.begin_create_or_update
+        self._run(f"mending endpoint {legal}", lambda: begin(as_it_is))
+        endpoint = self._settled(legal, self._get(legal))
+        if endpoint.provisioning_state == "Failed":
+            raise AzureFailedError(
+                f"endpoint {legal} is Failed",
                 hint="see it in Azure ML studio; remove it there to have it made anew",
             )
         return endpoint
@@ -316,7 +311,7 @@ class Endpoints:
         if time.monotonic() - at < limits.poll():
             return state
         path = self.folder / name / "state.json"
-        if name not in self._wanted:
+        if not self._trouble.looks_after(name):
             try:
                 said = json.loads(path.read_text(encoding="utf-8"))
             except FileNotFoundError:  # no worker saw it, or it went with the endpoint just now
@@ -325,40 +320,34 @@ class Endpoints:
                 return EndpointState(**said)
         return self._look(name)
 
-    def _looked(self, name: str) -> None:
-        """Look behind what is going on; where Azure refuses, a page that asks is told why."""
-        try:
-            self._look(name)
-        except EsmlError as e:
-            self._seen[name] = (time.monotonic(), EndpointState(False, error=e.message, hint=e.hint))
-            log.warning("endpoint %s can't be looked at: %s (%s)", name, e.message, e.hint)
-
     def _look(self, name: str) -> EndpointState:
+        """Ask Azure. A look that fails, by whatever, says so and ends nobody's wait: what is wanted may come all the same."""
         legal = self.legal(name)
         try:
             endpoint = self._get(legal)
-            found = (
-                self._state(name, legal, endpoint)
-                if endpoint is not None
-                else EndpointState(False, error=self._failed.get(name, (0, 0.0, ""))[2])
-            )
+            found = EndpointState(False) if endpoint is None else self._state(name, legal, endpoint)
         except AzureMissingError:  # it went between the two questions
-            found = EndpointState(False, error=self._failed.get(name, (0, 0.0, ""))[2])
-        except AzureBusyError as e:
-            found = EndpointState(False, error=e.message)
-        at, why, what = self._stuck.get(name, (-1, "", ""))
-        found = replace(found, stuck=why, stuck_at=at, hint=what)
+            found = EndpointState(False)
+        except MissingExtraError:
+            raise
+        except EsmlError as e:
+            found = EndpointState(False, error=e.message, hint=e.hint)
+            log.warning("endpoint %s can't be looked at: %s (%s)", name, e.message, e.hint)
+        found = self._trouble.told(name, found)
         self._seen[name] = (time.monotonic(), found)
-        path = self.folder / name / "state.json"
-        _put(path, json.dumps({**asdict(found), "at": time.time()}))
+        if self._trouble.looks_after(name):  # for those who only ask, and know nothing of its trouble
+            _put(self.folder / name / "state.json", json.dumps({**asdict(found), "at": time.time()}))
         return found
 
     def _state(self, name: str, legal: str, endpoint: Any) -> EndpointState:
         slots: dict[str, Any] = {}
+        wrong = self._trouble.slots(name)
         for d in self._deployments(legal):
             state = {"Succeeded": "ready", "Failed": "failed"}.get(d.provisioning_state, "loading")
+            if state == "failed" and self._at_it(name):  # its operation says why, a moment later
+                state = "loading"
             failed = (f"deployment {d.name} of {legal} failed", online.after_failing(self.files, endpoint))
-            error, hint = self._slot_errors.get((name, d.name)) or (failed if state == "failed" else ("", ""))
+            error, hint = wrong.get(d.name) or (failed if state == "failed" else ("", ""))
             slots[d.name] = {
                 "state": state,
                 "error": error,
@@ -366,21 +355,20 @@ class Endpoints:
                 "model_version": int((d.tags or {}).get(online.VERSION, 0)),
                 "deployment": d.name,
             }
-        for (of, slot), (error, hint) in list(self._slot_errors.items()):
-            if of == name:
-                slots[slot] = {**slots.get(slot, {}), "state": "failed", "error": error, "hint": hint}
+        for slot, (error, hint) in wrong.items():
+            slots[slot] = {**slots.get(slot, {}), "state": "failed", "error": error, "hint": hint}
         traffic = {k: int(v) for k, v in (endpoint.traffic or {}).items() if v}
         live = max(traffic, key=lambda k: traffic[k]) if traffic else ""
         revision = int((endpoint.tags or {}).get(online.REVISION, -1))
         running = bool(endpoint.scoring_uri) and endpoint.provisioning_state not in _NOT_UP
-        wrong = next((slot for slot, its in slots.items() if its["state"] == "failed"), "")
-        kept = self._log_of(name, wrong)
+        failed_one = next((slot for slot, its in slots.items() if its["state"] == "failed"), "")
+        kept = self._log_of(name, failed_one)
         log = (
             str(kept)
-            if wrong and kept.exists()
-            else online.log(self.workspace, legal, wrong or live or "blue")
+            if failed_one and kept.exists()
+            else online.log(self.workspace, legal, failed_one or live or "blue")
         )
-        return EndpointState(running, revision, slots, live, self._failed.get(name, (0, 0.0, ""))[2], log=log)
+        return EndpointState(running, revision, slots, live, log=log)
 
     def url(self, name: str) -> str:
         """The address that callers use."""
@@ -398,17 +386,15 @@ class Endpoints:
             _put(self.folder / name / "address.txt", address)
         return address
 
-    def stop(self, name: str) -> None:
+    def stop(self, name: str, revision: int) -> None:
         """Want the endpoint gone, with its deployments; returns at once."""
         with self._lock:
-            self._wanted.pop(name, None)
-            self._aim_at(name, _GONE)
-            thread = self._threads.get(name)
-            if self._done.get(name, ("", 0.0))[0] == _GONE or (thread is not None and thread.is_alive()):
+            mark = f"gone at {revision}"
+            self._aim_at(name, mark)
+            if self._done.get(name, ("", 0.0))[0] == mark or self._at_it(name):
                 return
-            if self.closing.is_set() or time.monotonic() < self._failed.get(name, (0, 0.0, ""))[1]:
-                return
-            self._thread(name, lambda: self._guarded(name, _GONE, self._unmake))
+            if not self.closing.is_set() and not self._trouble.pauses(name):
+                self._thread(name, lambda: self._guarded(name, mark, revision, self._unmake))
 
     def _unmake(self, name: str) -> None:
         legal, client = self.legal(name), self.workspace.client

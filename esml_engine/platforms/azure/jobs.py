@@ -83,11 +83,11 @@ class Jobs:
         """Whether a job stands under a name whose start failed; where that can't be seen, whether the start may have been heard."""
         try:
             return self._get(name) is not None
-        except need("azure.core.exceptions").AzureError as e:
+        except EsmlError as e:
             status = getattr(refused, "status_code", None) or 500  # none: the connection broke
             if 400 <= status < 500 and status not in (408, 429):
                 return False  # the refusal says more
-            log.warning("whether job %s was started can't be seen, it is followed: %s", name, e)
+            log.warning("whether job %s was started can't be seen, it is followed: %s", name, e.message)
             return True
 
     def _job(self, spec: dict[str, Any], name: str, handle: str, environment: str) -> Any:
@@ -107,11 +107,32 @@ class Jobs:
         return job
 
     def _get(self, name: str) -> Any:
+        """The job; None where there is none.
+
+        A 404 alone is not believed, or a job that works would be started twice: run history keeps an account of its own.
+        """
         missing = need("azure.core.exceptions").ResourceNotFoundError
+        with self.workspace.asking(f"job {name}"):
+            try:
+                return self.workspace.client.jobs.get(name)
+            except missing:
+                pass
         try:
-            return self.workspace.client.jobs.get(name)
-        except missing:
+            self._history(name)
+        except AzureBusyError:
+            raise
+        except EsmlError:  # it has none either, or tells this process nothing
             return None
+        raise AzureBusyError(
+            f"job {name} of workspace {self.workspace.settings.workspace} has a history, and can't be read: 404",
+            hint="it is looked at again; esml doctor checks the environment",
+        )
+
+    def _history(self, name: str) -> dict[str, Any]:
+        """Run history's account of a job."""
+        url = f"{self.workspace.api}/history/v1.0{self.workspace.path}/runs/{name}/details"
+        said: dict[str, Any] = self.workspace.rest.send(f"details of job {name}", "GET", url).json()
+        return said
 
     def follow(self, handle: str) -> JobState:
         """Look at a job; a service that does not answer, or refuses, for a while is no end of it."""
@@ -138,8 +159,7 @@ class Jobs:
         name = self._name(handle)
         if name is None:
             return JobState("lost", message="there is no specification")
-        with self.workspace.asking(f"job {name}"):
-            job = self._get(name)
+        job = self._get(name)
         if job is None:
             return JobState("lost", message="Azure ML knows no such job")
         status = str(getattr(job.status, "value", job.status) or "Unknown")
@@ -175,14 +195,12 @@ class Jobs:
         `last`: it says how long the node was used, so that one that is only silent is asked again for a while.
         """
         try:
-            url = f"{self.workspace.api}/history/v1.0{self.workspace.path}/runs/{name}/details"
-            said: dict[str, Any] = self.workspace.rest.send(f"details of job {name}", "GET", url).json()
+            return self._history(name)
         except EsmlError as e:
             if last and isinstance(e, AzureBusyError) and not self._too_long(handle):
                 raise
             self._note(handle, name, "details", e)
             return {}
-        return said
 
     def _note(self, handle: str, name: str, what: str, error: EsmlError) -> None:
         """Say once a job what of it can't be read: in the worker's log, and where its own log would be until that is read."""

@@ -131,8 +131,8 @@ class AzurePlatform(AzureFiles):
     def endpoint_state(self, name: str) -> EndpointState:
         return self.endpoints.state(name)
 
-    def stop_endpoint(self, name: str) -> None:
-        self.endpoints.stop(name)
+    def stop_endpoint(self, name: str, revision: int = 0) -> None:
+        self.endpoints.stop(name, revision)
 
     def endpoint_url(self, name: str, port: int) -> str:
         return self.endpoints.url(name)

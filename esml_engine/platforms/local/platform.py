@@ -80,7 +80,7 @@ class LocalPlatform(LocalFiles):
     def endpoint_state(self, name: str) -> EndpointState:
         return self.endpoints.state(name)
 
-    def stop_endpoint(self, name: str) -> None:
+    def stop_endpoint(self, name: str, revision: int = 0) -> None:
         self.endpoints.stop(name)
 
     def endpoint_url(self, name: str, port: int) -> str:
