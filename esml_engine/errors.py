@@ -218,3 +218,9 @@ class PlatformError(FailedError):
     """The platform under an environment answered with an error or not at all."""
 
     code = "platform"
+
+
+class StoreDamagedError(FailedError):
+    """The file of the store can't be read as a database."""
+
+    code = "store_damaged"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import fields
 from numbers import Integral
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -162,6 +163,9 @@ class Scored:
         from esml_engine.scored.reads import moment
 
         w = {**self.wanted, **over}
+        known = [f.name for f in fields(ScoredFilter)]
+        if more := [k for k in w if k not in known]:
+            raise UsageError(f"scored takes no {more[0]}", hint=f"it takes {', '.join(known)}")
         where = w.get("where")
         for name in ("limit", "offset"):
             if (n := w.get(name)) is not None and (not isinstance(n, Integral) or isinstance(n, bool)):

@@ -9,6 +9,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from esml_engine.door import talk
+from esml_engine.door.requests import EXCEPTION, PROMOTION
 from esml_engine.door.site import Site
 from esml_engine.portfolio.waiting import waiting_files
 from esml_engine.refs import STAGES, ModelRef, TableName
@@ -91,16 +92,16 @@ def status(site: Site, refs: list[ModelRef]) -> list[dict[str, Any]]:
             .where(ours(f.c.object))
             .group_by(f.c.object, f.c.env, f.c.dataset, f.c.purpose)
         ).all()
-        waits = _waits(c, tables, delivered)
+        waits = _waits(c, tables, delivered) + _switched(c, settings, refs, tables)
         empty = c.execute(
             sa.select(v.c.object, v.c.env, v.c.version).where(
                 ours(v.c.object), v.c.name == "gold", v.c.rows == 0
             )
         ).all()
         asked = c.execute(
-            sa.select(q.c.object, q.c.env, q.c.by, q.c.detail, q.c.request).where(
-                ours(q.c.object), q.c.state == "waiting", q.c.kind == "promotion"
-            )
+            sa.select(q.c.object, q.c.env, q.c.by, q.c.detail, q.c.request, q.c.kind)
+            .where(ours(q.c.object), q.c.state == "waiting", q.c.kind.in_((PROMOTION, EXCEPTION)))
+            .order_by(q.c.request)
         ).all()
     said = talk.of(site.store, [r.request for r in asked]) if asked else {}
     by: dict[str, dict[str, list[Any]]] = {
@@ -124,7 +125,7 @@ def status(site: Site, refs: list[ModelRef]) -> list[dict[str, Any]]:
         ("in", delivered),
         ("waits", waits),
         ("empty", empty),
-        ("asked", [(*r[:4], talk.askers(said[r.request])) for r in asked]),
+        ("asked", [(*r[:4], talk.askers(said[r.request]), r.kind) for r in asked]),
     ):
         for row in rows:
             if row[0] in by:  # a model whose settings file is gone may still have facts
@@ -147,6 +148,25 @@ def _waits(
         return []
     found = waiting_files(c, sorted(newer))
     return [(o, env) for o, its in found.items() for env, side in its.files if side == "train"]
+
+
+def _switched(
+    c: sa.Connection, settings: Settings, refs: Sequence[ModelRef], tables: Iterable[Sequence[Any]]
+) -> list[tuple[str, str]]:
+    """(model, environment) whose bronze was read in R&D mode that is off now, or the other way round: all is read anew."""
+    on = {(str(r), e) for r in refs for e, so in settings.files.models[r].get("rnd", {}).items() if so}
+    v = t.versions
+    sampled = {
+        tuple(x) for x in c.execute(sa.select(v.c.object, v.c.env, v.c.name, v.c.version).where(v.c.rnd))
+    }
+    if not on and not sampled:
+        return []
+    return [
+        (o, env)
+        for o, env, name, newest, _, _ in tables
+        if name.endswith("/bronze") and _table(name).purpose == "train"
+        and ((o, env, name, newest) in sampled) != ((o, env) in on)
+    ]  # fmt: skip
 
 
 def _one(
@@ -207,8 +227,9 @@ def _one(
         blocked = f"{failed[0][2]} failed in {failed[0][1]}: {error.get('message', '')}"
         turn = "data_engineer" if failed[0][2] in ("refine", "split") else "data_scientist"
     if facts["asked"] and not failed:
-        _, env, who, detail, askers = facts["asked"][0]
-        waits = f"v{detail.get('challenger')} waits for"
+        _, env, who, detail, askers, kind = facts["asked"][0]
+        subject = f"v{detail.get('challenger')}" if kind == PROMOTION else f"its {detail.get('act', 'run')}"
+        waits = f"{subject} waits for"
         if askers:
             turn, next_ = "data_scientist", "answer"
             blocked = f"{waits} an answer: {askers} asked {who} before deciding on {env}"

@@ -11,10 +11,11 @@ from typing import Any
 import sqlalchemy as sa
 from pydantic_core import from_json
 
-from esml_engine.errors import PlatformError, StoreFullError, disk_full
+from esml_engine.errors import PlatformError, StoreDamagedError, StoreFullError, disk_full
 from esml_engine.store.schema import for_postgresql
 
 HEAD = "0006"
+_DAMAGED = ("file is not a database", "database disk image is malformed")
 
 
 class Store:
@@ -102,10 +103,16 @@ class Store:
 
     @contextmanager
     def _named(self) -> Iterator[None]:
-        """A full disk by its name, instead of a database's error."""
+        """A full disk and a damaged file by their names, instead of a database's error."""
         try:
             yield
-        except sa.exc.OperationalError as e:
+        except sa.exc.DatabaseError as e:
+            if self.sqlite and any(words in str(e.orig) for words in _DAMAGED):
+                raise StoreDamagedError(
+                    f"the store {self.engine.url.database} is damaged: {e.orig}",
+                    hint="end all of the estate's processes, put the newest backup of it there, then esml catalogue rebuild takes in what the lake has "
+                    "since; without a backup sqlite3's .recover saves what can be read",
+                ) from e
             full = disk_full(e.orig or e, folders=[self.folder] if self.folder else [])
             if full is None:
                 raise

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.schema import CreateIndex, CreateTable
 
+from esml_engine.errors import StoreDamagedError
 from esml_engine.store import schema as t
+from esml_engine.store.database import Store
 
 
 @pytest.mark.parametrize("dialect", [sqlite.dialect(), postgresql.dialect()])
@@ -32,3 +35,11 @@ def test_a_boolean_begins_as_one_on_either_database() -> None:
 def test_a_store_of_one_database_does_not_load_the_other_one() -> None:
     code = "import sys, esml_engine.store.database; sys.exit('sqlalchemy.dialects.postgresql' in sys.modules)"
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_a_damaged_file_is_named_with_what_to_do(tmp_path: Path) -> None:
+    Store.at(tmp_path).close()
+    (tmp_path / "store.db").write_bytes(b"not a database at all" * 300)
+    with pytest.raises(StoreDamagedError, match=r"store\.db is damaged") as e:
+        Store.at(tmp_path)
+    assert "backup" in e.value.hint and "catalogue rebuild" in e.value.hint
