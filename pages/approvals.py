@@ -59,7 +59,13 @@ def show() -> None:
         me = estate.actor.rights
         waits.sort(key=lambda r: (r not in mine and r not in asked, talk.first_mine(r, me)))
         st.subheader(f"Open · {len(waits)}")
-        if not waits:
+        if not waits and waiting:
+            chosen = " and ".join(x for x in (kind, env) if x)
+            nothing_yet(
+                f"None of {plural(len(waiting), 'open request')} is of {chosen}.",
+                "Take the chip away to see them.",
+            )
+        elif not waits:
             nothing_yet("Nothing waits.",
                 "A request comes from the pages Promotion and Costs, or from a run over its policy.")  # fmt: skip
         cards(estate, waits, now)

@@ -30,6 +30,9 @@ def show() -> None:
     with head:
         st.title("Audit")
     whole = estate.may("read_audit").allowed
+    if not whole and not any(estate.may("read_audit", p).allowed for p in estate.projects()):
+        locked(estate, "read_audit", "")
+        return
     wanted: dict[str, str] = {}
     given = any(st.query_params.get(key) for key, *_ in view.FIELDS)
     folded = (
@@ -45,9 +48,6 @@ def show() -> None:
         return
     filters: dict[str, Any] = {"actor": wanted["actor"], "act": wanted["act"].replace(" ", "_"), "object_": wanted["object"],
         "result": wanted["result"], "since": wanted["from"], "until": wanted["to"]}  # fmt: skip
-    if not whole and not any(estate.may("read_audit", p).allowed for p in estate.projects()):
-        locked(estate, "read_audit", "")
-        return
     events = estate.audit(**filters, limit=_MOST)
     with side, st.container(horizontal=True, horizontal_alignment="right"):
         st.download_button(

@@ -15,7 +15,7 @@ from cockpit.frame.components import away, demo_stopped, figures, no_model_yet, 
 from cockpit.frame.saying import nothing_yet
 from cockpit.frame.screens import on_phone
 from cockpit.overview import Overview, overview
-from cockpit.parts.listing import chosen_row, columns, csv, filters, listed, ways_of
+from cockpit.parts.listing import chosen_row, columns, csv, filters, listed, printed, ways_of
 from cockpit.views import estate as view
 from cockpit.views import work
 from cockpit.views.plan import without_underscores
@@ -44,6 +44,11 @@ def show() -> None:
             "Export the list", data=lambda: csv(seen, shown), file_name=f"estate-{seen.read:%Y-%m-%d}.csv", mime="text/csv",
             icon=":material/download:", disabled=not shown,
             help="All four lenses of the models that the filters leave, as CSV.",
+        )  # fmt: skip
+        st.download_button(
+            "Report", data=lambda: printed(seen, shown, requests), file_name=f"estate-{seen.read:%Y-%m-%d}.html", mime="text/html",
+            icon=":material/description:", disabled=not shown,
+            help="One page to print or to send: figures, decisions that wait, needs, and these models through all four lenses.",
         )  # fmt: skip
         may = estate.may("new_project")
         st.button(

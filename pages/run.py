@@ -43,9 +43,10 @@ def show() -> None:
     away(estate, row["env"])
     st.page_link(**to("runs"), label="All runs", icon=":material/arrow_back:")
     st.title(f"{row['act'].capitalize()} of {row['object']}" + (f" in {row['env']}" if row["env"] else ""))
-    st.caption(f"run {row['run']} · asked by {view.asked_by(row)}")
-    st.fragment(_live, run_every=1.0 if live else None)(estate, run, live)
     stored = records.get(estate.site.store, run)
+    again = f" · begun {stored['attempt']} times: tries count since the last" if stored["attempt"] > 1 else ""
+    st.caption(f"run {row['run']} · asked by {view.asked_by(row)}{again}")
+    st.fragment(_live, run_every=1.0 if live else None)(estate, run, live)
     left, right = st.columns(2)
     with left:
         st.subheader("What went in")

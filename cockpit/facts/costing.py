@@ -154,7 +154,7 @@ def judge(site: Site, asked: Asked) -> Judged:
 
 def _usual_size(site: Site, ref: ModelRef, asked: Asked, history: list[Past]) -> float:
     """Bytes of the next run: of the files that wait, where it refines; else as the last one had them."""
-    waiting = float(waiting_bytes(site.store, ref, asked.env)) if asked.act == "refine" else 0.0
+    waiting = float(waiting_bytes(site, ref, asked.env)) if asked.act == "refine" else 0.0
     return waiting or (history[-1].size if history else 0.0)
 
 

@@ -40,6 +40,7 @@ class Evidence:
     to_read: dict[Place, int] = field(
         default_factory=dict
     )  # bytes of those that the next refinement there reads
+    rnd: dict[str, tuple[str, ...]] = field(default_factory=dict)  # environments where R&D mode is on
     late: dict[str, tuple[str, str]] = field(default_factory=dict)  # the dataset that is late longest, since
     refused: dict[str, int] = field(default_factory=dict)  # IN files that could not be read
     quarantined: dict[str, int] = field(default_factory=lambda: defaultdict(int))
@@ -123,7 +124,7 @@ _waits: dict[
 def _waiting(site: Site, c: sa.Connection, names: list[str], ours: Any, out: Evidence) -> None:
     """IN files whose content bronze does not hold, and datasets whose promise is broken.
 
-    Both sides only grow, so a model is counted again when the number or the newest of either has changed.
+    Both sides only grow, so a model is counted again when the number or the newest of either has changed, or its R&D mode.
     """
     v, f, store = t.versions, t.in_files, site.store.url
     marks: dict[str, list[Any]] = {o: [] for o in names}
@@ -146,10 +147,14 @@ def _waiting(site: Site, c: sa.Connection, names: list[str], ours: Any, out: Evi
             marks[object_] += (purpose, dataset, n, at)
             if purpose == "train":
                 newest[(object_, dataset)] = at
+    rnd = site.settings.in_rnd(ModelRef(*o.split("/")) for o in names)
+    for o, env in sorted(rnd):
+        out.rnd[o] = (*out.rnd.get(o, ()), env)
+        marks[o].append(env)
     none: tuple[_Mark, Waits] = ((), Waits())
     moved = [o for o, m in marks.items() if _waits.get((store, o), none)[0] != tuple(m)]
     for some in _chunks(moved):
-        for o, its in waiting_files(c, some).items():
+        for o, its in waiting_files(c, some, rnd).items():
             _waits[(store, o)] = (tuple(marks[o]), its)
     for o in names:
         its = _waits.get((store, o), none)[1]

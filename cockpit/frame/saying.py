@@ -8,7 +8,14 @@ from cockpit.frame import opening
 from cockpit.frame.carrying import Link, to
 from cockpit.views.plan import without_underscores
 from cockpit.words import sentence, tidy
-from esml_engine.errors import EsmlError, NotAllowedError, PolicyError, StalePlanError, WaitingError
+from esml_engine.errors import (
+    EsmlError,
+    NotAllowedError,
+    PolicyError,
+    StalePlanError,
+    UsageError,
+    WaitingError,
+)
 
 _SAID = "_said"
 _DONE = "_done"
@@ -28,6 +35,8 @@ def failure(e: EsmlError, *, next_act: str = "") -> None:
         )
     elif isinstance(e, (PolicyError, WaitingError)):
         st.warning(f"**Refused by policy:** {message}.{end}", icon=":material/policy:")
+    elif isinstance(e, UsageError):  # what was asked for is wrong: nothing was tried, so no id leads anywhere
+        st.error(f"**Not accepted:** {message}.{end}", icon=":material/error:")
     else:
         st.error(f"**It failed:** {message}.{end}  \n`{e.id}`", icon=":material/error:")
 

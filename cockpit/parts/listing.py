@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import pandas as pd
@@ -10,11 +11,13 @@ import streamlit as st
 from cockpit.frame.addressing import unread
 from cockpit.frame.carrying import Link, to
 from cockpit.frame.choosing import segment, typed
-from cockpit.frame.components import chips, pick
+from cockpit.frame.components import chips, pick, when
 from cockpit.frame.screens import on_phone
 from cockpit.overview import Overview
 from cockpit.views import estate as view
 from cockpit.views.lenses import LENSES, safe
+from cockpit.views.promotion import asks
+from cockpit.views.report import report
 from cockpit.words import plain, plural
 from esml_engine.refs import STAGES
 
@@ -110,6 +113,17 @@ def csv(seen: Overview, shown: list[int]) -> bytes:
     whole = pd.concat(frames, axis=1)
     whole = whole.loc[:, ~whole.columns.duplicated()].iloc[shown]
     return whole.map(safe).to_csv(index=False).encode("utf-8-sig")
+
+
+def printed(seen: Overview, shown: list[int], requests: Sequence[dict[str, Any]]) -> bytes:
+    """The report of the chosen rows."""
+    rows = [seen.rows[i] for i in shown]
+    there = {r.model for r in rows}
+    asked = [asks(r, seen.currency, seen.read) for r in requests if r["object"] in there]
+    head = f"{plural(len(rows), 'model')} of {plural(len({r.project for r in rows}), 'project')} · as of {when(seen.read)}"
+    frames = {name: seen.frame(lens).iloc[shown] for lens, name in _LENSES.items()}
+    waiting = [f"{what}: {by}" for what, by in asked]
+    return report(head, seen.figures, waiting, rows, frames).encode()
 
 
 def filters(seen: Overview) -> str:

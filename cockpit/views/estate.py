@@ -17,7 +17,7 @@ from esml_engine.refs import STAGES
 KINDS = {
     "failed": "Failed run", "approval": "Waits for approval", "policy": "Over policy", "budget": "Over budget",
     "late": "Late data", "nodata": "No data yet", "waiting": "IN waits",
-    "serving": "Serves old champion", "quality": "Quality",
+    "serving": "Serves old champion", "quality": "Quality", "rnd": "R&D",
 }  # fmt: skip
 
 
@@ -134,7 +134,7 @@ def needs_of(
     for env, its in status["environments"].items():
         live = e.serving.get((model, env))
         if live is not None and its["champion"] is not None and live != its["champion"]:
-            out.append(Need("serving", f"{env} serves v{live}, champion is v{its['champion']}"))
+            out.append(Need("serving", f"{env} serves v{live}, not v{its['champion']}"))
     if e.refused.get(model, 0):
         out.append(Need("quality", f"{plural(e.refused[model], 'IN file')} refused"))
     if e.quarantined.get(model, 0):
@@ -142,6 +142,8 @@ def needs_of(
         out.append(Need("quality", text, e.fullest[model][1:] if model in e.fullest else None))
     if model in e.warned:
         out.append(Need("quality", f"Warned: {e.warned[model]}"))
+    if model in e.rnd:  # nothing goes up from there, and one version is kept
+        out.append(Need("rnd", f"R&D mode in {', '.join(e.rnd[model])}"))
     return tuple(sorted(out, key=lambda n: n.rank))
 
 
@@ -153,7 +155,7 @@ def champion_text(its: dict[str, Any] | None) -> str:
 
 
 TURNS = {"waiting": "data_engineer", "late": "data_engineer", "quality": "data_engineer", "nodata": "data_engineer",
-    "serving": "data_scientist", "policy": "project_manager", "budget": "project_manager"}  # fmt: skip
+    "serving": "data_scientist", "rnd": "data_scientist", "policy": "project_manager", "budget": "project_manager"}  # fmt: skip
 
 
 def _whose(status: dict[str, Any], needs: tuple[Need, ...]) -> str:

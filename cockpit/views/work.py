@@ -57,7 +57,14 @@ def turns(
     return blocked, next_
 
 
-_ELSEWHERE = {"failed", "approval", "nodata", "waiting", "late"}  # have lists of their own
+_ELSEWHERE = {
+    "failed",
+    "approval",
+    "nodata",
+    "waiting",
+    "late",
+    "rnd",
+}  # have lists of their own, or are nobody's turn
 
 
 def needs(rows: Sequence[Row], roles: Callable[[str], frozenset[str]]) -> list[Item]:

@@ -99,7 +99,7 @@ def predicted(site: Site, ref: ModelRef, env: str) -> dict[str, dict[str, Any]]:
     trains = settings.task(ref) != "analytics"
     search = float(settings.profile(ref, env).seconds)
     for act, bound, size, allowed in (
-        ("refine", 5 * step, float(waiting_bytes(site.store, ref, env)), 0.0),
+        ("refine", 5 * step, float(waiting_bytes(site, ref, env)), 0.0),
         *((("train", search + OVERHEAD_SECONDS, rows, search),) if trains else ()),
     ):
         history = costs.history(site.store, str(ref), env, act)

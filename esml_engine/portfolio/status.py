@@ -92,7 +92,7 @@ def status(site: Site, refs: list[ModelRef]) -> list[dict[str, Any]]:
             .where(ours(f.c.object))
             .group_by(f.c.object, f.c.env, f.c.dataset, f.c.purpose)
         ).all()
-        waits = _waits(c, tables, delivered) + _switched(c, settings, refs, tables)
+        waits = _waits(c, tables, delivered, settings.in_rnd(refs))
         empty = c.execute(
             sa.select(v.c.object, v.c.env, v.c.version).where(
                 ours(v.c.object), v.c.name == "gold", v.c.rows == 0
@@ -135,38 +135,26 @@ def status(site: Site, refs: list[ModelRef]) -> list[dict[str, Any]]:
 
 
 def _waits(
-    c: sa.Connection, tables: Iterable[Sequence[Any]], delivered: Iterable[Sequence[Any]]
+    c: sa.Connection,
+    tables: Iterable[Sequence[Any]],
+    delivered: Iterable[Sequence[Any]],
+    rnd: set[tuple[str, str]],
 ) -> list[tuple[str, str]]:
-    """(model, environment) whose IN files bronze does not hold. Only where one is newer than bronze are all looked at."""
+    """(model, environment) whose IN files bronze does not hold. Only where one is newer than bronze, or R&D mode is or was, are all looked at."""
     bronze = {(o, env, name): at for o, env, name, _, _, at in tables if name.endswith("/bronze")}
     newer = {
         o
         for o, env, dataset, purpose, _, at in delivered
         if purpose == "train" and at > bronze.get((o, env, f"{dataset}/bronze"), "")
     }
+    there = {o for o, *_ in delivered}
+    v = t.versions
+    was = c.execute(sa.select(v.c.object).where(v.c.rnd, v.c.name.like("%/bronze")).distinct()).scalars()
+    newer |= there & ({o for o, _ in rnd} | set(was))
     if not newer:
         return []
-    found = waiting_files(c, sorted(newer))
+    found = waiting_files(c, sorted(newer), rnd)
     return [(o, env) for o, its in found.items() for env, side in its.files if side == "train"]
-
-
-def _switched(
-    c: sa.Connection, settings: Settings, refs: Sequence[ModelRef], tables: Iterable[Sequence[Any]]
-) -> list[tuple[str, str]]:
-    """(model, environment) whose bronze was read in R&D mode that is off now, or the other way round: all is read anew."""
-    on = {(str(r), e) for r in refs for e, so in settings.files.models[r].get("rnd", {}).items() if so}
-    v = t.versions
-    sampled = {
-        tuple(x) for x in c.execute(sa.select(v.c.object, v.c.env, v.c.name, v.c.version).where(v.c.rnd))
-    }
-    if not on and not sampled:
-        return []
-    return [
-        (o, env)
-        for o, env, name, newest, _, _ in tables
-        if name.endswith("/bronze") and _table(name).purpose == "train"
-        and ((o, env, name, newest) in sampled) != ((o, env) in on)
-    ]  # fmt: skip
 
 
 def _one(
@@ -228,7 +216,7 @@ def _one(
         turn = "data_engineer" if failed[0][2] in ("refine", "split") else "data_scientist"
     if facts["asked"] and not failed:
         _, env, who, detail, askers, kind = facts["asked"][0]
-        subject = f"v{detail.get('challenger')}" if kind == PROMOTION else f"its {detail.get('act', 'run')}"
+        subject = f"v{detail.get('challenger')}" if kind == PROMOTION else "an exception"
         waits = f"{subject} waits for"
         if askers:
             turn, next_ = "data_scientist", "answer"

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Container
 from dataclasses import dataclass, field
 
 import sqlalchemy as sa
 
+from esml_engine.door.site import Site
 from esml_engine.refs import ModelRef
 from esml_engine.store import schema as t
-from esml_engine.store.database import Store
 
 
 @dataclass
@@ -35,21 +36,27 @@ class Waits:
         )
 
 
-def waiting_bytes(store: Store, ref: ModelRef, env: str) -> int:
+def waiting_bytes(site: Site, ref: ModelRef, env: str) -> int:
     """Size of the IN files that the model's next refinement in an environment reads, as far as they were noted."""
-    with store.read() as c:
-        return waiting_files(c, [str(ref)])[str(ref)].bytes(env)
+    with site.store.read() as c:
+        return waiting_files(c, [str(ref)], site.settings.in_rnd([ref]))[str(ref)].bytes(env)
 
 
-def waiting_files(c: sa.Connection, names: list[str]) -> dict[str, Waits]:
-    """What waits, of each of these models."""
+def waiting_files(c: sa.Connection, names: list[str], rnd: Container[tuple[str, str]]) -> dict[str, Waits]:
+    """What waits, of each of these models.
+
+    Args:
+        rnd: (model, environment) in R&D mode: a bronze that was read in the other mode is read anew from all files.
+    """
     v, f = t.versions, t.in_files
     kept_out: set[tuple[str, str, str, str, str, str]] = set()
     have: dict[tuple[str, str, str, str, str], str] = {}
-    held = sa.select(v.c.object, v.c.env, v.c.name, v.c.facts).where(
+    sampled: dict[tuple[str, str, str], bool] = {}
+    held = sa.select(v.c.object, v.c.env, v.c.name, v.c.facts, v.c.rnd).where(
         v.c.object.in_(names), v.c.name.like("%/bronze")
     )
-    for object_, env, name, facts in c.execute(held.order_by(v.c.version)).all():
+    for object_, env, name, facts, of_rnd in c.execute(held.order_by(v.c.version)).all():
+        sampled[object_, env, name] = of_rnd
         for x in (facts or {}).get("files", []):
             have[(object_, env, name, x["date"], x["name"])] = x["sha256"]
         for x in (facts or {}).get("refused", []):
@@ -76,7 +83,7 @@ def waiting_files(c: sa.Connection, names: list[str]) -> dict[str, Waits]:
             newest[key] = (written, sha, purpose, size)
     out: dict[str, Waits] = defaultdict(Waits, {o: Waits() for o in names})
     for key, (_, sha, purpose, size) in newest.items():
-        if have.get(key) == sha:
+        if have.get(key) == sha and sampled[key[:3]] == (key[:2] in rnd):
             continue
         its = out[key[0]]
         if (*key, sha) in kept_out:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import difflib
 import tomllib
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -155,6 +156,11 @@ class Settings:
         """The metric of `profile`, as `task` reads."""
         profile = self.overlay(str(ref)).tables.get("train", {}).get(env, {})
         return str(profile.get("metric") or PRIMARY_METRIC.get(self.task(ref), ""))
+
+    def in_rnd(self, refs: Iterable[ModelRef]) -> set[tuple[str, str]]:
+        """(model, environment) of these models in R&D mode, as `task` reads."""
+        on = ((str(r), self.overlay(str(r)).tables.get("rnd", {})) for r in refs)
+        return {(name, env) for name, said in on for env, so in said.items() if so}
 
     def prices(self) -> dict[str, float | str]:
         """Price list: built-in, then the estate's."""

@@ -66,7 +66,7 @@ def test_models_are_sorted_by_their_worst_need() -> None:
         "Policy: train € 41.00 > € 5.00",
         "3 IN files wait",
     ]
-    assert found[-1].attention == "" and found[3].attention == "dev serves v1, champion is v2"
+    assert found[-1].attention == "" and found[3].attention == "dev serves v1, not v2"
 
 
 def test_progress_ends_at_the_last_environment_that_there_is() -> None:

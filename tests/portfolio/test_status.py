@@ -8,6 +8,7 @@ import pytest
 
 from esml_engine.errors import EsmlError, UsageError
 from esml_engine.estate import Estate, open_estate
+from esml_engine.portfolio.waiting import waiting_bytes
 from esml_engine.store import schema as t
 
 
@@ -91,3 +92,25 @@ def test_a_model_that_arrived_says_when_its_gold_is_newer_than_its_split(empty: 
     model.ingest("d1", [numbers("b.csv", 80, 99)], "2026-01-02")
     model.refine()
     assert (model.status()["next"], model.status()["turn"]) == ("split", "data_scientist")
+
+
+def test_a_run_that_waits_for_an_exception_is_the_approvers_turn(demo: Path) -> None:
+    estate, name = open_estate(demo), "project002/m11_diabetes"
+    estate.model(name).ask_exception(5.0, "a longer search", 3)
+    said = estate.status(name)[0]
+    assert (said["next"], said["turn"]) == ("approve", "approver")
+    assert said["blocked_by"].startswith("an exception waits for a decision: ")
+
+
+def test_a_switched_rnd_mode_is_a_refinement_that_waits(empty: Estate, numbers) -> None:
+    model, name = empty.model("p1/m1"), "p1/m1"
+    model.ingest("d1", [numbers("a.csv", 0, 40)], "2026-01-01")
+    model.refine()
+    empty.set(name, "rnd.dev", True)
+    switched = open_estate(empty.site.root)
+    assert (switched.status(name)[0]["next"], switched.status(name)[0]["turn"]) == ("refine", "data_engineer")
+    assert waiting_bytes(switched.site, switched.model(name).ref, "dev") > 0
+    switched.model(name).refine()
+    assert switched.status(name)[0]["next"] == "split"
+    switched.set(name, "rnd.dev", False)
+    assert open_estate(empty.site.root).status(name)[0]["next"] == "refine"
