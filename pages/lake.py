@@ -8,6 +8,7 @@ from collections.abc import Callable
 import streamlit as st
 
 from cockpit.acts import laking as acts
+from cockpit.facts.lake import LakeFacts, lake_facts
 from cockpit.frame import opening
 from cockpit.frame.carrying import to
 from cockpit.frame.choosing import open_tabs, segment
@@ -17,7 +18,6 @@ from cockpit.frame.screens import on_phone
 from cockpit.views import lake as view
 from cockpit.views.dataset import quarantine_of
 from cockpit.words import plain, plural, tidy
-from esml_engine.lake.deliveries import kept_out
 from esml_engine.refs import Purpose
 
 
@@ -35,22 +35,20 @@ def show() -> None:
     with head:
         st.title("Lake")
         st.caption(f"{choice.ref} · {purpose} side in {choice.env} · {as_of()}")
-    m = view.matrix(choice.estate.site, choice.ref, choice.env, purpose, dt.datetime.now(dt.UTC),
-        away=away(choice.estate.site, choice.env) is not None)  # fmt: skip
+    site = choice.estate.site
+    gone = away(site, choice.env) is not None
+    facts = lake_facts(site, choice.ref, choice.env, purpose, away=gone)
+    m = view.matrix(facts, dt.datetime.now(dt.UTC))
     _matrix(choice, m)
-    _refused(choice, purpose)
+    _refused(choice, facts)
     _acts(choice, purpose, m)
     acts.newest(choice, purpose)
 
 
-def _refused(choice: Choice, purpose: Purpose) -> None:
+def _refused(choice: Choice, facts: LakeFacts) -> None:
     """IN files that could not be read, each with its reason and what ends it."""
-    site, root = choice.estate.site, choice.estate.site.root
-    found = [
-        (ds, file, why)
-        for ds in site.settings.model(choice.ref).datasets
-        for file, why in kept_out(site, choice.ref, choice.env, ds, purpose)
-    ]
+    root = choice.estate.site.root
+    found = [(ds, file, why) for ds, files in facts.refused.items() for file, why in files]
     if found:
         lines = [f"- {ds}, {file.date}: **{plain(file.name)}** · {plain(tidy(why, root))}" for ds, file,
             why in found[:5]]  # fmt: skip

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import functools
 from collections.abc import Callable
 from typing import Any
 
@@ -11,6 +12,7 @@ import streamlit as st
 from cockpit.acts import model_tabs as tabs
 from cockpit.acts.acting import act_card, follow
 from cockpit.acts.deciding import became, promotions
+from cockpit.facts.model import ModelFacts, champion_facts, first_plan, model_facts
 from cockpit.facts.reads import runs_of
 from cockpit.frame import opening
 from cockpit.frame.carrying import to
@@ -34,33 +36,20 @@ def show() -> None:
     if choice is None:
         return
     estate, ref, site = choice.estate, choice.ref, choice.estate.site
-    status, project, now = (
-        estate.status(str(ref))[0],
-        site.settings.project(ref.project),
-        dt.datetime.now(dt.UTC),
-    )
-    runs = runs_of(estate, ref)
+    status, project = estate.status(str(ref))[0], site.settings.project(ref.project)
+    runs, now = runs_of(estate, ref), dt.datetime.now(dt.UTC)
     st.title(ref.model)
-    st.caption(
-        " · ".join(
-            x
-            for x in (
-                status["task"],
-                f"team {project.team}",
-                f"owner {project.owner}" if project.owner else "",
-                f"risk {project.risk}",
-                as_of(),
-            )
-            if x
-        )
-    )
+    owner = f"owner {project.owner}" if project.owner else ""
+    about = (status["task"], f"team {project.team}", owner, f"risk {project.risk}", as_of())
+    st.caption(" · ".join(x for x in about if x))
+    gone = away(site, choice.env) is not None
+    # read once, by the first part that needs it: a phone draws them in another order
+    facts = functools.cache(lambda: model_facts(site, ref, choice.env, away=gone))
     parts: dict[str, Callable[[], None]] = {
-        "track": lambda: _track(
-            view.track(site, ref, choice.env, now, away=away(site, choice.env) is not None)
-        ),
+        "track": lambda: _track(view.track(facts(), now)),
         "blocked": lambda: _blocked(choice, status, runs),
-        "champions": lambda: _champions(view.champions(site, ref, estate.environments, now)),
-        "next": lambda: _next(choice),
+        "champions": lambda: _champions(view.champions(champion_facts(site, ref, facts().champions), now)),
+        "next": lambda: _next(choice, view.not_reached(choice.env) if gone else _step(choice, facts())),
     }
     if status["task"] == "analytics":
         del parts["champions"]
@@ -114,11 +103,14 @@ def _champions(cards: list[view.Champion]) -> None:
                 st.caption(c.data)
 
 
-def _next(choice: Choice) -> None:
-    if away(choice.estate.site, choice.env):
-        step = view.not_reached(choice.env)
-    else:
-        step = view.next_step(choice.model, became(promotions(choice.estate, str(choice.ref))))
+def _step(choice: Choice, facts: ModelFacts) -> view.Step:
+    asked = promotions(choice.estate, str(choice.ref))
+    promotion = view.goes_up(facts, asked, became(asked))
+    found = first_plan(choice.model, view.to_plan(facts, promotion))
+    return view.next_step(facts, found, promotion)
+
+
+def _next(choice: Choice, step: view.Step) -> None:
     st.subheader(f"Next step in {choice.env}" + (f": {step.act}" if step.act else ""))
     if step.plan is None:
         st.info(step.said, icon=f":material/{step.icon}:")

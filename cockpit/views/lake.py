@@ -6,12 +6,12 @@ import datetime as dt
 from dataclasses import dataclass
 from typing import Any
 
+from cockpit.facts.lake import LakeFacts
 from cockpit.words import ago, plural
-from esml_engine.door.site import Site
-from esml_engine.lake.catalogue import Version, all_latest
-from esml_engine.lake.deliveries import InFile, delivered, kept_out
-from esml_engine.refining.staleness import goal_table, input_version, stale
-from esml_engine.refs import ModelRef, Purpose, TableName
+from esml_engine.lake.catalogue import Version
+from esml_engine.lake.deliveries import InFile
+from esml_engine.refining.staleness import goal_table, input_version
+from esml_engine.refs import TableName
 
 
 @dataclass(frozen=True)
@@ -93,13 +93,10 @@ def split_cell(
     return Cell(f"of gold v{behind}", note, "check", "green")
 
 
-def matrix(
-    site: Site, ref: ModelRef, env: str, purpose: Purpose, now: dt.datetime, *, away: bool = False
-) -> Matrix:
-    """Everything from listings and the catalogue; no table is opened. `away`: the environment can't be reached, so nobody knows what was delivered."""
-    settings = site.settings.model(ref)
-    have = all_latest(site.store, ref, env)
-    todo = stale(site, ref, env, purpose)
+def matrix(facts: LakeFacts, now: dt.datetime) -> Matrix:
+    """Every cell of a side; where the environment can't be reached, IN says so."""
+    settings, purpose = facts.settings, facts.purpose
+    todo, have = facts.todo, facts.todo.have
     goal = goal_table(purpose)
 
     def name(layer: str, ds: str) -> str:
@@ -111,12 +108,8 @@ def matrix(
         notes = [f"{q.rows:,} quarantined"] if q and q.rows else []
         cells[ds] = (
             Cell("not reached", "", "cloud_off", "gray")
-            if away
-            else in_cell(
-                delivered(site, ref, env, ds, purpose),
-                len(todo.files.get(ds, [])),
-                len(kept_out(site, ref, env, ds, purpose)),
-            ),
+            if facts.away
+            else in_cell(facts.delivered[ds], len(todo.files.get(ds, [])), len(facts.refused[ds])),
             version_cell(have.get(name("bronze", ds)), ds in todo.bronze, notes, now),
             version_cell(have.get(name("silver", ds)), ds in todo.silver, [], now),
         )
@@ -148,7 +141,7 @@ def matrix(
         split,
         sum(len(f) for f in todo.files.values()),
         max((v.at for v in have.values()), default=None),
-        away,
+        facts.away,
     )
 
 

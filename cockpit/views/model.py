@@ -3,59 +3,44 @@
 from __future__ import annotations
 
 import datetime as dt
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from cockpit.facts.model import ChampionFacts, ModelFacts, Planned
 from cockpit.views.intervals import coverage_of
 from cockpit.views.lake import Cell
 from cockpit.views.promotion import Asked
 from cockpit.words import NOT_MEASURED, NOT_SET_UP, ago, metric, money, plural, role, sentence, value
-from esml_engine.door import requests
 from esml_engine.door.facts import Plan
-from esml_engine.door.site import Site
-from esml_engine.errors import NotFoundError, NotYetError, UsageError
-from esml_engine.lake.catalogue import Version, all_latest
-from esml_engine.lake.deliveries import delivered, kept_out
-from esml_engine.model import Model
-from esml_engine.promotion.cases import next_env
-from esml_engine.refining.staleness import stale
-from esml_engine.refs import ModelRef, TableName
-from esml_engine.serving import records as serving
-from esml_engine.training import records as training
+from esml_engine.lake.catalogue import Version
+from esml_engine.refs import TableName
 from esml_engine.training.facts import DIRECTION
 
 
-def track(
-    site: Site, ref: ModelRef, env: str, now: dt.datetime, *, away: bool = False
-) -> list[tuple[str, Cell]]:
-    """IN, bronze, silver, gold and trained as they stand in `env`; test and prod by their champions.
-
-    `away`: the environment can't be reached, so nobody knows what was delivered.
-    """
-    settings = site.settings.model(ref)
-    sets = list(settings.datasets)
-    have = all_latest(site.store, ref, env)
-    came = sum(len(delivered(site, ref, env, ds, "train")) for ds in sets)
-    todo = stale(site, ref, env, "train")
+def track(facts: ModelFacts, now: dt.datetime) -> list[tuple[str, Cell]]:
+    """IN, bronze, silver, gold and trained as they stand in one environment; test and prod by their champions."""
+    lake, todo, have = facts.lake, facts.lake.todo, facts.lake.todo.have
+    sets = list(lake.settings.datasets)
+    came = sum(len(files) for files in lake.delivered.values())
     wait = sum(len(files) for files in todo.files.values())
-    refused = sum(len(kept_out(site, ref, env, ds, "train")) for ds in sets)
-    out = [("IN", Cell("IN", "not reached", "cloud_off", "gray") if away else _in(came, wait, refused))]
+    refused = sum(len(files) for files in lake.refused.values())
+    out = [("IN", Cell("IN", "not reached", "cloud_off", "gray") if lake.away else _in(came, wait, refused))]
     for layer, moves in (("bronze", todo.bronze), ("silver", todo.silver)):
         versions = [v for ds in sets if (v := have.get(str(TableName(layer, ds, "train"))))]
         kept = [q for ds in sets if (q := have.get(str(TableName("quarantine", ds, "train"))))]
         out.append((layer.capitalize(), _layer(versions, len(sets), now, sum(q.rows for q in kept) if layer == "bronze" else 0,
             to_do=bool(moves))))  # fmt: skip
     out.append(("Gold", _layer([have["gold"]] if "gold" in have else [], 1, now, to_do=todo.gold)))
-    if settings.task == "analytics":
+    if lake.settings.task == "analytics":
         return out
-    newest = next(iter(training.versions(site.store, ref, env)), None)
-    main = site.settings.profile(ref, env).metric
+    newest = next(iter(facts.versions), None)
     out.append(
         (
             "Trained",
             Cell(
                 "Trained",
-                f"v{newest['version']} · {value(newest['metrics'].get(main))} · {ago(newest['at'], now)}",
+                f"v{newest['version']} · {value(newest['metrics'].get(facts.metric))} · {ago(newest['at'], now)}",
                 "check_circle",
                 "green",
             )
@@ -65,10 +50,10 @@ def track(
     )
     for stage in ("test", "prod"):
         name = f"In {stage}"
-        if stage not in site.settings.environments:
+        if stage not in facts.environments:
             out.append((name, Cell(name, NOT_SET_UP, "remove", "gray")))
             continue
-        champion = training.champion(site.store, ref, stage)
+        champion = facts.champions.get(stage)
         out.append(
             (
                 name,
@@ -139,19 +124,18 @@ class Champion:
     serves: int | None
 
 
-def champions(site: Site, ref: ModelRef, environments: tuple[str, ...], now: dt.datetime) -> list[Champion]:
+def champions(facts: Mapping[str, ChampionFacts], now: dt.datetime) -> list[Champion]:
     """dev, test and prod; an environment that the estate does not have is said to be not set up."""
     out = []
     for env in ("dev", "test", "prod"):
-        if env not in environments:
+        its = facts.get(env)
+        if its is None:
             out.append(Champion(env, None, NOT_SET_UP, "", "", "", None, "", None))
             continue
-        main = site.settings.profile(ref, env).metric
-        crowned = training.champion(site.store, ref, env)
+        main, crowned, row = its.metric, its.champion, its.version
         if crowned is None:
             out.append(Champion(env, None, "no champion yet", metric(main), NOT_MEASURED, "", None, "", None))
             continue
-        row = training.get_version(site.store, ref, env, crowned["version"])
         x, base = row["metrics"].get(main), row["baseline"].get(main)
         gold, where = next(
             ((i["version"], i.get("env", env)) for i in row["inputs"] if i.get("table") == "gold"),
@@ -159,13 +143,12 @@ def champions(site: Site, ref: ModelRef, environments: tuple[str, ...], now: dt.
         )
         text, better = against(x, base, main)
         note = text.replace(f"than baseline {value(base)}", "than baseline")
-        deployed = serving.get(site.store, ref, env)
+        deployed, band = its.deployment, its.interval
         serves = (
             int(deployed["slots"][deployed["live"]]["model_version"])
             if deployed and deployed["live"] in deployed["slots"]
             else None
         )
-        band = training.intervals(site.store, ref, env, crowned["version"]).get(main)
         data = " · ".join(
             x
             for x in (
@@ -215,42 +198,41 @@ class Step:
 
 
 _STEPS = {
-    "refine": ("Refine", "play_arrow"), "split": ("Split gold", "call_split"), "train": ("Train", "model_training"), "promote": ("Promote", "upgrade"),
+    "refine": ("Refine", "play_arrow"), "split": ("Split gold", "call_split"), "train": ("Train", "model_training"),
     "deploy": ("Deploy the champion", "rocket_launch"),
 }  # fmt: skip
 
 
-def next_step(model: Model, asked: Asked) -> Step:
-    """The first act along refine, split, train, deploy that has something to do; plans only, nothing starts.
+def to_plan(facts: ModelFacts, promotion: Step | None) -> list[str]:
+    """The acts that may be next, in their order. `promotion`: one that is next stands before a deployment."""
+    if facts.lake.settings.task == "analytics":
+        return ["refine"]
+    acts = ["refine", "split"]
+    if facts.env == facts.environments[0] and not _trained(facts):  # further up a version comes by promotion
+        acts.append("train")
+    if promotion is None and facts.env in facts.champions:
+        acts.append("deploy")
+    return acts
+
+
+def next_step(facts: ModelFacts, found: Planned | None, promotion: Step | None) -> Step:
+    """The act that was found, else the promotion, else what there is to say.
 
     Args:
-        asked: by environment, what became of requests for versions.
+        found: the first of `to_plan` that has something to do, or has to wait.
+        promotion: the one that is next, from `goes_up`.
     """
-    site, ref, env = model.site, model.ref, model.env_name
-    settings = site.settings.model(ref)
-    acts = ["refine"] if settings.task == "analytics" else list(_STEPS)
-    for act in acts:
-        if act == "promote":
-            up = goes_up(site, ref, env, asked)
-            if up:
-                return up
-            continue
-        if act == "train" and (_trained(site, ref, env) or env != site.settings.environments[0]):
-            continue  # further up a version comes by promotion
-        if act == "deploy" and training.champion(site.store, ref, env) is None:
-            continue
-        try:
-            plan: Plan = getattr(model, f"plan_{act}")()
-        except NotYetError as e:
-            return Step(act, _STEPS[act][0], "info", None, f"{sentence(e.message)}.")
-        except (NotFoundError, UsageError):
-            continue
-        if not plan.draft.nothing_to_do:
-            label, icon = _STEPS[act]
-            return Step(
-                act, f"{label} v{plan.draft.params['version']}" if act == "deploy" else label, icon, plan
-            )
-    if not any(delivered(site, ref, env, ds, "train") for ds in settings.datasets):
+    if found:
+        label, icon = _STEPS[found.act]
+        if found.plan is None:
+            return Step(found.act, label, "info", None, f"{sentence(found.waits)}.")
+        if found.act == "deploy":
+            label = f"{label} v{found.plan.draft.params['version']}"
+        return Step(found.act, label, icon, found.plan)
+    if promotion:
+        return promotion
+    env, settings = facts.env, facts.lake.settings
+    if not any(facts.lake.delivered.values()):
         first = next(iter(settings.datasets))
         return Step(
             "ingest",
@@ -259,16 +241,16 @@ def next_step(model: Model, asked: Asked) -> Step:
             None,
             f"Nothing is here yet. Deliver a file of {first} to {env}: page *Lake*, *Deliver files*.",
         )
-    crowned = training.champion(site.store, ref, env)
+    crowned = facts.champions.get(env)
     if settings.task == "analytics":
         return Step(
             "", "", "check_circle", None, f"Everything in {env} is current: an analytics model ends at gold."
         )
-    first = site.settings.environments[0]
-    if not training.versions(site.store, ref, env) and env != first:
+    first = facts.environments[0]
+    if not facts.versions and env != first:
         return Step("promote", env, "hourglass_empty", None, f"No version is in {env} yet: models are trained in {first} and come up by promotion.")  # fmt: skip
-    if not training.versions(site.store, ref, env):
-        waits = ", ".join(stale(site, ref, env, "train").blocked)
+    if not facts.versions:
+        waits = ", ".join(facts.lake.todo.blocked)
         why = f"gold waits for {waits}, which has no IN file" if waits else "nothing more can be done now"
         return Step("ingest", "", "hourglass_empty", None, f"Nothing is trained in {env} yet: {why}. Page *Lake* says where the data stands.")  # fmt: skip
     if crowned is None:
@@ -299,38 +281,36 @@ def not_reached(env: str) -> Step:
     )
 
 
-def goes_up(site: Site, ref: ModelRef, env: str, became: Asked) -> Step | None:
-    """The promotion that is next: this environment's champion is not the next one's."""
-    to = next_env(site, env)
-    mine = training.champion(site.store, ref, env)
+def goes_up(facts: ModelFacts, asked: Sequence[Mapping[str, Any]], became: Asked) -> Step | None:
+    """The promotion that is next: this environment's champion is not the next one's.
+
+    Args:
+        asked: the model's requests for promotions, newest first.
+        became: by environment, what became of requests for versions.
+    """
+    to, mine = facts.after, facts.champions.get(facts.env)
     if to is None or mine is None:
         return None
-    theirs = training.champion(site.store, ref, to)
+    theirs = facts.champions.get(to)
     if theirs and theirs["version"] >= mine["version"]:  # the same, or one before it after a rollback here
         return None
     against_ = f"its champion there is v{theirs['version']}" if theirs else f"{to} has no champion yet"
-    asked = next(
-        (
-            r
-            for r in requests.listing(site.store, state="waiting", objects=[str(ref)])
-            if r["env"] == to and r["kind"] == "promotion"
-        ),
-        None,
-    )
-    if asked:
-        said = f"v{asked['detail'].get('challenger')} waits for a decision: {asked['by']} asked for {to}."
+    waits = next((r for r in asked if r["env"] == to and r["state"] == "waiting"), None)
+    if waits:
+        said = f"v{waits['detail'].get('challenger')} waits for a decision: {waits['by']} asked for {to}."
         return Step("promote", to, "hourglass_top", None, said)
     if (b := became.get(to, {}).get(mine["version"])) and b.said:
         said = f"v{mine['version']} was refused for {to} by {b.said}. Train a better one, or ask again with what has changed."
         return Step("promote", to, "block", None, said)
-    return Step("promote", to, "upgrade", None, f"v{mine['version']} of {env} may go up to {to}: {against_}.")
+    return Step(
+        "promote", to, "upgrade", None, f"v{mine['version']} of {facts.env} may go up to {to}: {against_}."
+    )
 
 
-def _trained(site: Site, ref: ModelRef, env: str) -> bool:
-    head = all_latest(site.store, ref, env).get("gold_train")
+def _trained(facts: ModelFacts) -> bool:
+    head = facts.lake.todo.have.get("gold_train")
     return head is not None and any(
-        {"table": "gold_train", "version": head.version} in v["inputs"]
-        for v in training.versions(site.store, ref, env)
+        {"table": "gold_train", "version": head.version} in v["inputs"] for v in facts.versions
     )
 
 
