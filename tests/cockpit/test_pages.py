@@ -327,7 +327,7 @@ def test_evidence_takes_a_fixed_number_of_queries(estate: Estate) -> None:
     evidence.evidence(estate.site, names, "2026-01-01", "2026-01-01")
     sa.event.listen(estate.site.store.engine, "before_cursor_execute", lambda *a: seen.append(a[2]))
     evidence.evidence(estate.site, names, "2026-01-01", "2026-01-01")
-    assert len([s for s in seen if s.lstrip().upper().startswith("SELECT")]) <= 12
+    assert len([s for s in seen if s.lstrip().upper().startswith("SELECT")]) <= 13
 
 
 def test_predictions_for_all_are_those_of_one(estate: Estate) -> None:
