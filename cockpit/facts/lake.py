@@ -24,13 +24,13 @@ class LakeFacts:
 
 
 def lake_facts(site: Site, ref: ModelRef, env: str, purpose: Purpose, *, away: bool = False) -> LakeFacts:
-    """Read once for all that a page shows of it. `away`: what was delivered is not asked for."""
+    """Read once for all that a page shows of it. `away`: the environment is not asked for anything."""
     settings = site.settings.model(ref)
     return LakeFacts(
         settings,
         purpose,
-        stale(site, ref, env, purpose),
+        stale(site, ref, env, purpose, listed=not away),
         {} if away else {ds: delivered(site, ref, env, ds, purpose) for ds in settings.datasets},
-        {ds: kept_out(site, ref, env, ds, purpose) for ds in settings.datasets},
+        {ds: [] if away else kept_out(site, ref, env, ds, purpose) for ds in settings.datasets},
         away,
     )

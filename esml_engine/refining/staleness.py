@@ -67,18 +67,29 @@ class Stale:
     anew: dict[str, str]  # dataset that has something to read -> why it is read anew from all files, or ''
 
 
-def stale(site: Site, ref: ModelRef, env: str, purpose: Purpose, layer: str = "", dataset: str = "") -> Stale:
-    """Compare IN, bronze, silver and gold; nothing is read but listings and the catalogue."""
+def stale(
+    site: Site,
+    ref: ModelRef,
+    env: str,
+    purpose: Purpose,
+    layer: str = "",
+    dataset: str = "",
+    *,
+    listed: bool = True,
+) -> Stale:
+    """Compare IN, bronze, silver and gold; nothing is read but listings and the catalogue.
+
+    Args:
+        listed: False: IN is not asked for, as its environment does not answer; no file is known to wait.
+    """
     settings = site.settings.model(ref)
     have = all_latest(site.store, ref, env)
     sets = [dataset] if dataset else list(settings.datasets)
     rnd = in_rnd(settings, env)
-    files = {
-        ds: to_read(site, ref, env, ds, purpose, rnd=rnd, bronze=have.get(table_name("bronze", ds, purpose)))[
-            0
-        ]
-        for ds in sets
-    }
+    files: dict[str, list[d.InFile]] = {ds: [] for ds in sets}
+    for ds in sets if listed else []:
+        bronze_now = have.get(table_name("bronze", ds, purpose))
+        files[ds] = to_read(site, ref, env, ds, purpose, rnd=rnd, bronze=bronze_now)[0]
     bronze = [ds for ds in sets if files[ds]] if layer in ("", "bronze") else []
     silver = []
     if layer in ("", "silver"):

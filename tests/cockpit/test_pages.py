@@ -13,6 +13,7 @@ from cockpit.frame import reaching
 from esml_engine.costs.records import month_start
 from esml_engine.errors import FailedError, PlatformError, StalePlanError
 from esml_engine.estate import Estate
+from esml_engine.platforms.local.platform import LocalPlatform
 from tests.cockpit.conftest import MODEL, PAGES, Open, text_of
 from tests.conftest import copy_of
 
@@ -149,6 +150,26 @@ def test_what_is_next_in_an_environment_that_is_away_is_not_known(
     said = text_of(page(estate.site.root, "model", project="project001", model="m01_price", env="dev"))
     assert "not reached" in said and "no file yet" not in said
     assert "dev can't be reached: what is next there is known when it answers again." in said
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_what_the_store_knows_is_shown_of_an_environment_that_is_away(
+    name: str, estate: Estate, page: Open, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A lake that does not answer is asked for nothing that the page can do without."""
+
+    def fail(*_: object, **__: object) -> None:
+        raise PlatformError("the lake of dev does not answer", hint="look at the network")
+
+    monkeypatch.setattr(reaching, "known", lambda site, env: reaching.Reached(env, False))
+    for what in ("list_files", "read_file", "write_file", "make_skeleton", "endpoint_state"):
+        monkeypatch.setattr(LocalPlatform, what, fail)
+    query = _query(estate, name)
+    at = page(estate.site.root, name, **query)
+    assert not at.exception
+    assert not [e.value for e in at.error], name
+    nothing = "What lies there is shown when it answers again" in text_of(at)
+    assert nothing == (name == "dataset"), "rows lie in the lake alone"
 
 
 @pytest.mark.parametrize("name", PAGES)
