@@ -14,6 +14,11 @@ def now() -> str:
     return dt.datetime.now(dt.UTC).isoformat(timespec="microseconds")
 
 
+def in_words(text: str) -> str:
+    """A stored time for a sentence: `2026-11-24 16:12 UTC`."""
+    return f"{text[:16].replace('T', ' ')} UTC"
+
+
 def seconds_since(text: str) -> float:
     """Seconds from an ISO time until now."""
     return (dt.datetime.now(dt.UTC) - dt.datetime.fromisoformat(text)).total_seconds()

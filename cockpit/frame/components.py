@@ -29,6 +29,7 @@ from esml_engine.errors import (
 )
 from esml_engine.estate import Estate
 from esml_engine.model import Model as EngineModel
+from esml_engine.refining.staleness import in_rnd
 from esml_engine.refs import ModelRef
 
 
@@ -386,5 +387,9 @@ def choose(estate: Estate, title: str) -> Choice | None:
             on_change=_pick,
             args=("env",),
         )
+        ref = ModelRef(project, model)
+        if in_rnd(estate.site.settings.model(ref), env):
+            st.badge("R&D mode", icon=":material/science:", color="orange",
+                help="One version is kept, of a sample of the rows; no scored rows, and nothing goes up. It is switched on the page Lake.")  # fmt: skip
     away(estate)
-    return Choice(estate, ModelRef(project, model), env)
+    return Choice(estate, ref, env)

@@ -168,6 +168,11 @@ def _whose(status: dict[str, Any], needs: tuple[Need, ...]) -> str:
     return role(TURNS.get(needs[0].kind))
 
 
+def turn(row: Row, need: Need) -> str:
+    """Whose turn one of a model's needs is: the worst one's is the model's own."""
+    return row.turn if need is row.needs[0] else role(TURNS.get(need.kind))
+
+
 PRICED = ("refine", "train")
 """The acts that a list of many models predicts a price for."""
 

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 
 import pandas as pd
 
-from cockpit.views.estate import Figure, Row
+from cockpit.views.estate import Figure, Row, turn
 
 _CSS = """
 :root{color-scheme:light dark;--line:#c9ced6}@media(prefers-color-scheme:dark){:root{--line:#444b57}}
@@ -41,7 +41,7 @@ def report(
         for f in figures
     )
     needs = pd.DataFrame(
-        [{"Model": r.model, "Needs": n.text, "Whose turn": r.turn} for r in rows for n in r.needs]
+        [{"Model": r.model, "Needs": n.text, "Whose turn": turn(r, n)} for r in rows for n in r.needs]
     )
     parts = [
         '<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8"><title>Estate</title>',

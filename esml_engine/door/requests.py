@@ -12,7 +12,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from esml_engine.clock import new_id, now
+from esml_engine.clock import in_words, new_id, now
 from esml_engine.door import audit, talk
 from esml_engine.door.facts import Actor
 from esml_engine.door.policy import MONEY
@@ -209,7 +209,10 @@ def expire(store: Store) -> list[dict[str, Any]]:
     for row in over:
         with store.write() as c:
             settle(
-                c, row, "expired", reason=f"nobody decided on {row['request']} until {row['expires'][:16]}"
+                c,
+                row,
+                "expired",
+                reason=f"nobody decided on {row['request']} until {in_words(row['expires'])}",
             )
     return [get(store, row["request"]) for row in over]
 

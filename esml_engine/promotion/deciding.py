@@ -6,7 +6,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from esml_engine.clock import now
+from esml_engine.clock import in_words, now
 from esml_engine.costs import records as costs
 from esml_engine.door import access, requests, talk
 from esml_engine.door.facts import AtOnce, Call, Desk, Draft
@@ -155,7 +155,7 @@ def asked(call: Call, site: Site) -> dict[str, Any]:
         )
     if row["state"] != requests.WAITING:
         said = {
-            "expired": f"expired at {row['expires'][:16]}: nobody decided in time",
+            "expired": f"expired at {in_words(row['expires'])}: nobody decided in time",
             "stale": "is stale: what it asked about has changed",
         }
         raise RefusedError(

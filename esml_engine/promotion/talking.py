@@ -6,6 +6,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
+from esml_engine.clock import in_words
 from esml_engine.door import access, requests, talk
 from esml_engine.door.facts import Actor, AtOnce, Call, Desk, Draft
 from esml_engine.door.site import Site
@@ -39,7 +40,7 @@ class Ask(AtOnce):
         """
         row, text = asked(call, site), _text(call)
         will = f"ask {row['by']} about {row['request']} ({subject(row)}): {text}"
-        kept = f"the request waits on until {row['expires'][:16]}, can be decided without an answer, and keeps question and answer"
+        kept = f"the request waits on until {in_words(row['expires'])}, can be decided without an answer, and keeps question and answer"
         return Draft(will=(will, kept), inputs=(seen(row),), params={"request": row["request"], "text": text})
 
     def record(self, call: Call, draft: Draft, result: JobResult | None, desk: Desk) -> dict[str, Any]:
