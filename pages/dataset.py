@@ -8,6 +8,7 @@ from typing import Any
 import pandas as pd
 import streamlit as st
 
+from cockpit.acts.checking import checks
 from cockpit.frame import opening
 from cockpit.frame.carrying import to
 from cockpit.frame.choosing import open_tabs
@@ -100,18 +101,12 @@ def _tabs(choice: Choice, table: Table, now: dict[str, Any], versions: list[dict
             elif name == "Changes":
                 _changes(table, v, [x["version"] for x in versions])
             elif name == "Checks":
-                _table(view.checks(now["quality"]), "No expectation is declared for this layer.", "Write `[[datasets.NAME.expect]]` (gold: `[[expect]]`) into model.toml.")  # fmt: skip
+                checks(choice, table, now)
             elif name == "Quarantine":
                 _quarantine(choice, table.name, now)
             else:
-                _table(view.version_rows(versions, dt.datetime.now(dt.UTC)), "", "")
-
-
-def _table(rows: list[dict[str, str]], empty: str, act: str) -> None:
-    if rows:
-        st.table(pd.DataFrame(rows), border="horizontal", hide_index=True)
-    else:
-        nothing_yet(empty, act)
+                rows = view.version_rows(versions, dt.datetime.now(dt.UTC))
+                st.table(pd.DataFrame(rows), border="horizontal", hide_index=True)
 
 
 def _changes(table: Table, v: int, numbers: list[int]) -> None:
@@ -143,8 +138,9 @@ def _quarantine(choice: Choice, name: str, now: dict[str, Any]) -> None:
         st.caption(f":material/check: {view.all_read(now, task)}")
         return
     st.markdown(" · ".join(f"**{n:,}** {why}" for why, n in view.by_reason(rows)))
-    st.dataframe(pd.DataFrame(rows[:1000]), hide_index=True, height=360)
+    st.dataframe(pd.DataFrame(rows[:1000]), hide_index=True, height="content" if len(rows) <= 10 else 360)
     st.caption(f"the first {min(1000, len(rows)):,} of {plural(len(rows), 'row')} · line: counted from 1 with the header · these rows are in no later layer{view.of_sample(now, task)}")  # fmt: skip
+    st.caption(view.MENDED)
 
 
 show()

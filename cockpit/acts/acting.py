@@ -15,7 +15,7 @@ from cockpit.frame.reaching import away
 from cockpit.frame.saying import failure, keep, not_yet, said_now
 from cockpit.views.plan import Card, card, without_underscores
 from cockpit.views.runs import made
-from cockpit.words import duration, money, predicted_cost, sentence, tidy
+from cockpit.words import duration, money, plain, predicted_cost, sentence, tidy
 from esml_engine.clock import seconds_since
 from esml_engine.door import access, requests
 from esml_engine.door.facts import Plan
@@ -109,7 +109,9 @@ def start_button(
         )
         if c.kind != "nothing":
             with st.popover("Plan in full", icon=":material/list_alt:"):
-                st.markdown("\n".join(f"{n}. {tidy(w, opening.root())}" for n, w in enumerate(c.will, 1)))
+                st.markdown(
+                    "\n".join(f"{n}. {plain(tidy(w, opening.root()))}" for n, w in enumerate(c.will, 1))
+                )
                 st.caption(f"{sentence(c.policy)}. Plan `{c.hash[:8]}`.")
         if c.kind == "refused":
             where = dict(zip(("project", "model"), about.split("/"), strict=True)) if "/" in about else {}

@@ -12,7 +12,7 @@ from cockpit.facts.reads import who_can
 from cockpit.frame import opening
 from cockpit.frame.saying import done_now, failure, said_done, said_now
 from cockpit.views.plan import card
-from cockpit.words import tidy
+from cockpit.words import plain, tidy
 from esml_engine.door import access
 from esml_engine.door.facts import Plan
 from esml_engine.errors import EsmlError
@@ -29,13 +29,15 @@ def at_once(
     done: str = "Done.",
     ready: bool = True,
     missing: str = "",
+    lines: Sequence[str] = (),
     clears: Sequence[str] = (),
     leads: tuple[str, str, dict[str, str]] | None = None,
 ) -> None:
     """The plan of `act` and its button. `act` takes `dry_run=True`, or `plan=` the hash to start under.
 
-    `ready`: whether the form says enough for a plan; `missing`: what it still lacks. `clears`: keys of text fields that
-    are empty again once it is done, so that the form is ready for the next; `leads`: page, label and query of the way on.
+    `ready`: whether the form says enough for a plan; `missing`: what it still lacks. `lines`: what it will do as people
+    say it, where the plan's own words are a settings file's. `clears`: keys of text fields that are empty again once it is
+    done, so that the form is ready for the next; `leads`: page, label and query of the way on.
     """
     with st.container(border=True):
         said_now(key)
@@ -53,7 +55,8 @@ def at_once(
         who = "" if plan.allowed else who_can(estate.site, rule, plan.call.project)
         c = card(plan.document(), worker=True, who=who, durable=False)
         if c.kind != "nothing":
-            st.markdown("\n".join(f"- {tidy(w, opening.root())}" for w in c.will))
+            said = [plain(w) for w in lines] or [tidy(w, opening.root()) for w in c.will]
+            st.markdown("\n".join(f"- {w}" for w in said))
 
         def start(plan_hash: str) -> dict[str, Any]:
             answer: dict[str, Any] = act(plan=plan_hash)

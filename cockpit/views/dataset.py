@@ -13,6 +13,8 @@ from esml_engine.refs import TableName
 from esml_engine.settings import ModelSettings
 
 TABS = ("Preview", "Profile", "Changes", "Checks", "Quarantine", "Versions")
+MENDED = "The next refinement mends rows after their file was delivered again under its name and date (its rows are replaced), or after the dataset's settings say another way to read it: types, delimiter, encoding, null or format (all of its files are read anew)."
+"""How rows leave quarantine; checks keep none out."""
 
 
 def quarantine_of(env: str, table: str) -> dict[str, str]:

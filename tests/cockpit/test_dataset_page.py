@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import datetime as dt
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from cockpit.views import dataset as view
-from esml_engine.estate import Estate
+from esml_engine.estate import Estate, open_estate
 from esml_engine.settings import ModelSettings
 from tests.cockpit.conftest import Open, text_of
+from tests.conftest import copy_of
 
 WHERE = {"project": "project001", "model": "m01_price", "env": "dev"}
 
@@ -105,3 +107,23 @@ def test_quarantine_is_of_the_version_shown_and_of_the_sample_where_it_is_one() 
         and view.of_sample(_version(1, 9), "regression") == ""
     )
     assert view.of_sample(_version(1, 9, rnd=True), "forecasting") == "", "a series is read whole"
+
+
+def test_quarantine_says_how_rows_are_mended_and_so_they_are(
+    estate: Estate, page: Open, tmp_path: Path
+) -> None:
+    mine = open_estate(copy_of(estate.site.root, tmp_path / "estate"))
+    file = tmp_path / "c.csv"
+    file.write_text("id,size,rooms,y\n" + "500,x,1,2\n" + "501,1,1,2\n" * 9, encoding="utf-8")
+    model = mine.model("project001/m01_price")
+    model.ingest("ds01_houses", [file], "2026-11-20")
+    with mine.hand.holding(warm=True):
+        model.refine(layer="bronze")
+    at = page(mine.site.root, "dataset", **WHERE, table="ds01_houses/bronze", tab="Quarantine")
+    assert not at.exception and view.MENDED in text_of(at)
+    assert len(at.dataframe[-1].value) == 1
+    file.write_text("id,size,rooms,y\n" + "501,1,1,2\n" * 9, encoding="utf-8")
+    model.ingest("ds01_houses", [file], "2026-11-20")
+    with mine.hand.holding(warm=True):
+        model.refine(layer="bronze")
+    assert model.dataset("ds01_houses").quarantine() == [], "delivered again under its name and date"
