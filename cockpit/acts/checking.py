@@ -56,7 +56,7 @@ def expectations(choice: Choice, table: Table, key: str, layer: str) -> None:
         if kept := view.kept(said, layer):
             st.caption(f":material/lock: not shown, and kept as it is: {plain(', '.join(kept))}")
     edited = _editor(shown, columns, key=f"checks:{scope}:{key}:{layer}", fixed=not may) if shown or may else []  # fmt: skip
-    if locked(estate, "set", choice.ref.project):
+    if locked(estate, "edit_expectations", choice.ref.project):
         return
     numeric = view.numbers(columns)
     then = view.changed(said, edited, layer, numeric)

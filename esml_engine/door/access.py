@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 
@@ -31,6 +32,7 @@ _DE, _DS, _PM, _AP, _ST, _AN = (
     "analyst",
 )
 _SIGHT = frozenset(ROLES)
+_EXPECT = re.compile(r"(datasets\.[^.]+\.)?expect(\..+)?")  # keys of a model's expectations
 
 RULES: dict[str, frozenset[str]] = {
     "read_status": _SIGHT,
@@ -65,6 +67,7 @@ RULES: dict[str, frozenset[str]] = {
     "ask_exception": frozenset({_DE, _DS, _PM}),
     "read_evidence": frozenset({_AP, _DS, _PM}),
     "budget": frozenset({_PM}),
+    "edit_expectations": frozenset({_DE}),
     "member_add": frozenset({_PM}),
     "member_remove": frozenset({_PM}),
 }
@@ -89,6 +92,8 @@ def rule_name(call: Call) -> str:
         return "refine_gold"
     if call.act == "set" and f"{call.params.get('key', '')}.".startswith("budget."):
         return "budget"
+    if call.act == "set" and _EXPECT.fullmatch(str(call.params.get("key", ""))):
+        return "edit_expectations"
     if call.act in ("member_add", "member_remove") and call.object == "estate":
         return "estate_people"
     if call.act in ("approve", "refuse", "ask", "delegate"):

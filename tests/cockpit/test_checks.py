@@ -150,7 +150,11 @@ def test_the_form_sets_them_and_the_next_refinement_holds_to_them(
 def test_who_may_not_reads_them_and_who_can(estate: Estate, page: Open, tmp_path: Path) -> None:
     mine = open_estate(copy_of(estate.site.root, tmp_path / "estate"))
     mine.set(MODEL, KEY, SAID[:2])
-    at = page(mine.site.root, "dataset", act_as="engineer@small", **WHERE)
+    theirs = page(mine.site.root, "dataset", act_as="engineer@small", **WHERE)
+    assert not theirs.exception and "You may not" not in text_of(theirs), (
+        "expectations are the data engineer's"
+    )
+    at = page(mine.site.root, "dataset", act_as="scientist@small", **WHERE)
     said = text_of(at)
     assert not at.exception and "**You may not:**" in said and "Who can:" in said
     assert not [b for b in at.button if b.label == "Set"]

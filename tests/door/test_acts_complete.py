@@ -148,6 +148,10 @@ def calls() -> list[Call]:
         Call("member_add", "estate", "", {"actor": "x", "role": "admin"}),
         Call("member_remove", "p1", "", {"actor": "x"}),
         Call("new_project", "estate", "", {"name": "p9", "team": "t"}),
+        *(
+            Call("set", o, "", {"key": k, "value": "[]"})
+            for k in ("expect", "datasets.d1.expect", "datasets.d1.expected", "datasets.d1")
+        ),
         Call("new_model", "p1/m9", "", {"task": "regression", "datasets": ["a"]}),
         Call("ingest", o, "dev", {"dataset": "d1", "files": [], "date": "2026-01-01", "purpose": "train"}),
         Call("catalogue_rebuild", "estate", "", {"forget": []}),
@@ -190,7 +194,7 @@ def calls() -> list[Call]:
 
 # the domain's role table, written out a second time: rule -> roles besides admin
 TABLE = {
-    "set": set(), "budget": {"project_manager"}, "member_add": {"project_manager"}, "estate_people": set(),
+    "set": set(), "edit_expectations": {"data_engineer"}, "budget": {"project_manager"}, "member_add": {"project_manager"}, "estate_people": set(),
     "member_remove": {"project_manager"}, "new_project": set(),
     "new_model": {"data_engineer", "data_scientist", "project_manager"}, "ingest": {"data_engineer", "steward"},
     "catalogue_rebuild": set(), "refine": {"data_engineer", "steward"},
