@@ -154,6 +154,7 @@ def test_who_may_not_reads_them_and_who_can(estate: Estate, page: Open, tmp_path
     assert not theirs.exception and "You may not" not in text_of(theirs), (
         "expectations are the data engineer's"
     )
+    mine.member_add("project001", "scientist@small", "data_scientist")
     at = page(mine.site.root, "dataset", act_as="scientist@small", **WHERE)
     said = text_of(at)
     assert not at.exception and "**You may not:**" in said and "Who can:" in said
