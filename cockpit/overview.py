@@ -14,8 +14,10 @@ from typing import Any
 import pandas as pd
 import sqlalchemy as sa
 
+from cockpit.facts import attention
 from cockpit.facts.evidence import Evidence, budgets, evidence, predictions
 from cockpit.views import estate as view
+from cockpit.views import figures as estate_figures
 from cockpit.views import lenses
 from esml_engine.costs.records import month_start
 from esml_engine.errors import EsmlError
@@ -39,7 +41,7 @@ class Overview:
     budgets: dict[str, dict[str, Any]]
     costs: dict[str, dict[str, Any]]  # the next run of each model in the first environment
     rows: list[view.Row]
-    figures: list[view.Figure]
+    figures: list[estate_figures.Figure]
     kinds: dict[str, int]
     stages: dict[str, int]
     projects: dict[str, view.Owner]
@@ -94,8 +96,10 @@ def read(estate: Estate) -> Overview:
     currency = settings.estate.currency
     total = {k: sum(b[k] for b in spent.values()) for k in ("spent", "budget", "month_end")}
     kinds, stages = view.counts(rows)
+    needy = attention.by_day(site, estate.actor.rights, now.date(), sum(bool(r.needs) for r in rows))
+    figures = estate_figures.figures(rows, facts, total | {"currency": currency}, needy, now.date())
     return Overview(
-        statuses, facts, spent, costs, rows, view.figures(rows, facts, total | {"currency": currency}, now.date()), kinds, stages,
+        statuses, facts, spent, costs, rows, figures, kinds, stages,
         owners, now, currency, estate.environments
     )  # fmt: skip
 

@@ -20,7 +20,7 @@ from cockpit.frame.carrying import Link, to
 from cockpit.frame.reaching import unreached
 from cockpit.frame.saying import failure, nothing_yet, said_elsewhere
 from cockpit.frame.screens import on_phone
-from cockpit.views.estate import Figure
+from cockpit.views.figures import Figure
 from cockpit.views.plan import without_underscores
 from cockpit.words import STATES, clock, sentence, tidy
 from esml_engine.demo import why_stopped

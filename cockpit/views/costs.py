@@ -12,7 +12,7 @@ from typing import Any
 
 from cockpit.facts.costing import ACTS, Asked, Judged
 from cockpit.facts.reads import days
-from cockpit.views.estate import Figure
+from cockpit.views.figures import Figure
 from cockpit.words import MONTH_END, ago, duration, has_bound, is_bound, money, plural, predicted_cost, share
 
 PERIODS = {"month": "this month", "last": "last month", "90": "90 days"}

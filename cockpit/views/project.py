@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from cockpit.facts.evidence import Evidence
-from cockpit.views.estate import RANK, Figure, Row, due_act, next_act
+from cockpit.views.estate import RANK, Row, due_act, next_act
+from cockpit.views.figures import Figure
 from cockpit.words import MONTH_END, ago, duration, is_bound, money, plural, predicted_cost, role, share
 from esml_engine.refs import STAGES
 

@@ -8,7 +8,8 @@ from collections.abc import Mapping, Sequence
 
 import pandas as pd
 
-from cockpit.views.estate import Figure, Row, turn
+from cockpit.views.estate import Row, turn
+from cockpit.views.figures import Figure
 
 _CSS = """
 :root{color-scheme:light dark;--line:#c9ced6}@media(prefers-color-scheme:dark){:root{--line:#444b57}}

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from cockpit.facts import attention
 from cockpit.facts.evidence import evidence
 from cockpit.frame import reaching
 from esml_engine.costs.records import meter
@@ -426,6 +427,25 @@ def test_looks_less_than_an_hour_apart_are_one_visit(small: Estate) -> None:
     assert came(small.site, "anna", later) is None, (
         "a file that was cut makes everybody new, and no page fail"
     )
+
+
+def test_the_count_of_needs_is_kept_a_day_for_thirty_days(
+    small: Estate, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monday = dt.date(2026, 11, 23)
+    assert attention.by_day(small.site, "anna", monday, 4) == {"2026-11-23": 4}
+    assert attention.by_day(small.site, "anna", monday, 3) == {"2026-11-23": 3}, "the day's newest"
+    assert attention.by_day(small.site, "li", monday, 1) == {"2026-11-23": 1}, "each as they see the estate"
+    tuesday = monday + dt.timedelta(days=1)
+    assert attention.by_day(small.site, "anna", tuesday, 5) == {"2026-11-23": 3, "2026-11-24": 5}
+    later = monday + dt.timedelta(days=30)
+    assert attention.by_day(small.site, "anna", later, 2) == {"2026-11-24": 5, "2026-12-23": 2}
+
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(attention.kept, "write", full)
+    assert attention.by_day(small.site, "anna", later, 1)["2026-12-23"] == 1, "a full disk fails no page"
 
 
 def test_the_list_as_a_file_holds_all_lenses_and_no_formula(small: Estate) -> None:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pandas as pd
 
-from cockpit.views.estate import Figure, Need, Row
+from cockpit.views.estate import Need, Row
+from cockpit.views.figures import Figure
 from cockpit.views.report import report
 
 

@@ -14,6 +14,7 @@ from cockpit.views import estate as estate_view
 from cockpit.views import model as model_view
 from cockpit.views import plan as plan_view
 from cockpit.views import runs as runs_view
+from cockpit.views.figures import figures as five
 from cockpit.views.lake import in_cell, made, split_cell, version_cell
 from esml_engine.lake.catalogue import Version
 from esml_engine.lake.deliveries import InFile
@@ -99,10 +100,11 @@ def test_figures_have_something_to_compare_with() -> None:
         failed_before=3,
         crowned_by_day={"2026-09-01": 1},
     )
-    figures = estate_view.figures(
+    figures = five(
         _rows(e, _status("p/a", champion=3)),
         e,
         {"spent": 3.0, "budget": 4.0, "month_end": 5.0, "currency": "EUR"},
+        {"2026-11-20": 3, "2026-11-24": 2, "2026-01-01": 9},
         NOW.date(),
     )
     assert [(f.text, f.note) for f in figures] == [
@@ -114,6 +116,7 @@ def test_figures_have_something_to_compare_with() -> None:
     ]
     assert figures[0].series[0] == 1.0 and figures[2].series[1] == 2.0 and figures[3].series[-1] == 3.0
     assert figures[3].tone == "inverse", "over budget is marked"
+    assert figures[1].series == (3.0, 2.0), "the days of a month on which somebody looked"
 
 
 def _plan(**over: Any) -> dict[str, Any]:
