@@ -140,6 +140,12 @@ def ago(text: str | None, now: dt.datetime | None = None) -> str:
     return "just now"
 
 
+def time_ago(text: str | None, now: dt.datetime | None = None) -> str:
+    """`5 min ago`, `just now`."""
+    said = ago(text, now)
+    return said if said in ("", "just now") else f"{said} ago"
+
+
 def clock(text: str | dt.datetime | None, zone: str | None = None) -> str:
     """`24 Nov 14:32` in the viewer's zone; UTC, marked so, when the zone is not known; a date alone is that day everywhere."""
     if isinstance(text, str) and len(text) == len("2026-11-24"):
@@ -189,8 +195,8 @@ def sentence(text: str) -> str:
 
 
 def tidy(text: str, estate_root: Path) -> str:
-    """A message without this server's paths."""
+    """A message without this server's paths, and with the page instead of a command that shows the same."""
     for p in dict.fromkeys((str(estate_root), str(Path.home()), sys.prefix)):
         if len(p) > 1:
             text = text.replace(p + "/", "").replace(p, "the estate's folder")
-    return text
+    return text.replace("esml requests --state decided", "the page Approvals")

@@ -65,7 +65,11 @@ _TRACKED = ("train", "copy")  # steps whose jobs log to MLflow
 
 
 def close_up(site: Site, row: dict[str, Any]) -> None:
-    """Before a run ends badly: close what its killed jobs left open in MLflow."""
+    """Before a run ends badly: take back what it left wanted of an endpoint, close what its killed jobs left open in MLflow."""
+    if row["act"] == "deploy":
+        from esml_engine.serving.acts import Deploy
+
+        Deploy().take_back(site, row)
     begun = [
         s["step"] for s in records.steps(site.store, row["run"]) if s["attempt"] and s["state"] != "done"
     ]

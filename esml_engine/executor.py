@@ -205,7 +205,10 @@ class Executor:
                 desk.spec, desk.result, desk.adopted = before.spec, before.result, True
             else:
                 desk.spec = before.spec if before else act.jobs(call, draft, desk)
-                if desk.spec is not None and platform is not None:
+                if desk.spec is None:  # the worker does it itself: no job, so none that could live on
+                    with store.write() as c:
+                        records.set_step(c, run, step, work=None)
+                elif platform is not None:
                     try:
                         desk.result = run_job(
                             store,

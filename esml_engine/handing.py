@@ -32,8 +32,6 @@ from esml_engine.processes import ProcessTable
 from esml_engine.runs import leases, records
 
 _LOOK = 0.05
-# seconds for which a refused key is tried again: elsewhere, and on this machine; and between
-_KEY_TOLD, _KEY_TOLD_HERE, _KEY_AGAIN = 90.0, 10.0, 0.3
 _SILENT = 3.0  # seconds without a worker's heartbeat after which its store is looked at
 _PATIENCE = 15.0  # seconds that a command waits for room on the disk under the store
 _SETTLES = 300.0  # seconds for which a command that works for itself waits for endpoints after its runs
@@ -246,7 +244,7 @@ class Hand:
         ref = ModelRef.parse(call.object)
         so, why = partial(applied, self.site, ref, call.env), None
         try:
-            done = so()
+            done = so(fresh=True)
         except FailedError as e:
             done, why = False, e
         if done or draft.endpoint != MADE:
@@ -283,6 +281,7 @@ class Hand:
     def _score(self, act: Act, call: Call, plan: Plan) -> dict[str, Any]:
         """An online call needs its endpoint up; without a worker this process keeps it for the call's own duration."""
         from esml_engine.refs import ModelRef
+        from esml_engine.serving import client
         from esml_engine.serving import records as deployments
 
         row = deployments.require(self.site.store, ModelRef.parse(call.object), call.env)
@@ -308,7 +307,7 @@ class Hand:
                     )
                 time.sleep(_LOOK)
             told = time.monotonic() + (
-                _KEY_TOLD if platform.capabilities.endpoints_outlive else _KEY_TOLD_HERE
+                client.KEY_TOLD if platform.capabilities.endpoints_outlive else client.KEY_TOLD_HERE
             )
             while True:  # the key is ours and right: an endpoint may not have been told it yet
                 try:
@@ -316,7 +315,7 @@ class Hand:
                 except NotAllowedError as e:
                     if e.details.get("status") != 401 or time.monotonic() > told:
                         raise
-                time.sleep(_KEY_AGAIN)
+                time.sleep(client.KEY_AGAIN)
 
 
 def _until(worker: Any, so: Callable[[], bool], seconds: float) -> bool:

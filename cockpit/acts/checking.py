@@ -45,7 +45,7 @@ def expectations(choice: Choice, table: Table, key: str, layer: str) -> None:
     said = view.declared(settings, scope, key)
     columns = table.show(limit=0)["columns"]
     shown = view.rows(said, layer)
-    may = estate.may("set", choice.ref.project).allowed
+    may = estate.may("edit_expectations", choice.ref.project).allowed
     of = dataset.in_words(table.name).removesuffix(" (inference)") if layer != "gold" else "gold"
     how = " · the empty row adds one; rows ticked at the left are removed by Delete or the bin" if may else ""
     with st.container(gap="xxsmall"):

@@ -37,6 +37,9 @@ class Evidence:
     """What the list of models rests on, by model name; days are UTC dates, times ISO."""
 
     waiting: dict[str, int] = field(default_factory=lambda: defaultdict(int))  # IN files newer than bronze
+    waits_in: dict[str, dict[tuple[str, str], int]] = field(
+        default_factory=dict
+    )  # the same by (environment, side)
     to_read: dict[Place, int] = field(
         default_factory=dict
     )  # bytes of those that the next refinement there reads
@@ -160,6 +163,7 @@ def _waiting(site: Site, c: sa.Connection, names: list[str], ours: Any, out: Evi
         its = _waits.get((store, o), none)[1]
         if its.files:
             out.waiting[o] = its.count
+            out.waits_in[o] = {place: n for place, (n, _) in its.files.items()}
             out.to_read.update({(o, env): its.bytes(env) for env, _ in its.files})
         if its.refused:
             out.refused[o] = its.refused

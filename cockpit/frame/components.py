@@ -390,6 +390,6 @@ def choose(estate: Estate, title: str) -> Choice | None:
         ref = ModelRef(project, model)
         if in_rnd(estate.site.settings.model(ref), env):
             st.badge("R&D mode", icon=":material/science:", color="orange",
-                help="One version is kept, of a sample of the rows; no scored rows, and nothing goes up. It is switched on the page Lake.")  # fmt: skip
+                help="One version is kept, of a sample of the rows; no scored rows; what is trained in it does not go up. It is switched on the page Lake.")  # fmt: skip
     away(estate)
     return Choice(estate, ref, env)

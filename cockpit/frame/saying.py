@@ -12,6 +12,7 @@ from esml_engine.errors import (
     EsmlError,
     NotAllowedError,
     PolicyError,
+    RefusedError,
     StalePlanError,
     UsageError,
     WaitingError,
@@ -35,6 +36,8 @@ def failure(e: EsmlError, *, next_act: str = "") -> None:
         )
     elif isinstance(e, (PolicyError, WaitingError)):
         st.warning(f"**Refused by policy:** {message}.{end}", icon=":material/policy:")
+    elif isinstance(e, RefusedError):  # somebody was first, or a gate says no
+        st.warning(f"**Not done:** {message}.{end}", icon=":material/block:")
     elif isinstance(e, UsageError):  # what was asked for is wrong: nothing was tried, so no id leads anywhere
         st.error(f"**Not accepted:** {message}.{end}", icon=":material/error:")
     else:

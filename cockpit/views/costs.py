@@ -13,7 +13,17 @@ from typing import Any
 from cockpit.facts.costing import ACTS, Asked, Judged
 from cockpit.facts.reads import days
 from cockpit.views.figures import Figure
-from cockpit.words import MONTH_END, ago, duration, has_bound, is_bound, money, plural, predicted_cost, share
+from cockpit.words import (
+    MONTH_END,
+    duration,
+    has_bound,
+    is_bound,
+    money,
+    plural,
+    predicted_cost,
+    share,
+    time_ago,
+)
 
 PERIODS = {"month": "this month", "last": "last month", "90": "90 days"}
 BY = {"project": "project", "model": "model", "act": "act", "env": "env", "day": "day"}
@@ -131,7 +141,7 @@ def endpoint_table(found: list[Endpoint], currency: str, now: dt.datetime) -> li
     return [
         {
             "Endpoint": e.model, "Environment": e.env, "Serves": f"v{e.version}",
-            "Last call or deployment": f"{ago(e.last, now)} ago".replace("just now ago", "just now"),
+            "Last call or deployment": time_ago(e.last, now),
             "State": "! idle" if e.idle else "✓ in use",
             "Costs a month": f"{money(e.month, currency)} (1 node × {HOURS:g} h)",
         }

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from cockpit.words import NOT_MEASURED, ago, duration, moment, money, plural
+from cockpit.words import NOT_MEASURED, ago, duration, moment, money, plural, time_ago
 from esml_engine.serving.reads import Served
 
 IDLE_DAYS = 7
@@ -40,8 +40,7 @@ def card(s: Served, month: Mapping[str, Any], champion: int | None, now: dt.date
         errors = (f"{f.of(500, 599):,}", f"of {plural(f.requests, 'call')} · {f.of(400, 499):,} refused")
     figures = (
         ("Kept calls, 7 days", NOT_MEASURED, "their table can't be read now") if s.calls_7_days is None else
-        ("Kept calls, 7 days", f"{s.calls_7_days:,}", f"last {ago(s.last_call, now)} ago".replace("just now ago",
-            "just now") if s.last_call else "none kept yet"),
+        ("Kept calls, 7 days", f"{s.calls_7_days:,}", f"last {time_ago(s.last_call, now)}" if s.last_call else "none kept yet"),
         ("p95 of an answer", *speed),
         ("Errors", *errors),
         ("Costs a month", money(month["p50"] if s.version is not None else 0, month["currency"]),

@@ -9,7 +9,7 @@ from typing import Any
 
 from cockpit.facts.evidence import Evidence
 from cockpit.views.promotion import asks, expires
-from cockpit.words import ago, is_bound, metric, money, plural, role, share, value
+from cockpit.words import ago, is_bound, metric, money, plural, role, share, time_ago, value
 from esml_engine.refs import STAGES
 
 KINDS = {
@@ -122,12 +122,9 @@ def needs_of(
     if model in e.late:
         dataset, since = e.late[model]
         out.append(Need("late", f"Late IN: {dataset}, {ago(since, now)}"))
-    if e.waiting.get(model, 0):
+    if n := e.waiting.get(model, 0):
         out.append(
-            Need(
-                "waiting",
-                f"{plural(e.waiting[model], 'IN file')} {'waits' if e.waiting[model] == 1 else 'wait'}",
-            )
+            Need("waiting", _waits(n, e.waits_in.get(model, {}), next(iter(status["environments"]), "")))
         )
     for env, its in status["environments"].items():
         live = e.serving.get((model, env))
@@ -145,6 +142,17 @@ def needs_of(
     return tuple(sorted(out, key=lambda n: n.rank))
 
 
+def _waits(count: int, places: Mapping[tuple[str, str], int], first: str) -> str:
+    """How many IN files wait; where, unless it is the first environment's training side alone."""
+    said = f"{plural(count, 'IN file')} {'waits' if count == 1 else 'wait'}"
+    if not places or list(places) == [(first, "train")]:
+        return said
+    where = [
+        f"{n}{' of inference' if side == 'inference' else ''} in {env}" for (env, side), n in places.items()
+    ]
+    return f"{said}: {', '.join(where)}"
+
+
 def champion_text(its: dict[str, Any] | None) -> str:
     """`v6 · 0.081`; '' when nothing is champion there."""
     if its is None or its["champion"] is None:
@@ -158,6 +166,8 @@ TURNS = {"waiting": "data_engineer", "late": "data_engineer", "quality": "data_e
 
 def _whose(status: dict[str, Any], needs: tuple[Need, ...]) -> str:
     """Whose turn it is: that of what needs somebody most, else that of the next stage."""
+    if needs and needs[0].kind == "approval" and (status["blocked_by"] or "").startswith("an exception "):
+        return f"{role('approver')} or {role('project_manager').lower()}"
     if not needs or (status["blocked_by"] and status["turn"]) or needs[0].kind == "approval":
         return role(status["turn"])
     if needs[0].kind == "failed":
@@ -319,4 +329,4 @@ def decisions(mine: list[dict[str, Any]], currency: str, now: dt.datetime) -> st
     count = (
         "1 decision waits for you." if len(mine) == 1 else f"{plural(len(mine), 'decision')} wait for you."
     )
-    return f"**{count}** Oldest: {what.replace('**', '')}, asked {ago(oldest['at'], now)} ago, {expires(oldest, now)}"
+    return f"**{count}** Oldest: {what.replace('**', '')}, asked {time_ago(oldest['at'], now)}, {expires(oldest, now)}"

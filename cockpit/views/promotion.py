@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from cockpit.words import ago, metric, money, plain, plural, value
+from cockpit.words import ago, metric, money, plain, plural, time_ago, value
 from esml_engine.door.policy import MONEY
 
 _METRIC_GATES = {
@@ -164,9 +164,7 @@ def _side(
     note = " · ".join(
         x
         for x in (
-            f"trained in {trained} {ago(row.get('at'), now)} ago".replace(" just now ago", " just now")
-            if row
-            else "",
+            f"trained in {trained} {time_ago(row.get('at'), now)}" if row else "",
             f"gold v{gold}" if gold else "",
         )
         if x

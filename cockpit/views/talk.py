@@ -6,7 +6,7 @@ import datetime as dt
 from collections.abc import Callable
 from typing import Any, Literal, NamedTuple
 
-from cockpit.words import ago, plain
+from cockpit.words import plain, time_ago
 from esml_engine.door.talk import ANSWER, DELEGATION, QUESTION, open_questions
 
 Color = Literal["orange", "blue", "gray"]
@@ -57,8 +57,7 @@ def lines(request: dict[str, Any], now: dt.datetime, when: Callable[[str], str])
     """What was said, a line each, oldest first."""
     out = []
     for x in request["talk"]:
-        by, text, at = x["by"], plain(x["text"]), f"{when(x['at'])}, {ago(x['at'], now)} ago".replace("just now ago",
-            "just now")  # fmt: skip
+        by, text, at = x["by"], plain(x["text"]), f"{when(x['at'])}, {time_ago(x['at'], now)}"
         what = {
             QUESTION: f"**{by}** asked: {text}",
             ANSWER: f"**{by}** answered: {text}",

@@ -7,6 +7,7 @@ way, which splits records in Python and knows each one's line.
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
@@ -58,7 +59,7 @@ def csv_header(source: Source, work: Path) -> tuple[Source, list[str], int]:
     if len(names) == 1 and (other := [d for d in _DELIMITERS if d in names[0]]):
         raise UnreadableError(
             f"{source.name} has one column, {names[0]!r}: its delimiter is {other[0]!r}, it seems, not {source.dialect.delimiter!r}",
-            hint="set the dataset's dialect.delimiter",
+            hint=f"set delimiter = {json.dumps(other[0])} for the dataset",
         )
     return source, names, line
 

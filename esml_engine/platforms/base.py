@@ -198,8 +198,12 @@ class Platform(Files, Protocol):
         """Make the endpoint what `config` says (start or update it), or go on with that; never waits long."""
         ...
 
-    def endpoint_state(self, name: str) -> EndpointState:
-        """What runs behind an endpoint."""
+    def endpoint_state(self, name: str, *, fresh: bool = False) -> EndpointState:
+        """What runs behind an endpoint.
+
+        Args:
+            fresh: as it is now, whatever was seen a moment ago.
+        """
         ...
 
     def stop_endpoint(self, name: str, revision: int = 0) -> None:

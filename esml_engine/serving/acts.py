@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import secrets
+import time
 from typing import Any
 
 from esml_engine.clock import now
@@ -10,7 +11,14 @@ from esml_engine.costs import records as costs
 from esml_engine.costs.pricing import endpoint_nodes
 from esml_engine.door.facts import AtOnce, Call, Desk, Draft
 from esml_engine.door.site import Site
-from esml_engine.errors import CancelledError, FailedError, NotYetError, UsageError
+from esml_engine.errors import (
+    CancelledError,
+    EsmlError,
+    FailedError,
+    NotAllowedError,
+    NotYetError,
+    UsageError,
+)
 from esml_engine.faults import point
 from esml_engine.lake.specs import job_spec
 from esml_engine.refining.staleness import in_rnd
@@ -190,17 +198,29 @@ class Deploy:
             example = model["detail"]["example"]
             key = platform.get_secret(records.secret_name(ref, env)) or ""
             asked = True
-            client.score(
-                platform.endpoint_url(name, row["port"]),
-                key,
-                {k: [v] for k, v in example.items()},
-                "smoke",
-                headers=platform.aim(name, slot),
-            )
+            url, rows = platform.endpoint_url(name, row["port"]), {k: [v] for k, v in example.items()}
+            again = 0.0
+
+            def answers() -> bool:
+                """The key is right; an endpoint may not have been told it yet."""
+                nonlocal again
+                if time.monotonic() < again:
+                    return False
+                try:
+                    client.score(url, key, rows, "smoke", headers=platform.aim(name, slot))
+                except NotAllowedError as e:
+                    if e.details.get("status") != 401:
+                        raise
+                    again = time.monotonic() + client.KEY_AGAIN
+                    return False
+                return True
+
+            told = client.KEY_TOLD if platform.capabilities.endpoints_outlive else client.KEY_TOLD_HERE
+            desk.wait(answers, f"{name} taking its key", told)
         except CancelledError:
             self._withdraw(site, row, slot)
             raise
-        except FailedError as e:
+        except EsmlError as e:
             self._withdraw(site, row, slot)
             was = "failed its smoke test on" if asked else "did not come up on"
             why = f": {last}" if last and last not in e.message and not asked else ""
@@ -231,6 +251,15 @@ class Deploy:
             live = next(iter(slots), "") if kept["live"] == slot else kept["live"]
             records.put(c, {**kept, "live": live, "slots": slots})
 
+    def take_back(self, site: Site, run: dict[str, Any]) -> None:
+        """Before a run ends badly whose worker was killed: what it wanted and did not finish is not wanted any more."""
+        row = records.get(site.store, ModelRef.parse(run["object"]), run["env"])
+        if row is None or row["run"] != run["run"]:
+            return  # it had not begun, or took its slot back itself, or somebody else deployed since
+        version = run["plan"]["params"]["version"]
+        for slot in [s for s, its in row["slots"].items() if its["model_version"] == version]:
+            self._withdraw(site, row, slot)
+
 
 def answer(site: Site, ref: ModelRef, env: str, row: dict[str, Any]) -> dict[str, Any]:
     """The contract's answer of `deploy`."""
@@ -258,27 +287,59 @@ class Undeploy(AtOnce):
         row = records.get(site.store, ref, call.env)
         old = live_version(row)
         name = endpoint_name(ref, call.env)
+        unknown = row is None and _outlived(site, call.env, name)
+        which = (
+            "which this estate's store does not know"
+            if unknown
+            else f"which serves v{old}"
+            if old
+            else "which serves no version yet"
+        )
         return Draft(
-            will=(f"end endpoint {name}, which serves v{old}", "move its last answers into scored"),
+            will=(
+                f"end endpoint {name}, {which}",
+                "move its last answers into scored",
+            ),
             inputs=({"deployed": old, "revision": row["revision"] if row else 0},),
             irreversible=("callers are refused until a version is deployed again",),
-            nothing_to_do="" if row and row["slots"] else f"nothing is deployed in {call.env}",
+            nothing_to_do="" if unknown or (row and row["slots"]) else f"nothing is deployed in {call.env}",
             answer={"endpoint": name, "model_version": None},
-            endpoint=MADE if row else "",
+            endpoint=MADE if row or unknown else "",
         )
 
     def record(self, call: Call, draft: Draft, result: JobResult | None, desk: Desk) -> dict[str, Any]:
         """Nothing is wanted any more; the worker ends the process and drains its ledger."""
         ref = ModelRef.parse(call.object)
-        row = records.require(desk.site.store, ref, call.env)
+        row = records.get(desk.site.store, ref, call.env)
+        name, none = endpoint_name(ref, call.env), {"live": "", "slots": {}}
 
         def change(c: Any) -> dict[str, Any]:
-            records.unchanged(c, row)
-            kept = {k: v for k, v in row.items() if k != "revision"}
-            records.put(c, {**kept, "live": "", "slots": {}, "at": now(), "by": desk.actor.rights})
-            return {"endpoint": row["endpoint"], "model_version": None, "ended": live_version(row)}
+            if row is None:  # the store was lost: that it is not wanted is noted, so that a worker ends it
+                port = records.port_of(c, None, desk.site.settings.estate.serving.ports, desk.site.state)
+                kept = {
+                    "object": str(ref),
+                    "env": call.env,
+                    "endpoint": name,
+                    "port": port,
+                    "save": True,
+                    "run": "",
+                }
+            else:
+                records.unchanged(c, row)
+                kept = {k: v for k, v in row.items() if k != "revision"}
+            records.put(c, {**kept, **none, "at": now(), "by": desk.actor.rights})
+            return {"endpoint": name, "model_version": None, "ended": live_version(row)}
 
         return desk.commit(change)
+
+
+def _outlived(site: Site, env: str, name: str) -> bool:
+    """Whether an endpoint of this estate's stands there that nothing is recorded of: its store was lost."""
+    platform = site.platform(env)
+    if not platform.capabilities.endpoints_outlive:
+        return False
+    state = platform.endpoint_state(name, fresh=True)
+    return state.running or bool(state.slots)
 
 
 class Keys(AtOnce):

@@ -69,8 +69,11 @@ def wait_shifted(desk: Desk, ref: ModelRef, env: str, slot: str, what: str) -> N
     desk.wait(so, what, platform.capabilities.start_seconds)
 
 
-def applied(site: Site, ref: ModelRef, env: str) -> bool:
+def applied(site: Site, ref: ModelRef, env: str, *, fresh: bool = False) -> bool:
     """Whether the platform has made of a model's endpoint what is wanted now; an endpoint that is not wanted is gone.
+
+    Args:
+        fresh: as the platform says now: somebody may have changed it by hand.
 
     Raises:
         FailedError: it refuses for good; with what to do.
@@ -78,7 +81,7 @@ def applied(site: Site, ref: ModelRef, env: str) -> bool:
     row = records.get(site.store, ref, env)
     if row is None:
         return True
-    state = site.platform(env).endpoint_state(row["endpoint"])
+    state = site.platform(env).endpoint_state(row["endpoint"], fresh=fresh)
     if not row["slots"]:
         _not_refused(state, row["revision"])
         return not state.running and not state.error and state.slots is None

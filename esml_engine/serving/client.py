@@ -30,6 +30,8 @@ if TYPE_CHECKING:
     import httpx
 
 CHUNK_ROWS = 1_000
+KEY_TOLD, KEY_TOLD_HERE, KEY_AGAIN = 90.0, 10.0, 0.3
+"""Seconds for which a refused key is tried again where it is ours and right: elsewhere, on this machine; and between."""
 _ATTEMPTS = 8
 _FIRST_WAIT, _LONGEST_WAIT = 0.1, 5.0
 _AGAIN = (408, 429, 500, 502, 503, 504)

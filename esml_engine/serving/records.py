@@ -32,8 +32,13 @@ def require(store: Store, ref: ModelRef, env: str) -> dict[str, Any]:
     """
     row = get(store, ref, env)
     if row is None or not row["live"]:
-        raise NotFoundError(f"{ref} is not deployed in {env}", hint=f"esml deploy {ref} --env {env}")
+        raise nothing_deployed(ref, env)
     return row
+
+
+def nothing_deployed(ref: ModelRef, env: str) -> NotFoundError:
+    """There is no endpoint that answers."""
+    return NotFoundError(f"{ref} is not deployed in {env}", hint=f"esml deploy {ref} --env {env}")
 
 
 def listing(store: Store) -> list[dict[str, Any]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -113,9 +114,17 @@ def test_without_a_worker_what_was_answered_is_so_in_azure(
     for status in (409, 412, 403):  # single looks that fail: what is wanted comes all the same
         azure.faults.add("OnlineEndpoints_Get", times=1, status=status, skip=2)
         azure.faults.add("OnlineDeployments_List", times=1, status=status, skip=1)
+        azure.faults.add("Operations.Status", times=1, status=status)
+        azure.faults.add("Scoring.Call", times=1, status=401)  # the key is told, and not everywhere yet
         to = v2 if wanted() == v1 else v1
         assert model.deploy(version=to)["model_version"] == to and answering() == {str(to): 100}
         azure.faults.clear()
+
+    live = wanted()
+    azure.resources.get(of)["properties"]["traffic"] = {}  # type: ignore[index]  # by hand, in the portal
+    assert answering() == {}
+    again = model.deploy(version=live)
+    assert again["nothing_to_do"] and again["state"] == "done" and answering() == {str(live): 100}
 
     with monkeypatch.context() as m, pytest.raises(KeyboardInterrupt):
         m.setattr(Hand, "_told", killed)
@@ -129,4 +138,14 @@ def test_without_a_worker_what_was_answered_is_so_in_azure(
     ended = model.undeploy()
     assert ended["state"] == "done" and ended["model_version"] is None
     assert azure.resources.get(of) is None
+
+    assert model.deploy(version=v1)["model_version"] == v1
     estate.site.close_platforms()
+    shutil.rmtree(root / ".esml")
+    lost = open_estate(root)
+    plan = lost.model(NAME).undeploy(dry_run=True)
+    assert "which this estate's store does not know" in plan.draft.will[0] and not plan.draft.nothing_to_do
+    ended = lost.model(NAME).undeploy()
+    assert ended["state"] == "done" and azure.resources.get(of) is None
+    assert lost.model(NAME).undeploy(dry_run=True).draft.nothing_to_do == "nothing is deployed in dev"
+    lost.site.close_platforms()

@@ -93,6 +93,19 @@ def test_filters_join_by_and() -> None:
     assert estate_view.counts(found) == ({"waiting": 1}, {"gold": 1, "trained": 1})
 
 
+def test_files_that_wait_elsewhere_say_where() -> None:
+    def said(places: dict[tuple[str, str], int]) -> str:
+        e = Evidence(waiting={"p/a": sum(places.values())}, waits_in={"p/a": places})
+        return _rows(e, _status("p/a"))[0].attention
+
+    assert said({("dev", "train"): 2}) == "2 IN files wait"
+    assert said({("dev", "inference"): 1}) == "1 IN file waits: 1 of inference in dev"
+    assert (
+        said({("dev", "train"): 9, ("dev", "inference"): 2})
+        == "11 IN files wait: 9 in dev, 2 of inference in dev"
+    )
+
+
 def test_figures_have_something_to_compare_with() -> None:
     e = Evidence(
         spent_by_day={"2026-11-02": 2.0, "2026-11-24": 1.0},

@@ -35,7 +35,7 @@ class Away:
     def prices(self, nodes: Any = ()) -> dict[str, float]:
         return {"big": 2.0}
 
-    def endpoint_state(self, name: str) -> EndpointState:
+    def endpoint_state(self, name: str, *, fresh: bool = False) -> EndpointState:
         return self.state
 
     def get_secret(self, name: str) -> str:

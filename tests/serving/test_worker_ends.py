@@ -1,35 +1,74 @@
-"""A worker that ends while a deployment waits for its endpoint: the run is the next worker's, as often as that happens."""
+"""A worker that ends while a deployment waits for its endpoint: the run is the next worker's, or is taken back whole."""
 
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from esml_engine.estate import open_estate
+from esml_engine.estate import Estate, open_estate
+from esml_engine.refs import ModelRef
 from esml_engine.runs import records
 from esml_engine.runs.execution import MAX_ATTEMPTS
 from esml_engine.serving import acts
+from esml_engine.serving import records as deployments
 from tests.working import until
 
 
-def test_a_deployment_that_its_worker_leaves_goes_on_with_the_next(
-    demo: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    estate = open_estate(demo)
-    model, store, run = estate.model("project002/m11_diabetes", "dev"), estate.site.store, ""
+def step(estate: Estate, run: str) -> dict[str, Any]:
+    return next(s for s in records.steps(estate.site.store, run) if s["step"] == "shift")
 
-    def shift() -> dict[str, object]:
-        return next(s for s in records.steps(store, run) if s["step"] == "shift")
 
+def left_waiting(
+    estate: Estate, name: str, version: int, monkeypatch: pytest.MonkeyPatch, times: int = 1
+) -> str:
+    """A deploy run that waits for its endpoint; so many workers have left it."""
+    run = ""
     with monkeypatch.context() as m:
         m.setattr(acts, "ready", lambda *_: False)
-        for _ in range(MAX_ATTEMPTS + 1):
+        for _ in range(times):
             with estate.hand.holding():
-                run = run or model.deploy(version=2, detach=True)["run"]
-                until(lambda: shift()["state"] == "running", "the wait for the endpoint")
-            assert (shift()["state"], shift()["attempt"]) == ("queued", 0), "no attempt of the run's own"
+                run = run or estate.model(name).deploy(version=version, detach=True)["run"]
+                until(lambda r=run: step(estate, r)["state"] == "running", "the wait for the endpoint")  # type: ignore[misc]
+            its = step(estate, run)
+            assert (its["state"], its["attempt"], its["work"]) == ("queued", 0, None), (
+                "no attempt of its own, no job"
+            )
+    return run
+
+
+def ended(estate: Estate, run: str) -> dict[str, Any]:
     with estate.hand.holding():
-        until(lambda: records.get(store, run)["state"] in records.ENDED, "the run's end")
-    assert records.get(store, run)["result"]["model_version"] == 2
+        until(lambda: records.get(estate.site.store, run)["state"] in records.ENDED, "the run's end")
+    return records.get(estate.site.store, run)
+
+
+def wanted(estate: Estate, name: str) -> dict[str, Any]:
+    row = deployments.get(estate.site.store, ModelRef.parse(name), "dev")
+    assert row is not None
+    return row
+
+
+def test_a_deployment_that_its_worker_leaves(demo: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    estate, name = open_estate(demo), "project002/m11_diabetes"
+    run = left_waiting(estate, name, 2, monkeypatch, MAX_ATTEMPTS + 1)
+    assert ended(estate, run)["result"]["model_version"] == 2, "the next worker goes on with it"
+    model = estate.model(name)
+    assert model.deploy(version=1)["model_version"] == 1
     model.undeploy()
+
+    # cancelled before another worker came: what it wanted and did not finish is taken back
+    run = left_waiting(estate, name, 2, monkeypatch)
+    assert [s["model_version"] for s in wanted(estate, name)["slots"].values()] == [2]
+    estate.cancel(run)
+    over = ended(estate, run)
+    assert (over["state"], over["message"]) == ("cancelled", None), "it has no job that could live on"
+    assert wanted(estate, name)["slots"] == {}
+
+    # what waits can be ended though it answers nobody yet
+    run = left_waiting(estate, name, 2, monkeypatch)
+    plan = model.undeploy(dry_run=True)
+    assert "which serves no version yet" in plan.draft.will[0]
+    assert model.undeploy()["ended"] is None and wanted(estate, name)["slots"] == {}
+    assert "taken away while it was being deployed" in ended(estate, run)["error"]["message"]

@@ -20,7 +20,12 @@ from typing import Any
 
 from esml_engine.errors import ConflictError, EsmlError
 from esml_engine.platforms.azure import limits, names, online
-from esml_engine.platforms.azure.errors import AzureBusyError, AzureFailedError, AzureMissingError
+from esml_engine.platforms.azure.errors import (
+    AzureBusyError,
+    AzureDeniedError,
+    AzureFailedError,
+    AzureMissingError,
+)
 from esml_engine.platforms.azure.extra import MissingExtraError, need
 from esml_engine.platforms.azure.lake import AzureFiles
 from esml_engine.platforms.azure.trouble import Trouble
@@ -246,6 +251,8 @@ class Endpoints:
             raise AzureFailedError(
                 f"{e.message} (it was accepted, and failed later)", hint=late or e.hint
             ) from e
+        except (AzureDeniedError, AzureMissingError, ConflictError) as e:  # a look: the operation goes on
+            raise AzureBusyError(f"{e.message} (it was accepted, and can't be followed)", hint=e.hint) from e
 
     def _pause(self) -> None:
         if self.closing.wait(limits.poll()):
@@ -305,8 +312,10 @@ class Endpoints:
             return list(self.workspace.client.online_deployments.list(legal))
 
     # what is there
-    def state(self, name: str) -> EndpointState:
+    def state(self, name: str, fresh: bool = False) -> EndpointState:
         """As Azure says it. Who does not look after the endpoint is told what its worker saw, if that is recent."""
+        if fresh:
+            return self._look(name)
         at, state = self._seen.get(name, (-1e9, EndpointState(False)))
         if time.monotonic() - at < limits.poll():
             return state

@@ -128,8 +128,8 @@ class AzurePlatform(AzureFiles):
     def apply_endpoint(self, name: str, config: dict[str, Any]) -> None:
         self.endpoints.apply(name, config)
 
-    def endpoint_state(self, name: str) -> EndpointState:
-        return self.endpoints.state(name)
+    def endpoint_state(self, name: str, *, fresh: bool = False) -> EndpointState:
+        return self.endpoints.state(name, fresh)
 
     def stop_endpoint(self, name: str, revision: int = 0) -> None:
         self.endpoints.stop(name, revision)

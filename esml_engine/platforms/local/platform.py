@@ -77,7 +77,7 @@ class LocalPlatform(LocalFiles):
     def apply_endpoint(self, name: str, config: dict[str, Any]) -> None:
         self.endpoints.apply(name, config)
 
-    def endpoint_state(self, name: str) -> EndpointState:
+    def endpoint_state(self, name: str, *, fresh: bool = False) -> EndpointState:
         return self.endpoints.state(name)
 
     def stop_endpoint(self, name: str, revision: int = 0) -> None:
