@@ -148,7 +148,7 @@ def rnd(choice: Choice) -> None:
     on = in_rnd(choice.estate.site.settings.model(choice.ref), choice.env)
     st.markdown(
         f"R&D mode is **{'on' if on else 'off'}** in {choice.env}. On: a 20 % sample of the rows by key, one version of each table, "
-        "no scored rows kept, nothing can be promoted. It is for trying things cheaply."
+        "no scored rows kept, and what is trained in it can't be promoted. It is for trying things cheaply."
     )
     key, value = f"rnd.{choice.env}", "false" if on else "true"
     plan = planned(lambda: choice.estate.set(str(choice.ref), key, value, dry_run=True))

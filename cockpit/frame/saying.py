@@ -11,6 +11,7 @@ from cockpit.words import sentence, tidy
 from esml_engine.errors import (
     EsmlError,
     NotAllowedError,
+    NotFoundError,
     PolicyError,
     RefusedError,
     StalePlanError,
@@ -38,6 +39,8 @@ def failure(e: EsmlError, *, next_act: str = "") -> None:
         st.warning(f"**Refused by policy:** {message}.{end}", icon=":material/policy:")
     elif isinstance(e, RefusedError):  # somebody was first, or a gate says no
         st.warning(f"**Not done:** {message}.{end}", icon=":material/block:")
+    elif isinstance(e, NotFoundError):
+        st.error(f"**Not there:** {message}.{end}", icon=":material/error:")
     elif isinstance(e, UsageError):  # what was asked for is wrong: nothing was tried, so no id leads anywhere
         st.error(f"**Not accepted:** {message}.{end}", icon=":material/error:")
     else:

@@ -9,6 +9,21 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from esml_engine.errors import PlatformError
+
+
+def _unusable(e: OSError) -> PlatformError:
+    return PlatformError(
+        f"the lake can't be used at {e.filename}: {e.strerror}",
+        hint="put the folder back, or give the engine's user the right to it",
+    )
+
+
+def _readable(e: OSError) -> None:
+    """A folder that is not there holds nothing; one that can't be read may hold anything."""
+    if not isinstance(e, FileNotFoundError):
+        raise _unusable(e) from e
+
 
 class LocalFiles:
     """Files below `root`; full paths may lie elsewhere."""
@@ -24,7 +39,10 @@ class LocalFiles:
 
     def make_skeleton(self, folders: list[str]) -> None:
         for f in folders:
-            (self.lake / f).mkdir(parents=True, exist_ok=True)
+            try:
+                (self.lake / f).mkdir(parents=True, exist_ok=True)
+            except (NotADirectoryError, FileExistsError, PermissionError) as e:
+                raise _unusable(e) from e
 
     def folders(self, folder: str) -> list[str]:
         here = self.lake / folder
@@ -51,7 +69,7 @@ class LocalFiles:
 
     def list_files(self, folder: str) -> list[tuple[str, int, int]]:
         out = []
-        for here, _, names in os.walk(self.lake / folder):
+        for here, _, names in os.walk(self.lake / folder, onerror=_readable):
             for n in names:
                 if not n.startswith("."):
                     p = Path(here) / n
