@@ -118,7 +118,8 @@ class Hand:
                 nothing and started.plan
             ):  # it is wanted so already: an act before may not have reached its platform
                 answer = {**answer, **self._told(call, started.plan.draft)}
-            return {**answer, "nothing_to_do": nothing} if act.durable and nothing else answer
+            say = nothing and started.plan and (act.durable or started.plan.draft.endpoint)
+            return {**answer, "nothing_to_do": nothing} if say else answer
         assert started.run is not None
         more = {"joined": True} if started.joined else {}
         if detach:
