@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -34,6 +34,7 @@ from esml_engine.runs import leases, records
 _LOOK = 0.05
 _SILENT = 3.0  # seconds without a worker's heartbeat after which its store is looked at
 _PATIENCE = 15.0  # seconds that a command waits for room on the disk under the store
+_MOMENTS = 3.0  # seconds for which an act waits until a worker of this machine has told an endpoint
 _SETTLES = 300.0  # seconds for which a command that works for itself waits for endpoints after its runs
 log = logging.getLogger("esml.hand")
 OnProgress = Callable[[dict[str, Any]], None]
@@ -235,7 +236,7 @@ class Hand:
         Raises:
             FailedError: the platform refuses for good.
         """
-        if not draft.endpoint or not self.site.platform(call.env).capabilities.endpoints_outlive:
+        if not draft.endpoint:
             return {}
         from esml_engine.refs import ModelRef
         from esml_engine.scored.commits import endpoint_name
@@ -243,6 +244,10 @@ class Hand:
         from esml_engine.serving.records import want_again
 
         ref = ModelRef.parse(call.object)
+        if not self.site.platform(call.env).capabilities.endpoints_outlive:
+            if draft.endpoint == MADE and not draft.nothing_to_do:
+                self._here(partial(applied, self.site, ref, call.env))
+            return {}
         so, why = partial(applied, self.site, ref, call.env), None
         try:
             done = so(fresh=True)
@@ -257,6 +262,15 @@ class Hand:
                 return told(False)
             worker.wanted.add(endpoint_name(ref, call.env))
             return told(_until(worker, so, self.site.platform(call.env).capabilities.start_seconds))
+
+    def _here(self, so: Callable[[], bool]) -> None:
+        """A worker of this machine makes it so within moments; where none lives, nothing answers that could still be as before."""
+        end = time.monotonic() + _MOMENTS
+        while (self._worker is not None or _worker_lives(self.site)) and time.monotonic() < end:
+            with suppress(FailedError):  # its endpoint's own trouble is no word on this act
+                if so():
+                    return
+            time.sleep(_LOOK)
 
     def _settle(self, worker: Any) -> None:
         """Before this process stops being the worker: what its runs want of endpoints that outlive it, also by a withdrawal.

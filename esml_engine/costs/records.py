@@ -174,6 +174,10 @@ def endpoint_metered(store: Store, endpoint: str) -> tuple[dt.datetime, int] | N
     return (dt.datetime.fromisoformat(found["at"]), int(found["nodes"])) if found else None
 
 
+_MAY_BE_SHORT = ("compare", "promote")
+"""Acts that end early where a gate needs no rows to refuse: a run without a job, or with steps left out, says nothing of a whole one."""
+
+
 def history(store: Store, object_: str, env: str, act: str) -> list[Past]:
     """Ended runs of an act on an object, newest last, and the parts of its pipelines that did the same there.
 
@@ -192,6 +196,10 @@ def history(store: Store, object_: str, env: str, act: str) -> list[Past]:
         .order_by(r.c.created.desc())
         .limit(HISTORY)
     )
+    if act in _MAY_BE_SHORT:
+        s = t.run_steps
+        of = sa.select(s.c.run).where(s.c.run == r.c.run)
+        q = q.where(of.where(s.c.work.is_not(None)).exists(), ~of.where(s.c.state == "skipped").exists())
     found = [
         (
             x["created"],

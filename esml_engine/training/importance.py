@@ -18,7 +18,8 @@ from esml_engine.training.model import Predictor
 Floats = NDArray[np.float64]
 
 MOST_ROWS = 2_000
-_ONE_CALL = 20_000  # rows: bounds what is held at once
+_ONE_CALL, _MOST_CELLS = 20_000, 4_000_000  # rows, and values: bounds what is held at once
+_PATIENCE = 10.0  # seconds that one look at all columns may take in any case
 _FEWEST_ROWS = 100
 
 
@@ -42,6 +43,8 @@ def permutation_importance(
     seconds: float = 5.0,
 ) -> tuple[list[Importance], int]:
     """Importance of each feature on a sample of the rows, largest first, and how many rows were sampled.
+
+    None is measured, on no rows, where the columns are so many that one look at all of them would take far too long.
 
     Source: Breiman 2001, "Random forests", in the model-agnostic form of Fisher, Rudin, Dominici 2019.
 
@@ -67,7 +70,13 @@ def permutation_importance(
         if done and (time.monotonic() - begun) * (done + 1) / done > seconds:
             break
         order = pa.array(rng.permutation(len(sample)))
-        rounds.append([loss(truth, said) - base for said in _shuffled(model, rows, order)])
+        gained: list[float] = []
+        for said in _shuffled(model, rows, order):
+            gained.append(loss(truth, said) - base)
+            pace = (time.monotonic() - begun) * len(model.features) / len(gained)
+            if not done and len(gained) >= _several(rows) and pace > max(_PATIENCE, 4 * seconds):
+                return [], 0
+        rounds.append(gained)
     gains = np.array(rounds)
     found = [
         Importance(n, float(m), float(s))
@@ -83,11 +92,17 @@ def _shuffled(model: Predictor, rows: pa.Table, order: pa.Array) -> Iterator[Flo
     Several features are asked about in one call: many rows are shared among threads, and each call costs.
     """
     names = list(model.features)
-    several = max(1, _ONE_CALL // max(1, rows.num_rows))
+    several = _several(rows)
     for first in range(0, len(names), several):
         group = range(first, min(first + several, len(names)))
         mixed = [rows.set_column(i, rows.schema.field(i), rows.column(i).take(order)) for i in group]
         yield from np.split(_said(model, pa.concat_tables(mixed)), len(group))
+
+
+def _several(rows: pa.Table) -> int:
+    """How many features are asked about in one call."""
+    n, columns = max(1, int(rows.num_rows)), max(1, int(rows.num_columns))
+    return max(1, min(_ONE_CALL // n, _MOST_CELLS // (n * columns)))
 
 
 def _said(model: Predictor, rows: pa.Table) -> Floats:

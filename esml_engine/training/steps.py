@@ -153,6 +153,7 @@ def _train(
         "search_seconds": fitted.seconds,
         "importance": [asdict(i) for i in insight.importance],
         "importance_sampled_rows": insight.sampled,
+        "importance_reason": "" if insight.importance or not model.features else _TOO_WIDE,
         "model_folder": job.keep(folder),
         "sha256": sha256,
         "signature": model.signature,
@@ -161,6 +162,9 @@ def _train(
         "packages": storage.versions(),
         **_of_classes(model, answers),
     }
+
+
+_TOO_WIDE = "so many columns that shuffling each would take far longer than the search"
 
 
 def _ask_for_one(model: Predictor) -> None:

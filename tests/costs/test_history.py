@@ -52,6 +52,18 @@ def test_parts_of_pipelines_count_where_they_ran(estate: Estate) -> None:
     assert history(store, MODEL, "dev", "score_batch") == []
 
 
+def test_a_promotion_that_compared_nothing_says_nothing_of_a_whole_one(estate: Estate) -> None:
+    """A gate that needs no rows refuses within moments; what such a run took is no prediction."""
+    store, whole = estate.site.store, {"compare": ("done", 9.0), "copy": ("done", 6.0)}
+    run(estate, "r1", "promote", {"compare": ("done", 0.03), "copy": ("skipped", None)}, seconds=0.04)
+    run(estate, "r22", "compare", {"compare": ("done", 0.03)}, seconds=0.03)
+    assert history(store, MODEL, "dev", "promote") == history(store, MODEL, "dev", "compare") == []
+    run(estate, "r333", "promote", whole, seconds=15.0)
+    with store.write() as c:
+        c.execute(t.run_steps.update().where(t.run_steps.c.run == "r333").values(work="runs/r333"))
+    assert [p.run for p in history(store, MODEL, "dev", "promote")] == ["r333"]
+
+
 def test_a_size_that_is_not_known_counts_as_the_one_asked_about() -> None:
     assert predict_seconds([Past("r", 0.0, 20.0)], 1000.0, 900.0).p50 == 20.0
     known = predict_seconds([Past("a", 100.0, 10.0), Past("b", 200.0, 20.0)], 150.0, 900.0)

@@ -11,9 +11,10 @@ from esml_engine.estate import Estate, open_estate
 from esml_engine.refs import ModelRef
 from esml_engine.runs import records
 from esml_engine.runs.execution import MAX_ATTEMPTS
-from esml_engine.serving import acts
+from esml_engine.serving import acts, client
 from esml_engine.serving import records as deployments
-from tests.working import until
+from esml_engine.training import records as models
+from tests.working import until, worker
 
 
 def step(estate: Estate, run: str) -> dict[str, Any]:
@@ -72,3 +73,20 @@ def test_a_deployment_that_its_worker_leaves(demo: Path, monkeypatch: pytest.Mon
     assert "which serves no version yet" in plan.draft.will[0]
     assert model.undeploy()["ended"] is None and wanted(estate, name)["slots"] == {}
     assert "taken away while it was being deployed" in ended(estate, run)["error"]["message"]
+
+
+def test_a_rotated_key_is_in_force_when_it_is_shown(demo: Path) -> None:
+    estate, name = open_estate(demo), "project002/m11_diabetes"
+    ref, model = ModelRef.parse(name), estate.model(name, "dev")
+    example = models.get_version(estate.site.store, ref, "dev", 1)["detail"]["example"]
+    row = {k: [v] for k, v in example.items()}
+    with worker(demo):
+        until(
+            lambda: estate.site.platform("dev").endpoint_state(wanted(estate, name)["endpoint"]).running,
+            "the endpoint",
+        )
+        for n in range(3):
+            said = model.keys(rotate=True)
+            assert client.score(said["url"], said["key"], row, "t", f"k{n}").predictions, "at once"
+        assert model.undeploy()["ended"] == 1
+        assert not estate.site.platform("dev").endpoint_state(wanted(estate, name)["endpoint"]).running

@@ -10,6 +10,7 @@ import pyarrow as pa
 import pytest
 
 from esml_engine.errors import NotYetError, UsageError
+from esml_engine.training import importance
 from esml_engine.training.baselines import baseline_metrics
 from esml_engine.training.facts import Profile
 from esml_engine.training.flaml_search import search_flaml
@@ -32,6 +33,18 @@ def test_importance_finds_what_the_label_was_made_of() -> None:
     assert found[0].importance > 4 and abs(found[2].importance) < 0.01 and found[0].std >= 0
     again, _ = permutation_importance(model, table, y, metric="rmse", seed=1)
     assert again == found
+
+
+def test_importance_is_left_out_where_the_columns_are_too_many(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A wide table must not take a training's time after its search, nor lose the model with it."""
+    names = [f"c{n}" for n in range(60)]
+    table = pa.table({n: RNG.normal(size=300) for n in (*names, "y")})
+    profile = Profile(seconds=30, trials=1, folds=2, estimators=("linear",))
+    model, y = search(table, None, label="y", profile=profile).model(), table.column("y").to_numpy()
+    monkeypatch.setattr(importance, "_MOST_CELLS", 300 * 60 * 2)  # two columns a call
+    assert len(permutation_importance(model, table, y, metric="rmse", seed=1)[0]) == 60
+    monkeypatch.setattr(importance, "_PATIENCE", 0.0)
+    assert permutation_importance(model, table, y, metric="rmse", seed=1, seconds=0.0) == ([], 0)
 
 
 def test_leaks_are_named() -> None:
