@@ -164,7 +164,7 @@ def _waiting(site: Site, c: sa.Connection, names: list[str], ours: Any, out: Evi
         if its.files:
             out.waiting[o] = its.count
             out.waits_in[o] = {place: n for place, (n, _) in its.files.items()}
-            out.to_read.update({(o, env): its.bytes(env) for env, _ in its.files})
+            out.to_read.update({(o, env): its.bytes(env) for env, side in its.files if side == "train"})
         if its.refused:
             out.refused[o] = its.refused
     _late(site, names, newest, out)

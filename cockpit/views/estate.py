@@ -164,12 +164,17 @@ TURNS = {"waiting": "data_engineer", "late": "data_engineer", "quality": "data_e
     "serving": "data_scientist", "rnd": "data_scientist", "policy": "project_manager", "budget": "project_manager"}  # fmt: skip
 
 
+def stands_with(status: dict[str, Any]) -> str:
+    """Whose turn a status says it is; an exception is decided by either of two roles."""
+    if (status["blocked_by"] or "").startswith("an exception "):
+        return f"{role('approver')} or {role('project_manager').lower()}"
+    return role(status["turn"])
+
+
 def _whose(status: dict[str, Any], needs: tuple[Need, ...]) -> str:
     """Whose turn it is: that of what needs somebody most, else that of the next stage."""
-    if needs and needs[0].kind == "approval" and (status["blocked_by"] or "").startswith("an exception "):
-        return f"{role('approver')} or {role('project_manager').lower()}"
     if not needs or (status["blocked_by"] and status["turn"]) or needs[0].kind == "approval":
-        return role(status["turn"])
+        return stands_with(status)
     if needs[0].kind == "failed":
         refined = (status["blocked_by"] or "").split(" ")[0] in ("refine", "split", "ingest")
         return role("data_engineer" if refined else "data_scientist")

@@ -8,10 +8,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from cockpit.facts.model import ChampionFacts, ModelFacts, Planned
+from cockpit.views.estate import stands_with
 from cockpit.views.intervals import coverage_of
 from cockpit.views.lake import Cell
 from cockpit.views.promotion import Asked
-from cockpit.words import NOT_MEASURED, NOT_SET_UP, ago, metric, money, plural, role, sentence, value
+from cockpit.words import NOT_MEASURED, NOT_SET_UP, ago, metric, money, plural, sentence, value
 from esml_engine.door.facts import Plan
 from esml_engine.lake.catalogue import Version
 from esml_engine.refs import TableName
@@ -316,7 +317,7 @@ def _trained(facts: ModelFacts) -> bool:
 
 def blocked(status: dict[str, Any], running: int, waits: str = "") -> tuple[str, str]:
     """(icon, sentence): what blocks the model, and whose turn it is. `waits`: what else the estate's list names about it."""
-    turn = role(status["turn"])
+    turn = stands_with(status)
     whose = f" Whose turn: **{turn}**." if turn else ""
     if running:
         return "progress_activity", f"**{plural(running, 'run')} in progress.**{whose}"

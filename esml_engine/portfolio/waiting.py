@@ -30,10 +30,8 @@ class Waits:
         return sum(n for n, _ in self.files.values())
 
     def bytes(self, env: str) -> int:
-        """Size of what the next refinement there reads: the train side's, else the inference side's; 0: nothing waits."""
-        return next(
-            (b for side in ("train", "inference") if (b := self.files.get((env, side), (0, 0))[1])), 0
-        )
+        """Size of what the next refinement there reads, which is the train side's unless it says otherwise; 0: nothing waits."""
+        return self.files.get((env, "train"), (0, 0))[1]
 
 
 def waiting_bytes(site: Site, ref: ModelRef, env: str) -> int:

@@ -93,6 +93,17 @@ def test_filters_join_by_and() -> None:
     assert estate_view.counts(found) == ({"waiting": 1}, {"gold": 1, "trained": 1})
 
 
+def test_an_exception_is_the_turn_of_either_who_may_decide_on_every_page() -> None:
+    asked = {
+        **_status("p/a", blocked="an exception waits for a decision: li asked for dev"),
+        "next": "approve",
+        "turn": "approver",
+    }
+    (row,) = _rows(Evidence(asked={"p/a": 1}), asked)
+    assert row.turn == "Approver or project manager"
+    assert "Whose turn: **Approver or project manager**." in model_view.blocked(asked, 0)[1]
+
+
 def test_files_that_wait_elsewhere_say_where() -> None:
     def said(places: dict[tuple[str, str], int]) -> str:
         e = Evidence(waiting={"p/a": sum(places.values())}, waits_in={"p/a": places})
