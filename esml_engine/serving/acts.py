@@ -287,14 +287,12 @@ class Undeploy(AtOnce):
         row = records.get(site.store, ref, call.env)
         old = live_version(row)
         name = endpoint_name(ref, call.env)
-        unknown = row is None and _outlived(site, call.env, name)
-        which = (
-            "which this estate's store does not know"
-            if unknown
-            else f"which serves v{old}"
-            if old
-            else "which serves no version yet"
-        )
+        wanted = bool(row and row["slots"])
+        # an earlier end was refused, or the store was lost
+        stands = not wanted and _outlived(site, call.env, name)
+        which = f"which serves v{old}" if old else "which serves no version yet"
+        if not wanted:
+            which = "which is not wanted any more" if row else "which this estate's store does not know"
         return Draft(
             will=(
                 f"end endpoint {name}, {which}",
@@ -302,9 +300,9 @@ class Undeploy(AtOnce):
             ),
             inputs=({"deployed": old, "revision": row["revision"] if row else 0},),
             irreversible=("callers are refused until a version is deployed again",),
-            nothing_to_do="" if unknown or (row and row["slots"]) else f"nothing is deployed in {call.env}",
+            nothing_to_do="" if wanted or stands else f"nothing is deployed in {call.env}",
             answer={"endpoint": name, "model_version": None},
-            endpoint=MADE if row or unknown else "",
+            endpoint=MADE if row or stands else "",
         )
 
     def record(self, call: Call, draft: Draft, result: JobResult | None, desk: Desk) -> dict[str, Any]:
@@ -334,7 +332,7 @@ class Undeploy(AtOnce):
 
 
 def _outlived(site: Site, env: str, name: str) -> bool:
-    """Whether an endpoint of this estate's stands there that nothing is recorded of: its store was lost."""
+    """Whether an endpoint of this estate's stands there, by its platform's word."""
     platform = site.platform(env)
     if not platform.capabilities.endpoints_outlive:
         return False

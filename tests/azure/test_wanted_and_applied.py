@@ -134,6 +134,8 @@ def test_without_a_worker_what_was_answered_is_so_in_azure(
     with pytest.raises(FailedError, match="AuthorizationFailed"):
         model.undeploy()
     assert answering(), "nothing is deployed, as far as is wanted; and Azure's refusal is said"
+    plan = model.undeploy(dry_run=True)
+    assert "which is not wanted any more" in plan.draft.will[0] and not plan.draft.nothing_to_do
     azure.faults.clear()
     ended = model.undeploy()
     assert ended["state"] == "done" and ended["model_version"] is None
