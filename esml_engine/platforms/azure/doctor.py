@@ -149,7 +149,7 @@ def _compute(p: AzurePlatform) -> str:
     if not getattr(found, "size", None):
         raise EsmlError(
             f"compute {s.compute} says no node size: jobs of this product want a compute cluster",
-            hint=f"set compute in estate.toml to a cluster: az ml compute list --workspace-name {s.workspace} --resource-group {s.resource_group}",
+            hint="set compute in estate.toml to a cluster of the workspace: Azure ML studio lists them",
         )
     return f"{s.compute}: {found.size}"
 
