@@ -7,7 +7,6 @@ way, which splits records in Python and knows each one's line.
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
@@ -30,7 +29,6 @@ from esml_engine.lake.sql import copy_parquet, counted, first_row, ident, litera
 _FAULTS = pa.schema([("line", pa.int64()), ("reason", pa.string()), ("raw", pa.string())])
 _WHOLE, _BROKEN = "whole.parquet", "broken.parquet"  # scratch tables of the exact way
 _SAMPLE = 4_096
-_DELIMITERS = ";\t|,"  # of several, one column's name would hold the others
 _BATCH = 16_384
 
 
@@ -56,11 +54,6 @@ def csv_header(source: Source, work: Path) -> tuple[Source, list[str], int]:
             dialect = Dialect(source.dialect.delimiter, "utf-8", source.dialect.null)
             source = replace(source, path=copy, dialect=dialect)
     names, line = header(source.path, source.dialect, source.name)
-    if len(names) == 1 and (other := [d for d in _DELIMITERS if d in names[0]]):
-        raise UnreadableError(
-            f"{source.name} has one column, {names[0]!r}: its delimiter is {other[0]!r}, it seems, not {source.dialect.delimiter!r}",
-            hint=f"set delimiter = {json.dumps(other[0])} for the dataset",
-        )
     return source, names, line
 
 
