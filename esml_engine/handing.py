@@ -243,12 +243,12 @@ class Hand:
         from esml_engine.serving.applied import MADE, applied, told
         from esml_engine.serving.records import want_again
 
-        ref = ModelRef.parse(call.object)
-        if not self.site.platform(call.env).capabilities.endpoints_outlive:
-            if draft.endpoint == MADE and not draft.nothing_to_do:
-                self._here(partial(applied, self.site, ref, call.env))
-            return {}
+        ref, can = ModelRef.parse(call.object), self.site.platform(call.env).capabilities
         so, why = partial(applied, self.site, ref, call.env), None
+        if not can.endpoints_outlive:
+            if draft.endpoint == MADE and not draft.nothing_to_do:
+                self._here(so)
+            return {}
         try:
             done = so(fresh=True)
         except FailedError as e:
@@ -261,16 +261,17 @@ class Hand:
             if worker is None:  # it is at it
                 return told(False)
             worker.wanted.add(endpoint_name(ref, call.env))
-            return told(_until(worker, so, self.site.platform(call.env).capabilities.start_seconds))
+            return told(_until(so, can.start_seconds, lambda: not worker.stopping.is_set()))
 
     def _here(self, so: Callable[[], bool]) -> None:
         """A worker of this machine makes it so within moments; where none lives, nothing answers that could still be as before."""
-        end = time.monotonic() + _MOMENTS
-        while (self._worker is not None or _worker_lives(self.site)) and time.monotonic() < end:
+
+        def made() -> bool:
             with suppress(FailedError):  # its endpoint's own trouble is no word on this act
-                if so():
-                    return
-            time.sleep(_LOOK)
+                return so()
+            return False
+
+        _until(made, _MOMENTS, lambda: self._worker is not None or _worker_lives(self.site))
 
     def _settle(self, worker: Any) -> None:
         """Before this process stops being the worker: what its runs want of endpoints that outlive it, also by a withdrawal.
@@ -286,7 +287,8 @@ class Hand:
             if row["endpoint"] in worker.wanted and platform.capabilities.endpoints_outlive:
                 so = partial(applied, self.site, ref, row["env"])
                 try:
-                    if not _until(worker, so, min(_SETTLES, platform.capabilities.start_seconds)):
+                    seconds = min(_SETTLES, platform.capabilities.start_seconds)
+                    if not _until(so, seconds, lambda: not worker.stopping.is_set()):
                         log.warning(
                             "endpoint %s is not as wanted yet: start a worker, esml up", row["endpoint"]
                         )
@@ -333,11 +335,11 @@ class Hand:
                 time.sleep(client.KEY_AGAIN)
 
 
-def _until(worker: Any, so: Callable[[], bool], seconds: float) -> bool:
-    """Wait until it is so, while this process is the worker; whether it is."""
+def _until(so: Callable[[], bool], seconds: float, works: Callable[[], bool]) -> bool:
+    """Wait until it is so, while a worker works on it; whether it is."""
     end = time.monotonic() + seconds
     while not so():
-        if time.monotonic() > end or worker.stopping.is_set():
+        if time.monotonic() > end or not works():
             return False
         time.sleep(_LOOK)
     return True

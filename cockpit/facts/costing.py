@@ -10,7 +10,7 @@ import sqlalchemy as sa
 
 from cockpit.facts.evidence import platform_prices
 from esml_engine.costs import records as costs
-from esml_engine.costs.prediction import Past
+from esml_engine.costs.prediction import Past, usual_size
 from esml_engine.costs.pricing import endpoint_node, endpoint_nodes, priced
 from esml_engine.costs.whatif import Answer, Scenario, what_if
 from esml_engine.door.policy import broken, verdict
@@ -130,7 +130,8 @@ def judge(site: Site, asked: Asked) -> Judged:
         seconds = float(profile.seconds)
     limit = {"refine": 5 * step, "train": seconds + OVERHEAD_SECONDS, "score_batch": step}[asked.act]
     history = _history(site, ref, asked)
-    size = float(usual.rows) if asked.act == "train" else _usual_size(site, ref, asked, history)
+    waiting = float(waiting_bytes(site, ref, asked.env)) if asked.act == "refine" else 0.0
+    size = float(usual.rows) if asked.act == "train" else usual_size(history, waiting)
     scaled = size * asked.rows / usual.rows if usual.rows and asked.rows else size
     node = priced(settings, asked.node, lambda _: platform_prices(site, asked.env))
     answer = what_if(
@@ -150,12 +151,6 @@ def judge(site: Site, asked: Asked) -> Judged:
             f"allowed: at most {policy.max_cost_run:g} {currency} a run ({said['origin']})")  # fmt: skip
     word = "asks for an approval" if said["verdict"] == "ask" else "refused"
     return Judged(asked, answer, False, f"{word}: {said['reason']} ({said['origin']})")
-
-
-def _usual_size(site: Site, ref: ModelRef, asked: Asked, history: list[Past]) -> float:
-    """Bytes of the next run: of the files that wait, where it refines; else as the last one had them."""
-    waiting = float(waiting_bytes(site, ref, asked.env)) if asked.act == "refine" else 0.0
-    return waiting or (history[-1].size if history else 0.0)
 
 
 def _history(site: Site, ref: ModelRef, asked: Asked) -> list[Past]:

@@ -13,7 +13,7 @@ import sqlalchemy as sa
 from cockpit.words import check_word, moment
 from esml_engine.clock import now as now_text
 from esml_engine.costs.forecast import month_end
-from esml_engine.costs.prediction import HISTORY, Past, money, predict_seconds
+from esml_engine.costs.prediction import HISTORY, Past, money, predict_seconds, usual_size
 from esml_engine.costs.pricing import priced
 from esml_engine.costs.records import ENDPOINT, parts, search_of
 from esml_engine.door.site import Site
@@ -291,7 +291,7 @@ def predictions(
             search = 0.0 if act == "refine" else float(settings.profile(ref, env).seconds)
             bound = 5 * step if act == "refine" else search + OVERHEAD_SECONDS
             size = rows.get(name, 0.0) if act == "train" else float(to_read.get((name, env), 0))
-            found = predict_seconds(history, size or (history[-1].size if history else 0.0), bound, search)
+            found = predict_seconds(history, usual_size(history, size), bound, search)
             said[act] = money(found, 1, at.counted, currency)
             times[act] = {"p50": found.p50, "p90": found.p90, "basis": found.basis}
         out[name] = {

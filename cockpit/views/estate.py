@@ -10,6 +10,7 @@ from typing import Any
 from cockpit.facts.evidence import Evidence
 from cockpit.views.promotion import asks, expires
 from cockpit.words import ago, is_bound, metric, money, plural, role, share, time_ago, value
+from esml_engine.portfolio.status import AN_EXCEPTION
 from esml_engine.refs import STAGES
 
 KINDS = {
@@ -166,7 +167,7 @@ TURNS = {"waiting": "data_engineer", "late": "data_engineer", "quality": "data_e
 
 def stands_with(status: dict[str, Any]) -> str:
     """Whose turn a status says it is; an exception is decided by either of two roles."""
-    if (status["blocked_by"] or "").startswith("an exception "):
+    if (status["blocked_by"] or "").startswith(AN_EXCEPTION):
         return f"{role('approver')} or {role('project_manager').lower()}"
     return role(status["turn"])
 

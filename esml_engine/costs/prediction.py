@@ -41,6 +41,11 @@ _ALL_OF_IT = 0.8  # of its limit: a training that took less was ended by its tri
 _STARTING = 0.1  # of a run's time, at least: what does not depend on the limit
 
 
+def usual_size(history: list[Past], waiting: float = 0.0) -> float:
+    """Size of the next run: of what waits for it, else as the last one had it; 0: not known."""
+    return waiting or (history[-1].size if history else 0.0)
+
+
 def predict_seconds(history: list[Past], size: float, bound: float, search: float = 0.0) -> Seconds:
     """Predict the seconds of a run of this size (same unit as the history's); never above `bound` when one is given.
 

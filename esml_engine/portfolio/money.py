@@ -6,7 +6,7 @@ from typing import Any
 
 from esml_engine.costs import records as costs
 from esml_engine.costs.forecast import month_end
-from esml_engine.costs.prediction import money, predict_seconds
+from esml_engine.costs.prediction import money, predict_seconds, usual_size
 from esml_engine.costs.pricing import endpoint_month, endpoint_node, endpoint_nodes, next_node
 from esml_engine.door.policy import limits_of
 from esml_engine.door.site import Site
@@ -104,7 +104,7 @@ def predicted(site: Site, ref: ModelRef, env: str) -> dict[str, dict[str, Any]]:
     ):
         history = costs.history(site.store, str(ref), env, act)
         out[act] = money(
-            predict_seconds(history, size or (history[-1].size if history else 0.0), bound, allowed),
+            predict_seconds(history, usual_size(history, size), bound, allowed),
             1,
             price,
             currency,

@@ -33,6 +33,9 @@ _NEXT = {
 }
 
 
+AN_EXCEPTION = "an exception"
+"""How `blocked_by` begins where one is asked for: an approver or the project manager decides, and `turn` names the first."""
+
 _ON_THE_WAY = ("refine", "split", "train", "pipeline", "promote", "deploy")
 """Acts whose failure blocks a stage: somebody's file that can't be scored, say, blocks none."""
 
@@ -216,7 +219,7 @@ def _one(
         turn = "data_engineer" if failed[0][2] in ("refine", "split") else "data_scientist"
     if facts["asked"] and not failed:
         _, env, who, detail, askers, kind = facts["asked"][0]
-        subject = f"v{detail.get('challenger')}" if kind == PROMOTION else "an exception"
+        subject = f"v{detail.get('challenger')}" if kind == PROMOTION else AN_EXCEPTION
         waits = f"{subject} waits for"
         if askers:
             turn, next_ = "data_scientist", "answer"
