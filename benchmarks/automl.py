@@ -22,10 +22,10 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 
-from esml_engine.training import metrics
-from esml_engine.training.answers import answers_of, metrics_of
 from esml_engine.training.facts import Profile
-from esml_engine.training.portfolio import search
+from esml_engine.training.measuring import metrics
+from esml_engine.training.measuring.answers import answers_of, metrics_of
+from esml_engine.training.search.portfolio import search
 
 # file below the data folder, label, columns left out
 TABLES = {

@@ -21,7 +21,7 @@ from esml_engine.promotion.steps import compare
 from esml_engine.runs.context import JobContext
 from esml_engine.runs.facts import JobSpec, TableIn
 from esml_engine.training import storage
-from esml_engine.training.custom_model import EstimatorModel
+from esml_engine.training.models.custom_model import EstimatorModel
 
 ROWS = int(os.environ.get("ESML_BENCH_ROWS", "1000000"))
 

@@ -8,11 +8,12 @@ from pathlib import Path
 import duckdb
 import pyarrow as pa
 import pyarrow.parquet as pq
-from deltalake import DeltaTable, Field, Schema, convert_to_deltalake
+from deltalake import Field, Schema, convert_to_deltalake
 from deltalake.schema import PrimitiveType
 
 from esml_engine.estate import Estate, init_estate, open_estate
 from esml_engine.lake.catalogue import Version, put, table_uri
+from esml_engine.lake.commit import properties_of
 from esml_engine.lake.files import schema_text
 from esml_engine.refs import ModelRef
 
@@ -32,14 +33,15 @@ def make(root: Path, rows: int, days: int) -> Estate:
     uri.mkdir(parents=True, exist_ok=True)
     write(uri, rows, days)
     by_day = Schema([Field("scored_date", PrimitiveType("date"))])
-    convert_to_deltalake(str(uri), partition_by=by_day, partition_strategy="hive")
-    table = DeltaTable(str(uri))
     one = next(iter(uri.glob("scored_date=*/*.parquet")))
     columns = pq.read_schema(one).append(pa.field("scored_date", pa.date32()))
     version = Version(
-        MODEL, "dev", "scored", 1, table.version(), rows, 0, "2026-11-01T00:00:00+00:00", "bench", "scored", "bench", (), "",
+        MODEL, "dev", "scored", 1, 0, rows, 0, "2026-11-01T00:00:00+00:00", "bench", "scored", "bench", (), "",
         schema_text(columns)
     )  # fmt: skip
+    convert_to_deltalake(
+        str(uri), partition_by=by_day, partition_strategy="hive", commit_properties=properties_of(version)
+    )
     with estate.site.store.write() as c:
         put(c, version)
     return open_estate(root)

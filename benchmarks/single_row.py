@@ -20,8 +20,8 @@ import pyarrow as pa
 
 from esml_engine.training import storage
 from esml_engine.training.facts import Profile
-from esml_engine.training.model import EnsembleModel, Predictor
-from esml_engine.training.portfolio import search
+from esml_engine.training.models.model import EnsembleModel, Predictor
+from esml_engine.training.search.portfolio import search
 
 
 def microseconds(model: Predictor, calls: int) -> dict[str, float]:

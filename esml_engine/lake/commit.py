@@ -201,7 +201,7 @@ def _facts(draft: Version) -> str:
     return json.dumps(asdict(draft), sort_keys=True)
 
 
-def _properties(draft: Version) -> Any:
+def properties_of(draft: Version) -> Any:
     """All facts of a version as the commit's metadata, with its number as the application's transaction."""
     from deltalake import CommitProperties, Transaction
 
@@ -240,7 +240,7 @@ def _create(
         mode="error",
         partition_by=list(partition_by),
         configuration=_CONFIG,
-        commit_properties=_properties(draft),
+        commit_properties=properties_of(draft),
         storage_options=storage or None,
     )
 
@@ -287,7 +287,7 @@ def _append(
         mode="overwrite" if rewrite else "append",
         schema=_fields(out) if rewrite else handle.schema(),
         partition_by=list(partition_by),
-        commit_properties=_properties(draft),
+        commit_properties=properties_of(draft),
     )
 
 

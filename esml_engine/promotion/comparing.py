@@ -19,7 +19,7 @@ from esml_engine.refs import ModelRef
 from esml_engine.runs.facts import JobResult, JobSpec, TableIn
 from esml_engine.training.behind import LEARNED, behind
 from esml_engine.training.facts import RESAMPLES
-from esml_engine.training.ways import again, split_of
+from esml_engine.training.judging.ways import again, split_of
 
 KEPT = ("from", "to", "verdict", "rows", "gates", "challenger", "champion", "metrics", "baseline", "intervals", "data",
     "cost_1000_rows", "evidence_from", "primary")  # fmt: skip

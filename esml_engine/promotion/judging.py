@@ -8,10 +8,10 @@ from typing import Any
 
 from esml_engine.promotion.facts import Case
 from esml_engine.training.facts import DIRECTION, Evidence, Gate, Verdict
-from esml_engine.training.gates import judge
-from esml_engine.training.gates import rnd as rnd_gate
-from esml_engine.training.overlap import BY_ROW
-from esml_engine.training.ways import command
+from esml_engine.training.judging.gates import judge
+from esml_engine.training.judging.gates import rnd as rnd_gate
+from esml_engine.training.judging.overlap import BY_ROW
+from esml_engine.training.judging.ways import command
 
 Measured = Mapping[str, Any]
 

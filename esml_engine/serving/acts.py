@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import secrets
-import time
 from typing import Any
 
 from esml_engine.clock import now
@@ -15,7 +14,6 @@ from esml_engine.errors import (
     CancelledError,
     EsmlError,
     FailedError,
-    NotAllowedError,
     NotYetError,
     UsageError,
 )
@@ -199,24 +197,11 @@ class Deploy:
             key = platform.get_secret(records.secret_name(ref, env)) or ""
             asked = True
             url, rows = platform.endpoint_url(name, row["port"]), {k: [v] for k, v in example.items()}
-            again = 0.0
-
-            def answers() -> bool:
-                """The key is right; an endpoint may not have been told it yet."""
-                nonlocal again
-                if time.monotonic() < again:
-                    return False
-                try:
-                    client.score(url, key, rows, "smoke", headers=platform.aim(name, slot))
-                except NotAllowedError as e:
-                    if e.details.get("status") != 401:
-                        raise
-                    again = time.monotonic() + client.KEY_AGAIN
-                    return False
-                return True
-
-            told = client.KEY_TOLD if platform.capabilities.endpoints_outlive else client.KEY_TOLD_HERE
-            desk.wait(answers, f"{name} taking its key", told)
+            test = client.Asking(
+                lambda: client.score(url, key, rows, "smoke", headers=platform.aim(name, slot))
+            )
+            here = not platform.capabilities.endpoints_outlive
+            desk.wait(test, f"{name} taking its key", client.key_seconds(here))
         except CancelledError:
             self._withdraw(site, row, slot)
             raise

@@ -10,11 +10,11 @@ import json
 import random
 import time
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from esml_engine.errors import (
     ConflictError,
@@ -29,8 +29,9 @@ from esml_engine.errors import (
 if TYPE_CHECKING:
     import httpx
 
+T = TypeVar("T")
 CHUNK_ROWS = 1_000
-KEY_TOLD, KEY_TOLD_HERE, KEY_AGAIN = 90.0, 10.0, 0.3
+_KEY_TOLD, _KEY_TOLD_HERE, _KEY_AGAIN = 90.0, 10.0, 0.3
 """Seconds for which a refused key is tried again where it is ours and right: elsewhere, on this machine; and between."""
 _ATTEMPTS = 8
 _FIRST_WAIT, _LONGEST_WAIT = 0.1, 5.0
@@ -74,6 +75,49 @@ class Scored:
     high: list[Any] | None = None
     stale: bool = False
     request_ids: tuple[str, ...] = ()
+
+
+def key_seconds(here: bool) -> float:
+    """Seconds within which an endpoint has been told its new key: on this machine, or elsewhere."""
+    return _KEY_TOLD_HERE if here else _KEY_TOLD
+
+
+class Asking(Generic[T]):
+    """A call with a key that is ours and right, made again while the endpoint has not been told it yet.
+
+    To be waited for in turns: true once the call was answered.
+    """
+
+    def __init__(self, ask: Callable[[], T]) -> None:
+        self._ask, self._next = ask, 0.0
+        self._refused: NotAllowedError | None = None
+        self._answers: list[T] = []
+
+    def __call__(self) -> bool:
+        """Ask, if it is time to; whether there is an answer.
+
+        Raises:
+            EsmlError: what the call raised, but for a key that was not taken.
+        """
+        if time.monotonic() < self._next:
+            return False
+        try:
+            self._answers, self._refused = [self._ask()], None
+        except NotAllowedError as e:
+            if e.details.get("status") != 401:
+                raise
+            self._refused, self._next = e, time.monotonic() + _KEY_AGAIN
+        return self._refused is None
+
+    def answer(self) -> T:
+        """What was answered.
+
+        Raises:
+            NotAllowedError: the key was not taken.
+        """
+        if self._refused:
+            raise self._refused
+        return self._answers[0]
 
 
 def score(

@@ -15,7 +15,7 @@ from esml_engine.errors import NotYetError, UsageError
 from esml_engine.serving import handed
 from esml_engine.serving.handed import Signature
 from esml_engine.serving.scorer import columns_of as body_of
-from esml_engine.training.signature import coerce
+from esml_engine.training.models.signature import coerce
 
 if TYPE_CHECKING:
     import pyarrow as pa

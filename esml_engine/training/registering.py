@@ -15,7 +15,7 @@ from esml_engine.runs import records as runs
 from esml_engine.runs.facts import JobResult
 from esml_engine.store import schema as t
 from esml_engine.training import records
-from esml_engine.training.verdict import verdict_of
+from esml_engine.training.judging.verdict import verdict_of
 
 # what a version keeps of its training beside metrics
 _DETAIL = (

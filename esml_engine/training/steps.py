@@ -16,19 +16,20 @@ from esml_engine.lake import files
 from esml_engine.runs.context import JobContext
 from esml_engine.runs.facts import TableOut
 from esml_engine.training import storage, tracking
-from esml_engine.training.answers import Answers, agreed, answers_of, metrics_of
-from esml_engine.training.baselines import baseline_metrics
-from esml_engine.training.beside import Ground, beside_champion
-from esml_engine.training.bootstrap import intervals_of
-from esml_engine.training.classes import Classes, classes_of
-from esml_engine.training.custom import TrainContext, train_custom
 from esml_engine.training.facts import Profile, Trial, loss_of
-from esml_engine.training.flaml_search import search_flaml
-from esml_engine.training.importance import Importance, permutation_importance
-from esml_engine.training.leakage import leaks
-from esml_engine.training.metrics import confusion
-from esml_engine.training.model import EnsembleModel, Predictor
-from esml_engine.training.portfolio import known_rows, search
+from esml_engine.training.judging.beside import Ground, beside_champion
+from esml_engine.training.measuring.answers import Answers, agreed, answers_of, metrics_of
+from esml_engine.training.measuring.baselines import baseline_metrics
+from esml_engine.training.measuring.bootstrap import intervals_of
+from esml_engine.training.measuring.importance import Importance, permutation_importance
+from esml_engine.training.measuring.metrics import confusion
+from esml_engine.training.models.classes import Classes, classes_of
+from esml_engine.training.models.labels import known_rows
+from esml_engine.training.models.model import EnsembleModel, Predictor
+from esml_engine.training.search.custom import TrainContext, train_custom
+from esml_engine.training.search.flaml_search import search_flaml
+from esml_engine.training.search.leakage import leaks
+from esml_engine.training.search.portfolio import search
 from esml_engine.training.series.job import train_series
 
 _DATA = ("gold_train", "gold_validate", "gold_test")

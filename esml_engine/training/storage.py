@@ -15,14 +15,14 @@ from pathlib import Path
 from typing import Any
 
 from esml_engine.errors import EsmlError, FailedError, UsageError
-from esml_engine.training import stored_forest
 from esml_engine.training.causes import cause
-from esml_engine.training.class_model import EnsembleClassifier, EstimatorClassifier
-from esml_engine.training.classes import Classes
-from esml_engine.training.custom_model import EstimatorModel
-from esml_engine.training.learners import XGBOOST
-from esml_engine.training.model import EnsembleModel, Member, Predictor
-from esml_engine.training.preparing import Preparing
+from esml_engine.training.models import stored_forest
+from esml_engine.training.models.class_model import EnsembleClassifier, EstimatorClassifier
+from esml_engine.training.models.classes import Classes
+from esml_engine.training.models.custom_model import EstimatorModel
+from esml_engine.training.models.learners import XGBOOST
+from esml_engine.training.models.model import EnsembleModel, Member, Predictor
+from esml_engine.training.models.preparing import Preparing
 from esml_engine.training.series.model import SeriesModel
 from esml_engine.training.series.storing import load_series, save_series
 

@@ -80,7 +80,7 @@ def test_without_a_worker_what_was_answered_is_so_in_azure(
 
     azure.faults.add("OnlineEndpoints_CreateOrUpdate", times=9999, status=403)
     with monkeypatch.context() as m, pytest.raises(FailedError, match=f"v{v1} is the champion of dev again"):
-        m.setattr("esml_engine.handing._SETTLES", 1.0)
+        m.setattr("esml_engine.settling._SETTLES", 1.0)
         model.rollback()
     assert answering() == {str(v2): 100}
     azure.faults.clear()
@@ -93,7 +93,7 @@ def test_without_a_worker_what_was_answered_is_so_in_azure(
 
     with monkeypatch.context() as m:
         m.setattr(acts, "point", refuse)
-        m.setattr("esml_engine.handing._SETTLES", 1.0)
+        m.setattr("esml_engine.settling._SETTLES", 1.0)
         with pytest.raises(
             FailedError, match=rf"v{v2} did not get the traffic of .*AuthorizationFailed"
         ) as e:

@@ -13,7 +13,16 @@ import pytest
 ROOT = Path(__file__).parents[2]
 
 
-@pytest.mark.parametrize("command", [("leaderboard", "50"), ("estate", "30", "300"), ("status", "30")])
+@pytest.mark.parametrize(
+    "command",
+    [
+        ("leaderboard", "50"),
+        ("estate", "30", "300"),
+        ("status", "30"),
+        ("scored_pages", "20000"),
+        ("export", "20000"),
+    ],
+)
 def test_it_runs(command: tuple[str, ...]) -> None:
     done = subprocess.run(
         [sys.executable, "-m", f"benchmarks.bench_{command[0]}", *command[1:]],

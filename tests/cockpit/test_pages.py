@@ -246,7 +246,7 @@ def test_a_press_starts_one_run_under_the_plan(
     from esml_engine import handing
 
     monkeypatch.setattr("cockpit.acts.acting.worker_alive", lambda site: True)
-    monkeypatch.setattr(handing, "_worker_lives", lambda site: True)
+    monkeypatch.setattr(handing, "worker_lives", lambda site: True)
     at = page(estate.site.root, "lake", project="project001", model="m01_price")
     before = len(estate.runs())
     at = next(b for b in at.button if b.key == "refine").click().run()
@@ -278,7 +278,7 @@ def test_a_stale_plan_starts_nothing(estate: Estate, page: Open, monkeypatch: py
     from esml_engine import handing
 
     monkeypatch.setattr("cockpit.acts.acting.worker_alive", lambda site: True)
-    monkeypatch.setattr(handing, "_worker_lives", lambda site: True)
+    monkeypatch.setattr(handing, "worker_lives", lambda site: True)
     at = page(estate.site.root, "lake", project="project001", model="m01_price", env="dev", purpose="train")
     before = len(estate.runs())
     file = estate.site.root.parent / "late.csv"

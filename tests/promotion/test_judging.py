@@ -164,7 +164,7 @@ def test_both_models_and_what_the_baseline_knows_are_measured_among_the_same_cla
     import numpy as np
 
     from esml_engine.promotion.steps import _measured
-    from esml_engine.training.answers import Answers
+    from esml_engine.training.measuring.answers import Answers
 
     place = np.arange(40) % 2
     said = np.where(np.arange(40) % 5 == 0, 1 - place, place)

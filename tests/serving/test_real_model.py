@@ -19,7 +19,7 @@ def stored(folder: Path) -> tuple[str, Any]:
     import pandas as pd
     from sklearn.linear_model import LinearRegression
 
-    from esml_engine.training.custom_model import EstimatorModel
+    from esml_engine.training.models.custom_model import EstimatorModel
 
     frame = pd.DataFrame({"age": [20.0, 40.0, 60.0, 30.0], "bmi": [20.0, 30.0, 25.0, 22.0]})
     estimator = LinearRegression().fit(frame, [1.0, 2.0, 3.0, 1.4])

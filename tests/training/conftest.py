@@ -15,7 +15,7 @@ from esml_engine.lake import files
 from esml_engine.runs.context import JobContext
 from esml_engine.runs.facts import JobSpec, TableIn
 from esml_engine.training.facts import Profile
-from esml_engine.training.portfolio import Search, search
+from esml_engine.training.search.portfolio import Search, search
 
 # a busy machine must not fail a rule that holds
 settings.register_profile("training", deadline=None, suppress_health_check=[HealthCheck.too_slow])

@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 from esml_engine.estate import Estate, open_estate
 from esml_engine.model import Model
 from esml_engine.settings import ModelSettings
+from esml_engine.training.judging.ways import again, command, newer_rows
 from esml_engine.training.registering import trained_value
-from esml_engine.training.ways import again, command, newer_rows
 
 Numbers = Callable[[str, int, int], Path]
 

@@ -7,12 +7,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from esml_engine.training import bootstrap
-from esml_engine.training.answers import Answers, metrics_of
-from esml_engine.training.bootstrap import differences
-from esml_engine.training.metrics import regression_metrics
-from esml_engine.training.ranks import rank_metrics
-from esml_engine.training.sums import summed
+from esml_engine.training.measuring import bootstrap
+from esml_engine.training.measuring.answers import Answers, metrics_of
+from esml_engine.training.measuring.bootstrap import differences
+from esml_engine.training.measuring.metrics import regression_metrics
+from esml_engine.training.measuring.ranks import rank_metrics
+from esml_engine.training.measuring.sums import summed
 
 
 def pair(n: int, seed: int = 0, *, ties: bool = False, gap: float = 1.0, block=None):

@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 from sklearn import metrics as sk
 
 from esml_engine.errors import UsageError
-from esml_engine.training.baselines import baseline_metrics
 from esml_engine.training.facts import TASK_METRICS
-from esml_engine.training.metrics import classification_metrics, confusion, metric
+from esml_engine.training.measuring.baselines import baseline_metrics
+from esml_engine.training.measuring.metrics import classification_metrics, confusion, metric
 
 
 def judged(rows: list[tuple[int, list[float]]]) -> tuple[Any, Any, Any]:

@@ -13,9 +13,9 @@ from sklearn import datasets
 
 from esml_engine.errors import StepError, UsageError
 from esml_engine.training import storage, tracking
-from esml_engine.training.answers import answers_of, metrics_of
-from esml_engine.training.class_model import EnsembleClassifier, EstimatorClassifier
-from esml_engine.training.classes import places_of
+from esml_engine.training.measuring.answers import answers_of, metrics_of
+from esml_engine.training.models.class_model import EnsembleClassifier, EstimatorClassifier
+from esml_engine.training.models.classes import places_of
 from esml_engine.training.steps import train
 
 
@@ -137,7 +137,7 @@ def test_an_estimator_s_own_decision_counts(
         "def train(train, validate, ctx):\n    model = FixedThresholdClassifier(LogisticRegression(), threshold=0.0)\n"
         "    return model.fit(train[['petal width (cm)']], train['is'])\n"
     )
-    from esml_engine.training.custom import TrainContext, train_custom
+    from esml_engine.training.search.custom import TrainContext, train_custom
 
     table = iris["gold_train"]
     flag = pa.array([s == "setosa" for s in table.column("species").to_pylist()])

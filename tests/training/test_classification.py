@@ -17,15 +17,15 @@ from sklearn import datasets
 
 from esml_engine.errors import UsageError
 from esml_engine.training import storage
-from esml_engine.training.answers import Answers, agreed, answers_of, metrics_of
-from esml_engine.training.baselines import baseline_metrics
-from esml_engine.training.class_model import EnsembleClassifier
-from esml_engine.training.classes import Classes, classes_of, places_of
 from esml_engine.training.facts import Profile
-from esml_engine.training.importance import permutation_importance
-from esml_engine.training.leakage import leaks
-from esml_engine.training.plan import LARGE_ROWS, plan_for
-from esml_engine.training.portfolio import Search, folds_of, search
+from esml_engine.training.measuring.answers import Answers, agreed, answers_of, metrics_of
+from esml_engine.training.measuring.baselines import baseline_metrics
+from esml_engine.training.measuring.importance import permutation_importance
+from esml_engine.training.models.class_model import EnsembleClassifier
+from esml_engine.training.models.classes import Classes, classes_of, places_of
+from esml_engine.training.search.leakage import leaks
+from esml_engine.training.search.plan import LARGE_ROWS, plan_for
+from esml_engine.training.search.portfolio import Search, folds_of, search
 
 Tables = Mapping[str, pa.Table]
 
@@ -288,7 +288,7 @@ def test_answers_hold_places_and_names(wine: tuple[Tables, Search]) -> None:
 
 def test_flaml_searches_classes(cancer: tuple[Tables, Search], tmp_path: Path) -> None:
     pytest.importorskip("flaml")
-    from esml_engine.training.flaml_search import search_flaml
+    from esml_engine.training.search.flaml_search import search_flaml
 
     tables, _ = cancer
     profile = Profile(seconds=3, trials=6, search="flaml")

@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from esml_engine.training.facts import DIRECTION, RANGE, TASK_METRICS
-from esml_engine.training.gates import Evidence, Gate, judge
+from esml_engine.training.judging.gates import Evidence, Gate, judge
 
 SIGNATURE = [{"name": "age", "type": "int64"}]
 NAMES = TASK_METRICS["regression"]
@@ -327,7 +327,7 @@ def test_junk_never_raises_and_never_promotes_an_undefined_metric(
 
 def test_facts_and_gates_import_nothing_heavy() -> None:
     code = (
-        "import sys, esml_engine.training.gates;"
+        "import sys, esml_engine.training.judging.gates;"
         "print([m for m in ('numpy','pandas','pyarrow','sklearn','lightgbm','mlflow') if m in sys.modules])"
     )
     out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

@@ -10,13 +10,13 @@ import pyarrow as pa
 import pytest
 
 from esml_engine.errors import NotYetError, UsageError
-from esml_engine.training import importance
-from esml_engine.training.baselines import baseline_metrics
 from esml_engine.training.facts import Profile
-from esml_engine.training.flaml_search import search_flaml
-from esml_engine.training.importance import permutation_importance
-from esml_engine.training.leakage import leaks
-from esml_engine.training.portfolio import search
+from esml_engine.training.measuring import importance
+from esml_engine.training.measuring.baselines import baseline_metrics
+from esml_engine.training.measuring.importance import permutation_importance
+from esml_engine.training.search.flaml_search import search_flaml
+from esml_engine.training.search.leakage import leaks
+from esml_engine.training.search.portfolio import search
 
 RNG = np.random.default_rng(0)
 
@@ -133,8 +133,8 @@ def test_a_booster_is_not_copied_while_another_thread_sets_it() -> None:
     """Its settings are set anew at each question, which leaves it half configured for a moment: both take one lock."""
     import xgboost as xgb
 
-    from esml_engine.training.forest import XgboostForest
-    from esml_engine.training.learners import XGBOOST
+    from esml_engine.training.models.forest import XgboostForest
+    from esml_engine.training.models.learners import XGBOOST
 
     x = np.random.default_rng(1).normal(size=(40, 5))
     booster = xgb.train({"max_depth": 2}, xgb.DMatrix(x, x[:, 0]), 3)

@@ -14,7 +14,7 @@ from sklearn import metrics as sk
 
 from esml_engine.errors import UsageError
 from esml_engine.training.facts import DIRECTION, TASK_METRICS
-from esml_engine.training.metrics import metric, regression_metrics
+from esml_engine.training.measuring.metrics import metric, regression_metrics
 
 NUMBER = st.floats(-1e6, 1e6, allow_nan=False).map(lambda v: round(v, 3))
 PAIRS = st.lists(st.tuples(NUMBER, NUMBER), min_size=2, max_size=40)

@@ -11,7 +11,7 @@ from esml_engine.errors import UsageError
 from esml_engine.lake import files
 from esml_engine.lake.files import schema_text, write_arrow
 from esml_engine.runs.facts import TableIn
-from esml_engine.training.overlap import BY_ROW, learned_rows, trained_on
+from esml_engine.training.judging.overlap import BY_ROW, learned_rows, trained_on
 
 
 def table(folder: Path, name: str, columns: dict) -> TableIn:

@@ -12,14 +12,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from esml_engine.errors import FailedError, NotYetError, SettingsError, UsageError
-from esml_engine.training import learners, metrics
-from esml_engine.training.baselines import baseline_metrics
-from esml_engine.training.blending import greedy_weights, loss_function
 from esml_engine.training.causes import cause
 from esml_engine.training.facts import Profile, Trial
-from esml_engine.training.plan import LARGE, SMALL, Plan
-from esml_engine.training.portfolio import Search, labels, search
-from esml_engine.training.proposals import propose
+from esml_engine.training.measuring import metrics
+from esml_engine.training.measuring.baselines import baseline_metrics
+from esml_engine.training.measuring.metrics import loss_function
+from esml_engine.training.models import learners
+from esml_engine.training.search.blending import greedy_weights
+from esml_engine.training.search.plan import LARGE, SMALL, Plan
+from esml_engine.training.search.portfolio import Search, labels, search
+from esml_engine.training.search.proposals import propose
 from esml_engine.training.steps import same_model
 
 QUICK = ("lightgbm", "xgboost", "linear")

@@ -15,8 +15,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from esml_engine.errors import UsageError
-from esml_engine.training.preparing import DATE_PARTS, Encoder, Preparing, fit_preparing
-from esml_engine.training.signature import coerce
+from esml_engine.training.models.preparing import DATE_PARTS, Encoder, Preparing, fit_preparing
+from esml_engine.training.models.signature import coerce
 
 N = 40
 

@@ -9,8 +9,8 @@ from esml_engine.estate import Estate, open_estate
 from esml_engine.refs import ModelRef
 from esml_engine.runs import records as runs
 from esml_engine.training import records
+from esml_engine.training.judging.verdict import verdict_of
 from esml_engine.training.registering import trained_value
-from esml_engine.training.verdict import verdict_of
 from tests.conftest import esml
 from tests.invariants import violations
 

@@ -11,7 +11,7 @@ import pandas as pd
 import pytest
 
 from esml_engine.errors import UsageError
-from esml_engine.training.signature import coerce
+from esml_engine.training.models.signature import coerce
 
 SIGNATURE = [
     {"name": "age", "type": "double"},

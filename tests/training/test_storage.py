@@ -13,9 +13,10 @@ import pytest
 import esml_engine.training
 from esml_engine.errors import FailedError, UsageError
 from esml_engine.training import storage
-from esml_engine.training.custom_model import EstimatorModel
-from esml_engine.training.model import EnsembleModel
-from esml_engine.training.portfolio import Search, example_of_columns
+from esml_engine.training.models.custom_model import EstimatorModel
+from esml_engine.training.models.model import EnsembleModel
+from esml_engine.training.models.signature import example_of_columns
+from esml_engine.training.search.portfolio import Search
 
 
 @pytest.fixture(scope="module")

@@ -11,7 +11,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from esml_engine.errors import UsageError
-from esml_engine.training.preparing import kind_of, numbers_of, type_name
+from esml_engine.training.models.preparing import kind_of, numbers_of, type_name
 from esml_engine.training.series.frequency import Times, grid, resolve, season_of, shown
 
 Floats = NDArray[np.float64]

@@ -13,14 +13,14 @@ from numpy.typing import NDArray
 from esml_engine.errors import FailedError, NotYetError, UsageError
 from esml_engine.runs.context import JobContext
 from esml_engine.training import storage
-from esml_engine.training.answers import Answers
-from esml_engine.training.beside import Ground, beside_champion
-from esml_engine.training.bootstrap import intervals_of
 from esml_engine.training.facts import Profile, loss_of
-from esml_engine.training.importance import Importance
-from esml_engine.training.leakage import leaks
-from esml_engine.training.portfolio import labels
-from esml_engine.training.preparing import type_name
+from esml_engine.training.judging.beside import Ground, beside_champion
+from esml_engine.training.measuring.answers import Answers
+from esml_engine.training.measuring.bootstrap import intervals_of
+from esml_engine.training.measuring.importance import Importance
+from esml_engine.training.models.labels import labels
+from esml_engine.training.models.preparing import type_name
+from esml_engine.training.search.leakage import leaks
 from esml_engine.training.series import classic, measures
 from esml_engine.training.series.conformal import LEVEL, units, widths
 from esml_engine.training.series.data import Layout, Series, series_of, times_of

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from esml_engine.errors import UsageError
-from esml_engine.training.answers import Answers
+from esml_engine.training.measuring.answers import Answers
 from esml_engine.training.series import measures
 from esml_engine.training.series.classic import Naive
 from esml_engine.training.series.conformal import width_at

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from esml_engine.errors import FailedError, UsageError
-from esml_engine.training.learners import threads_for
+from esml_engine.training.models.learners import threads_for
 from esml_engine.training.series.frames import Frame
 from esml_engine.training.series.frequency import Times
 

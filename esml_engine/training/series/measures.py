@@ -9,8 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from esml_engine.errors import UsageError
-from esml_engine.training.answers import Answers
-from esml_engine.training.metrics import Metrics, mae, rmse
+from esml_engine.training.measuring.answers import Answers
+from esml_engine.training.measuring.metrics import Metrics, mae, rmse
 
 Floats = NDArray[np.float64]
 

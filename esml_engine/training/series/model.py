@@ -12,13 +12,13 @@ from numpy.typing import NDArray
 
 from esml_engine.errors import EsmlError, FailedError, UsageError
 from esml_engine.training.causes import cause
-from esml_engine.training.classes import Classes
-from esml_engine.training.preparing import as_table
+from esml_engine.training.models.classes import Classes
+from esml_engine.training.models.preparing import as_table
+from esml_engine.training.models.signature import Columns, coerce
 from esml_engine.training.series.conformal import units, width_at
 from esml_engine.training.series.data import Layout, Series
 from esml_engine.training.series.frames import Frame, Member
 from esml_engine.training.series.frequency import following, shown
-from esml_engine.training.signature import Columns, coerce
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -16,9 +16,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from esml_engine.errors import EsmlError, UsageError
-from esml_engine.training import learners
 from esml_engine.training.causes import cause
 from esml_engine.training.facts import Profile, Trial, allowed_forecasters, loss_of
+from esml_engine.training.models import learners
 from esml_engine.training.series import classic, lags, measures
 from esml_engine.training.series.calibrating import Residuals, held_out
 from esml_engine.training.series.frames import Frame, Member

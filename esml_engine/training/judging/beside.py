@@ -18,12 +18,12 @@ from numpy.typing import NDArray
 from esml_engine.errors import EsmlError
 from esml_engine.runs.context import JobContext
 from esml_engine.training import storage
-from esml_engine.training.answers import Answers, agreed, answers_of, baseline_of, metrics_of
-from esml_engine.training.bootstrap import differences
-from esml_engine.training.metrics import Metrics
-from esml_engine.training.model import Predictor
-from esml_engine.training.overlap import BY_ROW, learned_rows
-from esml_engine.training.preparing import numbers_of
+from esml_engine.training.judging.overlap import BY_ROW, learned_rows
+from esml_engine.training.measuring.answers import Answers, agreed, answers_of, baseline_of, metrics_of
+from esml_engine.training.measuring.bootstrap import differences
+from esml_engine.training.measuring.metrics import Metrics
+from esml_engine.training.models.model import Predictor
+from esml_engine.training.models.preparing import numbers_of
 from esml_engine.training.series.data import times_of
 
 FEWEST = 20

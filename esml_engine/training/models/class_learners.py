@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from esml_engine.training.learners import (
+from esml_engine.training.models.learners import (
     PREDICT,
     Floats,
     Fold,

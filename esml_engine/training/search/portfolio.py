@@ -8,12 +8,10 @@ before the clock does, everything follows from rows and seed alone.
 
 from __future__ import annotations
 
-import datetime as dt
 import math
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
-from decimal import Decimal
 from typing import Any
 
 import numpy as np
@@ -21,16 +19,23 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from esml_engine.errors import FailedError, NotYetError, UsageError
-from esml_engine.training import learners
-from esml_engine.training.blending import greedy_weights, loss_function
 from esml_engine.training.causes import cause
-from esml_engine.training.class_model import EnsembleClassifier
-from esml_engine.training.classes import Classes, classes_of, places_of
 from esml_engine.training.facts import Profile, Trial
-from esml_engine.training.model import EnsembleModel, Matrices, Member
-from esml_engine.training.plan import plan_for
-from esml_engine.training.preparing import Encoder, Preparing, fit_preparing, kind_of, numbers_of, type_name
-from esml_engine.training.proposals import propose
+from esml_engine.training.measuring.metrics import loss_function
+from esml_engine.training.models import learners
+from esml_engine.training.models.class_model import EnsembleClassifier
+from esml_engine.training.models.classes import Classes, classes_of
+from esml_engine.training.models.labels import known_rows
+from esml_engine.training.models.model import EnsembleModel, Matrices, Member
+from esml_engine.training.models.preparing import (
+    Encoder,
+    Preparing,
+    fit_preparing,
+)
+from esml_engine.training.models.signature import example_of_columns
+from esml_engine.training.search.blending import greedy_weights
+from esml_engine.training.search.plan import plan_for
+from esml_engine.training.search.proposals import propose
 
 Floats = NDArray[np.float64]
 Progress = Callable[[float, str], None]
@@ -93,33 +98,6 @@ class _Candidate:
     failure: str = ""
 
 
-def labels(table: pa.Table, label: str) -> tuple[pa.Table, Floats]:
-    """Rows whose label is known, and the labels (n,) as numbers.
-
-    Raises:
-        UsageError: there is no such column, it is no number, or no row has a label.
-    """
-    if label not in table.column_names:
-        raise UsageError(f"the label '{label}' is no column of the table")
-    column = table.column(label)
-    if kind_of(type_name(column.type)) != "number":
-        raise UsageError(f"the label '{label}' is {type_name(column.type)}; regression needs numbers")
-    y = numbers_of(column)[:, 0]
-    known = np.isfinite(y)
-    if not known.any():
-        raise UsageError(f"no row has a value in the label '{label}'")
-    return (table if known.all() else table.filter(pa.array(known))), y[known]
-
-
-def known_rows(table: pa.Table, label: str, classes: Classes) -> tuple[pa.Table, NDArray[Any]]:
-    """Rows whose label is known, with their labels (n,): numbers, or places among the classes where there are any.
-
-    Raises:
-        UsageError: as `labels` and `places_of`.
-    """
-    return places_of(table, label, classes) if classes else labels(table, label)
-
-
 def ordering(y: NDArray[Any], classes: Classes) -> Floats:
     """Labels as what orders categories: numbers, the place of one of two classes, indicators (n, k) of more."""
     return np.eye(len(classes))[y] if len(classes) > 2 else y.astype(np.float64)
@@ -176,20 +154,6 @@ def search(
     run = _Run(train, y, held, own, preparing, profile, begun, progress, on_trial, classes)
     run.go()
     return run.result(label, example_of_columns(train, [c.name for c in preparing.columns]))
-
-
-def example_of_columns(table: pa.Table, columns: Iterable[str]) -> dict[str, Any]:
-    """The first row of some columns, dates as ISO text: an input example that is plain JSON."""
-    row = table.select(list(columns)).slice(0, 1).to_pylist()[0]
-    return {k: _plain(v) for k, v in row.items()}
-
-
-def _plain(v: Any) -> Any:
-    if isinstance(v, dt.date):
-        return v.isoformat()
-    if isinstance(v, Decimal) or (isinstance(v, float) and not math.isfinite(v)):
-        return float(v) if math.isfinite(v) else None
-    return v
 
 
 def folds_of(places: NDArray[Any] | None, rows: int, folds: int, seed: int) -> NDArray[np.int64]:

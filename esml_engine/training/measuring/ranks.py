@@ -7,8 +7,8 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import NDArray
 
-from esml_engine.training.answers import Answers
-from esml_engine.training.sums import two_classes
+from esml_engine.training.measuring.answers import Answers
+from esml_engine.training.measuring.sums import two_classes
 
 Floats = NDArray[np.float64]
 Weighted = Callable[[Floats], Floats]

@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from esml_engine.training import learners
-from esml_engine.training.classes import Classes
-from esml_engine.training.forest import Forest, XgboostForest, extra_trees_forest, lightgbm_forest
-from esml_engine.training.preparing import Encoder, Preparing
-from esml_engine.training.signature import Columns, coerce
+from esml_engine.training.models import learners
+from esml_engine.training.models.classes import Classes
+from esml_engine.training.models.forest import Forest, XgboostForest, extra_trees_forest, lightgbm_forest
+from esml_engine.training.models.preparing import Encoder, Preparing
+from esml_engine.training.models.signature import Columns, coerce
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -108,7 +108,7 @@ class Member:
 
     @cached_property
     def _few_classes(self) -> Callable[[Matrices], Floats] | None:
-        from esml_engine.training.class_few import few_rows
+        from esml_engine.training.models.class_few import few_rows
 
         return few_rows(self.kind, self.parts, self.classes)
 

@@ -10,16 +10,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from esml_engine.errors import NotYetError
-from esml_engine.training.baselines import baseline_metrics, most_frequent
-from esml_engine.training.class_model import EnsembleClassifier, EstimatorClassifier
-from esml_engine.training.classes import Classes, classes_of, places_of
-from esml_engine.training.metrics import Metrics, classification_metrics, regression_metrics
-from esml_engine.training.portfolio import known_rows, labels
+from esml_engine.training.measuring.baselines import baseline_metrics, most_frequent
+from esml_engine.training.measuring.metrics import Metrics, classification_metrics, regression_metrics
+from esml_engine.training.models.class_model import EnsembleClassifier, EstimatorClassifier
+from esml_engine.training.models.classes import Classes, classes_of, places_of
+from esml_engine.training.models.labels import known_rows, labels
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
-    from esml_engine.training.model import Predictor
+    from esml_engine.training.models.model import Predictor
 
 Floats = NDArray[np.float64]
 

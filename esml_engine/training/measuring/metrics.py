@@ -10,10 +10,12 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from esml_engine.errors import UsageError
+from esml_engine.training.facts import loss_of
 
 Floats = NDArray[np.float64]
 Places = NDArray[np.int64]
 Metrics = dict[str, float | None]
+Loss = Callable[[NDArray[Any], Floats], float]
 
 
 def rmse(y: Floats, pred: Floats) -> float | None:
@@ -197,6 +199,19 @@ def metric(name: str, y: ArrayLike, pred: ArrayLike) -> float | None:
     raise UsageError(
         f"unknown metric '{name}'", hint=f"one of: {', '.join([*_REGRESSION, *_CLASSIFICATION])}"
     )
+
+
+def loss_function(name: str) -> Loss:
+    """A metric as a loss (lower is better); infinite where the metric is undefined.
+
+    It takes what `metric` takes: numbers, or places of classes and their probabilities.
+    """
+
+    def loss(y: NDArray[Any], pred: Floats) -> float:
+        value = loss_of(name, metric(name, y, pred))
+        return math.inf if value is None else value
+
+    return loss
 
 
 def confusion(truth: Places, prediction: Places, classes: Sequence[str]) -> dict[str, Any]:

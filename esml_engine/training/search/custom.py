@@ -14,11 +14,11 @@ import numpy as np
 import pyarrow as pa
 
 from esml_engine.errors import EsmlError, StepError
-from esml_engine.training.class_model import EstimatorClassifier
-from esml_engine.training.classes import Classes, Label
-from esml_engine.training.custom_model import EstimatorModel, library_of
-from esml_engine.training.portfolio import example_of_columns
-from esml_engine.training.preparing import type_name
+from esml_engine.training.models.class_model import EstimatorClassifier
+from esml_engine.training.models.classes import Classes, Label
+from esml_engine.training.models.custom_model import EstimatorModel, library_of
+from esml_engine.training.models.preparing import type_name
+from esml_engine.training.models.signature import example_of_columns
 
 
 @dataclass(frozen=True)

@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from esml_engine.training.class_learners import doubted
-from esml_engine.training.forest import XgboostForest, extra_trees_forest, lightgbm_forest
+from esml_engine.training.models.class_learners import doubted
+from esml_engine.training.models.forest import XgboostForest, extra_trees_forest, lightgbm_forest
 
 if TYPE_CHECKING:
-    from esml_engine.training.model import Matrices
+    from esml_engine.training.models.model import Matrices
 
 Floats = NDArray[np.float64]
 Few = Callable[["Matrices"], Floats]

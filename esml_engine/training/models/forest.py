@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from esml_engine.training.learners import XGBOOST
+from esml_engine.training.models.learners import XGBOOST
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.intp]

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from esml_engine.training.answers import Answers
+from esml_engine.training.measuring.answers import Answers
 
 Floats = NDArray[np.float64]
 Sums = Mapping[str, Floats]

@@ -10,9 +10,9 @@ from esml_engine.lake.catalogue import all_latest
 from esml_engine.refs import ModelRef
 from esml_engine.training import records
 from esml_engine.training.facts import Gate
-from esml_engine.training.gates import Evidence, Verdict, judge
-from esml_engine.training.overlap import BY_ROW
-from esml_engine.training.ways import way_on
+from esml_engine.training.judging.gates import Evidence, Verdict, judge
+from esml_engine.training.judging.overlap import BY_ROW
+from esml_engine.training.judging.ways import way_on
 
 
 def verdict_of(site: Site, ref: ModelRef, env: str, value: dict[str, Any]) -> Verdict:

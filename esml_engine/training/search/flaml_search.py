@@ -14,20 +14,20 @@ import numpy as np
 import pyarrow as pa
 
 from esml_engine.errors import FailedError, NotYetError, UsageError
-from esml_engine.training import learners
-from esml_engine.training.blending import loss_function
-from esml_engine.training.classes import Classes, classes_of
 from esml_engine.training.facts import Profile, Trial
-from esml_engine.training.model import Matrices, Member
-from esml_engine.training.portfolio import (
+from esml_engine.training.measuring.metrics import loss_function
+from esml_engine.training.models import learners
+from esml_engine.training.models.classes import Classes, classes_of
+from esml_engine.training.models.labels import known_rows
+from esml_engine.training.models.model import Matrices, Member
+from esml_engine.training.models.preparing import Encoder, fit_preparing
+from esml_engine.training.models.signature import example_of_columns
+from esml_engine.training.search.portfolio import (
     OnTrial,
     Progress,
     Search,
-    example_of_columns,
-    known_rows,
     ordering,
 )
-from esml_engine.training.preparing import Encoder, fit_preparing
 
 _NAMES = {"lightgbm": "lgbm", "xgboost": "xgboost", "extra_trees": "extra_tree"}
 _METRICS = {"rmse": "rmse", "nrmse": "rmse", "mae": "mae", "mape": "mape", "r2": "r2", "spearman": "rmse"}

@@ -10,10 +10,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from esml_engine.errors import UsageError
-from esml_engine.training.classes import Classes, Label, Places
-from esml_engine.training.custom_model import EstimatorModel
-from esml_engine.training.model import EnsembleModel, Member
-from esml_engine.training.preparing import Preparing
+from esml_engine.training.models.classes import Classes, Label, Places
+from esml_engine.training.models.custom_model import EstimatorModel
+from esml_engine.training.models.model import EnsembleModel, Member
+from esml_engine.training.models.preparing import Preparing
 
 if TYPE_CHECKING:
     import pandas as pd

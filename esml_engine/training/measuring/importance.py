@@ -11,9 +11,9 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from esml_engine.training.blending import loss_function
-from esml_engine.training.class_model import EnsembleClassifier, EstimatorClassifier
-from esml_engine.training.model import Predictor
+from esml_engine.training.measuring.metrics import loss_function
+from esml_engine.training.models.class_model import EnsembleClassifier, EstimatorClassifier
+from esml_engine.training.models.model import Predictor
 
 Floats = NDArray[np.float64]
 

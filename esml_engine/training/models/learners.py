@@ -77,7 +77,7 @@ def threads_for(rows: int) -> int:
 def fit(kind: str, params: dict[str, Any], fold: Fold, limits: Limits) -> Any:
     """Fit one estimator on one fold; the answer is the library's own model object, read by `predict`."""
     if fold.classes:
-        from esml_engine.training import class_learners
+        from esml_engine.training.models import class_learners
 
         return class_learners.FIT[kind](params, fold, limits)
     return _FIT[kind](params, fold, limits)
@@ -86,7 +86,7 @@ def fit(kind: str, params: dict[str, Any], fold: Fold, limits: Limits) -> Any:
 def predict(kind: str, model: Any, x: NDArray[Any], threads: int = 1, classes: int = 0) -> Floats:
     """Predictions (n,) of a model from `fit` on the matrix of its kind; probabilities (n, k) of `classes` > 0."""
     if classes:
-        from esml_engine.training import class_learners
+        from esml_engine.training.models import class_learners
 
         return class_learners.predict(kind, model, x, threads, classes)
     raw = PREDICT[kind](model, x, threads)

@@ -9,7 +9,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from esml_engine.training.preparing import factors_of, kind_of, numbers_of, type_name
+from esml_engine.training.models.preparing import factors_of, kind_of, numbers_of, type_name
 
 Floats = NDArray[np.float64]
 

@@ -9,9 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from esml_engine.errors import UsageError
-from esml_engine.training.classes import Classes
-from esml_engine.training.preparing import as_table, kind_of, type_name
-from esml_engine.training.signature import Columns, coerce
+from esml_engine.training.models.classes import Classes
+from esml_engine.training.models.preparing import as_table, kind_of, type_name
+from esml_engine.training.models.signature import Columns, coerce
 
 if TYPE_CHECKING:
     import pandas as pd

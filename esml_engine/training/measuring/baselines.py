@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from esml_engine.errors import NotYetError
-from esml_engine.training.metrics import Metrics, classification_metrics, regression_metrics
+from esml_engine.training.measuring.metrics import Metrics, classification_metrics, regression_metrics
 
 
 def baseline_metrics(task: str, y_train: NDArray[Any], y_test: NDArray[Any], among: int = 0) -> Metrics:

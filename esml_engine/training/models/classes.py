@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from esml_engine.errors import UsageError
-from esml_engine.training.preparing import type_name
+from esml_engine.training.models.preparing import type_name
 
 if TYPE_CHECKING:
     import pyarrow as pa

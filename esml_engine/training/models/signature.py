@@ -5,10 +5,14 @@ from __future__ import annotations
 import datetime as dt
 import math
 import numbers
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from decimal import Decimal
+from typing import TYPE_CHECKING, Any
 
 from esml_engine.errors import UsageError
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 Columns = dict[str, list[Any]]
 _NULLS = ("NAType", "NaTType")
@@ -108,3 +112,17 @@ def _moment(v: Any) -> dt.datetime:
         return dt.datetime(v.year, v.month, v.day)
     moment: dt.datetime = v
     return moment if moment.tzinfo is None else moment.astimezone(dt.UTC).replace(tzinfo=None)
+
+
+def example_of_columns(table: pa.Table, columns: Iterable[str]) -> dict[str, Any]:
+    """The first row of some columns, dates as ISO text: an input example that is plain JSON."""
+    row = table.select(list(columns)).slice(0, 1).to_pylist()[0]
+    return {k: _plain(v) for k, v in row.items()}
+
+
+def _plain(v: Any) -> Any:
+    if isinstance(v, dt.date):
+        return v.isoformat()
+    if isinstance(v, Decimal) or (isinstance(v, float) and not math.isfinite(v)):
+        return float(v) if math.isfinite(v) else None
+    return v

@@ -13,10 +13,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from esml_engine.training.answers import Answers
 from esml_engine.training.facts import DIRECTION, RESAMPLES
-from esml_engine.training.ranks import rank_metrics
-from esml_engine.training.sums import RANK_METRICS, Summed, summed
+from esml_engine.training.measuring.answers import Answers
+from esml_engine.training.measuring.ranks import rank_metrics
+from esml_engine.training.measuring.sums import RANK_METRICS, Summed, summed
 
 Floats = NDArray[np.float64]
 

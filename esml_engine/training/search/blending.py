@@ -2,36 +2,19 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from esml_engine.training import metrics
-from esml_engine.training.facts import loss_of
+from esml_engine.training.measuring.metrics import Loss
 
 Floats = NDArray[np.float64]
-Loss = Callable[[NDArray[Any], Floats], float]
 
 _ROUNDS = 40
 _LEAST_WEIGHT = 0.05
 _LEAST_GAIN = 1e-4
 _MOST_ROWS = 20_000
-
-
-def loss_function(metric: str) -> Loss:
-    """A metric as a loss (lower is better); infinite where the metric is undefined.
-
-    It takes what `metrics.metric` takes: numbers, or places of classes and their probabilities.
-    """
-
-    def loss(y: NDArray[Any], pred: Floats) -> float:
-        value = loss_of(metric, metrics.metric(metric, y, pred))
-        return math.inf if value is None else value
-
-    return loss
 
 
 def greedy_weights(predictions: Floats, y: NDArray[Any], loss: Loss, seed: int = 0) -> Floats:

@@ -7,7 +7,6 @@ from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any
 
-from esml_engine.training import advice
 from esml_engine.training.causes import cause
 from esml_engine.training.facts import (
     DIRECTION,
@@ -18,6 +17,7 @@ from esml_engine.training.facts import (
     Value,
     Verdict,
 )
+from esml_engine.training.judging import advice
 
 Thresholds = Mapping[str, Any]
 
