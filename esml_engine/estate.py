@@ -20,6 +20,7 @@ from esml_engine.model import Model
 from esml_engine.refs import ENVIRONMENTS, ModelRef, check_name
 from esml_engine.runs import records as runs
 from esml_engine.store import schema as t
+from esml_engine.watching import worker_lives
 
 
 def init_estate(folder: str | Path, environments: list[str] | None = None, name: str = "") -> dict[str, Any]:
@@ -190,8 +191,14 @@ class Estate:
         return self._do(Call("catalogue_rebuild", "estate", "", {"forget": list(forget)}), **how)
 
     def cancel(self, run: str, **how: Any) -> Any:
-        """End an open run."""
-        return self._by_id.on_run("cancel", run, how)
+        """End an open run; where no worker lives that would, the answer's `waits` says so."""
+        said = self._by_id.on_run("cancel", run, how)
+        if isinstance(said, dict) and said["state"] == "cancelling" and not worker_lives(self.site):
+            return {
+                **said,
+                "waits": "no worker lives: it ends as soon as one does (esml up, or the next run)",
+            }
+        return said
 
     def retry(self, run: str, **how: Any) -> Any:
         """Run a failed or cancelled run again; waits for its end."""

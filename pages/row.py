@@ -37,7 +37,7 @@ def show() -> None:
     if locked(choice.estate, "read_scored", choice.ref.project):
         return
     try:
-        lineage = choice.model.lineage(request_id=request, row=int(number) if number.isdigit() else 0)
+        lineage = choice.model.lineage(request_id=request, row=int(number))
     except NotFoundError:
         there = choice.model.scored(where=(written("request_id", "=", request),), limit=1)
         gone(*(("Row", number) if there.document()["rows"] else ("Request", request)))

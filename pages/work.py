@@ -43,8 +43,8 @@ def show() -> None:
     to_decide.sort(key=lambda r: talk.first_mine(r, estate.actor.rights))
     asked = talk.asked_of(own, estate.actor.rights)
     own = [r for r in own if r not in asked]
-    blocked, next_ = work.turns(seen.statuses, roles, now)
-    failed = work.failed(runs, now)
+    blocked, next_ = work.turns(seen.statuses, roles, now, runs)
+    failed = work.failed(runs, now, told=blocked)
     files = work.files(seen.facts.waiting, seen.facts.late, roles, now)
     just_decided(estate)
     away(estate)

@@ -114,7 +114,7 @@ def _quality(c: sa.Connection, ours: Any, out: Evidence) -> None:
         failed = next((q for q in quality or () if not q.get("passed", True)), None)
         if failed:
             what = f"{check_word(failed)} {failed.get('column') or ''}".strip()
-            out.warned.setdefault(object_, f"{what} in {name}")
+            out.warned.setdefault(object_, f"{what} in {name} of {env}")
             out.ill[(object_, env)].add(name.rpartition("/")[2].partition("_")[0])
 
 

@@ -37,9 +37,16 @@ def mine(
 
 
 def turns(
-    statuses: list[dict[str, Any]], roles: Callable[[str], frozenset[str]], now: dt.datetime
+    statuses: list[dict[str, Any]],
+    roles: Callable[[str], frozenset[str]],
+    now: dt.datetime,
+    runs: list[dict[str, Any]] | None = None,
 ) -> tuple[list[Item], list[Item]]:
-    """Models that are blocked and whose turn is mine, and models whose next step is mine."""
+    """Models that are blocked and whose turn is mine, and models whose next step is mine.
+
+    What a failed run of `runs` (newest first) blocks leads to that run.
+    """
+    broken = {(r["object"], f"{r['act']} failed in {r['env']}"): r["run"] for r in not_made_good(runs or [])}
     blocked, next_ = [], []
     for s in statuses:
         project, model = s["model"].split("/")
@@ -47,7 +54,11 @@ def turns(
             continue  # what waits for a decision has a list of its own
         query = {"project": project, "model": model}
         since = f"{s['stage']} since {ago(s['since'], now)}" if s["since"] else "new"
-        if s["blocked_by"]:
+        run = broken.get((s["model"], (s["blocked_by"] or "").split(":")[0]))
+        if run:
+            blocked.append(Item("failed", f"**{model}**: {s['blocked_by']}", f"{since} · {role(s['turn'])}", "Log", "run",
+                {"run": run}))  # fmt: skip
+        elif s["blocked_by"]:
             blocked.append(Item("blocked", f"**{model}**: {s['blocked_by']}", f"{since} · {role(s['turn'])}", "Open", "model",
                 query))  # fmt: skip
         elif s["next"]:
@@ -103,12 +114,15 @@ def answers(
     return out
 
 
-def failed(runs: list[dict[str, Any]], now: dt.datetime, days: int = 7) -> list[Item]:
-    """Runs of the last days that failed and that no later run of the same act made good."""
+def failed(
+    runs: list[dict[str, Any]], now: dt.datetime, days: int = 7, *, told: Sequence[Item] = ()
+) -> list[Item]:
+    """Runs of the last days that failed, that no later run of the same act made good and that no item told of already."""
+    known = {i.query.get("run") for i in told}
     since = (now - dt.timedelta(days=days)).isoformat()
     out = []
     for r in not_made_good(runs):
-        if (r["ended"] or "") >= since:
+        if (r["ended"] or "") >= since and r["run"] not in known:
             why = (r["error"] or {}).get("message", "no reason was recorded")
             text = f"**{r['act'].replace('_', ' ')}** of {r['object'].split('/')[-1]} in {r['env']} failed"
             out.append(Item("failed", text, f"{ago(r['ended'], now)} · {plain(why)}", "Log", "run",

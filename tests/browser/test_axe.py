@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from cockpit.shots import PAGES, launch, settle
+from cockpit.shots import addresses, launch, settle
+from esml_engine.estate import open_estate
 from tests.browser.conftest import serving
 from tests.conftest import copy_of
 
@@ -25,9 +26,21 @@ FRAME = {
 
 
 @pytest.fixture(scope="module")
-def url(demo_source: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    with serving(copy_of(demo_source, tmp_path_factory.mktemp("axe") / "estate")) as address:
+def root(demo_source: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return copy_of(demo_source, tmp_path_factory.mktemp("axe") / "estate")
+
+
+@pytest.fixture(scope="module")
+def url(root: Path) -> Iterator[str]:
+    with serving(root) as address:
         yield address
+
+
+def row_of(root: Path) -> str:
+    """The address of one scored row of the demo."""
+    project, model, env = "project002", "m11_diabetes", "prod"
+    row = open_estate(root).model(f"{project}/{model}", env).scored(limit=1).document()["rows"][0]
+    return f"/row?project={project}&model={model}&env={env}&request={row['request_id']}&row={row['row']}"
 
 
 @pytest.fixture(scope="module")
@@ -40,7 +53,7 @@ def browser() -> Iterator[Any]:
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_no_serious_finding(scheme: Any, url: str, browser: Any) -> None:
+def test_no_serious_finding(scheme: Any, root: Path, url: str, browser: Any) -> None:
     axe = pytest.importorskip(
         "axe_playwright_python.sync_playwright", reason="axe-playwright-python is not installed"
     ).Axe()
@@ -48,7 +61,9 @@ def test_no_serious_finding(scheme: Any, url: str, browser: Any) -> None:
     page = context.new_page()
     page.set_default_timeout(120_000)
     found = []
-    for name, path in PAGES.items():
+    pages = addresses(page, url)
+    assert "run" in pages
+    for name, path in {**pages, "row": row_of(root)}.items():
         page.goto(url + path)
         settle(page, 120)
         for v in axe.run(page).response["violations"]:

@@ -290,6 +290,26 @@ def test_what_waits_for_a_decision_stands_in_one_list_only() -> None:
     assert work.turns([asked], lambda p: frozenset({"admin", "approver"}), NOW) == ([], [])
 
 
+def test_a_failed_run_that_blocks_a_model_is_told_once_with_its_log() -> None:
+    blocked = {
+        **_status("p/m", blocked="refine failed in dev: no file"),
+        "next": "refine",
+        "turn": "data_engineer",
+    }
+    one = {
+        "act": "refine",
+        "env": "dev",
+        "state": "failed",
+        "error": {"message": "no file"},
+        "ended": NOW.isoformat(),
+    }
+    runs = [{**one, "object": "p/m", "run": "r-2"}, {**one, "object": "p/other", "run": "r-1"}]
+    items, _ = work.turns([blocked], lambda p: frozenset({"data_engineer"}), NOW, runs)
+    assert [(i.page, i.label, i.query["run"]) for i in items] == [("run", "Log", "r-2")]
+    assert [i.query["run"] for i in work.failed(runs, NOW, told=items)] == ["r-1"]
+    assert [i.query["run"] for i in work.failed(runs, NOW)] == ["r-2", "r-1"]
+
+
 # audit
 def test_audit_lines_say_why() -> None:
     event = {

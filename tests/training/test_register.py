@@ -31,7 +31,8 @@ def test_the_model_of_a_run_that_was_killed_and_cancelled_is_registered_later(
     kill = {"ESML_KILL_AT": "register:reserved", "ESML_KILL_ONCE": str(root / ".killed")}
     esml(root, "train", "p1/m1", env=kill, check=-9)
     run = esml(root, "runs")[0]["run"]
-    assert esml(root, "cancel", run)["state"] == "cancelling"
+    said = esml(root, "cancel", run)
+    assert said["state"] == "cancelling" and "no worker lives" in said["waits"]
     store = empty.site.store
     assert records.versions(store, REF) == []
 
