@@ -22,9 +22,9 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 
+from esml_engine.training.asking import answers_of, metrics_of
 from esml_engine.training.facts import Profile
 from esml_engine.training.measuring import metrics
-from esml_engine.training.measuring.answers import answers_of, metrics_of
 from esml_engine.training.search.portfolio import search
 
 # file below the data folder, label, columns left out

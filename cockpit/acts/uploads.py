@@ -8,6 +8,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+from esml_engine import replacing
 from esml_engine.errors import UsageError
 from esml_engine.estate import Estate
 
@@ -33,10 +34,7 @@ def kept(estate: Estate, given: Any) -> str:
     body = given.getbuffer()
     target = folder(estate) / hashlib.sha256(body).hexdigest()[:16] / name
     if not target.exists():
-        target.parent.mkdir(parents=True, exist_ok=True)
-        fresh = target.with_name(f".{name}.{os.getpid()}.new")
-        fresh.write_bytes(body)
-        fresh.replace(target)
+        replacing.put(target, body)
         swept(estate)
     else:
         os.utime(target)

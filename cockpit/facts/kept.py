@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import json
-import os
 import threading
 from pathlib import Path
 from typing import Any
 
+from esml_engine import replacing
 from esml_engine.door.site import Site
 
 lock = threading.Lock()
@@ -32,8 +32,4 @@ def read(site: Site, name: str) -> dict[str, dict[str, Any]]:
 
 def write(site: Site, name: str, kept: dict[str, dict[str, Any]]) -> None:
     """Replace the file in one step: other processes read it at any time."""
-    path = path_of(site, name)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    new = path.with_suffix(f".{os.getpid()}.tmp")
-    new.write_text(json.dumps(kept, indent=1), encoding="utf-8")
-    new.replace(path)
+    replacing.put(path_of(site, name), json.dumps(kept, indent=1))

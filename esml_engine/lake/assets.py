@@ -12,6 +12,7 @@ import threading
 from collections import Counter
 from pathlib import Path
 
+from esml_engine import replacing
 from esml_engine.door.site import Site
 from esml_engine.errors import EsmlError
 from esml_engine.lake.catalogue import Version, all_latest, listing, table_uri
@@ -96,10 +97,7 @@ def announce_new(site: Site, ref: ModelRef, env: str, *, anew: bool = False) -> 
                 told[key] = v.version
                 count += 1
         if count:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            new = path.with_suffix(".tmp")
-            new.write_text(json.dumps({**_read(path), **told}, indent=1, sort_keys=True), encoding="utf-8")
-            new.replace(path)
+            replacing.put(path, json.dumps({**_read(path), **told}, indent=1, sort_keys=True))
         return count
 
 

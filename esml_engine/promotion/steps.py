@@ -16,9 +16,10 @@ from esml_engine.lake import files
 from esml_engine.runs.context import JobContext
 from esml_engine.runs.facts import TableOut
 from esml_engine.training import storage, tracking
+from esml_engine.training.asking import answers_of, baseline_of, metrics_of
 from esml_engine.training.facts import RESAMPLES
 from esml_engine.training.judging.overlap import trained_on
-from esml_engine.training.measuring.answers import Answers, agreed, answers_of, baseline_of, metrics_of
+from esml_engine.training.measuring.answers import Answers, agreed
 from esml_engine.training.measuring.bootstrap import differences, intervals_of
 from esml_engine.training.models.classes import classes_of
 from esml_engine.training.models.model import Predictor

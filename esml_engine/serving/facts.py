@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
+from esml_engine import replacing
 from esml_engine.errors import SettingsError
 
 LOADER = "esml_engine.training.storage:load"
@@ -151,8 +152,4 @@ class Control:
 
     def write(self, path: str | Path) -> None:
         """Replace the control file in one step."""
-        target = Path(path)
-        fresh = target.with_name(target.name + ".new")
-        fresh.touch(mode=0o600)
-        fresh.write_text(json.dumps(asdict(self)), encoding="utf-8")
-        fresh.replace(target)
+        replacing.put(Path(path), json.dumps(asdict(self)), mode=0o600)

@@ -7,10 +7,11 @@ from __future__ import annotations
 
 import bisect
 import json
-import os
 import time
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+
+from esml_engine import replacing
 
 BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 """Upper bounds of the seconds from request to answer; one more bucket holds what took longer."""
@@ -87,10 +88,7 @@ def read_text(text: bytes) -> Counts:
 
 def write(path: Path, counts: Counts) -> None:
     """Replace the file in one step."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    new = path.with_name(f"{path.name}.{os.getpid()}.new")
-    new.write_text(json.dumps(asdict(counts)), encoding="utf-8")
-    new.replace(path)
+    replacing.put(path, json.dumps(asdict(counts)))
 
 
 class Tally:

@@ -16,9 +16,10 @@ from esml_engine.lake import files
 from esml_engine.runs.context import JobContext
 from esml_engine.runs.facts import TableOut
 from esml_engine.training import storage, tracking
+from esml_engine.training.asking import answers_of, metrics_of
 from esml_engine.training.facts import Profile, Trial, loss_of
 from esml_engine.training.judging.beside import Ground, beside_champion
-from esml_engine.training.measuring.answers import Answers, agreed, answers_of, metrics_of
+from esml_engine.training.measuring.answers import Answers, agreed
 from esml_engine.training.measuring.baselines import baseline_metrics
 from esml_engine.training.measuring.bootstrap import intervals_of
 from esml_engine.training.measuring.importance import Importance, permutation_importance

@@ -7,8 +7,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from esml_engine.training.asking import metrics_of
 from esml_engine.training.measuring import bootstrap
-from esml_engine.training.measuring.answers import Answers, metrics_of
+from esml_engine.training.measuring.answers import Answers
 from esml_engine.training.measuring.bootstrap import differences
 from esml_engine.training.measuring.metrics import regression_metrics
 from esml_engine.training.measuring.ranks import rank_metrics

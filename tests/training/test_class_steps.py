@@ -13,7 +13,7 @@ from sklearn import datasets
 
 from esml_engine.errors import StepError, UsageError
 from esml_engine.training import storage, tracking
-from esml_engine.training.measuring.answers import answers_of, metrics_of
+from esml_engine.training.asking import answers_of, metrics_of
 from esml_engine.training.models.class_model import EnsembleClassifier, EstimatorClassifier
 from esml_engine.training.models.classes import places_of
 from esml_engine.training.steps import train

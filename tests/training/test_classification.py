@@ -17,8 +17,9 @@ from sklearn import datasets
 
 from esml_engine.errors import UsageError
 from esml_engine.training import storage
+from esml_engine.training.asking import answers_of, metrics_of
 from esml_engine.training.facts import Profile
-from esml_engine.training.measuring.answers import Answers, agreed, answers_of, metrics_of
+from esml_engine.training.measuring.answers import Answers, agreed
 from esml_engine.training.measuring.baselines import baseline_metrics
 from esml_engine.training.measuring.importance import permutation_importance
 from esml_engine.training.models.class_model import EnsembleClassifier

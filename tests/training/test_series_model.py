@@ -17,8 +17,8 @@ from esml_engine.runs.facts import JobSpec, TableIn
 from esml_engine.serving.openapi import with_score
 from esml_engine.serving.scorer import Scorer
 from esml_engine.training import storage
+from esml_engine.training.asking import answers_of, metrics_of
 from esml_engine.training.judging.beside import Ground
-from esml_engine.training.measuring.answers import answers_of, metrics_of
 from esml_engine.training.series.model import SeriesModel
 from esml_engine.training.steps import train
 

@@ -13,8 +13,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from esml_engine.errors import FailedError, SettingsError, UsageError
+from esml_engine.training.asking import metrics_of
 from esml_engine.training.facts import ESTIMATORS, FORECASTERS, Profile, allowed_forecasters
-from esml_engine.training.measuring.answers import Answers, metrics_of
+from esml_engine.training.measuring.answers import Answers
 from esml_engine.training.series import measures
 from esml_engine.training.series.calibrating import held_out
 from esml_engine.training.series.classic import Naive

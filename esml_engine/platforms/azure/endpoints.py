@@ -9,7 +9,6 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
-import os
 import secrets
 import threading
 import time
@@ -18,6 +17,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from esml_engine import replacing
 from esml_engine.errors import ConflictError, EsmlError
 from esml_engine.platforms.azure import limits, names, online
 from esml_engine.platforms.azure.errors import (
@@ -345,7 +345,7 @@ class Endpoints:
         found = self._trouble.told(name, found)
         self._seen[name] = (time.monotonic(), found)
         if self._trouble.looks_after(name):  # for those who only ask, and know nothing of its trouble
-            _put(self.folder / name / "state.json", json.dumps({**asdict(found), "at": time.time()}))
+            replacing.put(self.folder / name / "state.json", json.dumps({**asdict(found), "at": time.time()}))
         return found
 
     def _state(self, name: str, legal: str, endpoint: Any) -> EndpointState:
@@ -392,7 +392,7 @@ class Endpoints:
     def _remember(self, name: str, endpoint: Any) -> str:
         address = str(endpoint.scoring_uri or "") if endpoint is not None else ""
         if address:
-            _put(self.folder / name / "address.txt", address)
+            replacing.put(self.folder / name / "address.txt", address)
         return address
 
     def stop(self, name: str, revision: int) -> None:
@@ -414,11 +414,3 @@ class Endpoints:
 
 def _sha(text: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
-
-
-def _put(path: Path, text: str) -> None:
-    """Replace a file in one step: others read it at any time."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    new = path.with_suffix(f".{os.getpid()}-{threading.get_ident()}.tmp")
-    new.write_text(text, encoding="utf-8")
-    new.replace(path)

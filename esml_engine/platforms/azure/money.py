@@ -8,7 +8,6 @@ from __future__ import annotations
 import datetime as dt
 import json
 import logging
-import os
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -16,6 +15,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
+from esml_engine import replacing
 from esml_engine.clock import now
 from esml_engine.errors import EsmlError
 from esml_engine.platforms.azure import limits
@@ -76,10 +76,7 @@ class Kept:
             self._failed = time.monotonic()
             log.warning("%s: %s", self.path.name, e.message)
             return
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        new = self.path.with_suffix(f".{os.getpid()}-{threading.get_ident()}.tmp")
-        new.write_text(json.dumps(made, indent=1, sort_keys=True), encoding="utf-8")
-        new.replace(self.path)
+        replacing.put(self.path, json.dumps(made, indent=1, sort_keys=True))
 
 
 class Prices:

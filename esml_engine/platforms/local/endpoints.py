@@ -14,6 +14,7 @@ import urllib.request
 from pathlib import Path
 from typing import Any
 
+from esml_engine import replacing
 from esml_engine.platforms.base import EndpointState
 from esml_engine.processes import ProcessTable, given, kill, port_free
 
@@ -142,7 +143,4 @@ def _write(path: Path, value: dict[str, Any]) -> None:
     text = json.dumps(value, sort_keys=True)
     if path.exists() and path.read_text(encoding="utf-8") == text:
         return
-    new = path.with_suffix(f".{os.getpid()}.tmp")
-    new.write_text(text, encoding="utf-8")
-    new.chmod(0o600)
-    new.replace(path)
+    replacing.put(path, text, mode=0o600)

@@ -9,6 +9,7 @@ import uuid
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from esml_engine import replacing
 from esml_engine.errors import PlatformError, UsageError
 
 if TYPE_CHECKING:
@@ -27,9 +28,7 @@ class SecretStore:
     def put(self, name: str, value: str) -> None:
         """Keep a secret: whole or not at all."""
         path = self._path(name)
-        _write(
-            path.with_name(f".{name}.{uuid.uuid4().hex[:8]}.tmp"), self._cipher().encrypt(value.encode())
-        ).replace(path)
+        replacing.put(path, self._cipher().encrypt(value.encode()), mode=0o600)
 
     def get(self, name: str) -> str | None:
         """A secret, or None.
@@ -76,7 +75,8 @@ class SecretStore:
         path = self.folder / ".key"
         self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         if not path.exists():
-            new = _write(path.with_name(f".key.{uuid.uuid4().hex[:8]}.tmp"), Fernet.generate_key())
+            new = path.with_name(f".key.{uuid.uuid4().hex[:8]}")
+            replacing.put(new, Fernet.generate_key(), mode=0o600)
             with contextlib.suppress(FileExistsError):  # another process was first: its key counts
                 os.link(new, path)
             new.unlink()
@@ -86,10 +86,3 @@ class SecretStore:
             raise PlatformError(
                 "the key of the secrets is no key", hint=f"bring {path} back from a backup, or remove it"
             ) from e
-
-
-def _write(path: Path, content: bytes) -> Path:
-    """A file that only its owner may read, from its first byte on."""
-    with os.fdopen(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600), "wb") as f:
-        f.write(content)
-    return path

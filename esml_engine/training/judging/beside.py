@@ -18,8 +18,9 @@ from numpy.typing import NDArray
 from esml_engine.errors import EsmlError
 from esml_engine.runs.context import JobContext
 from esml_engine.training import storage
+from esml_engine.training.asking import answers_of, baseline_of, metrics_of
 from esml_engine.training.judging.overlap import BY_ROW, learned_rows
-from esml_engine.training.measuring.answers import Answers, agreed, answers_of, baseline_of, metrics_of
+from esml_engine.training.measuring.answers import Answers, agreed
 from esml_engine.training.measuring.bootstrap import differences
 from esml_engine.training.measuring.metrics import Metrics
 from esml_engine.training.models.model import Predictor
