@@ -81,15 +81,64 @@ def copy_of(source: Path, root: Path) -> Path:
     return root
 
 
+def small(root: Path) -> Estate:
+    """A fresh estate of dev alone with one regression model of one dataset."""
+    init_estate(root, ["dev"])
+    open_estate(root).new_project("p1", "team")
+    open_estate(root).new_model("p1/m1", "regression", ["d1"], label="y", key="id")
+    return open_estate(root)
+
+
 @pytest.fixture
 def empty(tmp_path: Path) -> Estate:
-    """A fresh estate of dev alone with one regression model of one dataset."""
-    init_estate(tmp_path / "small", ["dev"])
-    estate = open_estate(tmp_path / "small")
-    estate.new_project("p1", "team")
-    estate = open_estate(tmp_path / "small")
-    estate.new_model("p1/m1", "regression", ["d1"], label="y", key="id")
-    return open_estate(tmp_path / "small")
+    """As `small`."""
+    return small(tmp_path / "small")
+
+
+def quick(root: Path) -> None:
+    """Let p1/m1 of a small estate train for a moment only."""
+    path = root / "projects/p1/m1/model.toml"
+    text = path.read_text().replace(
+        "seconds = 15\ntrials = 20\nfolds = 5", 'seconds = 60\ntrials = 1\nfolds = 2\nestimators = ["linear"]'
+    )
+    path.write_text(text)
+
+
+@pytest.fixture(scope="session")
+def split_source(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A small estate with 80 rows in split gold; built once."""
+
+    def build(root: Path) -> None:
+        small(root)
+        quick(root)
+        model = open_estate(root).model("p1/m1")
+        model.ingest("d1", [numbers_file(root.parent / "a.csv", 0, 80)], "2026-01-01")
+        model.pipeline(until="gold")
+        model.split()
+
+    return built_once(tmp_path_factory, "split-small", build)
+
+
+@pytest.fixture(scope="session")
+def trained_source(split_source: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The same with its first champion."""
+
+    def build(root: Path) -> None:
+        open_estate(copy_of(split_source, root)).model("p1/m1").pipeline()
+
+    return built_once(tmp_path_factory, "trained-small", build)
+
+
+@pytest.fixture
+def split_small(split_source: Path, tmp_path: Path) -> Estate:
+    """A copy of `split_source`."""
+    return open_estate(copy_of(split_source, tmp_path / "small"))
+
+
+@pytest.fixture
+def trained_small(trained_source: Path, tmp_path: Path) -> Estate:
+    """A copy of `trained_source`."""
+    return open_estate(copy_of(trained_source, tmp_path / "small"))
 
 
 @pytest.fixture
@@ -104,14 +153,18 @@ def csv_file(tmp_path: Path) -> Callable[..., Path]:
     return write
 
 
-@pytest.fixture
-def numbers(csv_file: Callable[..., Path]) -> Callable[[str, int, int], Path]:
+def numbers_file(path: Path, a: int, b: int) -> Path:
     """`id,x,y` rows a..b of a line with a bend."""
+    rows = [f"{i},{i % 17},{3 * (i % 17) + (i % 5)}" for i in range(a, b)]
+    path.write_text("\n".join(["id,x,y", *rows]) + "\n", encoding="utf-8")
+    return path
 
-    def write(name: str, a: int, b: int) -> Path:
-        return csv_file(name, "id,x,y", [f"{i},{i % 17},{3 * (i % 17) + (i % 5)}" for i in range(a, b)])
 
-    return write
+@pytest.fixture
+def numbers(tmp_path: Path) -> Callable[[str, int, int], Path]:
+    """Write `id,x,y` rows a..b of a line with a bend."""
+
+    return lambda name, a, b: numbers_file(tmp_path / name, a, b)
 
 
 @pytest.fixture(autouse=True)

@@ -14,17 +14,12 @@ from esml_engine.handing import RunFailedError
 from esml_engine.scored.commits import drain_ledger
 from esml_engine.store import schema as t
 from tests.invariants import violations
-from tests.runs.test_kill import quick
 from tests.working import until
 
 
 @pytest.fixture
-def trained(empty: Estate, numbers) -> Estate:
-    quick(empty.site.root)
-    estate = open_estate(empty.site.root)
-    estate.model("p1/m1").ingest("d1", [numbers("a.csv", 0, 80)], "2026-01-01")
-    estate.model("p1/m1").pipeline()
-    return estate
+def trained(trained_small: Estate) -> Estate:
+    return trained_small
 
 
 def _lose(estate: Estate, below: str) -> None:

@@ -82,7 +82,7 @@ def test_a_gold_that_lost_its_rows_blocks(empty: Estate, csv_file, numbers) -> N
 
 
 def test_a_model_that_arrived_says_when_its_gold_is_newer_than_its_split(empty: Estate, numbers) -> None:
-    from tests.runs.test_kill import quick
+    from tests.conftest import quick
 
     quick(empty.site.root)
     model = open_estate(empty.site.root).model("p1/m1")

@@ -11,9 +11,9 @@ from typing import Any
 import pytest
 
 from esml_engine.estate import Estate, open_estate
-from tests.conftest import esml
+from tests.conftest import esml, quick
 from tests.invariants import violations
-from tests.runs.test_kill import killed, quick
+from tests.runs.test_kill import killed
 from tests.working import GATED, until, worker
 
 Numbers = Callable[[str, int, int], Path]

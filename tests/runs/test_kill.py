@@ -14,8 +14,17 @@ from pathlib import Path
 import pytest
 
 from esml_engine.estate import Estate
-from tests.conftest import esml
+from tests.conftest import esml, quick
 from tests.invariants import violations
+
+
+@pytest.fixture
+def two_rows(tmp_path: Path) -> str:
+    """A file with two rows to score."""
+    path = tmp_path / "rows.csv"
+    path.write_text("x\n3\n4\n")
+    return str(path)
+
 
 TABLES = [
     "start:intent",
@@ -51,32 +60,6 @@ def killed(root: Path, point: str, *args: str) -> None:
         done.stdout[-500:],
         done.stderr[-500:],
     )
-
-
-def quick(root: Path) -> None:
-    path = root / "projects/p1/m1/model.toml"
-    text = path.read_text().replace(
-        "seconds = 15\ntrials = 20\nfolds = 5", 'seconds = 60\ntrials = 1\nfolds = 2\nestimators = ["linear"]'
-    )
-    path.write_text(text)
-
-
-def trained(estate: Estate, numbers, tmp_path: Path) -> str:
-    """Take a model to its champion; returns a file with two rows to score."""
-    quick(estate.site.root)
-    estate.model("p1/m1").ingest("d1", [numbers("a.csv", 0, 80)], "2026-01-01")
-    estate.model("p1/m1").pipeline()
-    rows = tmp_path / "rows.csv"
-    rows.write_text("x\n3\n4\n")
-    return str(rows)
-
-
-def split_once(estate: Estate, numbers) -> None:
-    """Take a model to its split gold."""
-    quick(estate.site.root)
-    estate.model("p1/m1").ingest("d1", [numbers("a.csv", 0, 80)], "2026-01-01")
-    estate.model("p1/m1").pipeline(until="gold")
-    estate.model("p1/m1").split()
 
 
 @pytest.mark.parametrize("point", TABLES)
@@ -119,11 +102,10 @@ def test_a_sibling_whose_head_never_came_is_replaced_by_the_next_run(empty: Esta
 
 
 @pytest.mark.parametrize("point", ["job:after", "register:reserved", "register:created", "record:after"])
-def test_registering_a_model(empty: Estate, numbers, point: str) -> None:
+def test_registering_a_model(split_small: Estate, point: str) -> None:
     from mlflow.tracking import MlflowClient
 
-    root = empty.site.root
-    split_once(empty, numbers)
+    root = split_small.site.root
     killed(root, point, "train", "p1/m1")
     assert esml(root, "train", "p1/m1")["model_version"] == 1
     assert violations(root) == []
@@ -134,10 +116,9 @@ def test_registering_a_model(empty: Estate, numbers, point: str) -> None:
 @pytest.mark.parametrize(
     "point", ["deploy:slot", "deploy:shift", "deploy:shifted", "drain:written", "drain:committed"]
 )
-def test_deploying_and_draining(empty: Estate, numbers, tmp_path: Path, point: str) -> None:
-    root = empty.site.root
-    rows = trained(empty, numbers, tmp_path)
-    score = ("score", "p1/m1", rows, "--caller", "web", "--request-id", "r1")
+def test_deploying_and_draining(trained_small: Estate, two_rows: str, point: str) -> None:
+    root = trained_small.site.root
+    score = ("score", "p1/m1", two_rows, "--caller", "web", "--request-id", "r1")
     if point.startswith("deploy"):
         killed(root, point, "deploy", "p1/m1")
         assert esml(root, "deploy", "p1/m1")["model_version"] == 1
@@ -204,12 +185,11 @@ def _anchored(root: Path) -> int:
 
 
 @pytest.mark.parametrize("point", ["serve:reserved", "serve:predicted", "serve:logged"])
-def test_an_endpoint_killed_before_it_answered(empty: Estate, numbers, tmp_path: Path, point: str) -> None:
+def test_an_endpoint_killed_before_it_answered(trained_small: Estate, two_rows: str, point: str) -> None:
     """Reserved, then nothing is in the ledger; logged, then the retry gets what was logged: once in both cases."""
-    root = empty.site.root
-    rows = trained(empty, numbers, tmp_path)
+    root = trained_small.site.root
     esml(root, "deploy", "p1/m1")
-    score = ("score", "p1/m1", rows, "--caller", "web", "--request-id", "r1")
+    score = ("score", "p1/m1", two_rows, "--caller", "web", "--request-id", "r1")
     once = root / f".killed-{point.replace(':', '-')}"
     # the endpoint dies, not the command that asked it
     esml(root, *score, env={"ESML_KILL_AT": point, "ESML_KILL_ONCE": str(once)}, check=None)
@@ -221,13 +201,12 @@ def test_an_endpoint_killed_before_it_answered(empty: Estate, numbers, tmp_path:
 
 
 def test_requests_that_are_forgotten_while_they_leave_the_ledger(
-    empty: Estate, numbers, tmp_path: Path
+    trained_small: Estate, two_rows: str
 ) -> None:
     """Killed in the middle of a purge: the rows are in the table, the next purge takes the rest."""
-    root = empty.site.root
-    rows = trained(empty, numbers, tmp_path)
+    root = trained_small.site.root
     esml(root, "deploy", "p1/m1")
-    esml(root, "score", "p1/m1", rows, "--caller", "web")
+    esml(root, "score", "p1/m1", two_rows, "--caller", "web")
     assert esml(root, "scored", "p1/m1", "--count")["total"] == 2
     purge = (
         "import sys; from pathlib import Path; from esml_engine.door.site import Site; from esml_engine.refs import ModelRef;"
@@ -254,10 +233,9 @@ def test_between_the_two_aliases_of_a_champion(demo: Path, point: str) -> None:
 
 
 @pytest.mark.parametrize("point", ["register:reserved", "register:created", "alias:previous"])
-def test_registering_a_run_that_was_given_up(empty: Estate, numbers, point: str) -> None:
+def test_registering_a_run_that_was_given_up(split_small: Estate, point: str) -> None:
     """Its training was done when it was cancelled; the act `register` makes a version of it, killed or not."""
-    root = empty.site.root
-    split_once(empty, numbers)
+    root = split_small.site.root
     killed(root, "register:reserved", "train", "p1/m1")
     (root / ".killed-register-reserved").unlink()
     (run,) = [r["run"] for r in esml(root, "runs") if r["act"] == "train"]
@@ -306,10 +284,9 @@ def test_each_kill_point_of_the_engine_is_killed_at_by_a_test() -> None:
     assert points - named == set()
 
 
-def test_registering_a_run_that_registers_itself_meanwhile(empty: Estate, numbers) -> None:
+def test_registering_a_run_that_registers_itself_meanwhile(split_small: Estate) -> None:
     """The killed training is finished first; its version stays as its own run judged it."""
-    root = empty.site.root
-    split_once(empty, numbers)
+    root = split_small.site.root
     killed(root, "register:created", "train", "p1/m1")
     (run,) = [r["run"] for r in esml(root, "runs") if r["act"] == "train"]
     said = esml(root, "register", "p1/m1", run)
