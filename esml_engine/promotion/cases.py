@@ -39,10 +39,12 @@ def check_way(site: Site, source: str, target: str) -> None:
     wanted = next_env(site, source)
     if wanted != target:
         said = f"after {source} comes {wanted}" if wanted else f"{source} is the last environment"
+        skipped = wanted is not None and way.index(target) > way.index(wanted)
         raise RefusedError(
             f"a promotion from {source} to {target} is not on the way {' → '.join(way)}: {said}",
-            hint=f"promote to {wanted} first" if wanted else "compare versions with: esml compare",
-        )
+            hint=f"promote to {wanted} first" if skipped
+            else f"it goes up alone: esml rollback changes the champion of {target}",
+        )  # fmt: skip
 
 
 def check_pair(site: Site, source: str, target: str) -> None:

@@ -56,6 +56,9 @@ def test_the_whole_way(three: Estate) -> None:
 
         with pytest.raises(RefusedError, match="after dev comes test"):
             promote(three, "dev", "prod")
+        with pytest.raises(RefusedError, match="after test comes prod") as back:
+            promote(three, "test", "dev")
+        assert "esml rollback" in back.value.hint
         asked = promote(as_(three, "scientist@p1"), "test", "prod")
         assert asked["state"] == "waiting" and asked["champion"] is None and asked["verdict"] == "promote"
         assert models.champion(store, REF, "prod") is None

@@ -122,6 +122,10 @@ def test_custom_training(make_job: Any, tmp_path: Path) -> None:
         ("def train(train, validate, ctx):\n    x = 1\n    return 1 / 0\n", r"train.py:3: ZeroDivisionError"),
         ("def fit(train):\n    pass\n", "no function train"),
         ("def train(train, validate, ctx)\n    pass\n", r"train.py:1"),
+        (
+            "from sklearn.linear_model import Ridge\ndef train(train, validate, ctx):\n    return Ridge()\n",
+            r"train.py: NotFittedError",
+        ),
         ("def train(train, validate, ctx):\n    return 3\n", "no predict"),
         (
             "from sklearn.linear_model import Ridge\ndef train(train, validate, ctx):\n"

@@ -46,8 +46,8 @@ def train_custom(code: str | Path, train: pa.Table, validate: pa.Table, ctx: Tra
     """Run `train(train, validate, ctx)` of the file `code` and wrap the estimator that it returns.
 
     Raises:
-        StepError: the file can't be loaded, has no `train`, raises (named with its own line), or learned from the
-            label or the key.
+        StepError: the file can't be loaded, has no `train`, raises (named with its own line), learned from the
+            label or the key, or what it returned can't predict.
         UsageError: the estimator can't be stored without pickle.
     """
     path = Path(code)
@@ -67,12 +67,14 @@ def train_custom(code: str | Path, train: pa.Table, validate: pa.Table, ctx: Tra
     signature = [{"name": f, "type": type_name(train.schema.field(f).type)} for f in features]
     name = f"{type(estimator).__module__}.{type(estimator).__qualname__}"
     given = (estimator, library, name, signature, ctx.label, example_of_columns(train, features))
-    if ctx.task == "classification":
-        classes = _classes_of(path, estimator, ctx.classes)
-        model = EstimatorClassifier(*given, classes)
-        _guard(path, lambda: model.predict(train.slice(0, 2)))
-        return model
-    return EstimatorModel(*given, ctx.task)
+    model = (
+        EstimatorClassifier(*given, _classes_of(path, estimator, ctx.classes))
+        if ctx.task == "classification"
+        else EstimatorModel(*given, ctx.task)
+    )
+    whole = train.select(features).drop_null()
+    _guard(path, lambda: model.predict((whole if len(whole) else train).slice(0, 2)))  # it may not be fitted
+    return model
 
 
 def _classes_of(path: Path, estimator: Any, labels: tuple[Label, ...]) -> Classes:
