@@ -17,7 +17,7 @@ from esml_engine.door.site import Site
 from esml_engine.errors import CancelledError, FailedError
 from esml_engine.faults import point
 from esml_engine.runs import records
-from esml_engine.runs.facts import JobResult, JobSpec
+from esml_engine.runs.facts import JobResult, JobSpec, step_env
 from esml_engine.store import schema as t
 
 
@@ -93,8 +93,10 @@ class StepDesk:
         self.stopped = time.monotonic()
 
     def meter(self, c: sa.Connection, attempt: int) -> None:
-        """Record what this step used, under an attempt's key."""
-        costs.meter_step(c, self.row, self.step, attempt, self.seconds())
+        """Record what this step used, under an attempt's key; what the worker does itself uses no node of another place."""
+        env = step_env(self.step, self.row["env"])
+        if self.spec is not None or not env or self.site.platform(env).capabilities.jobs_here:
+            costs.meter_step(c, self.row, self.step, attempt, self.seconds())
 
     def park(self, **request: Any) -> NoReturn:
         """The request, the waiting run and its released locks: one transaction."""

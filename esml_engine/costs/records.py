@@ -80,11 +80,13 @@ def meter_left(c: sa.Connection, last_seen: float) -> None:
     replaces this.
     """
     r, s = t.runs, t.run_steps
-    left = sa.select(r, s.c.step, s.c.attempt.label("step_attempt"), s.c.started.label("step_started"))
+    left = sa.select(
+        r, s.c.step, s.c.work, s.c.attempt.label("step_attempt"), s.c.started.label("step_started")
+    )
     of_run = left.join_from(r, s, s.c.run == r.c.run)
     for x in c.execute(of_run.where(r.c.state == "running", s.c.state == "running")).mappings().all():
-        if not x["node"] or not x["step_started"] or not x["step_attempt"]:
-            continue
+        if not x["node"] or not x["step_started"] or not x["step_attempt"] or not x["work"]:
+            continue  # without a folder of a job it was the worker's own work
         env, node, price = where_of(dict(x), x["step"])
         seconds = last_seen - dt.datetime.fromisoformat(x["step_started"]).timestamp()
         meter(
