@@ -165,7 +165,7 @@ def value(x: float | None) -> str:
     """A metric's value with four digits that count."""
     if x is None:
         return NOT_MEASURED
-    return f"{x:,.1f}" if abs(x) >= 1000 else f"{x:.4g}"
+    return f"{x:,.1f}" if abs(x) >= 1000 else f"{x + 0.0:.4g}"  # -0.0 is 0
 
 
 def metric(name: str | None) -> str:

@@ -14,7 +14,7 @@ from cockpit.frame.components import Choice, badge, when
 from cockpit.frame.reaching import away
 from cockpit.frame.saying import failure, keep, not_yet, said_now
 from cockpit.views.plan import Card, card, without_underscores
-from cockpit.views.runs import made
+from cockpit.views.runs import outcome
 from cockpit.words import duration, money, plain, predicted_cost, sentence, tidy
 from esml_engine.clock import seconds_since
 from esml_engine.door import access, requests
@@ -250,8 +250,8 @@ def progress_of(
                 icon=":material/power_off:",
             )
     elif row["state"] == "done":
-        if lines := made(row):
-            st.caption("It made: " + " · ".join(lines))
+        if said := outcome(row):
+            st.caption(said)
     elif row["state"] == "failed":
         error = row["error"] or {}
         hint = error.get("hint") or ("open the run for its log, then retry" if link else "read its log below, then retry")  # fmt: skip

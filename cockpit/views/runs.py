@@ -108,7 +108,8 @@ def made(row: dict[str, Any]) -> list[str]:
         found = (r.get("metrics") or {}).get(main)
         measured = f", {metric(main)} {value(found)}" if found is not None else ""
         out.append(f"model v{r['model_version']} ({str(r.get('estimator', '')).replace('_', ' ')}{measured})")
-    if row["act"] in ("promote", "rollback", "pipeline") and r.get("champion"):
+    stands = r.get("state", "promoted") == "promoted"
+    if row["act"] in ("promote", "rollback", "pipeline") and r.get("champion") and stands:
         out.append(f"v{r['champion']} is the champion")
     if row["act"] == "deploy" and r.get("deployment"):
         out.append(
@@ -117,6 +118,15 @@ def made(row: dict[str, Any]) -> list[str]:
     if row["act"] == "score_batch" and r.get("rows") is not None:
         out.append(f"{plural(r['rows'], 'row')} scored by v{r['model_version']}")
     return out
+
+
+def outcome(row: dict[str, Any]) -> str:
+    """A sentence on what a run that is done came to; '' where there is nothing to say."""
+    state = (row["result"] or {}).get("state")
+    if row["act"] == "promote" and state != "promoted":
+        return f"Decided: {state}. Nothing moved; the page Promotion says why."
+    lines = made(row)
+    return "It made: " + " · ".join(lines) if lines else ""
 
 
 def steps(row: dict[str, Any]) -> list[dict[str, str]]:

@@ -159,7 +159,9 @@ def test_from_files_to_scored_rows_over_two_environments(
     assert metered[-1]["nodes"] == 2, "blue and green stand on a node each"
     used = {(r["run"], r["step"]) for r in estate.site.store.rows(m.select().where(m.c.env == "test"))}
     own = estate.site.store.rows(t.run_steps.select().where(t.run_steps.c.work.is_(None)))
-    assert own and used and not used & {(s["run"], s["step"]) for s in own}, "the worker's own work is no node's"
+    assert own and used and not used & {(s["run"], s["step"]) for s in own}, (
+        "the worker's own work is no node's"
+    )
     assert 0 < estate.cost(NAME, "test")["spent_on"]["endpoints"] <= 2 * HOURLY[NODE] * (time.time() - began) / 3600  # fmt: skip
     assert estate.cost(NAME, "test")["predicted"]["endpoint_month"]["basis"] == f"1 node {NODE} × 730 h"
     board = estate.model(NAME, "dev").leaderboard()

@@ -226,6 +226,12 @@ def test_a_run_says_what_it_made() -> None:
         ("cancel", None, []),
     ):
         assert runs_view.made({"act": act, "result": result}) == said
+    refused = {"act": "promote", "result": {"champion": 3, "state": "refused"}}
+    assert "refused. Nothing moved" in runs_view.outcome(refused)
+    assert (
+        runs_view.outcome({"act": "promote", "result": {"champion": 3, "state": "promoted"}})
+        == "It made: v3 is the champion"
+    )
 
 
 def test_what_can_not_wait_for_an_approval_is_not_offered_to_ask_for_one() -> None:
