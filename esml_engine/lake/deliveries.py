@@ -113,20 +113,37 @@ def delivered(site: Site, ref: ModelRef, env: str, dataset: str, purpose: Purpos
     folder = in_folder(ref, dataset, purpose)
     newest: dict[tuple[str, str], tuple[int, InFile]] = {}
     for path, size, mtime in platform.list_files(folder):
-        parts = path.removeprefix(folder + "/").split("/")
-        if len(parts) != 4 or not re.fullmatch(r"\d{4}/\d{2}/\d{2}", "/".join(parts[:3])):
+        date, name = _placed(path.removeprefix(folder + "/"))
+        if not date:
             continue
-        date = "-".join(parts[:3])
         stat = f"{size}:{mtime}"
         row = known.get((path, stat))
         sha = row["sha256"] if row else _hash_in_lake(platform, path)
-        name = delivered_name(parts[3], sha)
+        name = delivered_name(name, sha)
         at = dt.datetime.fromtimestamp(mtime / 1e9, dt.UTC).isoformat(timespec="microseconds")
         f = InFile(dataset, purpose, date, name, sha, path, size, at)
         old = newest.get((date, name))
         if old is None or mtime > old[0]:
             newest[(date, name)] = (mtime, f)
     return sorted((f for _, f in newest.values()), key=lambda f: (f.date, f.name))
+
+
+def misplaced(site: Site, ref: ModelRef, env: str, dataset: str, purpose: Purpose) -> list[str]:
+    """Files that somebody put into IN, but into no day's folder: nothing reads them. Paths below the model's folder."""
+    folder = in_folder(ref, dataset, purpose)
+    paths = [path.removeprefix(folder + "/") for path, _, _ in site.platform(env).list_files(folder)]
+    return [f"{dataset}/in/{p}" for p in sorted(paths) if not _placed(p)[0] and not p.startswith((".", "_"))]
+
+
+def _placed(path: str) -> tuple[str, str]:
+    """The day and the name of `yyyy/mm/dd/name`; both empty for a path of another shape."""
+    *day, name = path.split("/")
+    try:
+        if not re.fullmatch(r"\d{4}/\d{2}/\d{2}", "/".join(day)):
+            return "", ""
+        return dt.date.fromisoformat("-".join(day)).isoformat(), name
+    except ValueError:  # no day of the calendar
+        return "", ""
 
 
 def _known(

@@ -36,6 +36,8 @@ from esml_engine.settings import ModelSettings
 from esml_engine.store import schema as t
 from esml_engine.store.database import upsert
 
+_NO_DAY = "files are read from a day's folder, in/yyyy/mm/dd"
+
 
 class Refine:
     """`params`: purpose, layer ('' all), dataset ('' all)."""
@@ -97,6 +99,12 @@ class Refine:
             for ds in ([dataset] if dataset else list(settings.datasets))
             for f, reason in d.kept_out(site, ref, call.env, ds, purpose)
         ]
+        lost = [
+            f
+            for ds in ([dataset] if dataset else settings.datasets)
+            for f in d.misplaced(site, ref, call.env, ds, purpose)
+        ]
+        standing += [{"file": f, "reason": _NO_DAY} for f in lost]
         size = float(sum(f.bytes for f in waiting) or sum(v.bytes for n, v in have.items() if n in todo))
         whole = in_rnd(settings, call.env) and not samples(settings, call.env)
         will = [
@@ -107,6 +115,10 @@ class Refine:
         ]
         given = next_numbers(site.store, ref, call.env, todo)
         will += [f"clean {ds} into silver" for ds in s.silver] + ([f"build {goal}"] if s.gold else [])
+        if lost and steps:
+            will.append(f"leave out {', '.join(lost[:3])}{' and more' if len(lost) > 3 else ''}: {_NO_DAY}")
+        elif lost:
+            nothing += f"; {lost[0]} is left out: {_NO_DAY}"
         if s.blocked and steps and layer == "":
             will.append(f"{goal} waits for {', '.join(s.blocked)}")
         return Draft(

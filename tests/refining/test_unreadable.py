@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -63,3 +65,19 @@ def test_a_first_bad_file_leaves_gold_for_later(estate: Estate, tmp_path: Path) 
     assert said["refused"] and {x["layer"] for x in said["layers"] if x["changed"]} == {"bronze", "silver"}
     model.ingest("db", [_file(tmp_path, "b1.csv", 0, "y")], "2026-01-01")
     assert any(x["layer"] == "gold" for x in model.refine()["layers"])
+
+
+def test_a_file_in_no_days_folder_is_left_out_and_said(
+    empty: Estate, numbers: Callable[[str, int, int], Path]
+) -> None:
+    model = empty.model("p1/m1")
+    model.ingest("d1", [numbers("a.csv", 0, 20)], "2026-01-01")
+    folder = empty.site.root / "lake/dev/projects/p1/m1/train/d1/in"
+    (folder / "2026/02/31").mkdir(parents=True)
+    for place in ("loose.csv", "2026/02/31/b.csv"):
+        shutil.copy(numbers("b.csv", 20, 30), folder / place)
+    (will,) = [w for w in model.plan_refine().document()["will"] if "left out" in w or "leave out" in w]
+    assert "d1/in/2026/02/31/b.csv, d1/in/loose.csv" in will and "in/yyyy/mm/dd" in will
+    assert [t["rows"] for t in model.refine()["layers"] if t["layer"] == "bronze"] == [20]
+    said = model.refine()
+    assert "d1/in/2026/02/31/b.csv is left out" in said["nothing_to_do"] and len(said["refused"]) == 2
