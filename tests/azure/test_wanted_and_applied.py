@@ -11,10 +11,11 @@ import pytest
 
 from esml_engine.errors import FailedError
 from esml_engine.estate import open_estate
-from esml_engine.handing import Hand
 from esml_engine.platforms.azure import names
 from esml_engine.refs import ModelRef
 from esml_engine.serving import acts, records
+from esml_engine.settling import Settling
+from esml_engine.store import schema
 from tests.azure.cloud.stand_in import Cloud
 from tests.azure.test_mixed_estate import NAME, estate_on, refined
 from tests.working import worker
@@ -70,7 +71,7 @@ def test_without_a_worker_what_was_answered_is_so_in_azure(
         raise KeyboardInterrupt
 
     with monkeypatch.context() as m, pytest.raises(KeyboardInterrupt):
-        m.setattr(Hand, "_told", killed)
+        m.setattr(Settling, "told", killed)
         model.keys(rotate=True)
     key = model.keys()
     assert key["state"] == "wanted" and azure.keys[of.lower()]["primaryKey"] != key["key"]
@@ -127,13 +128,20 @@ def test_without_a_worker_what_was_answered_is_so_in_azure(
     assert again["nothing_to_do"] and again["state"] == "done" and answering() == {str(live): 100}
 
     with monkeypatch.context() as m, pytest.raises(KeyboardInterrupt):
-        m.setattr(Hand, "_told", killed)
+        m.setattr(Settling, "told", killed)
         model.undeploy()
     assert answering(), "nobody told Azure"
     azure.faults.add("OnlineEndpoints_Delete", times=9999, status=403)
     with pytest.raises(FailedError, match="AuthorizationFailed"):
         model.undeploy()
     assert answering(), "nothing is deployed, as far as is wanted; and Azure's refusal is said"
+    asker = open_estate(root).site
+    row = asker.store.rows(schema.deployments.select())[0]
+    seen = asker.platform("dev").endpoint_state(row["endpoint"], fresh=True)
+    assert "AuthorizationFailed" in seen.stuck and seen.stuck_at == row["revision"], (
+        "its worker's trouble is told"
+    )
+    asker.close_platforms()
     plan = model.undeploy(dry_run=True)
     assert "which is not wanted any more" in plan.draft.will[0] and not plan.draft.nothing_to_do
     azure.faults.clear()

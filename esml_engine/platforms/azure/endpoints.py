@@ -13,7 +13,6 @@ import secrets
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +27,7 @@ from esml_engine.platforms.azure.errors import (
 )
 from esml_engine.platforms.azure.extra import MissingExtraError, need
 from esml_engine.platforms.azure.lake import AzureFiles
-from esml_engine.platforms.azure.trouble import Trouble
+from esml_engine.platforms.azure.trouble import Trouble, keep, kept, with_trouble
 from esml_engine.platforms.azure.vault import Vault
 from esml_engine.platforms.azure.workspace import Workspace
 from esml_engine.platforms.base import EndpointState
@@ -37,6 +36,7 @@ log = logging.getLogger("esml.azure")
 
 _LOOK_AGAIN = 300.0  # seconds after which what is made is held against Azure again
 _RECENT = 120.0  # seconds for which what a worker saw is good enough for a page
+_TROUBLED = 300.0  # seconds for which its trouble is: it tries again, and says so, more often
 _NOT_UP = ("Creating", "Failed", "Deleting")
 _AT_WORK = ("Creating", "Updating", "Scaling", "Deleting")
 
@@ -86,7 +86,7 @@ class Endpoints:
         if self._trouble.aim(name, mark):
             self._done.pop(name, None)
             self._seen.pop(name, None)
-            (self.folder / name / "state.json").unlink(missing_ok=True)  # nobody is to believe it any longer
+            self._seen_file(name).unlink(missing_ok=True)  # nobody is to believe it any longer
 
     def _thread(self, name: str, body: Callable[[], Any]) -> None:
         """One thread an endpoint at a time; the caller holds the lock."""
@@ -108,8 +108,11 @@ class Endpoints:
         except EsmlError as e:
             log.warning("endpoint %s: %s (%s)", name, e.message, e.hint)
             with self._lock:
-                if self._trouble.aims(name, mark):  # else something else is wanted by now
+                mine = self._trouble.aims(name, mark)  # else something else is wanted by now
+                if mine:
                     self._trouble.failed(name, e, revision)
+            if mine:
+                self._look(name)
             return
         with self._lock:
             if self._trouble.aims(name, mark):
@@ -319,15 +322,8 @@ class Endpoints:
         at, state = self._seen.get(name, (-1e9, EndpointState(False)))
         if time.monotonic() - at < limits.poll():
             return state
-        path = self.folder / name / "state.json"
-        if not self._trouble.looks_after(name):
-            try:
-                said = json.loads(path.read_text(encoding="utf-8"))
-            except FileNotFoundError:  # no worker saw it, or it went with the endpoint just now
-                return self._look(name)
-            if time.time() - said.pop("at") < _RECENT:
-                return EndpointState(**said)
-        return self._look(name)
+        said = None if self._trouble.looks_after(name) else kept(self._seen_file(name), _RECENT)
+        return said or self._look(name)
 
     def _look(self, name: str) -> EndpointState:
         """Ask Azure. A look that fails, by whatever, says so and ends nobody's wait: what is wanted may come all the same."""
@@ -342,11 +338,19 @@ class Endpoints:
         except EsmlError as e:
             found = EndpointState(False, error=e.message, hint=e.hint)
             log.warning("endpoint %s can't be looked at: %s (%s)", name, e.message, e.hint)
-        found = self._trouble.told(name, found)
+        mine = self._trouble.looks_after(name)
+        found = (
+            self._trouble.told(name, found)
+            if mine
+            else with_trouble(found, kept(self._seen_file(name), _TROUBLED))
+        )
         self._seen[name] = (time.monotonic(), found)
-        if self._trouble.looks_after(name):  # for those who only ask, and know nothing of its trouble
-            replacing.put(self.folder / name / "state.json", json.dumps({**asdict(found), "at": time.time()}))
+        if mine:  # for those who only ask, and know nothing of its trouble
+            keep(self._seen_file(name), found)
         return found
+
+    def _seen_file(self, name: str) -> Path:
+        return self.folder / name / "state.json"
 
     def _state(self, name: str, legal: str, endpoint: Any) -> EndpointState:
         slots: dict[str, Any] = {}

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import time
-from dataclasses import replace
+from dataclasses import asdict, replace
+from pathlib import Path
 
+from esml_engine import replacing
 from esml_engine.errors import ConflictError, EsmlError
 from esml_engine.platforms.azure import limits
 from esml_engine.platforms.azure.errors import AzureBusyError
@@ -76,3 +79,25 @@ class Trouble:
         at, why, what = self._stuck.get(name, (-1, "", ""))
         last = self._failed.get(name, (0, 0.0, ""))[2]
         return replace(state, error=state.error or last, stuck=why, stuck_at=at, hint=what or state.hint)
+
+
+def keep(path: Path, state: EndpointState) -> None:
+    """Write down what a worker saw, for those who only ask."""
+    replacing.put(path, json.dumps({**asdict(state), "at": time.time()}))
+
+
+def kept(path: Path, seconds: float) -> EndpointState | None:
+    """What a worker saw within these seconds; None where none did, or it went with the endpoint just now."""
+    try:
+        said = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return None
+    return EndpointState(**said) if time.time() - said.pop("at") < seconds else None
+
+
+def with_trouble(state: EndpointState, worker: EndpointState | None) -> EndpointState:
+    """What Azure says to somebody who asks, with the trouble that the endpoint's worker has with it."""
+    if worker is None:
+        return state
+    return replace(state, error=state.error or worker.error, stuck=worker.stuck, stuck_at=worker.stuck_at,
+        hint=worker.hint or state.hint)  # fmt: skip
