@@ -77,7 +77,7 @@ def test_a_right_that_is_missing_on_something_named_is_not_the_workspaces(
     [
         ("MLflow.Any", 403, "tracking", 'az role assignment create --assignee'),
         ("Workspaces_Get", 404, "workspace", "correct workspace, resource_group or subscription in estate.toml"),
-        ("Compute_Get", 404, "compute", "correct compute in estate.toml"),
+        ("Compute_Get", 404, "compute", "az ml compute create --name"),
         ("Storage.Any", 404, "storage", "correct storage_account or file_system in estate.toml"),
         ("Storage.Any", 403, "tables", "Storage Blob Data Contributor"),
         ("Storage.Any", 503, "tables", "retry"),

@@ -10,6 +10,7 @@ from esml_engine.errors import EsmlError, PlatformError
 from esml_engine.importing import import_whole
 from esml_engine.platforms import rows
 from esml_engine.platforms.azure.delta import translated
+from esml_engine.platforms.azure.errors import AzureMissingError
 from esml_engine.platforms.azure.extra import MissingExtraError
 from esml_engine.platforms.azure.names import environment_version
 from esml_engine.platforms.azure.workspace import IMAGE
@@ -126,14 +127,19 @@ def _vault(p: AzurePlatform) -> str:
 
 def _compute(p: AzurePlatform) -> str:
     s = p.settings
-    with p.workspace.asking(f"compute {s.compute}", "compute"):
-        try:
+    where = f"--name {s.compute} --workspace-name {s.workspace} --resource-group {s.resource_group}"
+    try:
+        with p.workspace.asking(f"compute {s.compute}", "compute"):
             found = p.workspace.client.compute.get(s.compute)
-        except AttributeError as e:  # the client takes apart what is not there
-            raise EsmlError(
-                f"what Azure answers of compute {s.compute} describes none ({e})",
-                hint="look at it in Azure ML studio",
-            ) from e
+    except AttributeError as e:  # the client takes apart what is not there
+        raise EsmlError(
+            f"what Azure answers of compute {s.compute} describes none ({e})",
+            hint="look at it in Azure ML studio",
+        ) from e
+    except AzureMissingError as e:
+        size = "--type AmlCompute --size Standard_DS3_v2 --min-instances 0 --max-instances 4"
+        make = f"az ml compute create {where} {size} --identity-type SystemAssigned"
+        raise AzureMissingError(e.message, hint=f"{e.hint}: {make}") from e
     state = getattr(found, "provisioning_state", None)
     state = getattr(state, "value", state)
     if state not in (None, "Succeeded"):
@@ -144,7 +150,7 @@ def _compute(p: AzurePlatform) -> str:
     if getattr(found, "identity", None) is None:
         raise EsmlError(
             f"compute {s.compute} has no managed identity: its jobs reach neither lake nor tracking",
-            hint=f"az ml compute update --name {s.compute} --workspace-name {s.workspace} --resource-group {s.resource_group} --identity-type SystemAssigned",
+            hint=f"az ml compute update {where} --identity-type SystemAssigned",
         )
     if not getattr(found, "size", None):
         raise EsmlError(

@@ -84,7 +84,8 @@ def translated(
 def _of_status(error: Any, what: str, grant: str, admit: str, keys: str) -> EsmlError:
     status = int(error.status_code or 0)
     code = _code(error)
-    words = _first(error)
+    decoded = not isinstance(error, need("azure.core.exceptions").DecodeError)
+    words = _first(error) if decoded else f"{status}, with no JSON: a proxy or gateway answered for Azure"
     said = f"{what}: {words if not code or code in words else f'{code}: {words}'}"
     if status in (401, 403):
         if _codes(error) & _NETWORK:
