@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from esml_engine.errors import disk_full
+from esml_engine.errors import EsmlError, disk_full
 
 log = logging.getLogger("esml.worker")
 _AGAIN = 60.0
@@ -30,4 +30,11 @@ def outlives(loop: str, disks: Iterable[Path] = ()) -> Iterator[None]:
         yield
     except Exception as e:  # noqa: BLE001 - the boundary of one turn
         known = disk_full(e, folders=disks)
-        say(loop, known.message if known else traceback.format_exc())
+        say(loop, known.message if known else _words(e))
+
+
+def _words(error: Exception) -> str:
+    """The engine's own errors say what happened and what to do; of another, where it came from is all there is."""
+    if not isinstance(error, EsmlError):
+        return traceback.format_exc()
+    return f"{error.message} ({error.hint})" if error.hint else error.message

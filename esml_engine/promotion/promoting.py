@@ -48,7 +48,8 @@ def decide(call: Call, desk: Desk) -> dict[str, Any]:
         return end_stale(desk, ref, row, asked, changed)
     if said["verdict"] != "promote":
         wrong = [g for g in said["gates"] if not g["passed"]]
-        reason = f"refused by {len(wrong)} gates: " + "; ".join(f"{g['gate']}: {g['reason']}" for g in wrong)
+        count = f"{len(wrong)} gate{'s' if len(wrong) != 1 else ''}"
+        reason = f"refused by {count}: " + "; ".join(f"{g['gate']}: {g['reason']}" for g in wrong)
         return _end(desk, ref, row, None, REFUSED, BY_GATES, reason)
     needed = int(said["case"]["policy"]["approvals"])
     if needed and asked is None:

@@ -147,7 +147,7 @@ def load(folder: str | Path, sha256: str | None = None) -> Predictor:
     root = Path(folder)
     if sha256 is not None and (found := content_hash(root)) != sha256:
         raise ChangedModelError(
-            f"the model in {root.name} has hash {found[:12]}…, registered is {sha256[:12]}…: it is not loaded",
+            f"the model's files have hash {found[:12]}…, registered is {sha256[:12]}…: it is not loaded",
             hint="restore the model's files, or roll back to another version",
         )
     try:

@@ -70,9 +70,10 @@ def translated(
     if isinstance(error, ax.HttpResponseError):
         return _of_status(error, what, grant, admit, keys)
     if isinstance(error, ax.ServiceRequestError | ax.ServiceResponseError | TimeoutError | ConnectionError):
+        named = f"see that {keys} in estate.toml is right, " if keys else ""  # a wrong name has no address
         return AzureBusyError(
             f"{what}: Azure does not answer ({_first(error)})",
-            hint="look at the network (proxy, private endpoint, DNS), then retry; esml doctor --env names the part",
+            hint=f"{named}look at the network (proxy, private endpoint, DNS), then retry; esml doctor --env names the part",
         )
     if isinstance(error, ax.AzureError):
         return AzureFailedError(f"{what}: {_first(error)}", hint="retry; report it with the id if it stays")

@@ -36,17 +36,25 @@ _PAGES = 20
 class Kept:
     """A document that is fetched now and then and kept in a file with the time when it was."""
 
-    def __init__(self, path: Path, age: float, fetch: Callable[[dict[str, Any]], dict[str, Any]]) -> None:
+    def __init__(
+        self,
+        path: Path,
+        age: float,
+        fetch: Callable[[dict[str, Any]], dict[str, Any]],
+        parts: Callable[[dict[str, Any]], object],
+    ) -> None:
         self.path, self.age, self.fetch = path, age, fetch
+        self.parts = parts  # takes a document apart as its readers do; raises where it is of another shape
         self._lock = threading.Lock()
         self._thread: threading.Thread | None = None
         self._failed = -_AGAIN
 
     def read(self) -> dict[str, Any]:
-        """What is kept; empty before the first answer."""
+        """What is kept; empty before the first answer, and where the file is damaged: it is fetched anew."""
         try:
             found: dict[str, Any] = json.loads(self.path.read_text(encoding="utf-8"))
-        except (FileNotFoundError, ValueError):
+            dt.datetime.fromisoformat(found["at"]), self.parts(found)
+        except (FileNotFoundError, ValueError, TypeError, KeyError, AttributeError):
             return {}
         return found
 
@@ -85,16 +93,16 @@ class Prices:
     def __init__(self, folder: Path, cloud: Cloud, region: str, currency: str) -> None:
         self.cloud, self.region, self.currency = cloud, region, currency
         self.wanted: set[str] = set()
-        self.kept = Kept(folder / f"{region}-{currency}.json", _PRICES_AGE, self._fetch)
+        self.kept = Kept(folder / f"{region}-{currency}.json", _PRICES_AGE, self._fetch, _known)
 
     def of(self, nodes: Sequence[str]) -> dict[str, float]:
         """Prices of node types (all that are kept, when none is named); a type that is not on the list is left out."""
         asked = {n for n in nodes if n and not n.startswith("local.")}
         if not asked:
-            return {k: float(v) for k, v in self.kept.read().get("nodes", {}).items() if v is not None}
+            return _known(self.kept.read())
         self.wanted |= asked
         found = self.kept.get(lambda d: d.get("currency") == self.currency and asked <= set(d["nodes"]))
-        return {k: float(v) for k, v in found.get("nodes", {}).items() if v is not None}
+        return _known(found)
 
     def _fetch(self, before: dict[str, Any]) -> dict[str, Any]:
         nodes = sorted(self.wanted | set(before.get("nodes", {})))
@@ -130,6 +138,11 @@ class Prices:
         return min(found, default=None)
 
 
+def _known(document: dict[str, Any]) -> dict[str, float]:
+    """The prices of a document, by node type."""
+    return {k: float(v) for k, v in document.get("nodes", {}).items() if v is not None}
+
+
 def _plain(item: dict[str, Any]) -> bool:
     """An hour of an ordinary Linux node: no spot, no low priority, no Windows."""
     words = f"{item.get('productName', '')} {item.get('skuName', '')} {item.get('meterName', '')}".lower()
@@ -143,13 +156,20 @@ def _next_page(link: str | None) -> str:
     return found.get("$skiptoken", [""])[0]
 
 
+def _charged(document: dict[str, Any]) -> list[Bill]:
+    until = str(document["at"])[:10]
+    return [Bill(str(b["project"]), float(b["amount"]), str(b["currency"]), until) for b in document["bills"]]
+
+
 class Bills:
     """What Cost Management charged this month in the environment's resource group, by the tag `esml-project`."""
 
     def __init__(self, folder: Path, cloud: Cloud, subscription: str, resource_group: str) -> None:
         self.cloud = cloud
         self.scope = f"/subscriptions/{subscription}/resourceGroups/{resource_group}"
-        self.kept = Kept(folder / f"bills-{subscription}-{resource_group}.json", _BILLS_AGE, self._fetch)
+        self.kept = Kept(
+            folder / f"bills-{subscription}-{resource_group}.json", _BILLS_AGE, self._fetch, _charged
+        )
 
     def grant(self) -> str:
         """The command that gives this process its right to read costs."""
@@ -161,7 +181,7 @@ class Bills:
         found = self.kept.get(lambda d: d.get("month") == month)
         if found.get("month") != month:
             return []
-        return [Bill(b["project"], b["amount"], b["currency"], found["at"][:10]) for b in found["bills"]]
+        return _charged(found)
 
     def _fetch(self, before: dict[str, Any]) -> dict[str, Any]:
         return {"month": now()[:7], "bills": self.ask()}
