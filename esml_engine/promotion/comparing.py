@@ -7,10 +7,10 @@ from typing import Any
 from esml_engine.costs.pricing import priced
 from esml_engine.door.facts import Call, Desk
 from esml_engine.door.site import Site
-from esml_engine.errors import NotFoundError
+from esml_engine.errors import NotFoundError, PlatformError
 from esml_engine.faults import point
 from esml_engine.lake.catalogue import table_in
-from esml_engine.lake.specs import job_spec, model_within_reach
+from esml_engine.lake.specs import job_spec, model_within_reach, table_within_reach
 from esml_engine.promotion import records
 from esml_engine.promotion.cases import case_of, expectations_of, looked_up, rnd_of
 from esml_engine.promotion.facts import Case, Side, case_from
@@ -40,7 +40,7 @@ def compare_job(call: Call, version: int | None, desk: Desk) -> JobSpec | None:
             )
     for who, side in (("challenger", case.challenger), ("champion", case.champion)):
         if side is not None:
-            inputs |= _behind(site, ref, who, side)
+            inputs |= _behind(site, ref, case.target, who, side)
     forecast = site.settings.model(ref).forecast
     key = [forecast.time_column, *forecast.series] if case.task == "forecasting" else [case.key]
     params = {
@@ -52,10 +52,23 @@ def compare_job(call: Call, version: int | None, desk: Desk) -> JobSpec | None:
     return job_spec(desk, ref, case.target, "promotion.compare", inputs=inputs, outputs={}, params=params)
 
 
-def _behind(site: Site, ref: ModelRef, who: str, side: Side) -> dict[str, TableIn]:
-    """What a model was trained on; a version that is not to be found is left out, and the gate `rows` refuses by it."""
+def _behind(site: Site, ref: ModelRef, env: str, who: str, side: Side) -> dict[str, TableIn]:
+    """What a model was trained on, where jobs of `env` read it.
+
+    A version that is not to be found is left out, and the gate `rows` refuses by it.
+
+    Raises:
+        PlatformError: where it was trained can't be reached: no promotion without knowing what was learned.
+    """
     known = {n: v for n in LEARNED if (v := side.data_version(n)) is not None}
-    return behind(site, ref, who, side.trained_in, known)
+    try:
+        found = behind(site, ref, who, side.trained_in, known)
+        return {k: table_within_reach(site, env, table) for k, table in found.items()}
+    except PlatformError as e:
+        raise type(e)(
+            f"what v{side.version} was trained on lies in {side.trained_in}, and can't be read: {e.message}",
+            hint=f"{e.hint}; rows of the test that it learned must be found, so the promotion waits for {side.trained_in}: retry the run then",
+        ) from e
 
 
 def _model(site: Site, env: str, side: Side) -> dict[str, Any]:

@@ -8,8 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from esml_engine.errors import EsmlError
+from esml_engine.errors import EsmlError, PlatformError
 from esml_engine.estate import Estate
+from esml_engine.handing import RunFailedError
 from esml_engine.lake.catalogue import table_uri
 from esml_engine.promotion import reads
 from esml_engine.refs import ModelRef
@@ -171,3 +172,17 @@ def test_a_lost_race_for_the_crown_is_a_conflict(three: Estate) -> None:
         models.crown(c, REF, "test", 2, run="r", by="x", why="y", expected=0)
     assert issubclass(ConflictError, EsmlError)
     assert models.champion(three.site.store, REF, "test")["version"] == 1
+
+
+def test_where_it_was_trained_can_not_be_reached(three: Estate, monkeypatch: pytest.MonkeyPatch) -> None:
+    def away(*_: object) -> None:
+        raise PlatformError("no right to read the lake", hint="az role assignment create")
+
+    with monkeypatch.context() as m, pytest.raises(RunFailedError) as e:
+        m.setattr("esml_engine.promotion.comparing.behind", away)
+        promote(three, "dev", "test")
+    assert (
+        e.value.message == "what v1 was trained on lies in dev, and can't be read: no right to read the lake"
+    )
+    assert "retry the run then" in e.value.hint and models.champion(three.site.store, REF, "test") is None
+    assert three.retry(e.value.details["run"])["state"] == "promoted"
