@@ -32,7 +32,7 @@ def refine(choice: Choice, purpose: Purpose, m: view.Matrix) -> None:
         return
     if not any(c[0].label != "none yet" for c in m.datasets.values()):
         nothing_yet("No IN file yet.",
-            f"Deliver one under *Deliver files*, or put it into the dataset's IN folder of {choice.env}.",
+            f"Deliver one under *Deliver files*, or put it into the dataset's IN folder of {choice.env}, into its day's: in/yyyy/mm/dd.",
             ("Deliver files", "upload", to("lake", act="Deliver files")))  # fmt: skip
         return
     with st.container(horizontal=True):

@@ -34,7 +34,7 @@ class Node:
 
 def no_price(node: str) -> str:
     """In words that a node type has no price, and what gives it one."""
-    return f'{node} has no price: set prices."{node}"'
+    return f'{node} has no price: set prices."{node}", or see with esml doctor whether the list of prices can be read'
 
 
 def next_node(settings: Settings, policy: PolicySettings, prices: PricesOf) -> Node:

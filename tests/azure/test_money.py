@@ -59,6 +59,11 @@ def test_a_price_is_kept_with_its_date_and_renewed_when_it_is_old(azure: Cloud, 
     assert dev.prices([NODE]) == {NODE: 9.0}
     until(lambda: dev.price_list.kept._failed > 0)
     assert dev.prices([NODE]) == {NODE: 9.0}, "a list that can't be had leaves what is there"
+    path.unlink()
+    dev.price_list.kept.soon = 0.5
+    assert dev.prices([NODE]) == {}, "and says nothing where nothing is"
+    azure.faults.clear()
+    until(lambda: dev.prices([NODE]) == {NODE: HOURLY[NODE]})
 
 
 def test_bills_come_by_the_projects_tag(azure: Cloud, dev: AzurePlatform) -> None:

@@ -154,8 +154,8 @@ def test_what_runs_on_a_node_without_a_price_is_refused(empty: Estate, numbers) 
     empty.set("p1/m1", "policy.over", "ask")
     model = open_estate(empty.site.root).model("p1/m1")
     said = model.plan_refine().policy
-    assert (
-        said["verdict"] == "refuse" and said["reason"] == 'local.huge has no price: set prices."local.huge"'
+    assert said["verdict"] == "refuse" and said["reason"].startswith(
+        'local.huge has no price: set prices."local.huge"'
     )
     with pytest.raises(PolicyError, match="huge has no price"):
         model.refine()

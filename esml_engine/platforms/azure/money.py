@@ -28,7 +28,7 @@ from esml_engine.platforms.base import Bill
 
 log = logging.getLogger("esml.azure")
 _PRICES_AGE, _BILLS_AGE = 7 * 86_400.0, 86_400.0
-_AGAIN = 3_600.0  # after a failure
+_AGAIN, _SOON = 3_600.0, 15.0  # after a failure; and where no run can start without
 _FIRST_WAIT = 10.0  # for the very first answer, when there is nothing yet
 _PAGES = 20
 
@@ -42,8 +42,9 @@ class Kept:
         age: float,
         fetch: Callable[[dict[str, Any]], dict[str, Any]],
         parts: Callable[[dict[str, Any]], object],
+        soon: float = _AGAIN,
     ) -> None:
-        self.path, self.age, self.fetch = path, age, fetch
+        self.path, self.age, self.fetch, self.soon = path, age, fetch, soon
         self.parts = parts  # takes a document apart as its readers do; raises where it is of another shape
         self._lock = threading.Lock()
         self._thread: threading.Thread | None = None
@@ -66,7 +67,7 @@ class Kept:
             return found
         with self._lock:
             if self._thread is None or not self._thread.is_alive():
-                if time.monotonic() - self._failed < _AGAIN:
+                if time.monotonic() - self._failed < (_AGAIN if found and enough(found) else self.soon):
                     return found
                 self._thread = threading.Thread(target=self.renew, name="esml-prices", daemon=True)
                 self._thread.start()
@@ -77,7 +78,7 @@ class Kept:
         return found
 
     def renew(self) -> None:
-        """Fetch now; a failure leaves what is there, and is tried again in an hour."""
+        """Fetch now; a failure leaves what is there, and is tried again later."""
         try:
             made = {**self.fetch(self.read()), "at": now()}
         except EsmlError as e:
@@ -93,7 +94,7 @@ class Prices:
     def __init__(self, folder: Path, cloud: Cloud, region: str, currency: str) -> None:
         self.cloud, self.region, self.currency = cloud, region, currency
         self.wanted: set[str] = set()
-        self.kept = Kept(folder / f"{region}-{currency}.json", _PRICES_AGE, self._fetch, _known)
+        self.kept = Kept(folder / f"{region}-{currency}.json", _PRICES_AGE, self._fetch, _known, _SOON)
 
     def of(self, nodes: Sequence[str]) -> dict[str, float]:
         """Prices of node types (all that are kept, when none is named); a type that is not on the list is left out."""
