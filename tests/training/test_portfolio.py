@@ -18,9 +18,10 @@ from esml_engine.training.measuring import metrics
 from esml_engine.training.measuring.baselines import baseline_metrics
 from esml_engine.training.measuring.metrics import loss_function
 from esml_engine.training.models import learners
+from esml_engine.training.models.labels import labels
 from esml_engine.training.search.blending import greedy_weights
 from esml_engine.training.search.plan import LARGE, SMALL, Plan
-from esml_engine.training.search.portfolio import Search, labels, search
+from esml_engine.training.search.portfolio import Search, search
 from esml_engine.training.search.proposals import propose
 from esml_engine.training.steps import same_model
 
