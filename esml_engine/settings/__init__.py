@@ -5,6 +5,8 @@ from esml_engine.settings.files import Files, read_files
 from esml_engine.settings.keys import (
     BUILT_IN_PRICES,
     ERRORS,
+    ESTIMATORS,
+    FORECASTERS,
     PRIMARY_METRIC,
     TASK_METRICS,
     DatasetSettings,
@@ -23,7 +25,7 @@ from esml_engine.settings.overlay import Override, words
 from esml_engine.settings.validation import KINDS, dig, flatten, load, validate
 
 __all__ = [
-    "BUILT_IN_PRICES", "ERRORS", "KINDS", "PRIMARY_METRIC", "TASK_METRICS", "Asked", "DatasetSettings", "Effective",
+    "BUILT_IN_PRICES", "ERRORS", "ESTIMATORS", "FORECASTERS", "KINDS", "PRIMARY_METRIC", "TASK_METRICS", "Asked", "DatasetSettings", "Effective",
     "EstateSettings", "Expectation", "Files", "ForecastSettings", "GateSettings", "ModelSettings", "Override", "PolicySettings",
     "ProjectSettings", "ServingSettings", "Settings", "SplitSettings", "TrainSettings", "dig", "flatten", "load", "read_files",
     "validate", "words",

@@ -30,7 +30,9 @@ Task = Literal["regression", "classification", "forecasting", "analytics"]
 
 
 OF_NAME = "name"  # in an error's context: names below the key that it is about
+# what a training may try, and what a forecast's may
 ESTIMATORS = ("lightgbm", "xgboost", "extra_trees", "linear", "perpetual")
+FORECASTERS = ("theta", "ets", "linear", "lightgbm", "mstl")
 # what a training profile that names no metric is judged by
 PRIMARY_METRIC: dict[str, str] = {"regression": "rmse", "classification": "auc", "forecasting": "mase"}
 # what each task's models are measured by
@@ -55,6 +57,19 @@ def _metric_key(name: str) -> str:
 
 
 MetricKey = Annotated[str, AfterValidator(_metric_key)]
+
+
+def _estimator(name: str) -> str:
+    known = list(dict.fromkeys((*ESTIMATORS, *FORECASTERS)))
+    if name not in known:
+        near = difflib.get_close_matches(name.lower(), known, 1, 0.0)[0]
+        raise ValueError(
+            f"there is no estimator {name!r}, did you mean {near!r}? There are {', '.join(known)}"
+        )
+    return name
+
+
+Estimator = Annotated[str, AfterValidator(_estimator)]
 
 
 def _dataset_name(name: str) -> str:
@@ -205,8 +220,12 @@ class TrainSettings(_Strict):
     trials: int = Field(default=40, ge=1)
     folds: int = Field(default=5, ge=2)
     search: Literal["portfolio", "flaml"] = "portfolio"
-    estimators: list[str] = Field(default_factory=lambda: list(ESTIMATORS))
-    metric: str = ""  # empty: the task's primary metric
+    estimators: Annotated[list[Estimator], Field(min_length=1)] = Field(
+        default_factory=lambda: list(ESTIMATORS)
+    )
+    metric: Annotated[str, AfterValidator(lambda m: m and _metric_key(m))] = (
+        ""  # empty: the task's primary metric
+    )
     seed: Seed = 1
     mode: Literal["auto", "automl", "custom"] = "auto"
 
@@ -327,9 +346,22 @@ class ModelSettings(WithPolicy):
     forecast: ForecastSettings = Field(default_factory=ForecastSettings)
 
     @model_validator(mode="after")
-    def _gates_of_this_task(self) -> ModelSettings:
-        """A gate on a metric that the task has not would refuse every version."""
+    def _of_this_task(self) -> ModelSettings:
+        """A gate on a metric that the task has not would refuse every version, and no training could be judged by it."""
         known = TASK_METRICS.get(self.task, ())
+        for env, profile in self.train.items():
+            if profile.metric and profile.metric not in known:
+                raise ValueError(
+                    f"train.{env}.metric: {self.task} has no metric {profile.metric!r}; it has {', '.join(known) or 'none'}"
+                )
+            wrong = [e for e in profile.estimators if e not in ESTIMATORS]
+            if self.task == "forecasting":  # a profile for all tasks may name what forecasts do not use
+                wrong = [] if set(profile.estimators) & set(FORECASTERS) else profile.estimators
+            if wrong:
+                able = FORECASTERS if self.task == "forecasting" else ESTIMATORS
+                raise ValueError(
+                    f"train.{env}.estimators: {wrong[0]!r} is not for {self.task}; there are {', '.join(able)}"
+                )
         for name in ("min_gain", "floor", "ceiling", "interval", "weights"):
             for m in getattr(self.gates, name):
                 if m not in known:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, fields
 from typing import Any
 
 from esml_engine.errors import SettingsError
-from esml_engine.settings import ERRORS
+from esml_engine.settings import ERRORS, ESTIMATORS, FORECASTERS
 from esml_engine.settings import PRIMARY_METRIC as PRIMARY_METRIC  # for the room's other files
 from esml_engine.settings import TASK_METRICS as TASK_METRICS
 
@@ -29,8 +29,6 @@ RESAMPLES = 10_000
 """Draws of the bootstrap when two models are compared."""
 Value = float | None
 
-ESTIMATORS: tuple[str, ...] = ("lightgbm", "xgboost", "extra_trees", "linear", "perpetual")
-FORECASTERS: tuple[str, ...] = ("theta", "ets", "linear", "lightgbm", "mstl")
 SEARCHES: tuple[str, ...] = ("portfolio", "flaml")
 
 

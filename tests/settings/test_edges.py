@@ -242,3 +242,18 @@ def test_a_search_that_is_not_installed_is_said_before_a_run(
     monkeypatch.setattr(acts, "find_spec", lambda name: None)
     with pytest.raises(UsageError, match="needs the package flaml"):
         open_estate(empty.site.root).model(NAME).plan_train()
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "says"),
+    [
+        ("train.dev.metric", "foo", "no task has a metric 'foo'"),
+        ("train.dev.metric", "auc", "regression has no metric 'auc'"),
+        ("train.dev.estimators", '["lightgmb"]', "no estimator 'lightgmb', did you mean 'lightgbm'"),
+        ("train.dev.estimators", '["linear", "theta"]', "'theta' is not for regression"),
+        ("train.dev.estimators", "[]", "at least 1"),
+    ],
+)
+def test_a_training_that_could_only_fail_is_not_set(empty: Estate, key: str, value: str, says: str) -> None:
+    said = esml(empty.site.root, "set", NAME, key, value, check=2)["error"]
+    assert says in said["message"] and key.split(".")[-1] in said["message"]
