@@ -36,7 +36,10 @@ def first_rows(table: TableIn, limit: int) -> list[dict[str, Any]]:
 
 
 def diff(a: TableIn, b: TableIn, key: str) -> dict[str, Any]:
-    """Schema and rows from version a to b. With a key in both: added, removed, changed; else whole rows, nothing changed."""
+    """Schema and rows from version a to b. With a key in both: added, removed, changed; else whole rows, nothing changed.
+
+    A key that stands more than once: of its new and its gone rows, as many as there are of both are changed ones.
+    """
     before = {c["name"]: c["type"] for c in columns_of(a.schema)}
     after = {c["name"]: c["type"] for c in columns_of(b.schema)}
     schema = {
@@ -55,23 +58,15 @@ def diff(a: TableIn, b: TableIn, key: str) -> dict[str, Any]:
         relation(con, b).create_view("b")
         names = ", ".join(_name(n) for n in both)
 
-        def count(sql: str) -> int:
-            row = con.execute(sql).fetchone()
-            return int(row[0]) if row else 0
-
         gone = f"(SELECT {names} FROM a EXCEPT ALL SELECT {names} FROM b)"
         new = f"(SELECT {names} FROM b EXCEPT ALL SELECT {names} FROM a)"
-        if key and key in both:
-            k = _name(key)
-            changed = count(f"SELECT count(DISTINCT x.{k}) FROM {new} x SEMI JOIN {gone} y ON x.{k} = y.{k}")
-            added = count(f"SELECT count(*) FROM b ANTI JOIN a ON a.{k} = b.{k}")
-            removed = count(f"SELECT count(*) FROM a ANTI JOIN b ON a.{k} = b.{k}")
-        else:
-            changed, added, removed = (
-                0,
-                count(f"SELECT count(*) FROM {new}"),
-                count(f"SELECT count(*) FROM {gone}"),
-            )
+        of = _name(key) if key in both else "NULL"
+        found = con.execute(
+            f"""SELECT sum(new - same), sum(gone - same), sum(same) FROM (
+                SELECT sum(new) AS new, sum(gone) AS gone, {"least(sum(new), sum(gone))" if key in both else 0} AS same
+                FROM (SELECT {of} AS k, 1 AS new, 0 AS gone FROM {new} UNION ALL SELECT {of}, 0, 1 FROM {gone}) GROUP BY k)"""
+        ).fetchone()
+        added, removed, changed = (int(n or 0) for n in found or (0, 0, 0))
     finally:
         con.close()
     return {
