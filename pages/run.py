@@ -12,7 +12,7 @@ from cockpit.facts.reads import log_tail
 from cockpit.frame import opening
 from cockpit.frame.carrying import to
 from cockpit.frame.components import away, gone, page
-from cockpit.frame.saying import nothing_yet
+from cockpit.frame.saying import draw_again, nothing_yet
 from cockpit.views import runs as view
 from cockpit.views.lake import made
 from cockpit.words import tidy
@@ -66,7 +66,7 @@ def _live(estate: Estate, run: str, was_live: bool) -> None:
         st.table(pd.DataFrame(view.steps(row)), border="horizontal", hide_index=True)
     _log(estate, row)
     if was_live != (row["state"] in records.OPEN):
-        st.rerun()
+        draw_again()
 
 
 def _log(estate: Estate, row: dict[str, Any]) -> None:

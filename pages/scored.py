@@ -19,7 +19,7 @@ from cockpit.parts.boards import figure
 from cockpit.parts.filtering import columns, filters, go, unreadable
 from cockpit.parts.viewing import by_day, exports, of_address, profile, saved_views
 from cockpit.views import scored as view
-from cockpit.words import plural
+from cockpit.words import plain, plural
 from esml_engine.errors import UsageError
 from esml_engine.training import records as training
 
@@ -88,7 +88,7 @@ def _empty(choice: Choice, w: view.Wanted) -> None:
     lines = []
     for c in view.chips(w):
         n = choice.model.scored(**view.without(w, c).filters, count_only=True).document()["total"]
-        lines.append(f"- without *{c.text}*: {n:,}")
+        lines.append(f"- without *{plain(c.text)}*: {n:,}")
     st.info("**No row matches all of these filters.**\n" + "\n".join(lines), icon=":material/filter_alt_off:")
 
 

@@ -12,7 +12,7 @@ from cockpit.frame import opening
 from cockpit.frame.carrying import to
 from cockpit.frame.components import Choice, badge, when
 from cockpit.frame.reaching import away
-from cockpit.frame.saying import failure, keep, not_yet, said_now
+from cockpit.frame.saying import draw_again, failure, keep, not_yet, said_now
 from cockpit.views.plan import Card, card, without_underscores
 from cockpit.views.runs import outcome
 from cockpit.words import duration, money, plain, predicted_cost, sentence, tidy
@@ -345,7 +345,7 @@ def follow_runs(estate: Estate, found: Sequence[dict[str, Any]], *, key: str, na
                 progress_of(estate, row, key=f"{key}:{n}" if n else key, named=named)
         moved = [r for r in rows if r["state"] != states[r["run"]]]
         if any(states[r["run"]] in records.OPEN and r["state"] in (*records.ENDED, "waiting") for r in moved):
-            st.rerun()
+            draw_again()
 
     live = [state for state in states.values() if state in records.OPEN]
     # one that waits for a person takes longer than a job

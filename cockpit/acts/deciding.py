@@ -13,7 +13,7 @@ from cockpit.facts.costing import spent_by
 from cockpit.facts.reads import who_can
 from cockpit.frame.carrying import to
 from cockpit.frame.components import when
-from cockpit.frame.saying import failure, keep, said_now
+from cockpit.frame.saying import failure, keep, once, said_now
 from cockpit.parts.comparing import comparison
 from cockpit.views import promotion as view
 from cockpit.views import talk
@@ -136,7 +136,7 @@ def _open(request: str) -> None:
 
 def just_decided(estate: Estate) -> None:
     """What this person decided a moment ago."""
-    said = st.session_state.pop(_DONE, None)
+    said = once(_DONE)
     if said is None:
         return
     act, request = said

@@ -18,7 +18,7 @@ from cockpit.frame import carrying, opening, reaching
 from cockpit.frame.addressing import unread
 from cockpit.frame.carrying import Link, to
 from cockpit.frame.reaching import unreached
-from cockpit.frame.saying import failure, nothing_yet, said_elsewhere
+from cockpit.frame.saying import drawn_anew, failure, nothing_yet, said_elsewhere
 from cockpit.frame.screens import on_phone
 from cockpit.views.figures import Figure
 from cockpit.views.plan import without_underscores
@@ -128,6 +128,7 @@ def page(show: Callable[[], None]) -> Callable[[], None]:
         # later draws keep what stands there until the new one comes: a skeleton would only push it about
         loading = contextlib.nullcontext() if name in drawn else st.skeleton(height=360)
         head = st.container()
+        drawn_anew()
         try:
             with loading:
                 left_out()

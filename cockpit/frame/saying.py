@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import streamlit as st
 
 from cockpit.frame import opening
@@ -21,6 +23,26 @@ from esml_engine.errors import (
 
 _SAID = "_said"
 _DONE = "_done"
+_SHOWN = "_shown"  # what was said since the page was drawn
+
+
+def once(name: str) -> Any:
+    """What is kept under a name of this session, said now and no more; None where nothing is."""
+    said = st.session_state.pop(name, None)
+    if said is not None:
+        st.session_state.setdefault(_SHOWN, {})[name] = said
+    return said
+
+
+def drawn_anew() -> None:
+    """A page begins: what it said before was read."""
+    st.session_state[_SHOWN] = {}
+
+
+def draw_again() -> None:
+    """Draw the page again by itself, since something ended; what it said just now is said again, as nobody may have read it."""
+    st.session_state.update(st.session_state.get(_SHOWN, {}))
+    st.rerun()
 
 
 def failure(e: EsmlError, *, next_act: str = "") -> None:
@@ -72,7 +94,7 @@ def keep(key: str, said: EsmlError | str) -> None:
 
 def said_now(key: str) -> None:
     """What the last press of this button led to, once."""
-    said = st.session_state.pop(f"{_SAID}:{key}", None)
+    said = once(f"{_SAID}:{key}")
     if isinstance(said, EsmlError):
         failure(said)
     elif said:
@@ -86,7 +108,7 @@ def done_now(key: str, said: str, leads: tuple[str, str, dict[str, str]] | None 
 
 def said_done(key: str) -> bool:
     """What an act just did, once, with the way on; whether there was something."""
-    said, leads = st.session_state.pop(f"{_DONE}:{key}", ("", None))
+    said, leads = once(f"{_DONE}:{key}") or ("", None)
     if said:
         st.success(said, icon=":material/check_circle:")
     if leads:
@@ -98,7 +120,7 @@ def said_done(key: str) -> bool:
 def said_elsewhere() -> None:
     """What a press led to whose button stands on this page no more, since the facts under it changed; once."""
     for name in [k for k in st.session_state if str(k).startswith(f"{_SAID}:")]:
-        said = st.session_state.pop(name)
+        said = once(str(name))
         if isinstance(said, StalePlanError):
             st.warning(
                 "**The facts changed since you looked.** Nothing was started; this page shows how it is now.",

@@ -40,12 +40,14 @@ def unreadable(w: view.Wanted, e: UsageError) -> None:
     )
     with st.container(horizontal=True, vertical_alignment="center", gap="small"):
         _chips(w)
-        _reset(w)
+        st.button("Reset", type="tertiary", on_click=go, args=(view.Wanted(),))  # sorting and columns too
 
 
 def _chips(w: view.Wanted) -> None:
     for c in view.chips(w):
-        st.button(f"{c.text}  ✕", key=f"chip:{c.key}:{c.value}", on_click=go, args=(view.without(w, c),))
+        st.button(
+            f"{plain(c.text)}  ✕", key=f"chip:{c.key}:{c.value}", on_click=go, args=(view.without(w, c),)
+        )
 
 
 def _reset(w: view.Wanted) -> None:

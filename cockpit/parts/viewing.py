@@ -13,7 +13,7 @@ from cockpit.parts import charts
 from cockpit.parts.filtering import go
 from cockpit.views import dataset as dataset_view
 from cockpit.views import scored as view
-from cockpit.words import plural
+from cockpit.words import plain, plural
 from esml_engine.errors import EsmlError
 
 _VIEWS = "views"
@@ -28,10 +28,10 @@ def saved_views(choice: Choice, w: view.Wanted) -> None:
     )
     may = choice.estate.may("save_view", choice.ref.project)
     said_now(_VIEWS)  # beside the popover, which is closed by now
-    with st.popover(f"View: {now}" if now else "Saved views", icon=":material/bookmark:"):
+    with st.popover(f"View: {plain(now)}" if now else "Saved views", icon=":material/bookmark:"):
         for v in found:
             with st.container(horizontal=True, vertical_alignment="center"):
-                st.button(v["name"], key=f"view:{v['name']}", icon=":material/bookmark:", type="tertiary", on_click=go,
+                st.button(plain(v["name"]), key=f"view:{v['name']}", icon=":material/bookmark:", type="tertiary", on_click=go,
                     args=(dataclasses.replace(view.of_view(v["filters"]), cols=w.cols), v["name"]))  # fmt: skip
                 st.caption(f"{v['by']} · {when(v['at'])}")
                 st.button("Forget", key=f"drop:{v['name']}", icon=":material/delete:", type="tertiary", on_click=_drop,

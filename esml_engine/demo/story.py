@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,7 @@ from esml_engine.demo.setting_up import (
     REPORT,
     SCIENTIST,
 )
-from esml_engine.errors import FailedError
+from esml_engine.errors import FailedError, RefusedError
 from esml_engine.estate import open_estate
 from esml_engine.handing import OnProgress
 from esml_engine.model import Model
@@ -39,6 +40,14 @@ class Company:
     def model(self, who: str, name: str, env: str = "dev") -> Model:
         """A model as somebody sees it."""
         return open_estate(self.root, act_as=who, on_progress=self.on_progress).model(name, env)
+
+    def take_up(self) -> None:
+        """What failed when the story was told before (a port that somebody else took, say) is run again: its key names that run."""
+        estate = open_estate(self.root, on_progress=self.on_progress)
+        for run in estate.runs(state="failed"):
+            if run["object"] != REPORT:  # whose failure is part of the story
+                with suppress(RefusedError):  # decided against: that stands
+                    estate.retry(run["run"])
 
     def deliver(self, name: str, env: str, deliveries: Iterable[data.Delivery]) -> None:
         """Files into IN; what was delivered before stays as it is."""
@@ -65,6 +74,7 @@ class Company:
 def tell(root: Path, on_progress: OnProgress | None = None) -> None:
     """The whole story; the models go side by side, each in its own order."""
     company = Company(root, on_progress)
+    company.take_up()
     failures: list[BaseException] = []
 
     def told(chapter: Callable[[Company], None]) -> None:

@@ -289,7 +289,7 @@ def create_app(config: Config) -> FastAPI:
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         nonlocal endpoint
         endpoint = Endpoint(config)
-        watches = [asyncio.create_task(endpoint.slots.watch())]
+        watches = [asyncio.create_task(w) for w in (endpoint.slots.watch(), endpoint.metrics.tally.keep())]
         if endpoint.publisher is not None:
             watches.append(asyncio.create_task(endpoint.publisher.keep()))
         if config.parent:

@@ -5,13 +5,14 @@ Prometheus counters begin anew with a process, as its clients expect; people ask
 
 from __future__ import annotations
 
+import asyncio
 import bisect
 import json
-import time
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 from esml_engine import replacing
+from esml_engine.loops import outlives
 
 BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 """Upper bounds of the seconds from request to answer; one more bucket holds what took longer."""
@@ -97,18 +98,25 @@ class Tally:
     def __init__(self, path: Path) -> None:
         self.path = path
         self.counts = read(path)
-        self._saved = time.monotonic()
+        self._unsaved = False
 
     def answered(self, status: int, rows: int, seconds: float) -> None:
-        """Count one answer; now and then the file is written."""
+        """Count one answer; `keep` writes it down."""
         c = self.counts
         c.by_status[str(status)] = c.by_status.get(str(status), 0) + 1
         c.rows += rows
         c.seconds[bisect.bisect_left(BUCKETS, seconds)] += 1
-        if time.monotonic() - self._saved >= SAVE_EVERY:
-            self.save()
+        self._unsaved = True
 
     def save(self) -> None:
         """Write the file."""
         write(self.path, self.counts)
-        self._saved = time.monotonic()
+        self._unsaved = False
+
+    async def keep(self) -> None:
+        """Write the file a moment after each answer, until cancelled."""
+        while True:
+            await asyncio.sleep(SAVE_EVERY)
+            if self._unsaved:
+                with outlives("counts of answers"):
+                    self.save()

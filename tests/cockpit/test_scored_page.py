@@ -110,7 +110,7 @@ def test_rows_figures_and_callers(demo: Path, page: Open) -> None:
 
     at = page(demo, "scored", **WHERE, caller="web", where="prediction > 9000")
     assert "No row matches all of these filters" in text_of(at) and not at.dataframe
-    assert "without *prediction > 9000*: 6" in text_of(at)
+    assert r"without *prediction \> 9000*: 6" in text_of(at)
 
     at = page(demo, "scored", act_as="manager@demo", **WHERE)
     assert "You may not:" in text_of(at) and not at.dataframe

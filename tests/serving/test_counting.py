@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from pathlib import Path
 
 import pytest
@@ -57,3 +58,21 @@ def test_a_lake_that_does_not_answer_is_told_at_the_next_turn(
         publisher.publish()
     publisher.publish()
     assert len(platform.list_files("endpoints/e/counts")) == 1
+
+
+def test_the_last_answer_is_written_down_though_no_other_follows(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("esml_engine.serving.tally.SAVE_EVERY", 0.01)
+    tally = Tally(tmp_path / "a.json")
+
+    async def answers() -> None:
+        kept = asyncio.create_task(tally.keep())
+        tally.answered(500, 0, 0.2)
+        while known(tmp_path / "a.json") is None:
+            await asyncio.sleep(0.01)
+        kept.cancel()
+
+    asyncio.run(asyncio.wait_for(answers(), 30))
+    found = known(tmp_path / "a.json")
+    assert found is not None and found.by_status == {"500": 1}
