@@ -13,7 +13,7 @@ from cockpit.frame import opening
 from cockpit.frame.carrying import to
 from cockpit.frame.choosing import open_tabs
 from cockpit.frame.components import Choice, as_of, choose, gone, page, pick, profile_table
-from cockpit.frame.saying import nothing_yet
+from cockpit.frame.saying import failure, nothing_yet
 from cockpit.parts import charts
 from cockpit.views import dataset as view
 from cockpit.words import plural
@@ -132,8 +132,7 @@ def _quarantine(choice: Choice, name: str, now: dict[str, Any]) -> None:
     try:
         rows = choice.model.dataset(t.dataset).quarantine(t.purpose, view.bronze_behind(name, now))
     except NotFoundError as e:  # the bronze behind an older silver is gone
-        st.caption(f"{e.message}.")
-        return
+        return failure(e)
     if not rows:
         st.caption(f":material/check: {view.all_read(now, task)}")
         return

@@ -145,6 +145,11 @@ def load(folder: str | Path, sha256: str | None = None) -> Predictor:
         FailedError: the folder is no model of this format or a part can't be read.
     """
     root = Path(folder)
+    if not root.is_dir():
+        raise ChangedModelError(
+            f"the model's folder {root} is not there any more",
+            hint="bring it back from where it went, or from a backup, or roll back to another version",
+        )
     if sha256 is not None and (found := content_hash(root)) != sha256:
         raise ChangedModelError(
             f"the model's files have hash {found[:12]}…, registered is {sha256[:12]}…: it is not loaded",
