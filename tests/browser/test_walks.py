@@ -14,6 +14,7 @@ import pytest
 
 from cockpit.shots import settle
 from esml_engine.estate import open_estate
+from esml_engine.runs import records
 from tests.browser.conftest import serving
 from tests.conftest import copy_of
 
@@ -56,23 +57,31 @@ def go(page: Any, address: str, title: str) -> str:
 
 
 def test_project_manager(url: str, page: Any, root: Path) -> None:
-    """My work -> the approval with its evidence -> approve -> cost against budget."""
+    """My work -> the approval with its evidence -> approve -> cost against budget; by keyboard alone."""
     body = go(page, f"{url}/work?as=approver@demo", "My work")
     assert "Yours to decide" in body and "m12_tumour" in body
-    page.get_by_role("button", name="Review").first.click()
+    _tab_to(page, "Review")
+    page.keyboard.press("Enter")
     page.get_by_text("I have read the evidence").wait_for()
     settle(page)
     body = page.inner_text("body")
     assert "challenger" in body and "passed" in body, "both models and the gates on one screen"
     approve = page.get_by_role("button", name="Approve", exact=True)
     assert approve.is_disabled(), "not before a reason is given and the evidence read"
-    page.get_by_label("Reason, kept with the decision").fill("better on prod's own rows")
-    page.get_by_label("Reason, kept with the decision").press("Enter")
+    _tab_to(page, "Reason, kept with the decision")
+    page.keyboard.type("better on prod's own rows")
+    page.keyboard.press("Enter")
     settle(page)
-    page.get_by_text("I have read the evidence").click()
+    _tab_to(page, "I have read the evidence")
+    page.keyboard.press("Space")
     settle(page)
-    approve.click()
+    _tab_to(page, "Approve")
+    page.keyboard.press("Enter")
     page.get_by_text("Yours to decide").wait_for(state="detached")
+    settle(page)
+    _tab_to(page, "Costs")
+    page.keyboard.press("Enter")
+    page.get_by_role("heading", name="Costs", exact=True).wait_for()
     body = go(page, f"{url}/costs?as=manager@demo&{TUMOUR}", "Costs")
     assert "Spent against budget" in body and "of € 100.00 a month" in body
     until(lambda: open_estate(root).model("project002/m12_tumour", "prod").timeline()[0]["version"] == 2)
@@ -144,6 +153,11 @@ def test_analyst(url: str, page: Any, root: Path) -> None:
     model = open_estate(root).model("project002/m11_diabetes", "prod")
     wanted = model.scored(caller="web", where=("prediction >= 100",)).document()
     assert f"Export {wanted['total']} row" in body
+    _draw_over_the_days(page)
+    days = [d["day"] for d in wanted["by_day"]]
+    until(lambda: f"from={days[0]}&to={days[-1]}" in page.url, 60)
+    settle(page)
+    assert f"Export {wanted['total']} row" in page.inner_text("body"), "all of them are of these days"
     with page.expect_download() as given:
         page.get_by_role("link", name=re.compile(r"^download Export|Export \d+ row")).first.click()
     rows = list(csv.DictReader(io.StringIO(Path(given.value.path()).read_text())))
@@ -164,8 +178,12 @@ def test_operator(url: str, page: Any, root: Path) -> None:
     page.goto(f"{url}/run?run={failed}")
     page.get_by_text("It failed:").wait_for()
     settle(page)
+    store = open_estate(root).site.store
+    before = records.get(store, failed)["attempt"]
     page.get_by_role("button", name="Retry").click()
-    page.get_by_text(re.compile("queued|running|failed", re.I)).first.wait_for()
+    until(lambda: records.get(store, failed)["attempt"] == before + 1)
+    until(lambda: records.get(store, failed)["state"] == "failed")  # the file is as broken as it was
+    page.get_by_text("It failed:").wait_for()
     go(page, f"{url}/deployments?{DIABETES}&env=prod", "Deployments")
     page.get_by_role("button", name="Send").click()
     page.get_by_text("Passport of the first row").wait_for()
@@ -241,6 +259,27 @@ def test_by_keyboard_alone(url: str, page: Any) -> None:
         settle(page)
     page.keyboard.press("Enter")
     page.get_by_role("button", name="Split gold").wait_for()
+
+
+def _draw_over_the_days(page: Any) -> None:
+    """Draw a stretch over all bars of the histogram."""
+    chart = page.get_by_test_id("stVegaLiteChart").first
+    chart.locator("svg").wait_for()
+    chart.scroll_into_view_if_needed()
+    for _ in range(6):  # a chart that was drawn may not listen yet
+        box = chart.bounding_box()
+        y = box["y"] + box["height"] * 0.4
+        page.mouse.move(box["x"] + box["width"] * 0.15, y)
+        page.mouse.down()
+        page.mouse.move(box["x"] + box["width"] * 0.5, y, steps=5)
+        page.mouse.move(box["x"] + box["width"] * 0.95, y, steps=5)
+        page.mouse.up()
+        end = time.monotonic() + 10
+        while time.monotonic() < end:
+            if "from=" in page.url:
+                return
+            page.wait_for_timeout(200)
+    raise AssertionError(f"nothing was drawn: {page.url}")
 
 
 def _tab_to(page: Any, name: str, most: int = 80, *, back: bool = False) -> None:

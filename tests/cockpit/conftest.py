@@ -15,7 +15,7 @@ from esml_engine.estate import Estate, init_estate, open_estate
 MODEL = "project001/m01_price"
 PAGES = (
     "work", "estate", "project", "approvals", "costs", "audit", "settings", "lake", "dataset", "model", "leaderboard",
-    "promotion", "deployments", "scored", "runs", "run",
+    "promotion", "deployments", "scored", "runs", "run", "row",
 )  # fmt: skip
 
 
