@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from collections.abc import Callable
+from typing import Annotated, Any
 
 import typer
 
-from esml_engine.cli.face import Env, How, ModelArg, app, changes, model_, open_, say
+from esml_engine.cli.face import WAITING_EXIT, Env, How, ModelArg, app, changes, model_, open_, say
 from esml_engine.errors import FailedError
 
 Scope = Annotated[str, typer.Argument(metavar="[PROJECT|MODEL]")]
@@ -34,18 +35,31 @@ def runs(
     say(open_().runs(run, state=state_, limit=limit))
 
 
+def _acted(run: str, act: Callable[[Any], Any]) -> None:
+    """An act on a run: its plan, or the run's row after it."""
+    estate = open_()
+    said = act(estate)
+    if not isinstance(said, dict):
+        return say(said)
+    if said.get("waits"):
+        typer.echo(f"→ {said['waits']}", err=True)
+    say(estate.runs(run))
+    if said.get("state") == "waiting":
+        raise typer.Exit(WAITING_EXIT)
+
+
 @app.command()
 @changes
 def cancel(run: str, how: How) -> None:
-    """End an open run."""
-    say(open_().cancel(run, **how))
+    """End an open run; answers its row."""
+    _acted(run, lambda estate: estate.cancel(run, **how))
 
 
 @app.command()
 @changes
 def retry(run: str, how: How) -> None:
-    """Run a failed or cancelled run again from where it stopped."""
-    say(open_().retry(run, **how))
+    """Run a failed or cancelled run again from where it stopped; answers its row."""
+    _acted(run, lambda estate: estate.retry(run, **how))
 
 
 @app.command()

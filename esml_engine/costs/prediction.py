@@ -56,6 +56,10 @@ def predict_seconds(history: list[Past], size: float, bound: float, search: floa
         return Seconds(0.0, 0.0, "spends nothing")
     if not history:
         return Seconds(bound, bound, UNKNOWN)
+    if any(
+        h.search == search for h in history
+    ):  # what a shorter limit cut off tells nothing that these do not
+        history = [h for h in history if not (0 < h.search < search and _used_up(h))]
     found = _by_size(history, size)
     other = [h for h in history if search > 0 and h.search > 0 and h.search != search]
     if other:
@@ -67,6 +71,10 @@ def predict_seconds(history: list[Past], size: float, bound: float, search: floa
     return replace(found, p50=min(found.p50, bound), p90=min(found.p90, bound))
 
 
+def _used_up(h: Past) -> bool:
+    return h.seconds >= _ALL_OF_IT * h.search
+
+
 def _limited(h: Past, search: float, *, whole: bool = False) -> float:
     """What a run would have taken with `search` seconds for its training.
 
@@ -74,7 +82,7 @@ def _limited(h: Past, search: float, *, whole: bool = False) -> float:
     """
     if not search or not h.search or h.search == search:
         return h.seconds
-    used_up = whole or h.seconds >= _ALL_OF_IT * h.search
+    used_up = whole or _used_up(h)
     if search > h.search and not used_up:
         return h.seconds
     then = max(h.seconds - h.search, _STARTING * h.seconds) + search

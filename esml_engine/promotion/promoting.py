@@ -210,7 +210,7 @@ def _version_row(
         site.platform(target).tracking_uri(),
         f"{ref.project}-{ref.model}",
         value["mlflow_run"],
-        value["model_folder"],
+        value["artifact_uri"],
         tags,
     )
     source = models.get_version(site.store, ref, new.env, new.version)

@@ -65,7 +65,7 @@ def register(call: Call, training_run: str, desk: Desk) -> dict[str, Any]:
         tracking.VERSION_TAG: str(version),
         "esml.sha256": value["sha256"],
     }
-    registry = tracking.register(uri, name, value["mlflow_run"], value["model_folder"], tags)
+    registry = tracking.register(uri, name, value["mlflow_run"], value["artifact_uri"], tags)
     point("register:created")
     data, sample = value["data"], bool(value.get("rnd"))
     verdict = verdict_of(site, ref, env, value)

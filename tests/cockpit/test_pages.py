@@ -34,6 +34,7 @@ TITLES = {
     "model": "m01_price",
     "runs": "Runs",
     "run": "Train of project001/m01_price in dev",
+    "row": "Row",
 }
 
 

@@ -92,6 +92,9 @@ def test_a_training_with_another_time_limit_is_scaled() -> None:
     assert predict_seconds(used_up, 100.0, 310.0, 10_000.0).p90 == 310.0
     short = predict_seconds([Past("a", 100.0, 6.0, 3.0)], 100.0, 800.0, 60.0)
     assert short.p50 == 63.0, "what starting costs is not scaled with the search"
+    of_it = [Past("a", 100.0, 8.0, 60.0), Past("b", 100.0, 9.0, 60.0)]
+    beside = predict_seconds([*of_it, Past("c", 100.0, 3.9, 4.0)], 100.0, 800.0, 60.0)
+    assert (beside.p50, beside.basis) == (8.5, "2 runs"), "a shorter one that was cut off changes nothing"
 
 
 def test_the_time_limit_comes_from_the_runs_and_pipelines_plans(estate: Estate) -> None:

@@ -96,7 +96,7 @@ def test_cancel_and_retry_are_as_for_each_act_inside(estate: Estate) -> None:
     (root / "projects" / REF / "steps/d1.py").unlink()
     said = esml(root, "--as", "data_scientist@x", "retry", run, check=3)["error"]
     assert "retry would refine" in said["message"]
-    assert esml(root, "--as", "both@x", "retry", run)["stage"] == "gold"
+    assert esml(root, "--as", "both@x", "retry", run)[0]["result"]["stage"] == "gold"
 
 
 def test_each_part_of_a_pipeline_has_its_row_in_the_role_table() -> None:

@@ -43,7 +43,7 @@ def test_over_the_limit_of_now_a_retry_is_refused_and_within_it_goes_on(held: Es
         as_(held, ENGINEER).retry(run)
     assert "anew" in refused.value.hint
     held.set(NAME, "policy.max_cost_run", "5")
-    assert esml(held.site.root, "retry", run)["layers"][-1]["rows"] == 40
+    assert esml(held.site.root, "retry", run)[0]["result"]["layers"][-1]["rows"] == 40
 
 
 def test_a_retry_keeps_what_its_run_was_approved_for(held: Estate) -> None:  # noqa: F811

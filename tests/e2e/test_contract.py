@@ -267,7 +267,7 @@ TABLE = [
     Row("status", MODEL, STATUS),
     Row("runs", "", some(RUN)),
     Row("runs", "{failed}", some({**RUN, "state": one_of("failed"), "error": {"code": S, "message": S}})),
-    Row("cancel", "{waiting}", {"run": S, "state": one_of("cancelled")}, on="own"),
+    Row("cancel", "{waiting}", some(RUN), on="own"),
     Row("retry", "{failed}", ERROR, exit=1, on="shared"),
     Row("audit", "", some({"n": I, "at": S, "actor": S, "as": opt(S), "act": S, "object": S, "env": opt(S), "result": S,
         "run": opt(S)})),

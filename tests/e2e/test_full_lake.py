@@ -66,7 +66,7 @@ def test_a_full_disk_under_the_lake(
     assert "free space" in refused.hint
     run = esml(root, "runs")[0]["run"]
     filler.unlink()
-    assert esml(root, "retry", run)["layers"][-1]["rows"] == 20_000
+    assert esml(root, "retry", run)[0]["result"]["layers"][-1]["rows"] == 20_000
     if kind == "csv":
         assert violations(root) == []
 

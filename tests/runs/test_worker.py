@@ -160,7 +160,7 @@ def test_a_step_that_kills_its_process_is_given_up_after_three_attempts(two: Est
     assert mark.read_text() == "xxx"
     path.unlink()
     run = esml(two.site.root, "runs")[0]["run"]
-    assert esml(two.site.root, "retry", run)["layers"][-1]["rows"] == 60
+    assert esml(two.site.root, "retry", run)[0]["result"]["layers"][-1]["rows"] == 60
     assert violations(two.site.root) == []
 
 
@@ -214,7 +214,7 @@ def test_settings_that_break_while_a_worker_is_up(two: Estate) -> None:
         path.write_text(good.replace('task = "regression"', 'task = "magic"'))
         assert "task" in esml(root, "refine", "p1/m2", check=2)["error"]["message"]
         path.write_text(good)
-        assert esml(root, "retry", run)["layers"][-1]["rows"] == 60
+        assert esml(root, "retry", run)[0]["result"]["layers"][-1]["rows"] == 60
     assert violations(root) == []
 
 
