@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime as dt
 import re
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
@@ -200,3 +200,13 @@ def tidy(text: str, estate_root: Path) -> str:
         if len(p) > 1:
             text = text.replace(p + "/", "").replace(p, "the estate's folder")
     return text.replace("esml requests --state decided", "the page Approvals")
+
+
+def safe(text: Any) -> Any:
+    """A cell that a spreadsheet will not take for a formula."""
+    return f"'{text}" if isinstance(text, str) and text[:1] in ("=", "+", "-", "@", "\t", "\r") else text
+
+
+def safe_rows(rows: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Rows of data for a table on a page: people download it as CSV from there, so no cell or header is a formula."""
+    return [{safe(k): safe(v) for k, v in r.items()} for r in rows]

@@ -16,7 +16,7 @@ from cockpit.frame.components import Choice, as_of, choose, gone, page, pick, pr
 from cockpit.frame.saying import failure, nothing_yet
 from cockpit.parts import charts
 from cockpit.views import dataset as view
-from cockpit.words import plural
+from cockpit.words import plural, safe, safe_rows
 from esml_engine.errors import NotFoundError
 from esml_engine.refs import TableName
 from esml_engine.tables import Table
@@ -94,7 +94,7 @@ def _tabs(choice: Choice, table: Table, now: dict[str, Any], versions: list[dict
         with tab:
             if name == "Preview":
                 said = table.show(v, 100)
-                st.dataframe(pd.DataFrame(said["rows"], columns=[c["name"] for c in said["columns"]]), hide_index=True, placeholder="", height=420)  # fmt: skip
+                st.dataframe(pd.DataFrame(safe_rows(said["rows"]), columns=[safe(c["name"]) for c in said["columns"]]), hide_index=True, placeholder="", height=420)  # fmt: skip
                 st.caption(f"the first {len(said['rows'])} of {now['rows']:,} rows · {plural(len(said['columns']), 'column')}")  # fmt: skip
             elif name == "Profile":
                 profile_table(view.profile(table.profile(v)))
@@ -137,7 +137,9 @@ def _quarantine(choice: Choice, name: str, now: dict[str, Any]) -> None:
         st.caption(f":material/check: {view.all_read(now, task)}")
         return
     st.markdown(" · ".join(f"**{n:,}** {why}" for why, n in view.by_reason(rows)))
-    st.dataframe(pd.DataFrame(rows[:1000]), hide_index=True, height="content" if len(rows) <= 10 else 360)
+    st.dataframe(
+        pd.DataFrame(safe_rows(rows[:1000])), hide_index=True, height="content" if len(rows) <= 10 else 360
+    )
     st.caption(f"the first {min(1000, len(rows)):,} of {plural(len(rows), 'row')} · line: counted from 1 with the header · these rows are in no later layer{view.of_sample(now, task)}")  # fmt: skip
     st.caption(view.MENDED)
 

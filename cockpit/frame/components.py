@@ -134,7 +134,7 @@ def page(show: Callable[[], None]) -> Callable[[], None]:
                 left_out()
                 show()
         except EsmlError as e:
-            if gone := not_reached(opening.estate()):
+            if gone := _not_reached():
                 nothing_yet(f"{gone} can't be reached.", "What lies there is shown when it answers again.")
             else:
                 failure(e)
@@ -145,10 +145,13 @@ def page(show: Callable[[], None]) -> Callable[[], None]:
     return framed
 
 
-def not_reached(estate: Estate) -> str:
-    """The environment that the page is about, where it does not answer; '' where it does."""
+def _not_reached() -> str:
+    """The environment that the page is about, where it does not answer; '' where it does, or the estate can't be opened at all."""
     env = st.query_params.get("env") or st.session_state.get("env") or ""
-    return env if reaching.away(estate.site, env) else ""
+    try:
+        return env if reaching.away(opening.estate().site, env) else ""
+    except EsmlError:  # the page's own error says it
+        return ""
 
 
 def left_out() -> None:

@@ -15,10 +15,10 @@ from cockpit.frame.components import chips, pick, when
 from cockpit.frame.screens import on_phone
 from cockpit.overview import Overview
 from cockpit.views import estate as view
-from cockpit.views.lenses import LENSES, safe
+from cockpit.views.lenses import LENSES
 from cockpit.views.promotion import asks
 from cockpit.views.report import report
-from cockpit.words import plain, plural
+from cockpit.words import plain, plural, safe
 from esml_engine.refs import STAGES
 
 _OF_ITSELF = ("Project", "Model", "progress")

@@ -10,8 +10,7 @@ from collections import Counter
 from collections.abc import Callable
 from typing import Any
 
-from cockpit.views.lenses import safe
-from cockpit.words import plain
+from cockpit.words import plain, safe
 
 # key in the address, label, icon, width
 FIELDS = (

@@ -125,8 +125,3 @@ LENSES: dict[str, Callable[[Row, Seen], dict[str, Any]]] = {
     "money": spending,
     "governance": governance,
 }
-
-
-def safe(text: Any) -> Any:
-    """A cell that a spreadsheet will not take for a formula."""
-    return f"'{text}" if isinstance(text, str) and text[:1] in ("=", "+", "-", "@", "\t", "\r") else text

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import quote, urlencode
 
-from cockpit.words import clock, plural, value
+from cockpit.words import clock, plural, safe_rows, value
 from esml_engine.lake.deliveries import delivered_name
 from esml_engine.scored.facts import VIEW_KEYS
 
@@ -187,10 +187,13 @@ def choosable(said: Mapping[str, Any]) -> list[str]:
 
 
 def table(said: Mapping[str, Any], zone: str | None, cols: Sequence[str] = ()) -> list[dict[str, Any]]:
-    """Rows for the table: when, who, model, prediction, then the rest in the contract's order; `cols`: only these of it."""
+    """Rows for the table: when, who, model, prediction, then the rest in the contract's order; `cols`: only these of it.
+
+    No cell is a formula: the table's own download is a CSV.
+    """
     every = choosable(said)
     rest = [c for c in every if c in cols] or every
-    return [
+    return safe_rows(
         {
             "Scored at": clock(r["scored_at"], zone),
             "Caller": r["caller_id"],
@@ -201,7 +204,7 @@ def table(said: Mapping[str, Any], zone: str | None, cols: Sequence[str] = ()) -
             "Row": r["row"],
         }
         for r in said["rows"]
-    ]
+    )
 
 
 @dataclass(frozen=True)

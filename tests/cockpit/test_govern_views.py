@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from cockpit import words
 from cockpit.facts.costing import Asked
 from cockpit.facts.evidence import Evidence
 from cockpit.views import audit as audit_view
@@ -74,7 +75,7 @@ def test_a_calm_model_says_so_through_every_lens() -> None:
 
 
 def test_no_cell_of_an_export_is_a_formula() -> None:
-    assert [lenses.safe(x) for x in ("=1+1", "+1", "-1", "@x", "\t=1", "a=1", 3)] == ["'=1+1", "'+1", "'-1", "'@x", "'\t=1",
+    assert [words.safe(x) for x in ("=1+1", "+1", "-1", "@x", "\t=1", "a=1", 3)] == ["'=1+1", "'+1", "'-1", "'@x", "'\t=1",
         "a=1", 3]  # fmt: skip
 
 
