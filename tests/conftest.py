@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
+import re
 import shutil
 import socket
 import subprocess
@@ -19,6 +21,7 @@ from esml_engine.estate import Estate, init_estate, open_estate
 from esml_engine.store import schema
 
 MODEL = "project002/m11_diabetes"
+_estates = itertools.count()
 
 
 def esml(
@@ -67,9 +70,22 @@ def demo(demo_source: Path, tmp_path: Path) -> Path:
     return copy_of(demo_source, tmp_path / "estate")
 
 
+def own_ports(root: Path) -> None:
+    """Endpoints of this estate take ports that no other estate of this test run takes between two of its commands."""
+    worker = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
+    low = 12_000 + 6_000 * (worker % 8) + 10 * (next(_estates) % 600)
+    path = root / "estate.toml"
+    path.write_text(
+        re.sub(
+            r'^(# )?ports = "[0-9-]+"', f'ports = "{low}-{low + 9}"', path.read_text(), count=1, flags=re.M
+        )
+    )
+
+
 def copy_of(source: Path, root: Path) -> Path:
     """A copy of an estate whose endpoints have ports of their own: other copies serve at the same time."""
     shutil.copytree(source, root, symlinks=True)
+    own_ports(root)
     store = open_estate(root).site.store
     d = schema.deployments
     for row in store.rows(d.select()):
@@ -84,6 +100,7 @@ def copy_of(source: Path, root: Path) -> Path:
 def small(root: Path) -> Estate:
     """A fresh estate of dev alone with one regression model of one dataset."""
     init_estate(root, ["dev"])
+    own_ports(root)
     open_estate(root).new_project("p1", "team")
     open_estate(root).new_model("p1/m1", "regression", ["d1"], label="y", key="id")
     return open_estate(root)
