@@ -52,8 +52,9 @@ class Settling:
             if draft.endpoint == MADE and not draft.nothing_to_do:
                 self._here(so)
             return {}
+        lately = self._lately(ref, call.env)
         try:
-            done = so(fresh=True)
+            done = so()
         except FailedError as e:
             done, why = False, e
         if done or draft.endpoint != MADE:
@@ -62,9 +63,19 @@ class Settling:
             want_again(self.site.store, ref, call.env)
         with self.holding() as worker:
             if worker is None:  # it is at it
-                return told(False)
+                return told(False, why or lately)
             worker.wanted.add(endpoint_name(ref, call.env))
             return told(_until(so, can.start_seconds, lambda: not worker.stopping.is_set()))
+
+    def _lately(self, ref: ModelRef, env: str) -> FailedError | None:
+        """A fresh look; what its worker was refused to the end before, which asking anew does not undo."""
+        row = deployments.get(self.site.store, ref, env)
+        state = self.site.platform(env).endpoint_state(row["endpoint"], fresh=True) if row else None
+        if state is None or not state.stuck:
+            return None
+        return FailedError(
+            f"its worker was refused: {state.stuck}", hint=f"{state.hint}; it tries again by itself"
+        )
 
     def _here(self, so: Callable[[], bool]) -> None:
         """A worker of this machine makes it so within moments; where none lives, nothing answers that could still be as before."""

@@ -186,7 +186,7 @@ def line(gate: dict[str, Any]) -> GateLine:
 
     def number(x: float | None, sign: bool = False) -> str:
         if x is not None and 0 < abs(x) < 1e-4:
-            way = ("+ " if x > 0 else "− ") if sign else ""
+            way = "− " if x < 0 else "+ " if sign else ""
             return f"{way}under 0.0001"  # money of scoring, mostly: no powers of ten before people
         return "" if x is None else f"{x:+.4g}" if sign and x else value(x)
 

@@ -22,6 +22,7 @@ from esml_engine.lake.specs import job_spec
 from esml_engine.refining.staleness import in_rnd
 from esml_engine.refs import ModelRef
 from esml_engine.runs.facts import JobResult, JobSpec
+from esml_engine.runs.records import set_step
 from esml_engine.scored.commits import endpoint_name
 from esml_engine.serving import client, records
 from esml_engine.serving.applied import LOOKED, MADE, ready, wait_shifted
@@ -235,6 +236,8 @@ class Deploy:
             slots = {k: v for k, v in kept["slots"].items() if k != slot}
             live = next(iter(slots), "") if kept["live"] == slot else kept["live"]
             records.put(c, {**kept, "live": live, "slots": slots})
+            if kept["run"]:  # a retry makes the slot anew
+                set_step(c, kept["run"], "slot", state="queued")
 
     def take_back(self, site: Site, run: dict[str, Any]) -> None:
         """Before a run ends badly whose worker was killed: what it wanted and did not finish is not wanted any more."""

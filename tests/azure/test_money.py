@@ -51,7 +51,15 @@ def test_a_price_is_kept_with_its_date_and_renewed_when_it_is_old(azure: Cloud, 
     path.write_text(json.dumps({**said, "at": "2026-01-01T00:00:00+00:00", "nodes": {NODE: 9.0}}))
     assert dev.prices([NODE]) == {NODE: 9.0}, "nobody waits for the list while an old price is there"
     until(lambda: dev.prices([NODE]) == {NODE: HOURLY[NODE]})
-    for damaged in ("[1]", '{"at": "yesterday"}', json.dumps({**said, "nodes": [NODE]}), '{"at'):
+    for damaged in (
+        "[1]",
+        '{"at": "yesterday"}',
+        json.dumps({**said, "nodes": [NODE]}),
+        '{"at',
+        json.dumps({k: v for k, v in said.items() if k != "nodes"}),
+        json.dumps({**said, "nodes": {NODE: float("nan")}}),
+        json.dumps({**said, "at": "0001-01-01T00:00:00"}),
+    ):
         path.write_text(damaged)
         assert dev.prices([NODE]) == {NODE: HOURLY[NODE]}, "fetched anew"
     path.write_text(json.dumps({**said, "at": "2026-01-01T00:00:00+00:00", "nodes": {NODE: 9.0}}))

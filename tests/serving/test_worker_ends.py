@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from esml_engine.errors import FailedError
 from esml_engine.estate import Estate, open_estate
 from esml_engine.refs import ModelRef
 from esml_engine.runs import records
@@ -90,3 +91,17 @@ def test_a_rotated_key_is_in_force_when_it_is_shown(demo: Path) -> None:
             assert client.score(said["url"], said["key"], row, "t", f"k{n}").predictions, "at once"
         assert model.undeploy()["ended"] == 1
         assert not estate.site.platform("dev").endpoint_state(wanted(estate, name)["endpoint"]).running
+
+
+def test_a_deployment_that_did_not_come_up_is_made_anew_by_a_retry(
+    trained_small: Estate, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def taken(*_: object) -> bool:
+        raise FailedError("another program has the port", hint="end it")
+
+    model = trained_small.model("p1/m1")
+    with monkeypatch.context() as m, pytest.raises(FailedError, match="another program") as e:
+        m.setattr("esml_engine.serving.acts.ready", taken)
+        model.deploy()
+    assert trained_small.retry(e.value.details["run"])["model_version"] == 1
+    assert model.score([{"x": 3}], caller="me")["model_version"] == 1

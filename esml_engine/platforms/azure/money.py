@@ -54,8 +54,8 @@ class Kept:
         """What is kept; empty before the first answer, and where the file is damaged: it is fetched anew."""
         try:
             found: dict[str, Any] = json.loads(self.path.read_text(encoding="utf-8"))
-            dt.datetime.fromisoformat(found["at"]), self.parts(found)
-        except (FileNotFoundError, ValueError, TypeError, KeyError, AttributeError):
+            dt.datetime.fromisoformat(found["at"]).timestamp(), self.parts(found)
+        except (FileNotFoundError, ValueError, OverflowError, TypeError, KeyError, AttributeError):
             return {}
         return found
 
@@ -100,10 +100,10 @@ class Prices:
         """Prices of node types (all that are kept, when none is named); a type that is not on the list is left out."""
         asked = {n for n in nodes if n and not n.startswith("local.")}
         if not asked:
-            return _known(self.kept.read())
+            return _priced(self.kept.read())
         self.wanted |= asked
         found = self.kept.get(lambda d: d.get("currency") == self.currency and asked <= set(d["nodes"]))
-        return _known(found)
+        return _priced(found)
 
     def _fetch(self, before: dict[str, Any]) -> dict[str, Any]:
         nodes = sorted(self.wanted | set(before.get("nodes", {})))
@@ -141,7 +141,14 @@ class Prices:
 
 def _known(document: dict[str, Any]) -> dict[str, float]:
     """The prices of a document, by node type."""
-    return {k: float(v) for k, v in document.get("nodes", {}).items() if v is not None}
+    found = {k: float(v) for k, v in document["nodes"].items() if v is not None}
+    if not all(0 < v < float("inf") for v in found.values()):
+        raise ValueError("a price is no amount")
+    return found
+
+
+def _priced(document: dict[str, Any]) -> dict[str, float]:
+    return _known(document) if document else {}
 
 
 def _plain(item: dict[str, Any]) -> bool:

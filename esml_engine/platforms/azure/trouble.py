@@ -90,9 +90,15 @@ def kept(path: Path, seconds: float) -> EndpointState | None:
     """What a worker saw within these seconds; None where none did, or it went with the endpoint just now."""
     try:
         said = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
+        return EndpointState(**said) if time.time() - said.pop("at") < seconds else None
+    except (
+        FileNotFoundError,
+        ValueError,
+        TypeError,
+        KeyError,
+        AttributeError,
+    ):  # or of another version's shape
         return None
-    return EndpointState(**said) if time.time() - said.pop("at") < seconds else None
 
 
 def with_trouble(state: EndpointState, worker: EndpointState | None) -> EndpointState:
