@@ -18,7 +18,7 @@ from esml_engine.settling import Settling
 from esml_engine.store import schema
 from tests.azure.cloud.stand_in import Cloud
 from tests.azure.test_mixed_estate import NAME, estate_on, refined
-from tests.working import worker
+from tests.working import until, worker
 
 pytestmark = pytest.mark.cycle
 
@@ -142,6 +142,20 @@ def test_without_a_worker_what_was_answered_is_so_in_azure(
         "its worker's trouble is told"
     )
     asker.close_platforms()
+    with monkeypatch.context() as m:
+        m.delenv("AZUREML_CURRENT_CLOUD", raising=False)
+        estate.site.close_platforms()
+        with worker(root):  # it tries by itself, and is refused the same: whoever asks again hears it
+            assert model.undeploy()["state"] == "wanted"
+            at = estate.site.store.rows(schema.deployments.select())[0]["revision"]
+            look = estate.site.platform("dev").endpoint_state
+            until(lambda: look(row["endpoint"], fresh=True).stuck_at == at, "its worker being refused")
+            said = model.undeploy()
+            assert (
+                said["state"] == "wanted"
+                and "was refused: " in said["hint"]
+                and "AuthorizationFailed" in said["hint"]
+            )
     plan = model.undeploy(dry_run=True)
     assert "which is not wanted any more" in plan.draft.will[0] and not plan.draft.nothing_to_do
     azure.faults.clear()
