@@ -12,11 +12,12 @@ from typing import Any
 from esml_engine.door.facts import Call, Draft
 from esml_engine.door.site import Site
 from esml_engine.errors import FailedError, PlatformError
+from esml_engine.platforms.base import EndpointState
 from esml_engine.refs import ModelRef
 from esml_engine.scored.commits import endpoint_name
 from esml_engine.serving import client
 from esml_engine.serving import records as deployments
-from esml_engine.serving.applied import MADE, applied, told
+from esml_engine.serving.applied import MADE, applied, as_wanted, told
 from esml_engine.serving.records import want_again
 
 _LOOK = 0.05
@@ -46,15 +47,18 @@ class Settling:
         """
         if not draft.endpoint:
             return {}
-        ref, can = ModelRef.parse(call.object), self.site.platform(call.env).capabilities
-        so, why = partial(applied, self.site, ref, call.env), None
+        ref, platform = ModelRef.parse(call.object), self.site.platform(call.env)
+        so, can = partial(applied, self.site, ref, call.env), platform.capabilities
         if not can.endpoints_outlive:
             if draft.endpoint == MADE and not draft.nothing_to_do:
                 self._here(so)
             return {}
-        lately = self._lately(ref, call.env)
+        row = deployments.get(self.site.store, ref, call.env)
+        if row is None:
+            return told(True)
+        state, why = platform.endpoint_state(row["endpoint"], fresh=True), None  # it may be changed by hand
         try:
-            done = so()
+            done = as_wanted(row, state)
         except FailedError as e:
             done, why = False, e
         if done or draft.endpoint != MADE:
@@ -63,19 +67,9 @@ class Settling:
             want_again(self.site.store, ref, call.env)
         with self.holding() as worker:
             if worker is None:  # it is at it
-                return told(False, why or lately)
+                return told(False, why or _refused_before(state))
             worker.wanted.add(endpoint_name(ref, call.env))
             return told(_until(so, can.start_seconds, lambda: not worker.stopping.is_set()))
-
-    def _lately(self, ref: ModelRef, env: str) -> FailedError | None:
-        """A fresh look; what its worker was refused to the end before, which asking anew does not undo."""
-        row = deployments.get(self.site.store, ref, env)
-        state = self.site.platform(env).endpoint_state(row["endpoint"], fresh=True) if row else None
-        if state is None or not state.stuck:
-            return None
-        return FailedError(
-            f"its worker was refused: {state.stuck}", hint=f"{state.hint}; it tries again by itself"
-        )
 
     def _here(self, so: Callable[[], bool]) -> None:
         """A worker of this machine makes it so within moments; where none lives, nothing answers that could still be as before."""
@@ -117,8 +111,7 @@ class Settling:
         with self.holding() as worker:
             if worker is not None:
                 worker.wanted.add(row["endpoint"])
-            platform = self.site.platform(call.env)
-            state = platform.endpoint_state(row["endpoint"])
+            platform, state = self.site.platform(call.env), EndpointState(False)
 
             def is_up() -> bool:
                 nonlocal state
@@ -144,6 +137,15 @@ class Settling:
         here = not self.site.platform(call.env).capabilities.endpoints_outlive
         _until(asking, client.key_seconds(here), lambda: True)
         return asking.answer()
+
+
+def _refused_before(state: EndpointState) -> FailedError | None:
+    """What an endpoint's worker was refused by what was wanted before: asking anew does not undo that."""
+    if not state.stuck:
+        return None
+    return FailedError(
+        f"its worker was refused: {state.stuck}", hint=f"{state.hint}; it tries again by itself"
+    )
 
 
 def _until(so: Callable[[], bool], seconds: float, works: Callable[[], bool]) -> bool:

@@ -56,9 +56,8 @@ def predict_seconds(history: list[Past], size: float, bound: float, search: floa
         return Seconds(0.0, 0.0, "spends nothing")
     if not history:
         return Seconds(bound, bound, UNKNOWN)
-    if any(
-        h.search == search for h in history
-    ):  # what a shorter limit cut off tells nothing that these do not
+    # what a shorter limit cut off tells nothing that runs of this very limit do not
+    if any(h.search == search for h in history):
         history = [h for h in history if not (0 < h.search < search and _used_up(h))]
     found = _by_size(history, size)
     other = [h for h in history if search > 0 and h.search > 0 and h.search != search]

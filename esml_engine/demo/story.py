@@ -46,9 +46,8 @@ class Company:
         estate = open_estate(self.root, on_progress=self.on_progress)
         for run in estate.runs(state="failed"):
             if run["object"] != REPORT:  # whose failure is part of the story
-                with suppress(
-                    FailedError, RefusedError
-                ):  # what still fails is raised where the story asks for it
+                # what still fails is raised where the story asks for it
+                with suppress(FailedError, RefusedError):
                     estate.retry(run["run"])
 
     def deliver(self, name: str, env: str, deliveries: Iterable[data.Delivery]) -> None:

@@ -69,19 +69,22 @@ def wait_shifted(desk: Desk, ref: ModelRef, env: str, slot: str, what: str) -> N
     desk.wait(so, what, platform.capabilities.start_seconds)
 
 
-def applied(site: Site, ref: ModelRef, env: str, *, fresh: bool = False) -> bool:
-    """Whether the platform has made of a model's endpoint what is wanted now; an endpoint that is not wanted is gone.
-
-    Args:
-        fresh: as the platform says now: somebody may have changed it by hand.
+def applied(site: Site, ref: ModelRef, env: str) -> bool:
+    """Whether the platform has made of a model's endpoint what is wanted now.
 
     Raises:
         FailedError: it refuses for good; with what to do.
     """
     row = records.get(site.store, ref, env)
-    if row is None:
-        return True
-    state = site.platform(env).endpoint_state(row["endpoint"], fresh=fresh)
+    return row is None or as_wanted(row, site.platform(env).endpoint_state(row["endpoint"]))
+
+
+def as_wanted(row: dict[str, Any], state: EndpointState) -> bool:
+    """Whether this state is what a row of the store wants; an endpoint that is not wanted is gone.
+
+    Raises:
+        FailedError: as `applied`.
+    """
     if not row["slots"]:
         _not_refused(state, row["revision"])
         return not state.running and not state.error and state.slots is None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import difflib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, Literal
 
 from pydantic import (
@@ -45,28 +45,26 @@ TASK_METRICS: dict[str, tuple[str, ...]] = {
 ERRORS = frozenset({"rmse", "nrmse", "mae", "mape", "mase", "smape", "log_loss"})
 
 
-def _metric_key(name: str) -> str:
-    """A metric that some task has; whether it is this model's task, the model's settings say."""
-    known = sorted({m for metrics in TASK_METRICS.values() for m in metrics})
+def _one_of(name: str, known: Sequence[str], none: str) -> str:
     if name not in known:
         near = difflib.get_close_matches(name.lower(), known, 1, 0.0)[0]
-        raise ValueError(
-            f"no task has a metric {name!r}, did you mean {near!r}? There are {', '.join(known)}"
-        )
+        raise ValueError(f"{none} {name!r}, did you mean {near!r}? There are {', '.join(known)}")
     return name
+
+
+def _metric_key(name: str) -> str:
+    """A metric that some task has; whether it is this model's task, the model's settings say."""
+    return _one_of(
+        name, sorted({m for metrics in TASK_METRICS.values() for m in metrics}), "no task has a metric"
+    )
 
 
 MetricKey = Annotated[str, AfterValidator(_metric_key)]
 
 
 def _estimator(name: str) -> str:
-    known = list(dict.fromkeys((*ESTIMATORS, *FORECASTERS)))
-    if name not in known:
-        near = difflib.get_close_matches(name.lower(), known, 1, 0.0)[0]
-        raise ValueError(
-            f"there is no estimator {name!r}, did you mean {near!r}? There are {', '.join(known)}"
-        )
-    return name
+    """An estimator of some task, as `_metric_key`."""
+    return _one_of(name, list(dict.fromkeys((*ESTIMATORS, *FORECASTERS))), "there is no estimator")
 
 
 Estimator = Annotated[str, AfterValidator(_estimator)]
@@ -354,11 +352,11 @@ class ModelSettings(WithPolicy):
                 raise ValueError(
                     f"train.{env}.metric: {self.task} has no metric {profile.metric!r}; it has {', '.join(known) or 'none'}"
                 )
-            wrong = [e for e in profile.estimators if e not in ESTIMATORS]
-            if self.task == "forecasting":  # a profile for all tasks may name what forecasts do not use
-                wrong = [] if set(profile.estimators) & set(FORECASTERS) else profile.estimators
+            able = FORECASTERS if self.task == "forecasting" else ESTIMATORS
+            wrong = [e for e in profile.estimators if e not in able]
+            if self.task == "forecasting" and len(wrong) < len(profile.estimators):
+                wrong = []  # a profile for all tasks may name what forecasts do not use
             if wrong:
-                able = FORECASTERS if self.task == "forecasting" else ESTIMATORS
                 raise ValueError(
                     f"train.{env}.estimators: {wrong[0]!r} is not for {self.task}; there are {', '.join(able)}"
                 )
