@@ -139,7 +139,7 @@ class DiskError(FailedError):
 
 
 class StoreFullError(DiskError):
-    """The disk under the store takes no more: nothing can be recorded until it does."""
+    """The disk under the store takes no more, or fails: nothing can be recorded until it does."""
 
 
 ROOM = 1 << 20

@@ -43,7 +43,7 @@ class Watch:
                 return f"{e.message}; free space there"
             if at - self._since < _PATIENCE:
                 return ""
-            hint = "free space there; a worker that is up then goes on with the run by itself, else the next command does"
+            hint = f"{e.hint}; a worker that is up then goes on with the run by itself, else the next command does"
             raise StoreFullError(
                 f"run {run} can't go on: {e.message}", hint=f"{hint} (esml runs {run})", run=run
             ) from e

@@ -11,10 +11,11 @@ from typing import Any
 import sqlalchemy as sa
 from pydantic_core import from_json
 
-from esml_engine.errors import PlatformError, StoreDamagedError, StoreFullError, disk_full
+from esml_engine.errors import DiskError, PlatformError, StoreDamagedError, StoreFullError, disk_full
 from esml_engine.store.schema import for_postgresql
 
 HEAD = "0006"
+_ILL = "disk I/O error"
 _DAMAGED = ("file is not a database", "database disk image is malformed")
 
 
@@ -87,7 +88,7 @@ class Store:
         """One transaction that holds the writer's lock from its first statement (no read-then-write race).
 
         Raises:
-            StoreFullError: its disk takes no more; nothing of the transaction is there.
+            StoreFullError: its disk takes no more, or fails; nothing of the transaction is there.
         """
         with self._named(), self.engine.connect() as c:
             if self.sqlite:
@@ -113,10 +114,19 @@ class Store:
                     hint="end all of the estate's processes, put the newest backup of it there, then esml catalogue rebuild takes in what the lake has "
                     "since; without a backup sqlite3's .recover saves what can be read",
                 ) from e
-            full = disk_full(e.orig or e, folders=[self.folder] if self.folder else [])
+            full = disk_full(e.orig or e, folders=[self.folder] if self.folder else []) or self._ill(e)
             if full is None:
                 raise
             raise StoreFullError(full.message, hint=full.hint) from e
+
+    def _ill(self, error: sa.exc.DatabaseError) -> DiskError | None:
+        """SQLite's word for a disk that takes nothing, where there is room again by the time that it is judged."""
+        if not self.sqlite or _ILL not in str(error.orig):
+            return None
+        return DiskError(
+            f"the store {self.engine.url.database} can't be used for now: {error.orig}",
+            hint="retry; if it stays so, look whether the disk that it lies on works",
+        )
 
     def rows(self, statement: Any) -> list[dict[str, Any]]:
         """All rows of one statement as dictionaries."""

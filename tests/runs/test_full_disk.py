@@ -10,14 +10,16 @@ import json
 import os
 import resource
 import shutil
+import sqlite3
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import pytest
+import sqlalchemy as sa
 
 from esml_engine.estate import Estate, open_estate
 from esml_engine.runs import records
@@ -150,9 +152,28 @@ def test_a_worker_goes_on_by_itself_when_there_is_room(empty: Estate, disk: Disk
     assert violations(root) == []
 
 
+def test_a_run_goes_on_after_the_store_failed_for_a_moment(
+    empty: Estate, numbers: Numbers, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """There is room whenever one looks, so only the store's own word says that nothing was wrong with the step."""
+    first, real = [1], records.set_step
+
+    def once_ill(c: sa.Connection, run: str, step: str, **values: Any) -> None:
+        if step == "silver:d1" and values.get("state") == "running" and first:
+            first.pop()
+            raise sa.exc.OperationalError("UPDATE", None, sqlite3.OperationalError("disk I/O error"))
+        real(c, run, step, **values)
+
+    monkeypatch.setattr(records, "set_step", once_ill)
+    empty.model(REF).ingest("d1", [numbers("a.csv", 0, 60)], "2026-01-01")
+    empty.model(REF).refine()
+    assert not first and len(empty.model(REF).gold.read()) == 60
+    assert violations(empty.site.root) == []
+
+
 def kinds(root: Path) -> set[str]:
     """Which of the estate's processes live, by what they are."""
-    lines = [" ".join(p.cmdline()) for p in processes(root)]
+    lines = [" ".join(p.info["cmdline"]) for p in processes(root)]
     return {"job" if "/runs/" in line else "other" for line in lines}
 
 

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import sqlite3
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.schema import CreateIndex, CreateTable
 
-from esml_engine.errors import StoreDamagedError
+from esml_engine.errors import StoreDamagedError, StoreFullError
 from esml_engine.store import schema as t
 from esml_engine.store.database import Store
 
@@ -43,3 +45,15 @@ def test_a_damaged_file_is_named_with_what_to_do(tmp_path: Path) -> None:
     with pytest.raises(StoreDamagedError, match=r"store\.db is damaged") as e:
         Store.at(tmp_path)
     assert "backup" in e.value.hint and "catalogue rebuild" in e.value.hint
+
+
+def test_a_disk_that_failed_for_a_moment_is_no_fault_of_the_act(tmp_path: Path) -> None:
+    """SQLite names a full disk as an I/O error, and there may be room again by the time that it is judged."""
+    store = Store.at(tmp_path)
+    error = sa.exc.OperationalError("INSERT", None, sqlite3.OperationalError("disk I/O error"))
+    with (
+        pytest.raises(StoreFullError, match=r"store\.db can't be used for now: disk I/O error") as e,
+        store.write(),
+    ):
+        raise error
+    assert e.value.hint.startswith("retry") and "disk" in e.value.hint
