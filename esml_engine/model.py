@@ -23,7 +23,13 @@ class Cost(dict):
     """A model's costs; the contract's dictionary with a shortcut."""
 
     def predicted(self, act: str) -> dict[str, Any]:
-        """`{"p50", "p90", "currency", "basis"}` of an act's next run."""
+        """`{"p50", "p90", "currency", "basis"}` of an act's next run.
+
+        Raises:
+            NotFoundError: no such act is predicted.
+        """
+        if act not in self["predicted"]:
+            raise NotFoundError(f"nothing is predicted of {act!r}", hint=f"of {', '.join(self['predicted'])}")
         return dict(self["predicted"][act])
 
 

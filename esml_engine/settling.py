@@ -17,7 +17,7 @@ from esml_engine.refs import ModelRef
 from esml_engine.scored.commits import endpoint_name
 from esml_engine.serving import client
 from esml_engine.serving import records as deployments
-from esml_engine.serving.applied import MADE, applied, as_wanted, told
+from esml_engine.serving.applied import MADE, applied, as_wanted, require_not_refused, told
 from esml_engine.serving.records import want_again
 
 _LOOK = 0.05
@@ -105,7 +105,7 @@ class Settling:
 
         Raises:
             NotFoundError: nothing is deployed.
-            PlatformError: it did not come up in the platform's time.
+            PlatformError: it did not come up in the platform's time, or does not before somebody does something.
         """
         row = deployments.require(self.site.store, ModelRef.parse(call.object), call.env)
         with self.holding() as worker:
@@ -117,14 +117,21 @@ class Settling:
                 nonlocal state
                 state = platform.endpoint_state(row["endpoint"])
                 slot = (state.slots or {}).get(row["live"], {})
-                return state.running and state.live == row["live"] and slot.get("state") == "ready"
+                if state.running and state.live == row["live"] and slot.get("state") == "ready":
+                    return True
+                require_not_refused(state, row["revision"])
+                return False
 
-            if not _until(is_up, platform.capabilities.start_seconds, lambda: True):
-                log_of = f"its log: {state.log}" if state.log else ""
-                raise PlatformError(
-                    f"endpoint {row['endpoint']} did not come up: {state.error or state.slots}",
-                    hint=log_of or "esml doctor says what the endpoint needs",
-                )
+            why = ""
+            try:
+                came = _until(is_up, platform.capabilities.start_seconds, lambda: True)
+            except FailedError as e:
+                came, why, hint = False, e.message, e.hint
+            else:
+                hint = f"its log: {state.log}" if state.log else "esml doctor says what the endpoint needs"
+            if not came:
+                said = why or state.error or state.slots
+                raise PlatformError(f"endpoint {row['endpoint']} did not come up: {said}", hint=hint)
             yield
 
     def answer(self, call: Call, ask: Callable[[], dict[str, Any]]) -> dict[str, Any]:

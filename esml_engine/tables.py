@@ -100,6 +100,22 @@ class Table:
         frame: pd.DataFrame = self._arrow(version).to_pandas()
         return frame
 
+    def Xy(self, version: int | None = None) -> tuple[pd.DataFrame, pd.Series]:
+        """Features and label of gold or one of its splits, of rows that have a label; the key is no feature.
+
+        Raises:
+            UsageError: the table has no label column.
+        """
+        settings = self.model.site.settings.model(self.model.ref)
+        frame, label = self.read(version), settings.label
+        if not label or label not in frame.columns:
+            raise UsageError(
+                f"{self.name} of {self.model.ref} has no label",
+                hint="gold, gold_train, gold_validate and gold_test have",
+            )
+        frame = frame[frame[label].notna()].reset_index(drop=True)
+        return frame.drop(columns=[label, settings.key], errors="ignore"), frame[label]
+
     def polars(self, version: int | None = None) -> pl.DataFrame:
         """As a polars data frame."""
         import polars as pl

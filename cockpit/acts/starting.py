@@ -82,6 +82,9 @@ def new_model(estate: Estate, project: str) -> None:
             forecast["time_column"] = st.text_input("Column of dates", key="nm:time")
             forecast["horizon"] = int(st.number_input("Steps ahead", 1, 1000, 12, key="nm:horizon"))
             forecast["frequency"] = st.text_input("Frequency", key="nm:freq", placeholder="D, W, MS, h")
+            known = st.text_input("Columns known ahead, by comma", key="nm:known",
+                help="such as holidays or prices: given for the days that are to be forecast")  # fmt: skip
+            forecast["known"] = [c.strip() for c in known.split(",") if c.strip()]
     datasets = [d.strip() for d in sets.split(",") if d.strip()]
     at_once(
         estate,
@@ -95,6 +98,6 @@ def new_model(estate: Estate, project: str) -> None:
         done=f"{name} is made. Next: deliver an IN file.",
         ready=bool(name and datasets),
         missing="Name and at least one dataset are needed.",
-        clears=("nm:name", "nm:sets", "nm:label", "nm:key", "nm:time", "nm:freq"),
+        clears=("nm:name", "nm:sets", "nm:label", "nm:key", "nm:time", "nm:freq", "nm:known"),
         leads=("lake", f"Deliver files of {name.strip()}", {"project": project, "model": name.strip(), "act": "Deliver files"}),
     )  # fmt: skip

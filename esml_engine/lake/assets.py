@@ -74,13 +74,14 @@ def announce_new(site: Site, ref: ModelRef, env: str, *, anew: bool = False) -> 
     """Tell the platform of versions that it was not told of; returns how many. Trouble is logged: the next run says it again.
 
     R&D versions are left out, and of `scored`, which grows by the minute, all but the newest. `anew`: all, once more.
+    A table whose asset got another name is told whole under it: who reads the old one keeps what was there.
     """
     path = site.state / "announced" / f"{env}.json"
     with _one_at_a_time:
         told: dict[str, int] = {} if anew else _read(path)
         count = 0
         for name, newest in all_latest(site.store, ref, env).items():
-            key = f"{ref}/{name}"
+            key = f"{ref}/{name}: {asset_name(site, ref, name)}"
             if newest.rnd or told.get(key, 0) >= newest.version:
                 continue
             one = name == "scored" or (told.get(key, 0) == newest.version - 1)

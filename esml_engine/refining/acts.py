@@ -2,22 +2,22 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Any
 
 from esml_engine.door.facts import Call, Desk, Draft
 from esml_engine.door.site import Site
 from esml_engine.door.under_way import joined
-from esml_engine.errors import FailedError, NotFoundError, UsageError
+from esml_engine.errors import NotFoundError, UsageError
 from esml_engine.faults import point
 from esml_engine.lake import deliveries as d
-from esml_engine.lake.catalogue import Version, has, latest, next_numbers, put, table_in
+from esml_engine.lake.catalogue import has, latest, next_numbers, put, table_in
 from esml_engine.lake.commit import make_versions
-from esml_engine.lake.landing import mending
 from esml_engine.lake.later import require_built
 from esml_engine.lake.numbers import numbers_of
 from esml_engine.lake.retention import keep_one
 from esml_engine.lake.specs import archive, job_spec, step_file
+from esml_engine.refining import bronze
+from esml_engine.refining.bronze import kept_beside, layer_row
 from esml_engine.refining.staleness import (
     goal_table,
     in_rnd,
@@ -27,14 +27,10 @@ from esml_engine.refining.staleness import (
     samples,
     stale,
     table_name,
-    to_read,
 )
-from esml_engine.refs import ModelRef, Purpose, TableName, check_purpose
-from esml_engine.runs import records as runs
+from esml_engine.refs import ModelRef, Purpose, check_purpose
 from esml_engine.runs.facts import JobResult, JobSpec, TableIn
 from esml_engine.settings import ModelSettings
-from esml_engine.store import schema as t
-from esml_engine.store.database import upsert
 
 _NO_DAY = "files are read from a day's folder, in/yyyy/mm/dd"
 
@@ -93,7 +89,11 @@ class Refine:
         names = [table_name(x, ds, purpose) for ds in settings.datasets for x in ("bronze", "silver")] + [
             goal
         ]
-        unchanged = [_layer(have[n], 0, changed=False) for n in names if n in have and n not in todo]
+        unchanged = [
+            layer_row(have[n], have.get(kept_beside(n)), changed=False)
+            for n in names
+            if n in have and n not in todo
+        ]
         standing = [
             {"file": f.shown, "reason": reason}
             for ds in ([dataset] if dataset else list(settings.datasets))
@@ -145,90 +145,24 @@ class Refine:
         settings = desk.site.settings.model(ref)
         purpose: Purpose = call.params.get("purpose", "train")
         layer, _, dataset = desk.step.rpartition("/")[2].partition(":")
-        make = {"bronze": self._bronze, "silver": self._silver, "gold": self._gold}[layer]
-        spec = make(call, ref, settings, purpose, dataset, desk)
-        if spec is not None and layer == "bronze":
-            return replace(spec, params={**spec.params, "others": len(_bronzes(desk)) > 1})
-        return spec
-
-    def _bronze(
-        self, call: Call, ref: ModelRef, settings: ModelSettings, purpose: Purpose, dataset: str, desk: Desk
-    ) -> JobSpec | None:
-        site, env = desk.site, call.env
-        ds = settings.datasets[dataset]
-        bronze, quarantine = (
-            table_name("bronze", dataset, purpose),
-            table_name("quarantine", dataset, purpose),
-        )
-        rnd = in_rnd(settings, env)
-        files, anew = to_read(
-            site, ref, env, dataset, purpose, rnd=rnd, bronze=latest(site.store, ref, env, bronze)
-        )
-        if not files:
-            return None
-        have = {} if anew else d.loaded(site.store, ref, env, dataset, purpose)
-        root = site.platform(env).lake_root()
-        other: Purpose = "inference" if purpose == "train" else "train"
-        types = _fixed_types(site, ref, env, dataset, purpose) or _fixed_types(site, ref, env, dataset, other)
-        todo = []
-        for f in files:
-            old = have.get((f.date, f.name))
-            replaces = (
-                {"bronze": list(old.bronze), "quarantine": list(old.quarantine)}
-                if old
-                else {"bronze": [], "quarantine": []}
-            )
-            todo.append(
-                {
-                    "path": f"{root}/{f.path}",
-                    "name": f.shown,
-                    "sha256": f.sha256,
-                    "replaces": replaces,
-                    "date": f.date,
-                    "delivered": f.name,
-                    "lake_path": f.path,
-                }
-            )
-        params = {
-            "dataset": dataset, "purpose": purpose, "format": ds.format,
-            "dialect": {"delimiter": ds.delimiter, "encoding": ds.encoding, "null": ds.null},
-            "types": {**types, **ds.types}, "drift": ds.drift, "label": settings.label,
-            "expect": [e.model_dump() for e in ds.expect if e.on == "bronze"],
-            "rnd": rnd, "sample": samples(settings, env), "key": settings.key, "how": d.reading(ds), "checks": d.checks(ds), "files": todo,
-            "tables": {"bronze": bronze, "quarantine": quarantine},
-            "numbers": numbers_of(desk.site, ref, env, [quarantine, bronze]), "anew": anew,
-        }  # fmt: skip
-        inputs = {
-            k: table_in(site, ref, env, n, missing_ok=True)
-            for k, n in (("bronze", bronze), ("quarantine", quarantine))
-        }
-        if anew:  # a version of its own: no row of what was there stays
-            inputs = {k: TableIn(i.table, i.uri, None) for k, i in inputs.items()}
-        return job_spec(
-            desk,
-            ref,
-            env,
-            "lake.bronze",
-            inputs=inputs,
-            outputs={"bronze": bronze, "quarantine": quarantine},
-            params=params,
-        )
+        make = {"bronze": bronze.job, "silver": self._silver, "gold": self._gold}[layer]
+        return make(call, ref, settings, purpose, dataset, desk)
 
     def _silver(
         self, call: Call, ref: ModelRef, settings: ModelSettings, purpose: Purpose, dataset: str, desk: Desk
     ) -> JobSpec | None:
         site, env = desk.site, call.env
-        bronze, silver = table_name("bronze", dataset, purpose), table_name("silver", dataset, purpose)
-        now_bronze, now_silver = latest(site.store, ref, env, bronze), latest(site.store, ref, env, silver)
+        source, silver = table_name("bronze", dataset, purpose), table_name("silver", dataset, purpose)
+        now_bronze, now_silver = latest(site.store, ref, env, source), latest(site.store, ref, env, silver)
         if now_bronze is None:
             return None
         code = layer_code(site, ref, settings, "silver", dataset)
         same_code = now_silver is not None and now_silver.code == code
-        if same_code and input_version(now_silver, bronze) == now_bronze.version:
+        if same_code and input_version(now_silver, source) == now_bronze.version:
             return None
         same_mode = now_silver is not None and now_silver.rnd == now_bronze.rnd and not now_bronze.rnd
-        before = input_version(now_silver, bronze) if same_code and same_mode else None
-        if before is not None and not has(site.store, ref, env, bronze, before):
+        before = input_version(now_silver, source) if same_code and same_mode else None
+        if before is not None and not has(site.store, ref, env, source, before):
             before = None
         path = step_file(site.root, ref, dataset)
         numbers = numbers_of(desk.site, ref, env, [silver])
@@ -237,12 +171,12 @@ class Refine:
             "step": archive(desk, env, path), "rows": settings.datasets[dataset].rows,
             "label": settings.label, "expect": [e.model_dump() for e in settings.datasets[dataset].expect if e.on == "silver"],
             "params": {}, "table": silver,
-            "rnd": now_bronze.rnd, "code": code, "made_from": [{"table": bronze, "version": now_bronze.version}],
+            "rnd": now_bronze.rnd, "code": code, "made_from": [{"table": source, "version": now_bronze.version}],
             "numbers": numbers,
         }  # fmt: skip
         inputs = {
-            "bronze": table_in(site, ref, env, bronze), "silver": table_in(site, ref, env, silver, missing_ok=True),
-            "previous_bronze": table_in(site, ref, env, bronze, before) if before else TableIn(bronze, "", None),
+            "bronze": table_in(site, ref, env, source), "silver": table_in(site, ref, env, silver, missing_ok=True),
+            "previous_bronze": table_in(site, ref, env, source, before) if before else TableIn(source, "", None),
         }  # fmt: skip
         return job_spec(
             desk, ref, env, "refining.silver", inputs=inputs, outputs={"silver": silver}, params=params
@@ -283,13 +217,13 @@ class Refine:
             layer, _, dataset = desk.step.rpartition("/")[2].partition(":")
             purpose: Purpose = call.params.get("purpose", "train")
             name = goal_table(purpose) if layer == "gold" else table_name(layer, dataset, purpose)
-            now = latest(desk.site.store, ref, call.env, name)
-            return desk.commit(lambda c: {"layers": [_layer(now, 0, changed=False)]} if now else {})
+            now, beside = (latest(desk.site.store, ref, call.env, n) for n in (name, kept_beside(name)))
+            return desk.commit(lambda c: {"layers": [layer_row(now, beside, changed=False)]} if now else {})
         p = desk.spec.params
         if desk.spec.kind == "lake.bronze":
             if not result.tables:
-                return self._nothing_read(result, desk)
-            return self._record_bronze(call, ref, p, result, desk)
+                return bronze.nothing_read(result, desk)
+            return bronze.record(call, ref, p, result, desk)
         facts = {k: v for k, v in result.value.items() if k in ("rows_in", "duplicates", "incremental")}
         made = make_versions(
             desk,
@@ -307,118 +241,6 @@ class Refine:
         def change(c: Any) -> dict[str, Any]:
             for v in made:
                 put(c, v)
-            return {"layers": [_layer(made[-1], 0, changed=True)]}
+            return {"layers": [layer_row(made[-1], changed=True)]}
 
         return keep_one(desk, ref, call.env, made, lambda: desk.commit(change))
-
-    def _nothing_read(self, result: JobResult, desk: Desk) -> dict[str, Any]:
-        """No file of this dataset could be read: told, unless no dataset's could.
-
-        Raises:
-            FailedError: nothing at all was readable in this run.
-        """
-        refused = [{"file": f["name"], "reason": f["reason"]} for f in result.value["files"]]
-        steps = _bronzes(desk)
-        read = [x for s in steps for x in (s["result"] or {}).get("layers", []) if x["changed"]]
-        if desk.step == steps[-1]["step"] and not read:
-            reasons = "; ".join(r["reason"] for r in refused)
-            raise FailedError(
-                f"no file could be read: {reasons}", hint=mending(result.value["files"]), files=refused
-            )
-        return desk.commit(lambda c: {"refused": refused})
-
-    def _record_bronze(
-        self, call: Call, ref: ModelRef, p: dict[str, Any], result: JobResult, desk: Desk
-    ) -> dict[str, Any]:
-        purpose: Purpose = p["purpose"]
-        by_name = {f["name"]: f for f in result.value["files"]}
-        outs = {o.table: o for o in result.tables}
-        names = p["tables"]
-        bronze, quarantine = outs[names["bronze"]], outs.get(names["quarantine"])
-        read, refused, kept_out, rows = [], [], [], []
-        for f in p["files"]:
-            said = by_name[f["name"]]
-            if said["status"] == "refused":
-                refused.append({"file": f["name"], "reason": said["reason"]})
-                kept_out.append(
-                    {k: f[k] for k in ("date", "sha256")}
-                    | {"name": f["delivered"], "reason": said["reason"], "how": p["how"]}
-                )
-                continue
-            mine = {
-                "date": f["date"], "name": f["delivered"], "path": f["lake_path"], "sha256": f["sha256"],
-                "rows_in": said["rows_in"], "bronze": said["bronze"], "quarantine": said["quarantine"],
-                "bronze_files": [x.path for x in bronze.add if x.source == f["name"]],
-                "quarantine_files": [x.path for x in quarantine.add if x.source == f["name"]] if quarantine else [],
-            }  # fmt: skip
-            if said["rows_in"] != said["bronze"] + said["quarantine"]:
-                raise UsageError(
-                    f"{f['name']}: {said['rows_in']} rows read, {said['bronze']} + {said['quarantine']} kept",
-                    hint="nothing was committed; report this with the run's id",
-                )
-            read.append(mine)
-        facts = {
-            "files": read,
-            "refused": kept_out,
-            "types": result.value["types"],
-            "drift": result.value.get("drift", []),
-            "how": p["how"],
-            "checks": p["checks"],
-            "sample": p["sample"],
-            "anew": p["anew"],
-        }
-        had = latest(desk.site.store, ref, call.env, names["quarantine"])
-        emptied = p["anew"] and had is not None and had.rows > 0
-        tables = [o for o in (quarantine,) if o is not None and (o.add or o.remove or emptied)] + [bronze]
-        inputs = [{"file": x["path"], "sha256": x["sha256"]} for x in read]
-        made = make_versions(
-            desk, ref, call.env, tables, numbers=p["numbers"], inputs=inputs, facts=facts, rnd=p["rnd"]
-        )
-        point("store:before")
-        seen = [f for f in d.delivered(desk.site, ref, call.env, p["dataset"], purpose)]
-        stats = {
-            path: (size, m)
-            for path, size, m in desk.site.platform(call.env).list_files(
-                d.in_folder(ref, p["dataset"], purpose)
-            )
-        }
-        for f in seen:
-            rows.append(d.seen_row(ref, call.env, f, *stats[f.path], by=desk.actor.rights))
-        quarantined = sum(x["quarantine"] for x in read)
-
-        def change(c: Any) -> dict[str, Any]:
-            for v in made:
-                put(c, v)
-            for row in rows:
-                upsert(c, t.in_files, row, ("path", "stat"))  # when it was delivered stays
-            return {"layers": [_layer(made[-1], quarantined, changed=True)], "refused": refused}
-
-        return keep_one(desk, ref, call.env, made, lambda: desk.commit(change))
-
-
-def _bronzes(desk: Desk) -> list[dict[str, Any]]:
-    """The run's steps that read IN files of the same environment, in order."""
-    act, _, _ = desk.step.rpartition("/")
-    here = [(s, *s["step"].rpartition("/")) for s in runs.steps(desk.site.store, desk.run)]
-    return [s for s, mine, _, step in here if mine == act and step.startswith("bronze:")]
-
-
-def _fixed_types(site: Site, ref: ModelRef, env: str, dataset: str, purpose: Purpose) -> dict[str, str]:
-    """Types that bronze settled on; none of a bronze that was read another way than now."""
-    found = latest(site.store, ref, env, table_name("bronze", dataset, purpose))
-    if found is None or d.read_otherwise(found, site.settings.model(ref).datasets[dataset]):
-        return {}
-    return dict(found.facts.get("types", {}))
-
-
-def _layer(v: Version, quarantined: int, *, changed: bool) -> dict[str, Any]:
-    name = TableName.parse(v.name)
-    return {
-        "dataset": name.dataset,
-        "layer": name.layer,
-        "version": v.version,
-        "rows": v.rows,
-        "quarantined": quarantined,
-        "changed": changed,
-        "warnings": [q for q in v.quality if not q["passed"]],
-    }

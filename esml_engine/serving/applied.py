@@ -23,7 +23,7 @@ def ready(state: EndpointState, revision: int, slot: str) -> bool:
     Raises:
         FailedError: its platform refuses it, or its model did not load; with what to do.
     """
-    _not_refused(state, revision)
+    require_not_refused(state, revision)
     its = (state.slots or {}).get(slot, {})
     if state.running and state.revision >= revision and its.get("state") == "failed":
         log = f"its log: {state.log}" if state.log else "see the endpoint's log"
@@ -33,7 +33,7 @@ def ready(state: EndpointState, revision: int, slot: str) -> bool:
     return bool(state.running and state.revision >= revision and its.get("state") == "ready")
 
 
-def _not_refused(state: EndpointState, revision: int) -> None:
+def require_not_refused(state: EndpointState, revision: int) -> None:
     """Raise what a platform said that does not go on by itself; of an earlier revision it is no matter."""
     if state.stuck and state.stuck_at >= revision:
         hint = state.hint or "esml doctor --env checks what the endpoint needs"
@@ -86,7 +86,7 @@ def as_wanted(row: dict[str, Any], state: EndpointState) -> bool:
         FailedError: as `applied`.
     """
     if not row["slots"]:
-        _not_refused(state, row["revision"])
+        require_not_refused(state, row["revision"])
         return not state.running and not state.error and state.slots is None
     left = set(state.slots or {}) - set(row["slots"])
     return shifted(state, row["revision"], row["live"]) and not left

@@ -206,3 +206,9 @@ def test_bytes_that_are_no_text_are_counted_like_any_row(empty: Estate, tmp_path
     done = model.refine()
     assert (done["layers"][0]["rows"], done["layers"][0]["quarantined"]) == (2, 1)
     assert "not text" in done["refused"][0]["reason"] and violations(empty.site.root) == []
+    (tmp_path / "c.csv").write_text("id,x,y\n7,1,1\n")
+    model.ingest("d1", [tmp_path / "c.csv"], "2026-01-03")
+    for changed in (True, False):
+        layer = model.refine()["layers"][0]
+        assert (layer["rows"], layer["quarantined"]) == (3, 1), "of the version, as its rows are"
+        assert layer["changed"] is changed

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import pytest
+
 from esml_engine.estate import Estate, open_estate
-from esml_engine.lake.assets import asset_name
+from esml_engine.lake.assets import announce_new, asset_name
 from esml_engine.refs import ModelRef
 
 
@@ -30,3 +32,18 @@ def test_no_two_tables_are_one_asset(empty: Estate) -> None:
     site = open_estate(root).site
     golds = {asset_name(site, ModelRef.parse(r), "gold") for r in ("p1/m1", "p2/m1", "p2/p1_m1")}
     assert len(golds) == 3, "a model may be called as a project with its model"
+
+
+def test_a_table_whose_asset_got_another_name_is_told_whole_under_it(
+    split_small: Estate, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    site, ref = split_small.site, ModelRef.parse("p1/m1")
+    told: list[tuple[str, int]] = []
+    monkeypatch.setattr(type(site.platform("dev")), "announce", lambda _, a: told.append((a.name, a.version)))
+    count = announce_new(site, ref, "dev", anew=True)
+    assert ("M1_TRAIN_GOLD", 1) in told and announce_new(site, ref, "dev") == 0
+    split_small.new_project("p2", "team")
+    split_small.new_model("p2/m1", "regression", ["d1"], label="y", key="id")
+    told.clear()
+    assert announce_new(split_small.site, ref, "dev") == count
+    assert ("P1_M1_TRAIN_GOLD", 1) in told and all(n.startswith("P1_M1_") for n, _ in told)

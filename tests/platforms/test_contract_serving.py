@@ -181,8 +181,15 @@ def test_an_endpoint_that_cannot_start_is_tried_with_back_off(
             pids |= {r["pid"] for r in rows if r["name"] == "e2"}
             time.sleep(0.02)
         assert len(pids) in starts, f"{len(pids)} starts in 12 s"
-        said = platform.endpoint_state("e2").error
-        assert said.startswith(f"another program has port {port}: end it, or esml undeploy") is port_taken
+        said = platform.endpoint_state("e2")
+        assert (
+            said.error.startswith(f"another program has port {port}: end it, or esml undeploy") is port_taken
+        )
+        assert (said.stuck, said.stuck_at) == (
+            (f"another program has port {port}", 1) if port_taken else ("", -1)
+        )
+        platform.stop_endpoint("e2")
+        assert not platform.endpoint_state("e2").stuck, "nobody wants it any more"
 
 
 def test_another_program_on_the_port_is_said_whatever_it_answers(platform: Platform, tmp_path: Path) -> None:

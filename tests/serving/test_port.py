@@ -5,6 +5,9 @@ from __future__ import annotations
 import socket
 from pathlib import Path
 
+import pytest
+
+from esml_engine.errors import PlatformError
 from esml_engine.estate import Estate
 from esml_engine.processes import ProcessTable
 from esml_engine.serving import records
@@ -29,3 +32,20 @@ def test_a_port_that_another_program_took_is_left_to_it_after_undeploying(empty:
         assert records.port_of(c, row, ports, site.state) == taken, "it is only ending"
     with site.store.write() as c:
         assert records.port_of(c, row, ports, Path("/nowhere")) == taken, "free again"
+
+
+def test_who_scores_hears_that_another_program_has_the_port_and_what_to_do(trained_small: Estate) -> None:
+    model, store = trained_small.model("p1/m1"), trained_small.site.store
+    model.deploy()
+    port = records.require(store, model.ref, "dev")["port"]
+    with socket.socket() as other:
+        other.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        other.bind(("127.0.0.1", port))
+        other.listen()
+        with pytest.raises(PlatformError, match=f"did not come up: another program has port {port}") as e:
+            model.score([{"x": 3}], caller="me")
+        assert "esml undeploy" in e.value.hint
+        model.undeploy()
+        model.deploy()
+        assert records.require(store, model.ref, "dev")["port"] != port
+        assert model.score([{"x": 3}], caller="me")["model_version"] == 1

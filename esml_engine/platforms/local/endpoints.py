@@ -18,6 +18,7 @@ from esml_engine import replacing
 from esml_engine.platforms.base import EndpointState
 from esml_engine.processes import ProcessTable, given, kill, port_free
 
+_MOVE = "end it, or esml undeploy and deploy again, which takes another port"
 _LOOK_AGAIN = 2.0  # seconds until a port that another program has is tried again
 
 
@@ -30,7 +31,7 @@ class Endpoints:
         self.table = table
         self._running: dict[str, subprocess.Popen[bytes]] = {}
         self._failed: dict[str, tuple[int, float]] = {}
-        self._taken: dict[str, int] = {}  # ports that another program had when they were last wanted
+        self._taken: dict[str, int] = {}  # how often in a row another program had the port
 
     def _paths(self, name: str) -> tuple[Path, Path]:
         here = self.folder / name
@@ -51,11 +52,14 @@ class Endpoints:
             self._failed[name] = (tries + 1, time.monotonic() + min(30.0, 0.25 * 2**tries))
         if time.monotonic() < self._failed.get(name, (0, 0.0))[1]:
             return
-        self._taken.pop(name, None)
-        if not port_free(int(config["server"]["port"])):  # no process: it could only end again
-            self._taken[name] = int(config["server"]["port"])
+        port = int(config["server"]["port"])
+        if not port_free(port):  # no process: it could only end again
+            self._taken[name] = self._taken.get(name, 0) + 1
+            if self._taken[name] > 1:  # not only by a process of ours that was ending
+                _write(self._taken_path(name), {"port": port, "revision": int(config["control"]["revision"])})
             self._failed[name] = (self._failed.get(name, (0, 0.0))[0], time.monotonic() + _LOOK_AGAIN)
             return
+        self._port_is_ours(name)
         server = {
             **config["server"],
             "control": str(control_path),
@@ -76,9 +80,12 @@ class Endpoints:
         """Ask the process itself."""
         config_path, control_path = self._paths(name)
         log = f".esml/endpoints/{config_path.parent.name}/log.txt"
-        if name in self._taken:
-            error = f"another program has port {self._taken[name]}: end it, or esml undeploy and deploy again, which takes another port"
-            return EndpointState(False, error=error, log=log)
+        if (taken := self._taken_by_another(name)) is not None:
+            error = f"another program has port {taken['port']}"
+            at = int(taken["revision"])
+            return EndpointState(
+                False, error=f"{error}: {_MOVE}", stuck=error, stuck_at=at, hint=_MOVE, log=log
+            )
         if not config_path.exists():
             return EndpointState(False)
         port = json.loads(config_path.read_text(encoding="utf-8"))["port"]
@@ -89,7 +96,7 @@ class Endpoints:
         if said.get("instance") != _instance(control_path):
             return EndpointState(
                 False,
-                error=f"another program answers on port {port}: end it, or esml undeploy and deploy again, which takes another port",
+                error=f"another program answers on port {port}: {_MOVE}",
                 log=log,
             )
         self._failed.pop(name, None)
@@ -99,6 +106,7 @@ class Endpoints:
 
     def stop(self, name: str) -> None:
         """End the process by the pid that started it."""
+        self._port_is_ours(name)
         process = self._running.pop(name, None)
         if process is not None:
             process.terminate()
@@ -108,6 +116,23 @@ class Endpoints:
                 kill(process.pid)
                 process.wait(5)
             self.table.remove(process.pid)
+
+    def _taken_path(self, name: str) -> Path:
+        """Where every process of the estate sees what only the worker tries."""
+        return self.folder / name / "taken.json"
+
+    def _taken_by_another(self, name: str) -> dict[str, Any] | None:
+        """Port and revision that could not be had, as long as it is so."""
+        try:
+            said = json.loads(self._taken_path(name).read_text(encoding="utf-8"))
+        except FileNotFoundError:
+            return None
+        return None if port_free(said["port"]) else dict(said)
+
+    def _port_is_ours(self, name: str) -> None:
+        """Another program has it no more, or it is not wanted any more."""
+        self._taken.pop(name, None)
+        self._taken_path(name).unlink(missing_ok=True)
 
     def close(self) -> None:
         """End all."""
