@@ -209,7 +209,8 @@ class Deploy:
         except EsmlError as e:
             self._withdraw(site, row, slot)
             was = "failed its smoke test on" if asked else "did not come up on"
-            why = f": {last}" if last and last not in e.message and not asked else ""
+            said = last in e.message or e.message in last
+            why = f": {last}" if last and not said and not asked else ""
             raise FailedError(
                 f"v{version} {was} {name}: {e.message}{why}",
                 hint="traffic is unchanged; " + (e.hint or "see the endpoint's log"),
