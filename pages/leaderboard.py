@@ -106,8 +106,8 @@ def _candidates(
     frame = pd.DataFrame(candidates.table(rows, main, currency, asked))
     frame["at"] = frame["at"].map(when)
     bar = figure(metric(main), 0.0, float(max(frame["baseline"].max(), frame["metric"].max()) or 1.0))
-    config = {"metric": bar, "Ready?": st.column_config.TextColumn(width=215),
-        "Estimator": st.column_config.TextColumn(width=100), "Version": st.column_config.TextColumn(width=110),
+    config = {"metric": bar, "Ready?": st.column_config.TextColumn(width=200),
+        "Estimator": st.column_config.TextColumn(width=92), "Version": st.column_config.TextColumn(width=104),
         "baseline": st.column_config.NumberColumn("Baseline", format="%.4g"), "at": "When"}  # fmt: skip
     order = deciding_first(["Beside", *frame.columns], ("Beside", "metric", "Env", "Version", "Ready?"))
     chosen = ticked(

@@ -223,7 +223,8 @@ def progress_of(
         badge(row["state"], "cancelling" if is_open and row["cancel"] else "")
         where = f" of {row['object']}" + (f" in {row['env']}" if row["env"] else "") if named else ""
         st.markdown(f"**{row['act'].replace('_', ' ')}**{where} · run `{row['run']}`", width="content")
-        st.caption(run_line(row), width="content")
+        said = outcome(row) if row["state"] == "done" else ""
+        st.caption(" · ".join(x for x in (said, run_line(row)) if x), width="content")
         if link:
             st.page_link(**to("run", run=row["run"]), label="Steps and log", icon=":material/list:")
         if is_open and not row["cancel"]:
@@ -249,9 +250,6 @@ def progress_of(
                 "The worker is not running: this run waits. Start it with `esml up`.",
                 icon=":material/power_off:",
             )
-    elif row["state"] == "done":
-        if said := outcome(row):
-            st.caption(said)
     elif row["state"] == "failed":
         error = row["error"] or {}
         hint = error.get("hint") or ("open the run for its log, then retry" if link else "read its log below, then retry")  # fmt: skip
@@ -301,16 +299,16 @@ def follow(
     """The runs of these acts on this model that are open, and the newest, live; returns the newest's row.
 
     `recent`: a run that went well is shown for so many seconds after its end; 0: always. `also`: runs that are followed
-    as well, whichever act and environment they are of.
+    as well, whichever act and environment they are of. Of those that went well one is enough: what the page is for comes after.
     """
     found = runs_now(choice.estate, choice.ref, choice.env, acts, purpose)
     last = found[0] if found else None
     if last and len(found) == 1 and recent and _over(last, recent):
         found = []
     have = {r["run"] for r in found}
-    follow_runs(
-        choice.estate, [*found, *_followed(choice.estate, [r for r in also if r not in have])], key=key
-    )
+    rows = [*found, *_followed(choice.estate, [r for r in also if r not in have])]
+    went_well = sorted((r for r in rows if r["state"] == "done"), key=lambda r: str(r["ended"]))
+    follow_runs(choice.estate, [r for r in rows if r not in went_well[:-1]], key=key)
     return last
 
 
@@ -341,7 +339,7 @@ def follow_runs(estate: Estate, found: Sequence[dict[str, Any]], *, key: str, na
     def draw() -> None:
         rows = [estate.runs(run)[0] for run in states]
         for n, row in enumerate(rows):
-            with st.container(border=True):
+            with st.container(border=row["state"] != "done"):
                 progress_of(estate, row, key=f"{key}:{n}" if n else key, named=named)
         moved = [r for r in rows if r["state"] != states[r["run"]]]
         if any(states[r["run"]] in records.OPEN and r["state"] in (*records.ENDED, "waiting") for r in moved):

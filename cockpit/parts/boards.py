@@ -20,7 +20,7 @@ def figure(label: str, low: float, high: float) -> Any:
     """A column of figures, with a bar where there is room for one."""
     if on_phone():
         return st.column_config.NumberColumn(label, format="%.4g", width=80)
-    return st.column_config.ProgressColumn(label, min_value=low, max_value=high, format="%.4g")
+    return st.column_config.ProgressColumn(label, min_value=low, max_value=high, format="%.4g", width=118)
 
 
 def best_by_environment(found: Sequence[Best], name: str) -> None:

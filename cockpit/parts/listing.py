@@ -30,7 +30,7 @@ def columns(lens: str, environments: tuple[str, ...]) -> dict[str, Any]:
     text = st.column_config.TextColumn
     out: dict[str, Any] = {
         "Needs attention": text(width=155, help="The worst open need; the list is sorted by it."),
-        "Health": text(width=165, help="The worst part of its health, by name, and how many more."),
+        "Health": text(width=150, help="The worst part of its health, by name, and how many more."),
         "Open": st.column_config.NumberColumn(width=60, help="Requests that wait for a decision."),
         "Champion": text(width=150),
         "Month end, project": text(width=190),
@@ -64,14 +64,14 @@ def columns(lens: str, environments: tuple[str, ...]) -> dict[str, Any]:
         "Failed, 7 d": st.column_config.NumberColumn(
             help="Runs that failed in the last seven days.", width=75
         ),
-        "Quality": text(width=128),
-        "IN": text(width=98),
-        "Serves": text(width=110),
+        "Quality": text(width=118),
+        "IN": text(width=86),
+        "Serves": text(width=96),
         "Endpoint errors": text(
             width=110, help="Answers with a server error, of all since the endpoint was first deployed."
         ),
         "Idle": text(help="Endpoints without a call for seven days."),
-        "Drift": text(width=95, help="Comes with drift detection."),
+        "Drift": text(width=92, help="Comes with drift detection."),
     }
     return out
 
