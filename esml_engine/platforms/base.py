@@ -38,6 +38,7 @@ class EndpointState:
     live: str = ""
     error: str = ""
     stuck: str = ""  # why it does not go on before somebody does something
+    port_taken: bool = False  # it is stuck since another program has its port
     stuck_at: int = -1  # the revision that `stuck` is about: a later one begins afresh
     hint: str = ""  # what to do about `stuck`, else about `error`
     log: str = ""  # how its log is read: a path, or a command
@@ -227,8 +228,8 @@ class Platform(Files, Protocol):
         """Keep a secret."""
         ...
 
-    def get_secret(self, name: str) -> str | None:
-        """A secret, or None."""
+    def get_secret(self, name: str, *, fresh: bool = False) -> str | None:
+        """A secret, or None. `fresh`: as it is kept now; else it may be as old as a platform remembers it."""
         ...
 
     def secret_names(self) -> list[str]:

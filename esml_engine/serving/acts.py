@@ -162,7 +162,7 @@ class Deploy:
         name = row["endpoint"]
         desk.want_endpoint(name)
         if row["live"] != slot:
-            self._smoke_test(ref, row, slot, version, desk)
+            row = self._smoke_test(ref, row, slot, version, desk)
             point("deploy:shift")
             row = self._go_live(ref, row, slot, desk)
         try:
@@ -179,16 +179,21 @@ class Deploy:
         said = answer(site, ref, env, row)
         return desk.commit(lambda c: said)
 
-    def _smoke_test(self, ref: ModelRef, row: dict[str, Any], slot: str, version: int, desk: Desk) -> None:
-        """The slot becomes ready and answers over HTTP, without traffic; else it is withdrawn."""
+    def _smoke_test(
+        self, ref: ModelRef, row: dict[str, Any], slot: str, version: int, desk: Desk
+    ) -> dict[str, Any]:
+        """The slot becomes ready and answers over HTTP, without traffic; else it is withdrawn. Returns what is wanted now."""
         site, env, name = desk.site, row["env"], row["endpoint"]
         platform = site.platform(env)
         asked, last = False, ""
 
         def comes_up() -> bool:
-            nonlocal last
+            nonlocal last, row
             state = platform.endpoint_state(name)
             last = state.error
+            if state.port_taken and not row["live"]:  # nobody has its address yet
+                row = records.move(site.store, row, site.settings.estate.serving.ports)
+                return False
             return ready(state, row["revision"], slot)
 
         try:
@@ -215,6 +220,7 @@ class Deploy:
                 f"v{version} {was} {name}: {e.message}{why}",
                 hint="traffic is unchanged; " + (e.hint or "see the endpoint's log"),
             ) from e
+        return row
 
     def _go_live(self, ref: ModelRef, row: dict[str, Any], slot: str, desk: Desk) -> dict[str, Any]:
         """Want the traffic on the slot; returns what is wanted now. A repetition finds it so and waits for it."""
@@ -337,8 +343,8 @@ class Keys(AtOnce):
 
     def again(self, call: Call, answer: dict[str, Any], desk: Desk) -> dict[str, Any]:
         """The key that is in force; none is made."""
-        return {**answer, "key": desk.site.platform(call.env).get_secret(records.secret_name(ModelRef.parse(call.object),
-            call.env))}  # fmt: skip
+        name = records.secret_name(ModelRef.parse(call.object), call.env)
+        return {**answer, "key": desk.site.platform(call.env).get_secret(name, fresh=True)}
 
     def outside(self, draft: Draft) -> bool:
         """A new key."""
@@ -364,12 +370,12 @@ class Keys(AtOnce):
         name = records.secret_name(ref, call.env)
         if draft.params["rotate"]:
             platform.put_secret(name, secrets.token_urlsafe(32))
-        key = records.key_of(platform, ref, call.env)
+        key = records.key_of(platform, ref, call.env, fresh=True)
         url = platform.endpoint_url(row["endpoint"], row["port"])
 
         def change(c: Any) -> dict[str, Any]:
             if draft.params["rotate"]:  # another revision: who looks sees when the platform has taken it
-                records.put(c, {k: v for k, v in row.items() if k != "revision"})
+                records.put(c, records.current(c, row))
             return {"url": url, "key": key, "_audit": {"rotated": draft.params["rotate"]}}
 
         return desk.commit(change)

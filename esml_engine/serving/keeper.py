@@ -91,7 +91,7 @@ class Keeper:
         if fresh and platform.capabilities.far_secrets:  # its key is not asked for every turn
             return
         broken = self.site.files.wrong(row["object"]) is not None
-        wanted = config(self.site, row, None if broken else self._settings)
+        wanted = config(self.site, row, None if broken else self._settings, fresh=revision != row["revision"])
         if fresh and wanted == known:
             return
         platform.apply_endpoint(name, wanted)
@@ -207,13 +207,16 @@ class Keeper:
         self.drain(records.listing(self.site.store))
 
 
-def config(site: Site, row: dict[str, Any], settings: Settings | None) -> dict[str, Any]:
+def config(
+    site: Site, row: dict[str, Any], settings: Settings | None, *, fresh: bool = False
+) -> dict[str, Any]:
     """The endpoint process's configuration and its control file. The key comes from the secret store, as its hash.
 
-    Without settings answers are kept as they were when it was deployed.
+    Without settings answers are kept as they were when it was deployed. `fresh`: something else is wanted, maybe another
+    key; one that was remembered would be taken for it.
     """
     ref = ModelRef.parse(row["object"])
-    key = site.platform(row["env"]).get_secret(records.secret_name(ref, row["env"]))
+    key = site.platform(row["env"]).get_secret(records.secret_name(ref, row["env"]), fresh=fresh)
     keys = [hashlib.sha256(key.encode()).hexdigest()] if key else []
     server = {
         "endpoint": row["endpoint"],

@@ -93,6 +93,15 @@ def want_again(store: Store, ref: ModelRef, env: str) -> None:
             put(c, current(c, row))
 
 
+def move(store: Store, row: dict[str, Any], ports: str) -> dict[str, Any]:
+    """A deployment on another port, as it is wanted from then on."""
+    with store.write() as c:
+        put(c, {**current(c, row), "port": free_port(c, ports)})
+    found = get(store, ModelRef.parse(row["object"]), row["env"])
+    assert found is not None
+    return found
+
+
 def current(c: sa.Connection, row: dict[str, Any]) -> dict[str, Any]:
     """A deployment as it is wanted now, in this transaction, ready to be put again: without its revision."""
     k = t.deployments
@@ -114,13 +123,13 @@ def unchanged(c: sa.Connection, row: dict[str, Any]) -> None:
         raise ConflictError(f"the deployment of {row['object']} changed meanwhile", hint="look again")
 
 
-def key_of(platform: Platform, ref: ModelRef, env: str) -> str:
-    """The endpoint's key.
+def key_of(platform: Platform, ref: ModelRef, env: str, *, fresh: bool = False) -> str:
+    """The endpoint's key; `fresh`: as it is kept now.
 
     Raises:
         FailedError: it is not in the secret store.
     """
-    key = platform.get_secret(secret_name(ref, env))
+    key = platform.get_secret(secret_name(ref, env), fresh=fresh)
     if not key:
         raise FailedError(
             f"the key of the endpoint of {ref} in {env} is not in the secret store",

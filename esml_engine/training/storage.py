@@ -147,7 +147,7 @@ def load(folder: str | Path, sha256: str | None = None) -> Predictor:
     root = Path(folder)
     if not root.is_dir():
         raise ChangedModelError(
-            f"the model's folder {root} is not there any more",
+            f"the model's folder …/{'/'.join(root.parts[-4:])} is not there any more",  # it is read beyond this machine too
             hint="bring it back from where it went, or from a backup, or roll back to another version",
         )
     if sha256 is not None and (found := content_hash(root)) != sha256:

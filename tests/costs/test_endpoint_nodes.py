@@ -38,7 +38,7 @@ class Away:
     def endpoint_state(self, name: str, *, fresh: bool = False) -> EndpointState:
         return self.state
 
-    def get_secret(self, name: str) -> str:
+    def get_secret(self, name: str, *, fresh: bool = False) -> str:
         return "key"
 
     def stop_endpoint(self, name: str, revision: int = 0) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from pathlib import Path
 from typing import Any
 
@@ -9,11 +10,13 @@ import pytest
 
 from esml_engine.errors import FailedError
 from esml_engine.estate import Estate, open_estate
+from esml_engine.platforms.local.platform import LocalPlatform
 from esml_engine.refs import ModelRef
 from esml_engine.runs import records
 from esml_engine.runs.execution import MAX_ATTEMPTS
 from esml_engine.serving import acts, client
 from esml_engine.serving import records as deployments
+from esml_engine.serving.keeper import Keeper
 from esml_engine.training import records as models
 from tests.working import until, worker
 
@@ -105,3 +108,29 @@ def test_a_deployment_that_did_not_come_up_is_made_anew_by_a_retry(
         model.deploy()
     assert trained_small.retry(e.value.details["run"])["model_version"] == 1
     assert model.score([{"x": 3}], caller="me")["model_version"] == 1
+
+
+def test_a_worker_that_remembers_an_older_key_asks_for_it_when_another_is_wanted(
+    trained_small: Estate, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else it would say of an endpoint with the old key that it is what is wanted."""
+    model = trained_small.model("p1/m1")
+    model.deploy()
+    site, remembered, real = trained_small.site, {}, LocalPlatform.get_secret
+
+    def remembering(self: LocalPlatform, name: str, *, fresh: bool = False) -> str | None:
+        if fresh or name not in remembered:
+            remembered[name] = real(self, name)
+        return remembered[name]
+
+    told: list[dict[str, Any]] = []
+    monkeypatch.setattr(LocalPlatform, "get_secret", remembering)
+    monkeypatch.setattr(LocalPlatform, "apply_endpoint", lambda _, name, config: told.append(config))
+    keeper = Keeper(site, site.platform)
+    keeper.turn(None)
+    name = deployments.secret_name(model.ref, "dev")
+    site.platform("dev").put_secret(name, "another")
+    deployments.want_again(site.store, model.ref, "dev")
+    keeper.turn(None)
+    assert [c["control"]["key_sha256"] for c in told][1] == [hashlib.sha256(b"another").hexdigest()]
+    assert told[0]["control"]["key_sha256"] != told[1]["control"]["key_sha256"]

@@ -65,7 +65,7 @@ def translated(
     if isinstance(error, ax.ClientAuthenticationError):
         return AzureDeniedError(
             f"{what}: Azure accepts no credential of this process ({_first(error)})",
-            hint="az login, or give this machine a managed identity (AZURE_CLIENT_ID names one of several)",
+            hint=_SIGN_IN,
         )
     if isinstance(error, ax.HttpResponseError):
         return _of_status(error, what, grant, admit, keys)
@@ -82,13 +82,18 @@ def translated(
     return None
 
 
+_SIGN_IN = "az login, or give this machine a managed identity (AZURE_CLIENT_ID names one of several)"
+
+
 def _of_status(error: Any, what: str, grant: str, admit: str, keys: str) -> EsmlError:
     status = int(error.status_code or 0)
     code = _code(error)
     decoded = not isinstance(error, need("azure.core.exceptions").DecodeError)
     words = _first(error) if decoded else f"{status}, with no JSON: a proxy or gateway answered for Azure"
     said = f"{what}: {words if not code or code in words else f'{code}: {words}'}"
-    if status in (401, 403):
+    if status == 401:
+        return AzureDeniedError(said, hint=_SIGN_IN)
+    if status == 403:
         if _codes(error) & _NETWORK:
             way = f"{admit}; or " if admit else ""
             hint = (

@@ -20,7 +20,7 @@ from esml_engine.clock import now
 from esml_engine.errors import EsmlError
 from esml_engine.platforms.azure import limits
 from esml_engine.platforms.azure.clouds import Cloud
-from esml_engine.platforms.azure.errors import AzureFailedError, AzureMissingError, asking
+from esml_engine.platforms.azure.errors import AzureDeniedError, AzureFailedError, AzureMissingError, asking
 from esml_engine.platforms.azure.extra import need
 from esml_engine.platforms.azure.identity import identity_of
 from esml_engine.platforms.azure.rest import Rest
@@ -129,9 +129,9 @@ class Prices:
         for _ in range(_PAGES):
             try:
                 said = rest.send(f"the price of {node}", "GET", str(url), params).json()
-            except AzureMissingError as e:
+            except (AzureMissingError, AzureDeniedError) as e:  # the list asks for no token: a proxy refused
                 hint = f"set prices.\"{node}\" in estate.toml; the list's address is the cloud's, prices in its description"
-                raise AzureMissingError(e.message, hint=hint) from e
+                raise type(e)(e.message, hint=hint) from e
             found += [float(i["retailPrice"]) for i in said.get("Items", []) if _plain(i)]
             url, params = said.get("NextPageLink"), None
             if not url:

@@ -147,8 +147,8 @@ class AzurePlatform(AzureFiles):
     def secret_names(self) -> list[str]:
         return self.vault.names()
 
-    def get_secret(self, name: str) -> str | None:
-        return self.vault.get(name)
+    def get_secret(self, name: str, *, fresh: bool = False) -> str | None:
+        return self.vault.get(name, fresh=fresh)
 
     def prices(self, nodes: Sequence[str] = ()) -> dict[str, float]:
         need("azure.core")

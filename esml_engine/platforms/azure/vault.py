@@ -64,11 +64,11 @@ class Vault:
         mine = [t["esml-name"] for t in tags if "esml-name" in t and t.get("esml-lake") == self.lake[-256:]]
         return sorted(mine)
 
-    def get(self, name: str) -> str | None:
+    def get(self, name: str, *, fresh: bool = False) -> str | None:
         """A secret, or None; asked again after a while, since endpoints are looked after several times a second."""
         legal = names.secret(name, self.lake)
         at, value = self._known.get(legal, (-_REMEMBERED, None))
-        if time.monotonic() - at < _REMEMBERED:
+        if not fresh and time.monotonic() - at < _REMEMBERED:
             return value
         before, value = self._known.get(legal), self.ask(name)
         if self._known.get(legal) is before:  # else it was put meanwhile, and what was read may be older

@@ -84,7 +84,13 @@ class Endpoints:
             error = f"another program has port {taken['port']}"
             at = int(taken["revision"])
             return EndpointState(
-                False, error=f"{error}: {_MOVE}", stuck=error, stuck_at=at, hint=_MOVE, log=log
+                False,
+                error=f"{error}: {_MOVE}",
+                stuck=error,
+                stuck_at=at,
+                port_taken=True,
+                hint=_MOVE,
+                log=log,
             )
         if not config_path.exists():
             return EndpointState(False)

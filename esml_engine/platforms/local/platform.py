@@ -92,7 +92,7 @@ class LocalPlatform(LocalFiles):
     def put_secret(self, name: str, value: str) -> None:
         self.secrets.put(name, value)
 
-    def get_secret(self, name: str) -> str | None:
+    def get_secret(self, name: str, *, fresh: bool = False) -> str | None:
         return self.secrets.get(name)
 
     def secret_names(self) -> list[str]:
