@@ -13,7 +13,7 @@ from cockpit.acts.modelling import register_card, train_card
 from cockpit.facts.reads import runs_by_id
 from cockpit.frame import opening
 from cockpit.frame.carrying import to
-from cockpit.frame.choosing import switched
+from cockpit.frame.choosing import opens, switched
 from cockpit.frame.components import Choice, as_of, choose, gone, page, pick, when
 from cockpit.frame.saying import nothing_yet
 from cockpit.frame.screens import deciding_first
@@ -47,7 +47,7 @@ def show() -> None:
     head, side = st.columns([3, 2], vertical_alignment="bottom")
     with side, st.container(horizontal=True, horizontal_alignment="right", vertical_alignment="bottom"):
         main = pick("Metric", names, "metric", metric, default=usual, width=150)
-        train = switched("Train", "train")
+        train = opens("Train: see the plan", "Close the plan", "train", icon="model_training")
     sign = DIRECTION.get(main, 1)
     rows = sorted(
         view.with_costs(choice.model.leaderboard("all")),
@@ -141,10 +141,10 @@ def _beside(choice: Choice, rows: list[dict[str, Any]], names: list[str], traine
     ]  # fmt: skip
     head = [f"{n}. {f['Estimator']} · {f['Environment']} · {f['Version']}" for n, f in enumerate(facts, 1)]
     st.table(pd.DataFrame(view.beside(facts, names, all_=every), columns=["", *head]), border="horizontal", hide_index=True)  # fmt: skip
-    for r in rows:
-        st.page_link(**to("run", run=r["run"]), label=f"Run {r['run']}: steps, log, importance", icon=":material/list:")  # fmt: skip
-        if r["model_version"] is None and r["env"] == choice.env:
-            register_card(choice, r["run"])
+    for run, candidate in {r["run"]: r for r in rows}.items():  # a training makes several
+        st.page_link(**to("run", run=run), label=f"Run {run}: steps, log, importance", icon=":material/list:")
+        if candidate["model_version"] is None and candidate["env"] == choice.env:
+            register_card(choice, run)
 
 
 show()

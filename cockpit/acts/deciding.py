@@ -64,9 +64,10 @@ def cards(estate: Estate, requests: list[dict[str, Any]], now: dt.datetime) -> N
             with st.container(horizontal=True, vertical_alignment="center"):
                 with st.container(gap="xxsmall"):
                     st.markdown(what)
-                    st.caption(
-                        f"{note} · {view.expires(r, now)}" if r["state"] == "waiting" else view.outcome(r)
-                    )
+                    if r["state"] == "waiting":
+                        st.caption(f"{note} · {view.expires(r, now)}")
+                    else:
+                        st.markdown(view.outcome(r))  # a caption would fade its badge below AA
                     if turn:
                         st.badge(turn.text, icon=f":material/{turn.icon}:", color=turn.color)
                 st.button(

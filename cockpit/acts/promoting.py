@@ -10,6 +10,7 @@ import streamlit as st
 from cockpit.acts.acting import act_card, planned
 from cockpit.frame.addressing import unread
 from cockpit.frame.carrying import to
+from cockpit.frame.choosing import opens
 from cockpit.frame.components import Choice, when
 from cockpit.frame.saying import nothing_yet
 from esml_engine.door.facts import Plan
@@ -56,18 +57,8 @@ def opened() -> bool:
 
 def offer(version: int, *, passed: bool) -> None:
     """The button that opens and closes the plans, beside the verdict."""
-    is_open = opened()
-
-    def turned() -> None:
-        st.query_params.update({"act": [] if is_open else "promote"})
-
-    st.button(
-        "Close the plan" if is_open else f"Promote v{version}: see the plan" if passed else "Compare again: see the plan",
-        key="offer",
-        icon=":material/expand_less:" if is_open else ":material/upgrade:",
-        type="primary" if passed and not is_open else "secondary",
-        on_click=turned,
-    )  # fmt: skip
+    label = f"Promote v{version}: see the plan" if passed else "Compare again: see the plan"
+    opens(label, "Close the plan", "act", "promote", primary=passed, icon="upgrade")
 
 
 def acts(choice: Choice, source: str, version: int) -> None:

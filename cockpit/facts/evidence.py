@@ -108,7 +108,9 @@ def _quality(c: sa.Connection, ours: Any, out: Evidence) -> None:
     for object_, env, name, rows, quality in c.execute(heads.where(sa.or_(kept, bad))):
         if name.endswith("/quarantine"):
             out.quarantined[object_] += int(rows)
-            out.fullest[object_] = max(out.fullest.get(object_, (0, "", "")), (int(rows), env, name))
+            here = (int(rows), env, name)
+            # of as many rows the first one's: dev, where they are mended
+            out.fullest[object_] = min(out.fullest.get(object_, here), here, key=lambda x: (-x[0], *x[1:]))
             if rows:
                 out.ill[(object_, env)].add("bronze")
         failed = next((q for q in quality or () if not q.get("passed", True)), None)

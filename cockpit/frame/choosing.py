@@ -54,6 +54,23 @@ def switched(label: str, key: str) -> bool:
     return bool(st.toggle(label, key=key, on_change=changed))
 
 
+def opens(label: str, close: str, key: str, value: str = "true", *, primary: bool = True, icon: str) -> bool:
+    """A button that opens what the address has under `key`, and closes it again; whether it is open."""
+    is_open = bool(st.query_params.get(key) == value)
+
+    def turned() -> None:
+        st.query_params.update({key: [] if is_open else value})
+
+    st.button(
+        close if is_open else label,
+        key=f"opens:{key}",
+        icon=":material/expand_less:" if is_open else f":material/{icon}:",
+        type="primary" if primary and not is_open else "secondary",
+        on_click=turned,
+    )
+    return is_open
+
+
 def one_of(label: str, options: Sequence[str], key: str, placeholder: str, **look: Any) -> str:
     """One of a list, in the address under `key`, or '' for any; an unknown value is said."""
     unread(key, options)

@@ -183,7 +183,7 @@ def against(x: float | None, base: float | None, name: str) -> tuple[str, bool |
     if x is None or base is None:
         return "baseline " + NOT_MEASURED, None
     better = (x - base) * DIRECTION.get(name, 1) > 0
-    share = f"{abs(x - base) / abs(base):.0%} " if base else ""
+    share = f"{abs(x - base) / abs(base) * 100:.0f} % " if base else ""
     return f"{share}{'better' if better else 'worse'} than baseline {value(base)}", better
 
 

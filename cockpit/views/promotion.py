@@ -321,7 +321,7 @@ def outcome(request: dict[str, Any]) -> str:
     """How a decided request ended, by whom and why, in a line."""
     said = "; ".join(f"{d['by']}: {plain(d['reason'])}" for d in request["decisions"]) or "nobody decided"
     state = request["state"]
-    return f":{_COLORS.get(state, 'gray')}-badge[{_SIGNS.get(state, '·')} {state}] {said} · asked by {request['by']}"
+    return f":{_COLORS.get(state, 'gray')}-badge[{_SIGNS.get(state, '·')} {state}] :small[{said} · asked by {request['by']}]"
 
 
 _SIGNS = {"approved": "✓", "refused": "⊘", "expired": "–", "stale": "!", "withdrawn": "–"}

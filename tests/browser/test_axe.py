@@ -43,6 +43,11 @@ def row_of(root: Path) -> str:
     return f"/row?project={project}&model={model}&env={env}&request={row['request_id']}&row={row['row']}"
 
 
+def decided_of(root: Path) -> str:
+    """The address of a request that was refused."""
+    return f"/approvals?request={open_estate(root).requests('refused')[0]['request']}"
+
+
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Any]:
     playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
@@ -63,7 +68,7 @@ def test_no_serious_finding(scheme: Any, root: Path, url: str, browser: Any) -> 
     found = []
     pages = addresses(page, url)
     assert "run" in pages
-    for name, path in {**pages, "row": row_of(root)}.items():
+    for name, path in {**pages, "row": row_of(root), "decided": decided_of(root)}.items():
         page.goto(url + path)
         settle(page, 120)
         for v in axe.run(page).response["violations"]:

@@ -70,7 +70,7 @@ Open = Callable[..., AppTest]
 def page(monkeypatch: pytest.MonkeyPatch) -> Open:
     """Open a page of an estate in Streamlit's own test runner: `page(root, name, act_as=…, **query)`."""
 
-    def open_page(root: Path, name: str, act_as: str = "", **query: str) -> AppTest:
+    def open_page(root: Path, name: str, act_as: str = "", **query: str | list[str]) -> AppTest:
         monkeypatch.setenv(opening.ENVIRONMENT, str(root))
         at = AppTest.from_file(str(places.APP), default_timeout=60)
         if act_as:

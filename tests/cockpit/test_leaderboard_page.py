@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -9,7 +10,7 @@ import pytest
 from cockpit.views import candidates, intervals
 from cockpit.views import leaderboard as view
 from cockpit.views.promotion import Became
-from esml_engine.estate import Estate
+from esml_engine.estate import Estate, open_estate
 from tests.cockpit.conftest import Open, text_of
 
 WHERE = {"project": "project001", "model": "m01_price", "env": "dev"}
@@ -148,6 +149,27 @@ def test_two_candidates_of_the_address_stand_beside_each_other(estate: Estate, p
     assert not at.exception and not at.error
     assert "One candidate" in text_of(at)
     assert any("Estimator" in str(t.value.iloc[:, 0].tolist()) for t in at.table)
+
+
+def test_candidates_of_one_training_stand_beside_each_other(demo: Path, page: Open) -> None:
+    """They share its run, and with it what can be done with it."""
+    board = open_estate(demo).model("project002/m11_diabetes").leaderboard()
+    run = next(r["run"] for r in board if r["model_version"] is None)
+    ids = [view.id_of(r) for r in board if r["run"] == run and r["model_version"] is None]
+    assert len(ids) > 1
+    at = page(demo, "leaderboard", project="project002", model="m11_diabetes", env="dev", runs=ids[:2])
+    assert not at.exception and not at.error
+    assert "Beside each other" in text_of(at) and "could not be shown" not in text_of(at)
+    assert sum(b.label.startswith("Register the model of") for b in at.button) == 1
+
+
+def test_the_plan_of_a_training_is_opened_and_closed_by_its_button(estate: Estate, page: Open) -> None:
+    at = page(estate.site.root, "leaderboard", **WHERE)
+    assert not any(b.key == "board:train" for b in at.button)
+    at.button(key="opens:train").click().run()
+    assert any(b.key == "board:train" for b in at.button) and at.query_params["train"] == "true"
+    at.button(key="opens:train").click().run()
+    assert not any(b.key == "board:train" for b in at.button) and "train" not in at.query_params
 
 
 def test_a_candidate_that_is_gone_is_said(estate: Estate, page: Open) -> None:

@@ -137,7 +137,7 @@ def test_cards_of_champions() -> None:
     dev = ChampionFacts("rmse", _champions(dev=2)["dev"], _registered(2), [50.0, 55.0], serving)
     here, test, prod = model_view.champions({"dev": dev, "test": ChampionFacts("rmse")}, NOW)
     assert (here.state, here.metric, here.value) == ("champion v2", "RMSE on gold_test", "52.9")
-    assert (here.note, here.better, here.serves) == ("34% better than baseline", True, 1)
+    assert (here.note, here.better, here.serves) == ("34 % better than baseline", True, 1)
     assert here.data == "95 % interval 50 to 55 · baseline 80 · gold v3 · champion since 3 h · serves v1"
     assert (test.state, test.value, test.version) == ("no champion yet", "not measured", None)
     assert (prod.state, prod.metric) == ("not set up", "")

@@ -328,8 +328,8 @@ def test_facts_of_a_result() -> None:
 
 
 def test_against_the_baseline_knows_the_direction() -> None:
-    assert model_view.against(60.0, 80.0, "rmse") == ("25% better than baseline 80", True)
-    assert model_view.against(0.9, 0.6, "r2") == ("50% better than baseline 0.6", True)
+    assert model_view.against(60.0, 80.0, "rmse") == ("25 % better than baseline 80", True)
+    assert model_view.against(0.9, 0.6, "r2") == ("50 % better than baseline 0.6", True)
     assert model_view.against(90.0, 80.0, "rmse")[1] is False
     assert model_view.against(None, 80.0, "rmse") == ("baseline not measured", None)
 
