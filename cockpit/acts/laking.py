@@ -81,7 +81,9 @@ def deliver(choice: Choice, purpose: Purpose) -> None:
 
     def delivered(plan_hash: str) -> dict[str, Any]:
         answer = dict(choice.model.ingest(dataset, files, day, purpose, plan=plan_hash))
-        done_now("ingest", f"Delivered to {dataset} of {choice.env}: {view.delivery_in_words(answer)}.")
+        side = {"purpose": purpose} if purpose != "train" else {}
+        done_now("ingest", f"Delivered to {dataset} of {choice.env}: {view.delivery_in_words(answer)}.",
+            ("lake", "See the plan of refining", {"env": choice.env, **side}))  # fmt: skip
         st.session_state[_DELIVERED] = st.session_state.get(_DELIVERED, 0) + 1  # an empty field for the next
         return answer
 

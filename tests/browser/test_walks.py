@@ -101,7 +101,7 @@ def test_data_engineer(url: str, page: Any, tmp_path: Path) -> None:
     page.get_by_text("Delivered to ds01_diabetes of test: 1 file added.").wait_for()
     settle(page)
     assert page.inner_text("body") != before
-    page.get_by_role("tab", name="Refine").click()
+    page.get_by_role("link", name="See the plan of refining").click()
     refine = page.get_by_role("button", name=re.compile(r"^Refine \d files?$"))
     refine.wait_for()
     settle(page)

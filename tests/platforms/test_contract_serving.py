@@ -19,6 +19,7 @@ import pytest
 
 from esml_engine.errors import PlatformError, UsageError
 from esml_engine.platforms.base import Platform
+from esml_engine.processes import port_free
 from tests.platforms.kit import free_port, until
 from tests.working import living
 
@@ -220,3 +221,29 @@ def test_another_program_on_the_port_is_said_whatever_it_answers(platform: Platf
             assert not state.running and "another program answers on port" in state.error, answers[0]
             answers.pop(0)
         server.shutdown()
+
+
+def test_an_endpoint_that_is_moved_listens_on_its_new_port_alone(platform: Platform, tmp_path: Path) -> None:
+    if platform.kind != "local":
+        pytest.skip("Azure's endpoints have no ports")
+
+    def config(port: int, revision: int) -> dict[str, Any]:
+        server = {"endpoint": "e4", "port": port, "ledger": str(tmp_path / "ledger.db")}
+        rest = {"live": "", "slots": {}, "traffic": {}, "save": True, "key_sha256": []}
+        return {"server": server, "control": {"revision": revision, **rest}}
+
+    ports = []
+    for _ in range(2):
+        with socket.socket() as s:
+            s.bind(("127.0.0.1", 0))
+            ports.append(s.getsockname()[1])
+
+    def up(revision: int) -> bool:
+        state = platform.endpoint_state("e4")
+        return state.running and state.revision == revision
+
+    for revision, port in enumerate(ports, 1):
+        platform.apply_endpoint("e4", config(port, revision))
+        until(lambda r=revision: up(r), "the endpoint")  # type: ignore[misc]
+        assert [port_free(p) for p in ports] == [p != port for p in ports]
+    platform.stop_endpoint("e4")

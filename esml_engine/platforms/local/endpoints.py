@@ -30,6 +30,7 @@ class Endpoints:
         self.env = env
         self.table = table
         self._running: dict[str, subprocess.Popen[bytes]] = {}
+        self._ports: dict[str, int] = {}  # where each process listens
         self._failed: dict[str, tuple[int, float]] = {}
         self._taken: dict[str, int] = {}  # how often in a row another program had the port
 
@@ -41,6 +42,11 @@ class Endpoints:
     def apply(self, name: str, config: dict[str, Any]) -> None:
         """Write the control file (atomically) and make sure that the process runs."""
         config_path, control_path = self._paths(name)
+        port = int(config["server"]["port"])
+        if (
+            self._ports.get(name, port) != port
+        ):  # moved: before the old process could say that it is as wanted
+            self.stop(name)
         _write(control_path, config["control"])
         process = self._running.get(name)
         if process is not None:
@@ -52,7 +58,6 @@ class Endpoints:
             self._failed[name] = (tries + 1, time.monotonic() + min(30.0, 0.25 * 2**tries))
         if time.monotonic() < self._failed.get(name, (0, 0.0))[1]:
             return
-        port = int(config["server"]["port"])
         if not port_free(port):  # no process: it could only end again
             self._taken[name] = self._taken.get(name, 0) + 1
             if self._taken[name] > 1:  # not only by a process of ours that was ending
@@ -73,7 +78,7 @@ class Endpoints:
                 stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True,
                 env=given(),
             )  # fmt: skip
-        self._running[name] = started
+        self._running[name], self._ports[name] = started, port
         self.table.add("endpoint", name, started.pid)
 
     def state(self, name: str) -> EndpointState:
@@ -113,6 +118,7 @@ class Endpoints:
     def stop(self, name: str) -> None:
         """End the process by the pid that started it."""
         self._port_is_ours(name)
+        self._ports.pop(name, None)
         process = self._running.pop(name, None)
         if process is not None:
             process.terminate()
