@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import ExitStack
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -206,14 +207,17 @@ def test_a_cancelled_job_is_metered_by_the_platforms_seconds(
 
 def test_a_404_of_a_job_that_is_there_is_not_believed(azure: Cloud, dev: AzurePlatform) -> None:
     """Believed, the job would be started twice beside itself, or be forgotten while it is asked to end."""
-    handle = spec_at(dev, "r-false404")
-    dev.submit(handle)
-    azure.faults.add("Jobs_*", times=9999, status=404)
-    dev.cancel(handle)
-    state = dev.follow(handle)
-    assert state.state == "running" and "has a history, and can't be read: 404" in state.message
-    found = earlier(dev, "r-false404", "s", 1, 1)
-    assert found is not None and found.handle == handle, "taken up, not done again"
-    azure.faults.clear()
+    handle, nodes = spec_at(dev, "r-false404"), azure.slots(azure.workspaces["dev"])
+    with ExitStack() as held:  # it waits for a node, so it has not ended while it is looked at
+        for _ in range(4):
+            held.enter_context(nodes)
+        dev.submit(handle)
+        azure.faults.add("Jobs_*", times=9999, status=404)
+        dev.cancel(handle)
+        state = dev.follow(handle)
+        assert state.state == "running" and "has a history, and can't be read: 404" in state.message
+        found = earlier(dev, "r-false404", "s", 1, 1)
+        assert found is not None and found.handle == handle, "taken up, not done again"
+        azure.faults.clear()
     assert ended(dev, handle).state == "done"
     assert dev.follow(spec_at(dev, "r-never")).state == "lost", "one that never was is not waited for"
