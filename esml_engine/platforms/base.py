@@ -38,7 +38,7 @@ class EndpointState:
     live: str = ""
     error: str = ""
     stuck: str = ""  # why it does not go on before somebody does something
-    port_taken: bool = False  # it is stuck since another program has its port
+    port_taken: int = 0  # the port that another program has, so that it is stuck
     stuck_at: int = -1  # the revision that `stuck` is about: a later one begins afresh
     hint: str = ""  # what to do about `stuck`, else about `error`
     log: str = ""  # how its log is read: a path, or a command

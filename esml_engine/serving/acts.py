@@ -191,7 +191,7 @@ class Deploy:
             nonlocal last, row
             state = platform.endpoint_state(name)
             last = state.error
-            if state.port_taken and not row["live"]:  # nobody has its address yet
+            if state.port_taken == row["port"] and not row["live"]:  # nobody has its address yet
                 row = records.move(site.store, row, site.settings.estate.serving.ports)
                 return False
             return ready(state, row["revision"], slot)

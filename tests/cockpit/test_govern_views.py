@@ -351,6 +351,11 @@ def test_only_azure_says_where_in_azure() -> None:
 def test_how_a_request_ended_in_a_line() -> None:
     said = {"by": "boss@x", "person": "os", "verdict": "refuse", "reason": "too [dear]", "at": "2026-11-20"}
     refused = {"state": "refused", "by": "anna@x", "decisions": [said]}
-    assert promotion_view.outcome(refused) == ":red-badge[⊘ refused] boss@x: too \\[dear\\] · asked by anna@x"
+    assert (
+        promotion_view.outcome(refused)
+        == ":red-badge[⊘ refused] :small[boss@x: too \\[dear\\] · asked by anna@x]"
+    )
     expired = {"state": "expired", "by": "anna@x", "decisions": []}
-    assert promotion_view.outcome(expired) == ":gray-badge[– expired] nobody decided · asked by anna@x"
+    assert (
+        promotion_view.outcome(expired) == ":gray-badge[– expired] :small[nobody decided · asked by anna@x]"
+    )

@@ -93,7 +93,7 @@ class Endpoints:
                 error=f"{error}: {_MOVE}",
                 stuck=error,
                 stuck_at=at,
-                port_taken=True,
+                port_taken=int(taken["port"]),
                 hint=_MOVE,
                 log=log,
             )
