@@ -244,8 +244,11 @@ class Platform(Files, Protocol):
         """What was charged this month, by project; empty where nobody sends a bill."""
         ...
 
-    def check(self) -> list[dict[str, Any]]:
-        """`doctor`: `[{"part", "ok", "message", "hint"}]`, made by `platforms.rows`; `ok` None: not checked."""
+    def check(self, prices: Mapping[str, Any] | None = None) -> list[dict[str, Any]]:
+        """`doctor`: `[{"part", "ok", "message", "hint"}]`, made by `platforms.rows`; `ok` None: not checked.
+
+        `prices`: the estate's own, which stand where the platform can't say one.
+        """
         ...
 
     def close(self) -> None:

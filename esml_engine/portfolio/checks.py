@@ -25,7 +25,7 @@ _LOOKED_AT = 20  # tables of an environment, the newest: a lake that is away mis
 def environment(site: Site, env: str) -> list[dict[str, Any]]:
     """What an environment's platform says of itself, and whether its lake holds what the catalogue says."""
     platform = site.platform(env)
-    found = platform.check()
+    found = platform.check(site.settings.prices())
     if away := rows.before_lake(found):
         return [*found, *(rows.unasked(f"{env} {part}", away) for part in ("design", "catalogue", "folders"))]
     try:

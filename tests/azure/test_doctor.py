@@ -224,3 +224,17 @@ def test_doctor_says_that_the_workspace_lies_in_another_region(
     there = azure.workspaces["dev"].region
     assert row["ok"] is False and f"is in {there}, estate.toml says westus" in row["message"]
     assert row["hint"] == f'set region = "{there}"'
+
+
+def test_the_estates_own_price_stands_where_the_list_refuses(azure: Cloud, dev: AzurePlatform) -> None:
+    """As it does for what a run costs: behind a proxy that refuses the list every row can be green."""
+    azure.faults.add("RetailPrices.List", times=99, status=403)
+    sku = dev.workspace.sku
+
+    def said(own: dict[str, float]) -> dict[str, Any]:
+        return next(r for r in dev.check(own) if r["part"] == "dev prices")
+
+    row = said({})
+    assert row["ok"] is False and f'set prices."{sku}" in estate.toml' in row["hint"]
+    row = said({sku: 0.3})
+    assert row["ok"] is True and f"{sku}: 0.3 EUR an hour, as estate.toml says" in row["message"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+import threading
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,7 @@ from esml_engine.errors import PlatformError
 from esml_engine.estate import Estate
 from esml_engine.processes import ProcessTable
 from esml_engine.serving import records
+from tests.working import until, worker
 
 
 def test_a_port_that_another_program_took_is_left_to_it_after_undeploying(empty: Estate) -> None:
@@ -64,4 +66,28 @@ def test_a_first_deployment_whose_port_was_taken_meanwhile_takes_another(
         said = model.deploy()
         port = records.require(store, model.ref, "dev")["port"]
         assert port != taken and f":{port}/score" in said["url"]
+        assert model.score([{"x": 3}], caller="me")["model_version"] == 1
+
+
+def test_a_first_deployment_whose_port_a_thief_takes_beside_a_worker_moves_once(
+    trained_small: Estate,
+) -> None:
+    """The worker, its endpoint and who asked are processes of their own, and see another port at another moment."""
+    model, store = trained_small.model("p1/m1"), trained_small.site.store
+    stolen: list[int] = []
+    with socket.socket() as other, worker(trained_small.site.root):
+
+        def steal() -> None:
+            row = until(lambda: records.get(store, model.ref, "dev"), "the deployment")
+            other.bind(("127.0.0.1", row["port"]))
+            other.listen()
+            stolen.append(row["port"])
+
+        thief = threading.Thread(target=steal)
+        thief.start()
+        said = model.deploy()
+        thief.join()
+        row = records.require(store, model.ref, "dev")
+        assert [row["port"]] != stolen and f":{row['port']}/score" in said["url"]
+        assert row["port"] - stolen[0] == 1, "the next one, and no further"
         assert model.score([{"x": 3}], caller="me")["model_version"] == 1

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from esml_engine.errors import EsmlError, PlatformError
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
     from esml_engine.platforms.azure.platform import AzurePlatform
 
 
-def checks(p: AzurePlatform) -> list[dict[str, Any]]:
+def checks(p: AzurePlatform, own_prices: Mapping[str, Any]) -> list[dict[str, Any]]:
     """Credential, workspace, image, storage, tables, vault, compute, tracking, prices, bills: `{"part", "ok", "message", "hint"}`.
 
     A part behind one that refuses or does not answer is not asked.
@@ -33,7 +34,7 @@ def checks(p: AzurePlatform) -> list[dict[str, Any]]:
         ("vault", _vault, "credential"),
         ("compute", _compute, "workspace"),
         ("tracking", _tracking, "workspace"),
-        ("prices", _prices, "compute"),
+        ("prices", partial(_prices, own=own_prices), "compute"),
         ("costs", _costs, "credential"),
     )
     found: list[dict[str, Any]] = []
@@ -166,9 +167,16 @@ def _tracking(p: AzurePlatform) -> str:
     return "MLflow answers"
 
 
-def _prices(p: AzurePlatform) -> str:
+def _prices(p: AzurePlatform, own: Mapping[str, Any]) -> str:
     sku = p.workspace.sku
-    price = p.price_list.one(sku)
+    try:
+        price = p.price_list.one(sku)
+    except PlatformError as e:
+        if sku not in own:
+            raise
+        return f"{sku}: {own[sku]} {p.currency} an hour, as estate.toml says ({e.message})"
+    if price is None and sku in own:
+        return f"{sku}: {own[sku]} {p.currency} an hour, as estate.toml says; the public list has none"
     if price is None:
         raise EsmlError(
             f"the public list has no price of {sku} in {p.settings.region}",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -157,8 +157,8 @@ class AzurePlatform(AzureFiles):
     def bills(self) -> list[Bill]:
         return self.charges.this_month()
 
-    def check(self) -> list[dict[str, Any]]:
-        return checks(self)
+    def check(self, prices: Mapping[str, Any] | None = None) -> list[dict[str, Any]]:
+        return checks(self, prices or {})
 
     def close(self) -> None:
         """Jobs and endpoints go on in Azure; this process stops looking at them."""

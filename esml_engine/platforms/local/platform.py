@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import sys
 import uuid
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -104,7 +104,7 @@ class LocalPlatform(LocalFiles):
     def bills(self) -> list[Bill]:
         return []
 
-    def check(self) -> list[dict[str, Any]]:
+    def check(self, prices: Mapping[str, Any] | None = None) -> list[dict[str, Any]]:
         rows = []
         lake = Path(self.lake_root())
         # one that is away is not made anew by asking for it: it could not be put back to its place
