@@ -13,7 +13,7 @@ from esml_engine.errors import EsmlError
 from esml_engine.platforms.rows import bad
 from esml_engine.portfolio.checks import environment
 
-_AGAIN = 60.0  # seconds between two looks
+_AGAIN, _SOON = 60.0, 5.0  # seconds until the next look, and after one that found something wrong
 
 
 @dataclass(frozen=True)
@@ -59,7 +59,7 @@ def check(site: Site, env: str) -> Reached:
 
 
 def known(site: Site, env: str) -> Reached:
-    """What is known of an environment; older than a minute it is asked again behind the page."""
+    """What is known of an environment; older than a minute, or than moments where something was wrong, it is asked again behind the page."""
     key = (str(site.root), env)
     with _lock:
         found = _known.get(key, Reached(env))
@@ -72,11 +72,12 @@ def known(site: Site, env: str) -> Reached:
 
 
 def _look(site: Site, env: str, key: tuple[str, str]) -> None:
+    again = _SOON
     try:
-        check(site, env)
+        again = _AGAIN if check(site, env).ok else _SOON
     finally:
         with _lock:
-            _next[key] = time.monotonic() + _AGAIN
+            _next[key] = time.monotonic() + again
             _busy.discard(key)
 
 
