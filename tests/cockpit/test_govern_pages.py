@@ -98,7 +98,7 @@ def test_an_environment_that_cannot_be_reached_keeps_its_rows_with_a_mark(
     good = reaching.check(small.site, "test")
     assert good.ok and good.answered
 
-    def away(self: LocalPlatform) -> list[dict[str, Any]]:
+    def away(self: LocalPlatform, prices: Any = None) -> list[dict[str, Any]]:
         if self.env == "test":
             raise PlatformError("the network is away", hint="wait")
         return []
