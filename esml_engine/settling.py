@@ -122,16 +122,16 @@ class Settling:
                 require_not_refused(state, row["revision"])
                 return False
 
-            why = ""
             try:
-                came = _until(is_up, platform.capabilities.start_seconds, lambda: True)
+                if not _until(is_up, platform.capabilities.start_seconds, lambda: True):
+                    hint = (
+                        f"its log: {state.log}" if state.log else "esml doctor says what the endpoint needs"
+                    )
+                    raise FailedError(str(state.error or state.slots), hint=hint)
             except FailedError as e:
-                came, why, hint = False, e.message, e.hint
-            else:
-                hint = f"its log: {state.log}" if state.log else "esml doctor says what the endpoint needs"
-            if not came:
-                said = why or state.error or state.slots
-                raise PlatformError(f"endpoint {row['endpoint']} did not come up: {said}", hint=hint)
+                raise PlatformError(
+                    f"endpoint {row['endpoint']} did not come up: {e.message}", hint=e.hint
+                ) from e
             yield
 
     def answer(self, call: Call, ask: Callable[[], dict[str, Any]]) -> dict[str, Any]:
