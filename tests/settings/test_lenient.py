@@ -122,12 +122,12 @@ def test_doctor_says_the_cause_once(empty: Estate, monkeypatch: pytest.MonkeyPat
     platform = empty.site.platform("dev")
     wrong = {"part": "dev lake", "ok": False, "message": "it is read only", "hint": "mend it"}
     beside = {"part": "dev vault", "ok": False, "message": "it is locked", "hint": "open it"}
-    monkeypatch.setattr(platform, "check", lambda: [wrong, beside])
+    monkeypatch.setattr(platform, "check", lambda prices=None: [wrong, beside])
     rows = {r["part"]: r for r in empty.doctor("dev")}
     assert [p for p, r in rows.items() if r["ok"] is False] == ["dev lake", "dev vault"]
     for part in ("dev design", "dev catalogue", "dev folders"):
         assert rows[part]["ok"] is None and rows[part]["message"].endswith("dev lake has to work first")
-    monkeypatch.setattr(platform, "check", lambda: [beside])
+    monkeypatch.setattr(platform, "check", lambda prices=None: [beside])
     rows = {r["part"]: r for r in empty.doctor("dev")}
     assert rows["dev design"]["ok"] and rows["dev catalogue"]["ok"] and not rows["dev vault"]["ok"]
 
