@@ -5,7 +5,7 @@ from __future__ import annotations
 import streamlit as st
 
 from cockpit.facts.reads import people
-from cockpit.frame import navigation, opening
+from cockpit.frame import carrying, navigation, opening
 from cockpit.words import tidy
 from esml_engine.door.start import local_admin
 from esml_engine.errors import EsmlError
@@ -60,6 +60,7 @@ def main() -> None:
     )
     st.logo(_LOGO, icon_image=_ICON, size="medium")
     page, registered = navigation.chosen_page()
+    carrying.here(page.url_path)
     links = st.sidebar.container(gap="xsmall")  # above whose rights are used, which they carry
     acting()
     with links:

@@ -7,7 +7,7 @@ from numbers import Integral
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from esml_engine.errors import UsageError
+from esml_engine.errors import NotYetError, UsageError
 from esml_engine.refs import Purpose, TableName
 
 if TYPE_CHECKING:
@@ -129,6 +129,18 @@ class Table:
         from esml_engine.lake.files import relation
 
         return relation(duckdb.connect(), self._in(version))
+
+    def write(self, df: Any) -> None:
+        """A table is made by its step alone, so that it can be made again from its inputs.
+
+        Raises:
+            NotYetError: always; of silver and gold its hint names the file that the same code belongs into.
+        """
+        hint = "ingest, refine, split and score make the tables, each version with what it was made from"
+        if self.name == "gold" or self.name.endswith("/silver"):
+            step = f"steps/{TableName.parse(self.name).dataset or 'gold'}.py"
+            hint = f"put what makes it into {step} of {self.model.ref}, as its step, and refine: each version knows what it was made from"
+        raise NotYetError(f"writing {self.name} by hand comes later", hint=hint)
 
     def versions(self) -> list[dict[str, Any]]:
         """Newest first: `[{"version", "delta_version", "rows", "at", "run", "inputs", "note", "origin"}]`."""

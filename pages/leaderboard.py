@@ -117,21 +117,19 @@ def _candidates(
         st.query_params["runs"] = chosen
         st.rerun()
     if picked:
-        _beside(
-            choice,
-            [rows[ids.index(i)] for i in picked],
-            names,
-            view.trained_in(rows, choice.estate.environments),
-        )
+        _beside(choice, rows, [rows[ids.index(i)] for i in picked], names)
 
 
-def _beside(choice: Choice, rows: list[dict[str, Any]], names: list[str], trained: dict[int, str]) -> None:
+def _beside(
+    choice: Choice, every_row: list[dict[str, Any]], rows: list[dict[str, Any]], names: list[str]
+) -> None:
     with st.container(horizontal=True, vertical_alignment="center"):
         st.subheader("Beside each other" if len(rows) > 1 else "One candidate")
         every = switched("All facts", "diff") or len(rows) == 1
     if view.on_other_rows(rows):
         st.warning("**Not on the same rows.** These were measured on different test rows: compare them in *Promotion*.",
             icon=":material/difference:")  # fmt: skip
+    trained = view.trained_in(every_row, choice.estate.environments)
     its = {r["run"]: trained.get(r["model_version"], r["run"]) for r in rows}  # a promotion trains nothing
     runs = runs_by_id(choice.estate, list(its.values()))
     currency = choice.estate.site.settings.estate.currency
@@ -141,9 +139,10 @@ def _beside(choice: Choice, rows: list[dict[str, Any]], names: list[str], traine
     ]  # fmt: skip
     head = [f"{n}. {f['Estimator']} · {f['Environment']} · {f['Version']}" for n, f in enumerate(facts, 1)]
     st.table(pd.DataFrame(view.beside(facts, names, all_=every), columns=["", *head]), border="horizontal", hide_index=True)  # fmt: skip
-    for run, candidate in {r["run"]: r for r in rows}.items():  # a training makes several
+    without = view.unregistered(every_row, choice.env)
+    for run in dict.fromkeys(r["run"] for r in rows):  # a training makes several
         st.page_link(**to("run", run=run), label=f"Run {run}: steps, log, importance", icon=":material/list:")
-        if candidate["model_version"] is None and candidate["env"] == choice.env:
+        if run in without:
             register_card(choice, run)
 
 

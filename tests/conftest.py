@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
+import importlib
+import io
 import itertools
 import json
 import os
@@ -18,10 +21,21 @@ import pytest
 from filelock import FileLock
 
 from esml_engine.estate import Estate, init_estate, open_estate
+from esml_engine.handing import Hand
 from esml_engine.store import schema
 
 MODEL = "project002/m11_diabetes"
 _estates = itertools.count()
+_defaults = Hand._become_worker.__kwdefaults__
+_defaults["warm"] = True
+"""What a test does through the SDK forks its jobs from one server of this process, as `esml up` does: an interpreter less for
+each. Single commands, whose jobs are interpreters of their own, are tested by `esml` below and by tests marked `cold`."""
+
+
+@pytest.fixture(autouse=True)
+def _cold(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    if request.node.get_closest_marker("cold"):
+        monkeypatch.setitem(_defaults, "warm", False)
 
 
 def esml(
@@ -41,6 +55,26 @@ def esml(
     if check is not None:
         assert done.returncode == check, (args, done.returncode, done.stdout[-2000:], done.stderr[-2000:])
     return json.loads(done.stdout) if done.stdout.strip() else None
+
+
+def cli(root: Path, *args: str, check: int | None = 0) -> Any:
+    """As `esml`, in this process: an interpreter less, for what is asked beside what a test is about."""
+    from esml_engine.cli import face
+
+    boundary = importlib.import_module("esml_engine.cli.main")
+    out, code, app = io.StringIO(), 0, face.app
+    kept = app.registered_commands, app.registered_groups, sys.argv
+    sys.argv = ["esml", "--estate", str(root), "--json", *args]
+    try:
+        with contextlib.redirect_stdout(out):
+            boundary._run()
+    except SystemExit as e:
+        code = int(e.code or 0)
+    finally:
+        app.registered_commands, app.registered_groups, sys.argv = kept
+    if check is not None:
+        assert code == check, (args, code, out.getvalue()[-2000:])
+    return json.loads(out.getvalue()) if out.getvalue().strip() else None
 
 
 @pytest.fixture(scope="session")

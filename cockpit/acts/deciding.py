@@ -33,9 +33,17 @@ _DONE = "_decided_now"
 
 
 def versions_of(estate: Estate, name: str) -> dict[int, dict[str, Any]]:
-    """Registered versions by number; a promoted one as it was trained."""
-    found = training.versions(estate.site.store, ModelRef.parse(name))
-    return {r["version"]: r for r in sorted(found, key=lambda r: r["at"], reverse=True)}
+    """Registered versions by number; a promoted one as it was trained. `leads`: environment -> since when it is champion there."""
+    store, ref = estate.site.store, ModelRef.parse(name)
+    found = training.versions(store, ref)
+    leading = [(env, training.champion(store, ref, env)) for env in estate.environments]
+    return {
+        r["version"]: {
+            **r,
+            "leads": {env: k["at"] for env, k in leading if k and k["version"] == r["version"]},
+        }
+        for r in sorted(found, key=lambda r: r["at"], reverse=True)
+    }
 
 
 def document_of(estate: Estate, request: dict[str, Any]) -> dict[str, Any]:

@@ -88,7 +88,9 @@ def what_if(a: Ask) -> None:
             st.warning(f"`{b}` in the address can't be read and was left out.", icon=":material/link_off:")
         _seed(asked if not bad else base)
         st.session_state["_if_first"] = view.written(base)
-    asked = _fields(a, names)
+    left, right = st.columns([3, 2], gap="large")  # so that the answer stands beside what it answers
+    with left:
+        asked = _fields(a, names)
     written = view.written(asked)
     if text or written != st.session_state.get(
         "_if_first"
@@ -102,9 +104,9 @@ def what_if(a: Ask) -> None:
     except EsmlError as e:
         failure(e)
         return
-    currency = a.seen.currency
-    st.table(pd.DataFrame(view.against(now, then, currency)), border="horizontal", hide_index=True)
-    st.caption("What it rests on: " + " · ".join(then.answer.basis))
+    with right:
+        st.table(pd.DataFrame(view.against(now, then, a.seen.currency)), border="horizontal", hide_index=True)
+        st.caption("What it rests on: " + " · ".join(then.answer.basis))
 
 
 def _fields(a: Ask, names: list[str]) -> Asked:

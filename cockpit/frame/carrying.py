@@ -20,6 +20,8 @@ _CHOSEN = "_chosen"  # what this session chose last
 _USUAL = "_usual"  # where it begins when nothing was chosen yet
 _SETTLED = "_settled"  # for whom, and about which project, that was last found out
 _LEFT = "_left"  # the project that was chosen when somebody chose all of them
+_HERE = "_here"  # the page that is drawn
+_ANEW = "anew"  # in the address of a link to the page on which it stands
 _WHOLE = frozenset({"dataset", "deployments", "lake", "leaderboard", "model", "promotion", "row", "scored"})
 _SCOPED = frozenset({"costs", "settings"})  # about all projects, unless one was chosen
 
@@ -75,6 +77,17 @@ def settle(see: Callable[[], Sequence[ModelRef]], environments: Sequence[str]) -
         "env": environments[0]} if first else {}  # fmt: skip
 
 
+def here(page: str) -> None:
+    """The page that is drawn from now on, by its name in addresses.
+
+    A link to it that was pressed on it draws it anew, but Streamlit leaves the browser's address as it was: such a link has a
+    mark, and taking it away writes the address.
+    """
+    st.session_state[_HERE] = page
+    if _ANEW in st.query_params:
+        del st.query_params[_ANEW]
+
+
 def to(name: str, **query: Any) -> Link:
     """A page with all that its address needs; `query` wins over what is carried."""
     now = {**st.session_state.get(_USUAL, {}), **chosen()}
@@ -90,4 +103,8 @@ def to(name: str, **query: Any) -> Link:
     else:
         carried = {}
     who = st.session_state.get("act_as")
-    return {"page": page_file(name), "query_params": {**carried, **query, **({"as": who} if who else {})}}
+    mark = {_ANEW: "1"} if name == st.session_state.get(_HERE) else {}
+    return {
+        "page": page_file(name),
+        "query_params": {**carried, **query, **({"as": who} if who else {}), **mark},
+    }

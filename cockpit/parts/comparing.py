@@ -9,6 +9,7 @@ from typing import Any
 import pandas as pd
 import streamlit as st
 
+from cockpit.frame.components import when
 from cockpit.frame.screens import on_phone
 from cockpit.parts import charts
 from cockpit.views import promotion as view
@@ -37,7 +38,7 @@ def comparison(
 
     `standing`: what became of it since, one of `PASSED`. `act`: draws into the verdict's card; `below`: between the cards and the gates.
     """
-    d = view.decision(document, rows, dt.datetime.now(dt.UTC))
+    d = view.decision(document, rows, dt.datetime.now(dt.UTC), when)
     with st.grid(3, min_column_width=180):
         with st.container(border=True, height="stretch"):
             st.badge("champion", icon=":material/lock:", color="gray")

@@ -189,6 +189,12 @@ def trained_in(rows: Sequence[Mapping[str, Any]], environments: Sequence[str]) -
     return {r["model_version"]: r["run"] for r in first if r["model_version"] is not None}
 
 
+def unregistered(rows: Sequence[Mapping[str, Any]], env: str) -> set[str]:
+    """Runs of an environment of which no candidate became a version."""
+    its = {r["run"] for r in rows if r["env"] == env}
+    return its - {r["run"] for r in rows if r["model_version"] is not None}
+
+
 def beside(found: Sequence[Mapping[str, Any]], names: Sequence[str], *, all_: bool) -> list[list[str]]:
     """Lines `[fact, first, second, …]`; only those that differ unless `all_`; the best value of a metric in bold."""
     directions = {metric(n): DIRECTION.get(n, 1) for n in names}

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from cockpit.words import ago, metric, money, plain, plural, time_ago, value
+from cockpit.words import ago, clock, metric, money, plain, plural, time_ago, value
 from esml_engine.door.policy import MONEY
 
 _METRIC_GATES = {
@@ -113,8 +113,13 @@ def gate_name(gate: str, limit: float | None = None) -> str:
     return _GATES.get(gate, gate.replace("_", " "))
 
 
-def decision(document: dict[str, Any], rows: dict[int, dict[str, Any]], now: dt.datetime) -> Decision:
-    """From a comparison's document. `rows`: the registered versions by number, for estimator and age."""
+def decision(
+    document: dict[str, Any],
+    rows: dict[int, dict[str, Any]],
+    now: dt.datetime,
+    when: Callable[[str], str] = clock,
+) -> Decision:
+    """From a comparison's document. `rows`: the registered versions by number, for estimator, age and where each `leads`."""
     primary = document["primary"]
     metrics = document["metrics"]
     mine = (metrics["challenger"] or {}).get(primary)
@@ -135,10 +140,12 @@ def decision(document: dict[str, Any], rows: dict[int, dict[str, Any]], now: dt.
         else "no rows"
     )
     return Decision(
-        champion=_side(document["champion"], "champion", document, rows, theirs, "", None, now)
+        champion=_side(document["champion"], "champion", document, rows, theirs, "", None, now, when)
         if document["champion"] is not None
         else None,
-        challenger=_side(document["challenger"], "challenger", document, rows, mine, delta, better, now),
+        challenger=_side(
+            document["challenger"], "challenger", document, rows, mine, delta, better, now, when
+        ),
         verdict=document["verdict"],
         failed=len(failed),
         count=len(document["gates"]),
@@ -157,13 +164,17 @@ def _side(
     delta: str,
     better: bool | None,
     now: dt.datetime,
+    when: Callable[[str], str],
 ) -> Side:
     row = rows.get(version, {})
+    env = document["to"] if who == "champion" else document["from"]
+    since = (row.get("leads") or {}).get(env)
     gold = (document["data"].get(who) or {}).get("gold")
     trained = (document["data"].get(who) or {}).get("env")
     note = " · ".join(
         x
         for x in (
+            f"champion of {env} since {when(since)}" if since else "",
             f"trained in {trained} {time_ago(row.get('at'), now)}" if row else "",
             f"gold v{gold}" if gold else "",
         )

@@ -105,6 +105,7 @@ def test_data_engineer(url: str, page: Any, tmp_path: Path) -> None:
     refine = page.get_by_role("button", name=re.compile(r"^Refine \d files?$"))
     refine.wait_for()
     settle(page)
+    assert "env=test" in page.url and "act=" not in page.url, "what is shown can be sent to somebody"
     assert "Predicted cost" in page.inner_text("body"), "the plan stands before the button"
     refine.click()
     page.get_by_text("It made:").wait_for()
@@ -232,6 +233,27 @@ def test_back_and_forward_need_one_press_a_page(url: str, page: Any) -> None:
         page.go_back()
         page.get_by_role("heading", name="Settings", exact=True).wait_for(state="detached")
         assert page.url == f"{url}{left}", "the view that was left, with all of its choices"
+
+
+def test_a_way_to_the_page_it_stands_on_moves_the_address(url: str, page: Any) -> None:
+    """What was opened can be loaded again, sent, and left by Back."""
+    start = f"{url}/promotion?{DIABETES}&env=dev"
+    go(page, start, "Promotion")
+    page.get_by_role("link", name="Promotion into test").click()
+    page.get_by_text("dev → test").first.wait_for()
+    settle(page)
+    assert "env=test" in page.url
+    page.reload()
+    page.get_by_text("dev → test").first.wait_for()
+    page.go_back()
+    page.get_by_role("link", name="Promotion into test").wait_for()
+    assert page.url == start
+    go(page, f"{url}/leaderboard?{DIABETES}&env=dev&train=true", "Leaderboard")
+    page.get_by_role("button", name="Close the plan").wait_for()
+    page.get_by_test_id("stSidebar").get_by_role("link", name="Leaderboard", exact=True).click()
+    page.get_by_role("button", name="Train: see the plan").wait_for()
+    settle(page)
+    assert "train=" not in page.url
 
 
 def test_by_keyboard_alone(url: str, page: Any) -> None:

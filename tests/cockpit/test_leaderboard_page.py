@@ -152,7 +152,7 @@ def test_two_candidates_of_the_address_stand_beside_each_other(estate: Estate, p
 
 
 def test_candidates_of_one_training_stand_beside_each_other(demo: Path, page: Open) -> None:
-    """They share its run, and with it what can be done with it."""
+    """They share its run; what became a version of it is not registered again."""
     board = open_estate(demo).model("project002/m11_diabetes").leaderboard()
     run = next(r["run"] for r in board if r["model_version"] is None)
     ids = [view.id_of(r) for r in board if r["run"] == run and r["model_version"] is None]
@@ -160,7 +160,15 @@ def test_candidates_of_one_training_stand_beside_each_other(demo: Path, page: Op
     at = page(demo, "leaderboard", project="project002", model="m11_diabetes", env="dev", runs=ids[:2])
     assert not at.exception and not at.error
     assert "Beside each other" in text_of(at) and "could not be shown" not in text_of(at)
-    assert sum(b.label.startswith("Register the model of") for b in at.button) == 1
+    assert not any(b.label.startswith("Register the model of") for b in at.button)
+
+
+def test_only_what_is_no_version_can_be_registered() -> None:
+    rows = [
+        {"env": "dev", "model_version": 1, "run": "r-1"}, {"env": "dev", "model_version": None, "run": "r-1"},
+        {"env": "dev", "model_version": None, "run": "r-2"}, {"env": "test", "model_version": None, "run": "r-3"},
+    ]  # fmt: skip
+    assert view.unregistered(rows, "dev") == {"r-2"}
 
 
 def test_the_plan_of_a_training_is_opened_and_closed_by_its_button(estate: Estate, page: Open) -> None:

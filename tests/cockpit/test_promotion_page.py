@@ -53,6 +53,7 @@ def test_champion_challenger_gates_and_the_open_request(asked: Estate, page: Ope
     assert not at.exception and not at.error
     said = text_of(at)
     assert "test → prod · v1" in said and "None yet" in said and "It waits for approval" in said
+    assert "champion of test since" in said
     gates = at.table[0].value
     assert "Better than the trivial baseline" in list(gates["Gate"])
     assert all("passed" in v for v in gates["Verdict"])

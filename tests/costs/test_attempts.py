@@ -14,7 +14,7 @@ from esml_engine.costs.records import spent
 from esml_engine.estate import Estate, open_estate
 from esml_engine.runs import records
 from esml_engine.store import schema as t
-from tests.conftest import esml
+from tests.conftest import cli
 from tests.invariants import violations
 from tests.runs.test_kill import killed
 from tests.working import until, worker
@@ -70,7 +70,7 @@ def test_a_killed_workers_attempt_costs_until_it_was_last_seen(delivered: Estate
         used = time.monotonic() - start
     assert metered(delivered, "silver:d1") == []
     path.unlink()
-    esml(root, "refine", REF)
+    cli(root, "refine", REF)
     first, second = (m for m in metered(delivered, "silver:d1") if m["run"] == run)
     assert 1.5 < first["seconds"] < used + 30 and (first["attempt"], second["attempt"]) == (1, 2)
     assert second["seconds"] < first["seconds"] + 30 and second["cost"] > 0
@@ -81,7 +81,7 @@ def test_a_killed_workers_attempt_costs_until_it_was_last_seen(delivered: Estate
 def test_a_worker_killed_while_it_records_counts_nothing_twice(delivered: Estate, point: str) -> None:
     root = delivered.site.root
     killed(root, point, "refine", REF)
-    esml(root, "refine", REF)
+    cli(root, "refine", REF)
     (bronze,) = metered(delivered, "bronze:d1")
     assert bronze["attempt"] == 1 and 0 < bronze["seconds"] < 60
     whole(delivered)
@@ -91,10 +91,10 @@ def test_a_retry_counts_beside_what_failed_before(delivered: Estate) -> None:
     root = delivered.site.root
     path = root / "projects" / REF / "steps/d1.py"
     path.write_text("def step(df, ctx):\n    raise ValueError('no')\n")
-    esml(root, "refine", REF, check=1)
+    cli(root, "refine", REF, check=1)
     (failed,) = metered(delivered, "silver:d1")
     path.unlink()
-    esml(root, "retry", esml(root, "runs")[0]["run"])
+    cli(root, "retry", cli(root, "runs")[0]["run"])
     first, second = metered(delivered, "silver:d1")
     assert first == failed and second["attempt"] > first["attempt"] and second["cost"] > 0
     whole(delivered)

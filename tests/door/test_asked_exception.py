@@ -7,7 +7,7 @@ import pytest
 from esml_engine.door import requests
 from esml_engine.errors import NotAllowedError, PolicyError, StalePlanError, UsageError
 from esml_engine.estate import Estate, open_estate
-from tests.conftest import esml
+from tests.conftest import cli
 from tests.door.test_policies import APPROVER, ENGINEER, NAME, Numbers, as_, deliver, held, mine
 
 __all__ = ["held"]
@@ -65,7 +65,7 @@ def test_what_cannot_be_asked(held: Estate, amount: float, days: int, reason: st
 
 
 def test_refused_it_ends_and_the_command_says_who_asked(held: Estate, numbers: Numbers) -> None:
-    said = esml(
+    said = cli(
         held.site.root, "--as", ENGINEER, "exception", NAME, "--amount", "1", "--reason", "why", check=4
     )
     assert said["state"] == "waiting"

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from esml_engine.estate import Estate, open_estate
-from tests.conftest import esml
+from tests.conftest import cli
 from tests.invariants import violations
 from tests.runs.test_kill import killed
 
@@ -17,7 +17,7 @@ from tests.runs.test_kill import killed
 def _began(root: Path, act: str) -> list[str]:
     events = open_estate(root).audit(act=act)
     assert events[0]["result"] == "started" and events[0]["detail"]["will"], "what was to be done"
-    assert esml(root, "audit", "--verify")["ok"] and violations(root) == []
+    assert cli(root, "audit", "--verify")["ok"] and violations(root) == []
     return list(events[0]["detail"]["will"])
 
 
@@ -70,7 +70,7 @@ def test_an_anchor_that_was_taken_away_is_told(empty: Estate) -> None:
 def test_a_stranger_is_not_told_what_there_is(empty: Estate) -> None:
     root = empty.site.root
     for name in ("p1/m9", "p1/m1", "p7/m1"):
-        said = esml(root, "--as", "nobody@x", "refine", name, check=3)["error"]
+        said = cli(root, "--as", "nobody@x", "refine", name, check=3)["error"]
         assert "m1" not in said["hint"] and said["code"] == "not_allowed"
-    esml(root, "member", "add", "p1", "eva@x", "--role", "reader")
-    assert esml(root, "--as", "eva@x", "refine", "p1/m9", check=2)["error"]["hint"] == "models: p1/m1"
+    cli(root, "member", "add", "p1", "eva@x", "--role", "reader")
+    assert cli(root, "--as", "eva@x", "refine", "p1/m9", check=2)["error"]["hint"] == "models: p1/m1"

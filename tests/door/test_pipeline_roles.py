@@ -12,7 +12,7 @@ from esml_engine.errors import NotAllowedError
 from esml_engine.estate import Estate, init_estate, open_estate
 from esml_engine.portfolio.pipeline import rules_of
 from esml_engine.runs import records
-from tests.conftest import built_once, esml
+from tests.conftest import built_once, cli
 
 REF = "p1/m1"
 ENVS = ("dev", "test", "prod")
@@ -73,7 +73,7 @@ def test_role_by_until_where_nothing_is_refined(estate: Estate, until: str) -> N
 
 
 def test_the_reason_names_the_part_and_who_can(estate: Estate) -> None:
-    error = esml(estate.site.root, "--as", "data_scientist@x", "pipeline", REF, "--until", "trained", check=3)
+    error = cli(estate.site.root, "--as", "data_scientist@x", "pipeline", REF, "--until", "trained", check=3)
     said = error["error"]
     assert said["code"] == "not_allowed"
     assert said["message"].startswith("pipeline would refine: data_scientist@x has data_scientist on p1")
@@ -91,12 +91,12 @@ def test_gold_alone_is_the_scientists_too(estate: Estate, until: str) -> None:
 def test_cancel_and_retry_are_as_for_each_act_inside(estate: Estate) -> None:
     root = estate.site.root
     (root / "projects" / REF / "steps/d1.py").write_text("def step(df, ctx):\n    raise ValueError('no')\n")
-    esml(root, "pipeline", REF, "--until", "gold", check=1)
-    (run,) = [r["run"] for r in esml(root, "runs")]
+    cli(root, "pipeline", REF, "--until", "gold", check=1)
+    (run,) = [r["run"] for r in cli(root, "runs")]
     (root / "projects" / REF / "steps/d1.py").unlink()
-    said = esml(root, "--as", "data_scientist@x", "retry", run, check=3)["error"]
+    said = cli(root, "--as", "data_scientist@x", "retry", run, check=3)["error"]
     assert "retry would refine" in said["message"]
-    assert esml(root, "--as", "both@x", "retry", run)[0]["result"]["stage"] == "gold"
+    assert cli(root, "--as", "both@x", "retry", run)[0]["result"]["stage"] == "gold"
 
 
 def test_each_part_of_a_pipeline_has_its_row_in_the_role_table() -> None:

@@ -17,7 +17,7 @@ from esml_engine.model import Model
 from esml_engine.processes import ProcessTable
 from esml_engine.runs import records
 from esml_engine.store import schema as t
-from tests.conftest import esml
+from tests.conftest import cli, esml
 from tests.invariants import violations
 from tests.working import until, worker
 
@@ -82,7 +82,7 @@ def untouched(estate: Estate, run: str) -> bool:
 def test_over_refuse_ends_with_the_numbers_the_origin_and_the_plan(held: Estate) -> None:
     held.set("p1", "policy.over", "refuse")
     held.set(NAME, "policy.over", "refuse")
-    said = esml(held.site.root, "--as", ENGINEER, "refine", NAME, check=3)
+    said = cli(held.site.root, "--as", ENGINEER, "refine", NAME, check=3)
     error = said["error"]
     assert error["code"] == "policy" and error["hint"]
     assert "0.075" in error["message"] and "max_cost_run = 1e-07 EUR" in error["message"]
@@ -95,24 +95,24 @@ def test_over_refuse_ends_with_the_numbers_the_origin_and_the_plan(held: Estate)
 
 def test_over_ask_waits_with_exit_code_4_and_costs_nothing(held: Estate) -> None:
     root = held.site.root
-    said = esml(root, "--as", ENGINEER, "refine", NAME, check=4)
+    said = cli(root, "--as", ENGINEER, "refine", NAME, check=4)
     assert (said["state"], said["kind"], said["object"], said["env"]) == ("waiting", "exception", NAME, "dev")
     assert said["amount"] == pytest.approx(0.075) and said["currency"] == "EUR"
     assert "max_cost_run" in said["reason"] and said["will"]
     assert row(held, said["run"])["state"] == "waiting" and untouched(held, said["run"])
-    (asked,) = esml(root, "requests")
+    (asked,) = cli(root, "requests")
     assert (asked["request"], asked["by"], asked["state"]) == (said["request"], ENGINEER, "waiting")
     # the same plan asked for again is the same run and the same request
-    again = esml(root, "--as", ENGINEER, "refine", NAME, check=4)
+    again = cli(root, "--as", ENGINEER, "refine", NAME, check=4)
     assert (again["run"], again["request"], again["joined"]) == (said["run"], said["request"], True)
-    assert len(esml(root, "requests")) == 1
+    assert len(cli(root, "requests")) == 1
     assert held.audit(act="refine")[-1]["result"] == "waiting"
 
 
 def test_approved_by_another_it_starts_by_itself_and_is_metered(held: Estate) -> None:
     root = held.site.root
-    said = esml(root, "--as", ENGINEER, "refine", NAME, check=4)
-    done = esml(root, "--as", APPROVER, "approve", said["request"], "--reason", "worth it")
+    said = cli(root, "--as", ENGINEER, "refine", NAME, check=4)
+    done = cli(root, "--as", APPROVER, "approve", said["request"], "--reason", "worth it")
     assert done["state"] == "approved" and done["released"]["layers"][-1]["rows"] == 40
     assert [(d["by"], d["verdict"], d["reason"]) for d in done["decisions"]] == [
         (APPROVER, "approve", "worth it")
@@ -151,7 +151,7 @@ def test_nobody_approves_without_the_role_or_a_request_of_their_own(held: Estate
     held.member_add("p1", ENGINEER, "approver")
     with pytest.raises(NotAllowedError, match="of their own"):
         as_(held, ENGINEER).approve(said["request"], "my own")
-    assert esml(held.site.root, "--as", ENGINEER, "approve", said["request"], "--reason", "x", check=3)[
+    assert cli(held.site.root, "--as", ENGINEER, "approve", said["request"], "--reason", "x", check=3)[
         "error"
     ]["hint"]
     assert row(held, said["run"])["state"] == "waiting" and untouched(held, said["run"])
@@ -159,15 +159,15 @@ def test_nobody_approves_without_the_role_or_a_request_of_their_own(held: Estate
 
 def test_refused_it_ends_and_neither_retry_nor_the_same_key_runs_it(held: Estate) -> None:
     root = held.site.root
-    said = esml(root, "--as", ENGINEER, "refine", NAME, "--idempotency-key", "k", check=4)
-    no = esml(root, "--as", APPROVER, "refuse", said["request"], "--reason", "too dear")
+    said = cli(root, "--as", ENGINEER, "refine", NAME, "--idempotency-key", "k", check=4)
+    no = cli(root, "--as", APPROVER, "refuse", said["request"], "--reason", "too dear")
     assert no["state"] == "refused"
     after = row(held, said["run"])
     assert after["state"] == "cancelled" and after["error"]["code"] == "refused"
     assert "too dear" in after["error"]["message"] and APPROVER in after["error"]["message"]
-    key = esml(root, "--as", ENGINEER, "refine", NAME, "--idempotency-key", "k", check=3)
+    key = cli(root, "--as", ENGINEER, "refine", NAME, "--idempotency-key", "k", check=3)
     assert key["error"]["code"] == "refused" and key["run"] == said["run"]
-    retried = esml(root, "--as", ENGINEER, "retry", said["run"], check=3)
+    retried = cli(root, "--as", ENGINEER, "retry", said["run"], check=3)
     assert said["request"] in retried["error"]["message"] and retried["error"]["hint"]
     with pytest.raises(RefusedError, match="is refused already"):
         as_(held, APPROVER).approve(said["request"], "after all")
@@ -258,9 +258,9 @@ def test_an_exception_from_training_time_is_for_that_run_alone(held: Estate) -> 
 def test_new_files_while_it_waits_make_it_stale_and_nothing_runs(held: Estate, numbers: Numbers) -> None:
     """Approved was a refinement of one file: it does not read a second one that nobody knew of."""
     root = held.site.root
-    said = esml(root, "--as", ENGINEER, "refine", NAME, check=4)
+    said = cli(root, "--as", ENGINEER, "refine", NAME, check=4)
     deliver(held, numbers("late.csv", 40, 60), "2026-01-02")
-    stale = esml(root, "--as", APPROVER, "approve", said["request"], "--reason", "go", check=3)
+    stale = cli(root, "--as", APPROVER, "approve", said["request"], "--reason", "go", check=3)
     assert (
         stale["error"]["code"] == "stale_plan"
         and "changed while it waited: late-" in stale["error"]["message"]
@@ -268,9 +268,9 @@ def test_new_files_while_it_waits_make_it_stale_and_nothing_runs(held: Estate, n
     assert said["request"] in stale["error"]["hint"] and "start it again" in stale["error"]["hint"]
     assert row(held, said["run"])["state"] == "cancelled" and untouched(held, said["run"])
     assert held.requests("")[0]["state"] == "stale"
-    assert esml(root, "retry", said["run"], check=3)["error"]["code"] == "refused"
+    assert cli(root, "retry", said["run"], check=3)["error"]["code"] == "refused"
     # asked anew, on what is there now, under the exception that was made
-    done = esml(root, "--as", ENGINEER, "refine", NAME)
+    done = cli(root, "--as", ENGINEER, "refine", NAME)
     assert done["run"] != said["run"] and done["layers"][-1]["rows"] == 60
     assert violations(root) == []
 
@@ -308,14 +308,14 @@ def test_what_began_is_finished_after_a_kill_though_its_facts_moved_on(
 ) -> None:
     """The facts are looked at before the first step: its own bronze, made before the kill, does not stop it."""
     root = held.site.root
-    said = esml(root, "--as", ENGINEER, "refine", NAME, check=4)
+    said = cli(root, "--as", ENGINEER, "refine", NAME, check=4)
     env = {"ESML_KILL_AT": "commit:head", "ESML_KILL_ONCE": str(root / ".killed")}
     killed = esml(
         root, "--as", APPROVER, "approve", said["request"], "--reason", "go", env=env, check=-signal.SIGKILL
     )
     assert killed is None and row(held, said["run"])["state"] == "running"
-    esml(root, "--as", ENGINEER, "ingest", NAME, "d1", str(numbers("b.csv", 40, 50)), "--date", "2026-01-02")
-    esml(root, "--as", ENGINEER, "refine", NAME)  # whoever executes next finishes open runs
+    cli(root, "--as", ENGINEER, "ingest", NAME, "d1", str(numbers("b.csv", 40, 50)), "--date", "2026-01-02")
+    cli(root, "--as", ENGINEER, "refine", NAME)  # whoever executes next finishes open runs
     assert row(held, said["run"])["state"] == "done"
     assert violations(root) == []
 
@@ -323,11 +323,11 @@ def test_what_began_is_finished_after_a_kill_though_its_facts_moved_on(
 def test_cancelled_while_it_waits_it_ends_with_its_request(held: Estate) -> None:
     root = held.site.root
     said = mine(held).refine()
-    assert esml(root, "--as", ENGINEER, "cancel", said["run"])[0]["state"] == "cancelled"
+    assert cli(root, "--as", ENGINEER, "cancel", said["run"])[0]["state"] == "cancelled"
     assert held.requests("")[0]["state"] == "withdrawn" and held.requests("waiting") == []
     with pytest.raises(RefusedError, match="withdrawn"):
         as_(held, APPROVER).approve(said["request"], "go")
-    assert esml(root, "--as", ENGINEER, "cancel", said["run"])[0]["state"] == "cancelled"
+    assert cli(root, "--as", ENGINEER, "cancel", said["run"])[0]["state"] == "cancelled"
     assert untouched(held, said["run"]) and violations(root) == []
 
 
@@ -415,19 +415,19 @@ def test_cost_by_estate_project_and_model(held: Estate, numbers: Numbers) -> Non
         NAME: (by_hand[NAME], 100.0),
     }
     for scope, (spent, budget) in wanted.items():
-        said = esml(root, "cost", *([scope] if scope != "estate" else []))
+        said = cli(root, "cost", *([scope] if scope != "estate" else []))
         assert said["spent"] == pytest.approx(spent, abs=2e-6), scope
         assert said["budget"] == budget and said["month_end"] >= said["spent"]
         trains = {"train", "score_1000_rows", "endpoint_month"} if scope != "p2" else set()  # p2 ends at gold
         assert set(said["predicted"]) == {"refine", *trains}
         assert said["policy"]["limits"]["max_cost_month"] == 200.0 and said["policy"]["origin"]
-    assert f"override on {NAME} by" in esml(root, "cost", NAME)["policy"]["origin"]["max_cost_run"]
+    assert f"override on {NAME} by" in cli(root, "cost", NAME)["policy"]["origin"]["max_cost_run"]
     held.set("p1", "policy.dev.max_cost_run", "0.25")
-    said = esml(root, "cost", "p1", "--env", "dev")["policy"]
+    said = cli(root, "cost", "p1", "--env", "dev")["policy"]
     assert said["limits"]["max_cost_run"] == 0.25 and said["origin"]["max_cost_run"].startswith(
         "override on p1"
     )
-    assert esml(root, "cost")["policy"]["limits"]["max_cost_run"] == 5.0
+    assert cli(root, "cost")["policy"]["limits"]["max_cost_run"] == 5.0
 
 
 def test_an_approval_cannot_be_written_around_the_hold(held: Estate) -> None:

@@ -10,7 +10,7 @@ from esml_engine.errors import PolicyError
 from esml_engine.estate import Estate, open_estate
 from esml_engine.handing import RunFailedError
 from esml_engine.store import schema as t
-from tests.conftest import esml
+from tests.conftest import cli
 from tests.door.test_policies import APPROVER, ENGINEER, as_, held, mine  # noqa: F401 - a fixture
 
 NAME = "p1/m1"
@@ -43,7 +43,7 @@ def test_over_the_limit_of_now_a_retry_is_refused_and_within_it_goes_on(held: Es
         as_(held, ENGINEER).retry(run)
     assert "anew" in refused.value.hint
     held.set(NAME, "policy.max_cost_run", "5")
-    assert esml(held.site.root, "retry", run)[0]["result"]["layers"][-1]["rows"] == 40
+    assert cli(held.site.root, "retry", run)[0]["result"]["layers"][-1]["rows"] == 40
 
 
 def test_a_retry_keeps_what_its_run_was_approved_for(held: Estate) -> None:  # noqa: F811

@@ -10,7 +10,7 @@ from esml_engine.door.policy import broken, verdict
 from esml_engine.errors import NotAllowedError
 from esml_engine.estate import Estate, open_estate
 from esml_engine.settings import PolicySettings
-from tests.conftest import esml
+from tests.conftest import cli
 from tests.e2e.test_pipeline_prod import APPROVER, SCIENTIST, approve, build, change, the_run, waiting
 from tests.invariants import violations
 
@@ -65,7 +65,7 @@ def held(tmp_path: Path) -> Estate:
 
 
 def start(estate: Estate, check: int) -> dict[str, object]:
-    found: dict[str, object] = esml(
+    found: dict[str, object] = cli(
         estate.site.root, "--as", SCIENTIST, "pipeline", "p1/m1", "--until", "prod", check=check
     )
     return found
@@ -98,7 +98,7 @@ def test_a_chain_that_two_environments_hold_asks_twice_and_goes_on_as_one_run(he
 def test_the_second_refused_the_run_ends_and_nothing_ran(held: Estate) -> None:
     start(held, check=4)
     approve(held, waiting(held))
-    esml(held.site.root, "--as", APPROVER, "refuse", waiting(held), "--reason", "not in prod")
+    cli(held.site.root, "--as", APPROVER, "refuse", waiting(held), "--reason", "not in prod")
     run = the_run(held)
     assert run["state"] == "cancelled" and not run["cost"] and not any(s["attempt"] for s in run["steps"])
     assert violations(held.site.root) == []

@@ -16,7 +16,7 @@ from esml_engine.errors import PolicyError, StalePlanError, UsageError
 from esml_engine.estate import Estate, open_estate
 from esml_engine.runs import records
 from esml_engine.store import schema as t
-from tests.conftest import esml
+from tests.conftest import cli
 
 
 def deliver(estate: Estate, numbers, a: int = 0, b: int = 50, name: str = "a.csv") -> None:
@@ -294,11 +294,11 @@ def test_a_broken_chain_fails_the_command_that_verifies_it_for_whoever_may_read_
     empty.member_add("p1", "pat@x", "project_manager")
     empty.member_add("p1", "rea@x", "reader")
     root = empty.site.root
-    assert esml(root, "--as", "pat@x", "audit", "--verify")["ok"]
-    assert esml(root, "--as", "rea@x", "audit", "--verify", check=3)["error"]["code"] == "not_allowed"
+    assert cli(root, "--as", "pat@x", "audit", "--verify")["ok"]
+    assert cli(root, "--as", "rea@x", "audit", "--verify", check=3)["error"]["code"] == "not_allowed"
     with empty.site.store.write() as c:
         c.execute(t.audit.update().where(t.audit.c.n == 2).values(act="other"))
-    said = esml(root, "--as", "pat@x", "audit", "--verify", check=1)
+    said = cli(root, "--as", "pat@x", "audit", "--verify", check=1)
     assert (said["ok"], said["first_bad"], said["error"]["code"]) == (False, 2, "failed")
 
 

@@ -17,7 +17,7 @@ from esml_engine.errors import (
 from esml_engine.estate import Estate
 from esml_engine.promotion import evidence
 from esml_engine.store import schema as t
-from tests.conftest import esml
+from tests.conftest import cli
 from tests.invariants import violations
 from tests.promotion.conftest import MODEL, as_, promote, setting
 
@@ -207,19 +207,18 @@ def test_what_cannot_be_asked(waits: tuple[Estate, str], text: str) -> None:
 def test_the_commands(waits: tuple[Estate, str]) -> None:
     estate, q = waits
     root = estate.site.root
-    plan = esml(root, "--as", APPROVER, "ask", q, "--text", "why?", "--dry-run")["plan"]
+    plan = cli(root, "--as", APPROVER, "ask", q, "--text", "why?", "--dry-run")["plan"]
     assert plan["act"] == "ask" and plan["allowed"]
     key = ("--plan", plan["hash"], "--idempotency-key", "k1")
-    asked = esml(root, "--as", APPROVER, "ask", q, "--text", "why?", *key)
+    asked = cli(root, "--as", APPROVER, "ask", q, "--text", "why?", *key)
     assert asked["turn"] == {"do": "answer", "who": SCIENTIST}
-    again = esml(root, "--as", APPROVER, "ask", q, "--text", "why?", "--idempotency-key", "k1")
+    again = cli(root, "--as", APPROVER, "ask", q, "--text", "why?", "--idempotency-key", "k1")
     assert len(again["talk"]) == 1 and again["said"] == asked["said"], "the same key asks once"
-    assert esml(root, "--as", SCIENTIST, "answer", q, "--text", "because")["turn"]["who"] == APPROVER
-    assert esml(root, "--as", APPROVER, "delegate", q, "--to", SECOND)["turn"]["who"] == SECOND
+    assert cli(root, "--as", SCIENTIST, "answer", q, "--text", "because")["turn"]["who"] == APPROVER
+    assert cli(root, "--as", APPROVER, "delegate", q, "--to", SECOND)["turn"]["who"] == SECOND
     assert (
-        esml(root, "--as", APPROVER, "delegate", q, "--to", MANAGER, check=3)["error"]["code"]
-        == "not_allowed"
+        cli(root, "--as", APPROVER, "delegate", q, "--to", MANAGER, check=3)["error"]["code"] == "not_allowed"
     )
-    assert esml(root, "requests")[0]["talk"][2]["to"] == SECOND
+    assert cli(root, "requests")[0]["talk"][2]["to"] == SECOND
     with estate.site.store.read() as c:
         assert c.execute(t.request_talk.select()).mappings().all()[0]["n"] == 0

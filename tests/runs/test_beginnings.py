@@ -9,7 +9,7 @@ from typing import Any
 
 from esml_engine.estate import Estate, open_estate
 from esml_engine.runs import records
-from tests.conftest import esml
+from tests.conftest import cli
 
 REF = "p1/m1"
 
@@ -25,12 +25,12 @@ def test_a_retried_step_has_a_folder_of_its_own(
     root = empty.site.root
     path = root / "projects" / REF / "steps/d1.py"
     path.write_text("def step(df, ctx):\n    raise ValueError('no')\n")
-    esml(root, "refine", REF, check=1)
-    run = esml(root, "runs")[0]["run"]
+    cli(root, "refine", REF, check=1)
+    run = cli(root, "runs")[0]["run"]
     before = step_of(open_estate(root), run)
     left = Path(before["work"], "spec.json").read_bytes(), Path(before["work"], "result.json").read_bytes()
     path.unlink()
-    esml(root, "retry", run)
+    cli(root, "retry", run)
     after = step_of(open_estate(root), run)
     assert after["work"] != before["work"] and after["attempt"] == 1, "counted anew, and apart"
     spec = json.loads(Path(after["work"], "spec.json").read_bytes())

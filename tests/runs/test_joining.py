@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from esml_engine.estate import Estate, open_estate
-from tests.conftest import esml, quick
+from tests.conftest import cli, quick
 from tests.invariants import violations
 from tests.runs.test_kill import killed
 from tests.working import GATED, until, worker
@@ -32,7 +32,7 @@ class Halfway:
         quick(self.root)
         self.model = open_estate(self.root).model(REF)
         self.model.ingest("d1", [numbers("a.csv", 0, 80)], "2026-01-01")
-        self.plan = esml(self.root, *act, "--dry-run")["plan"]["hash"]
+        self.plan = cli(self.root, *act, "--dry-run")["plan"]["hash"]
         self.shell = self.again(*act)
         until(began.exists, "the step")
 
@@ -73,7 +73,7 @@ def test_who_asks_for_what_is_under_way_follows_it(
     first, *others = [_said(s) for s in (half.shell, *shells)]
     assert {s["run"] for s in others} == {first["run"]} and all(s["joined"] for s in others)
     assert all({k: v for k, v in s.items() if k != "joined"} == first for s in others)
-    assert [r["act"] for r in esml(half.root, "runs")] == [act[0]]
+    assert [r["act"] for r in cli(half.root, "runs")] == [act[0]]
     assert [e["result"] for e in empty.audit(act=act[0])].count("joined") == 2
     assert violations(half.root, at_rest=False) == []
 
@@ -82,12 +82,12 @@ def test_new_files_are_a_run_of_their_own(empty: Estate, numbers: Numbers, up: N
     half = Halfway(empty, numbers, ("refine", REF))
     half.model.ingest("d1", [numbers("b.csv", 80, 90)], "2026-01-02")
     second = half.again("refine", REF)
-    until(lambda: len(esml(half.root, "runs")) == 2, "the second run")
+    until(lambda: len(cli(half.root, "runs")) == 2, "the second run")
     half.go()
     first, then = _said(half.shell), _said(second)
     assert first["run"] != then["run"] and not then.get("joined")
     assert [x["layer"] for x in then["layers"]] == ["bronze", "silver", "gold"]
-    assert [v["rows"] for v in esml(half.root, "versions", REF, "--table", "gold")] == [90, 80]
+    assert [v["rows"] for v in cli(half.root, "versions", REF, "--table", "gold")] == [90, 80]
 
 
 def test_a_run_that_has_only_to_end_gives_its_whole_answer(empty: Estate, numbers: Numbers) -> None:
@@ -95,9 +95,9 @@ def test_a_run_that_has_only_to_end_gives_its_whole_answer(empty: Estate, number
     empty.model(REF).ingest("d1", [numbers("a.csv", 0, 40)], "2026-01-01")
     killed(root, "record:after", "refine", REF)
     for _ in range(2):  # the killed shell's layer is there, its run is not at its end
-        said = esml(root, "refine", REF)
-    assert esml(root, "refine", REF)["layers"][-1]["layer"] == "gold" and said
-    assert len(esml(root, "runs")) == 1
+        said = cli(root, "refine", REF)
+    assert cli(root, "refine", REF)["layers"][-1]["layer"] == "gold" and said
+    assert len(cli(root, "runs")) == 1
     assert violations(root) == []
 
 
@@ -108,10 +108,10 @@ def test_a_killed_pipeline_that_is_asked_for_again_tells_of_all_its_steps(
     root = empty.site.root
     quick(root)
     empty.model(REF).ingest("d1", [numbers("a.csv", 0, 80)], "2026-01-01")
-    steps = esml(root, "pipeline", REF, "--until", until_, "--dry-run")["plan"]["steps"]
+    steps = cli(root, "pipeline", REF, "--until", until_, "--dry-run")["plan"]["steps"]
     killed(root, "record:after", "pipeline", REF, "--until", until_)
-    said = esml(root, "pipeline", REF, "--until", until_)
+    said = cli(root, "pipeline", REF, "--until", until_)
     assert said["steps"] == steps and said["stage"] == until_ and said["joined"]
     assert [x["layer"] for x in said["layers"]] == ["bronze", "silver", "gold"]
-    assert len(esml(root, "runs")) == 1
+    assert len(cli(root, "runs")) == 1
     assert violations(root) == []

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from esml_engine.estate import Estate
-from tests.conftest import esml, quick
+from tests.conftest import cli, esml, quick
 from tests.invariants import violations
 
 
@@ -68,12 +68,12 @@ def test_making_table_versions(empty: Estate, csv_file, numbers, point: str) -> 
     bad = csv_file("bad.csv", "id,x,y", ["900,1,2", "901,two,3", "902,3,4"])
     empty.model("p1/m1").ingest("d1", [numbers("a.csv", 0, 40), bad], "2026-01-01")
     killed(root, point, "refine", "p1/m1")
-    esml(root, "refine", "p1/m1")
-    assert [v["version"] for v in esml(root, "versions", "p1/m1", "--table", "gold")] == [1]
+    cli(root, "refine", "p1/m1")
+    assert [v["version"] for v in cli(root, "versions", "p1/m1", "--table", "gold")] == [1]
     assert violations(root) == []
     assert len(empty.model("p1/m1").dataset("d1").quarantine()) == 1
-    assert {r["state"] for r in esml(root, "runs")} == {"done"}
-    assert len(esml(root, "runs")) == 1, "asked after bronze: another plan, the same work"
+    assert {r["state"] for r in cli(root, "runs")} == {"done"}
+    assert len(cli(root, "runs")) == 1, "asked after bronze: another plan, the same work"
 
 
 @pytest.mark.parametrize("point", ["commit:before", "commit:sibling", "commit:head", "store:before"])
@@ -82,7 +82,7 @@ def test_splitting_three_tables_that_belong_together(empty: Estate, numbers, poi
     empty.model("p1/m1").ingest("d1", [numbers("a.csv", 0, 60)], "2026-01-01")
     empty.model("p1/m1").refine()
     killed(root, point, "split", "p1/m1")
-    parts = esml(root, "split", "p1/m1")["tables"]
+    parts = cli(root, "split", "p1/m1")["tables"]
     assert {v["version"] for v in parts.values()} == {1} and sum(v["rows"] for v in parts.values()) == 60
     assert violations(root) == []
 
@@ -95,10 +95,10 @@ def test_a_sibling_whose_head_never_came_is_replaced_by_the_next_run(empty: Esta
     killed(root, "commit:sibling", "split", "p1/m1")
     run = empty.runs()[0]["run"]
     empty.cancel(run)
-    parts = esml(root, "split", "p1/m1", "--train", "0.5", "--validate", "0.25", "--test", "0.25")["tables"]
+    parts = cli(root, "split", "p1/m1", "--train", "0.5", "--validate", "0.25", "--test", "0.25")["tables"]
     assert sum(v["rows"] for v in parts.values()) == 60
     assert violations(root) == []
-    assert {r["state"] for r in esml(root, "runs") if r["act"] == "split"} == {"cancelled", "done"}
+    assert {r["state"] for r in cli(root, "runs") if r["act"] == "split"} == {"cancelled", "done"}
 
 
 @pytest.mark.parametrize("point", ["job:after", "register:reserved", "register:created", "record:after"])
@@ -107,7 +107,7 @@ def test_registering_a_model(split_small: Estate, point: str) -> None:
 
     root = split_small.site.root
     killed(root, point, "train", "p1/m1")
-    assert esml(root, "train", "p1/m1")["model_version"] == 1
+    assert cli(root, "train", "p1/m1")["model_version"] == 1
     assert violations(root) == []
     found = MlflowClient(f"sqlite:///{root}/tracking/dev/mlflow.db").search_model_versions("name='p1-m1'")
     assert len(found) == 1
@@ -121,14 +121,14 @@ def test_deploying_and_draining(trained_small: Estate, two_rows: str, point: str
     score = ("score", "p1/m1", two_rows, "--caller", "web", "--request-id", "r1")
     if point.startswith("deploy"):
         killed(root, point, "deploy", "p1/m1")
-        assert esml(root, "deploy", "p1/m1")["model_version"] == 1
-        esml(root, *score)
+        assert cli(root, "deploy", "p1/m1")["model_version"] == 1
+        cli(root, *score)
     else:
-        esml(root, "deploy", "p1/m1")
+        cli(root, "deploy", "p1/m1")
         killed(root, point, *score)
-        esml(root, *score)
-    esml(root, *score)
-    assert esml(root, "scored", "p1/m1")["total"] == 2
+        cli(root, *score)
+    cli(root, *score)
+    assert cli(root, "scored", "p1/m1")["total"] == 2
     assert violations(root) == []
 
 
@@ -142,11 +142,11 @@ def test_batch_scoring_appends_once(empty: Estate, numbers) -> None:
     model.refine(purpose="inference")
     for point in ("commit:head", "store:before"):
         killed(root, point, "score", "p1/m1", "--batch")
-        assert esml(root, "score", "p1/m1", "--batch")["rows"] in (20, 0, 5)
+        assert cli(root, "score", "p1/m1", "--batch")["rows"] in (20, 0, 5)
         assert violations(root) == []
         model.ingest("d1", [numbers("m.csv", 200, 205)], "2026-01-03", "inference")
         model.refine(purpose="inference")
-    assert esml(root, "scored", "p1/m1", "--count")["total"] == 25
+    assert cli(root, "scored", "p1/m1", "--count")["total"] == 25
 
 
 def test_a_job_killed_when_it_had_written(empty: Estate, numbers) -> None:
@@ -156,10 +156,8 @@ def test_a_job_killed_when_it_had_written(empty: Estate, numbers) -> None:
     once = {"ESML_KILL_AT": "job:written", "ESML_KILL_ONCE": str(root / ".killed-job")}
     esml(root, "refine", "p1/m1", env=once, check=None)
     assert (root / ".killed-job").exists(), "it was killed there"
-    esml(root, "refine", "p1/m1")
-    assert [(v["version"], v["rows"]) for v in esml(root, "versions", "p1/m1", "--table", "gold")] == [
-        (1, 40)
-    ]
+    cli(root, "refine", "p1/m1")
+    assert [(v["version"], v["rows"]) for v in cli(root, "versions", "p1/m1", "--table", "gold")] == [(1, 40)]
     assert violations(root) == []
 
 
@@ -169,15 +167,15 @@ def test_an_event_whose_anchor_was_not_written(empty: Estate, point: str) -> Non
     root = empty.site.root
     member = ("member", "add", "p1", "ann@x", "--role", "analyst")
     killed(root, point, *member)
-    said = esml(root, "audit", "--verify")
+    said = cli(root, "audit", "--verify")
     assert said["ok"], said
     assert [e["result"] for e in empty.audit(act="member_add")] == ["done"]
-    assert "ann@x" in str(esml(root, "member", "list", "p1"))
-    esml(root, "member", "add", "p1", "bob@x", "--role", "analyst")
+    assert "ann@x" in str(cli(root, "member", "list", "p1"))
+    cli(root, "member", "add", "p1", "bob@x", "--role", "analyst")
     with sqlite3.connect(root / ".esml" / "store.db") as con:
         assert con.execute("SELECT count(*) FROM audit").fetchone() == (_anchored(root),)
         con.execute("DELETE FROM audit WHERE n = ?", (_anchored(root),))
-    assert not esml(root, "audit", "--verify", check=None)["ok"], "a tail that is cut is seen again"
+    assert not cli(root, "audit", "--verify", check=None)["ok"], "a tail that is cut is seen again"
 
 
 def _anchored(root: Path) -> int:
@@ -188,15 +186,15 @@ def _anchored(root: Path) -> int:
 def test_an_endpoint_killed_before_it_answered(trained_small: Estate, two_rows: str, point: str) -> None:
     """Reserved, then nothing is in the ledger; logged, then the retry gets what was logged: once in both cases."""
     root = trained_small.site.root
-    esml(root, "deploy", "p1/m1")
+    cli(root, "deploy", "p1/m1")
     score = ("score", "p1/m1", two_rows, "--caller", "web", "--request-id", "r1")
     once = root / f".killed-{point.replace(':', '-')}"
     # the endpoint dies, not the command that asked it
     esml(root, *score, env={"ESML_KILL_AT": point, "ESML_KILL_ONCE": str(once)}, check=None)
     assert once.exists(), "it was killed there"
-    answer = esml(root, *score)
-    assert esml(root, *score)["predictions"] == answer["predictions"]
-    assert esml(root, "scored", "p1/m1", "--count")["total"] == 2
+    answer = cli(root, *score)
+    assert cli(root, *score)["predictions"] == answer["predictions"]
+    assert cli(root, "scored", "p1/m1", "--count")["total"] == 2
     assert violations(root) == []
 
 
@@ -205,9 +203,9 @@ def test_requests_that_are_forgotten_while_they_leave_the_ledger(
 ) -> None:
     """Killed in the middle of a purge: the rows are in the table, the next purge takes the rest."""
     root = trained_small.site.root
-    esml(root, "deploy", "p1/m1")
-    esml(root, "score", "p1/m1", two_rows, "--caller", "web")
-    assert esml(root, "scored", "p1/m1", "--count")["total"] == 2
+    cli(root, "deploy", "p1/m1")
+    cli(root, "score", "p1/m1", two_rows, "--caller", "web")
+    assert cli(root, "scored", "p1/m1", "--count")["total"] == 2
     purge = (
         "import sys; from pathlib import Path; from esml_engine.door.site import Site; from esml_engine.refs import ModelRef;"
         "from esml_engine.scored import commits; commits.PURGE_AFTER_DAYS = -1;"
@@ -218,7 +216,7 @@ def test_requests_that_are_forgotten_while_they_leave_the_ledger(
     assert subprocess.run(command, env=env, timeout=60).returncode == -signal.SIGKILL
     done = subprocess.run(command, env=env, capture_output=True, text=True, timeout=60, check=True)
     assert done.stdout.split() == ["1"]
-    assert esml(root, "scored", "p1/m1", "--count")["total"] == 2
+    assert cli(root, "scored", "p1/m1", "--count")["total"] == 2
     assert violations(root) == []
 
 
@@ -227,8 +225,8 @@ def test_between_the_two_aliases_of_a_champion(demo: Path, point: str) -> None:
     """Another champion, and MLflow was told of half of it: what other clients read is whole again."""
     model = ("project002/m11_diabetes", "--env", "prod")
     killed(demo, point, "rollback", *model)
-    esml(demo, "rollback", *model, check=None)  # the way back again, once the killed one is finished
-    esml(demo, "status")
+    cli(demo, "rollback", *model, check=None)  # the way back again, once the killed one is finished
+    cli(demo, "status")
     assert violations(demo) == []
 
 
@@ -238,12 +236,12 @@ def test_registering_a_run_that_was_given_up(split_small: Estate, point: str) ->
     root = split_small.site.root
     killed(root, "register:reserved", "train", "p1/m1")
     (root / ".killed-register-reserved").unlink()
-    (run,) = [r["run"] for r in esml(root, "runs") if r["act"] == "train"]
-    esml(root, "cancel", run)
+    (run,) = [r["run"] for r in cli(root, "runs") if r["act"] == "train"]
+    cli(root, "cancel", run)
     killed(root, point, "register", "p1/m1", run)
-    said = esml(root, "register", "p1/m1", run)
+    said = cli(root, "register", "p1/m1", run)
     assert said["model_version"] == 1
-    assert [r["model_version"] for r in esml(root, "leaderboard", "p1/m1") if r["model_version"]] == [1]
+    assert [r["model_version"] for r in cli(root, "leaderboard", "p1/m1") if r["model_version"]] == [1]
     assert violations(root) == []
 
 
@@ -254,11 +252,11 @@ def test_replaying_what_a_crash_left(empty: Estate, numbers) -> None:
     killed(root, "commit:head", "refine", "p1/m1", "--layer", "bronze")
     empty.cancel(empty.runs()[0]["run"])
     killed(root, "replay:read", "refine", "p1/m1")
-    esml(root, "refine", "p1/m1")
-    assert [v["version"] for v in esml(root, "versions", "p1/m1", "--table", "d1/bronze")] == [1]
+    cli(root, "refine", "p1/m1")
+    assert [v["version"] for v in cli(root, "versions", "p1/m1", "--table", "d1/bronze")] == [1]
     killed(root, "rebuild:read", "catalogue", "rebuild")
-    assert [v["version"] for v in esml(root, "versions", "p1/m1", "--table", "gold")] == [1]
-    assert esml(root, "catalogue", "rebuild")["versions"] == 3
+    assert [v["version"] for v in cli(root, "versions", "p1/m1", "--table", "gold")] == [1]
+    assert cli(root, "catalogue", "rebuild")["versions"] == 3
     assert violations(root) == []
 
 
@@ -288,9 +286,9 @@ def test_registering_a_run_that_registers_itself_meanwhile(split_small: Estate) 
     """The killed training is finished first; its version stays as its own run judged it."""
     root = split_small.site.root
     killed(root, "register:created", "train", "p1/m1")
-    (run,) = [r["run"] for r in esml(root, "runs") if r["act"] == "train"]
-    said = esml(root, "register", "p1/m1", run)
+    (run,) = [r["run"] for r in cli(root, "runs") if r["act"] == "train"]
+    said = cli(root, "register", "p1/m1", run)
     assert (said["model_version"], said["alias"]) == (1, "champion")
-    (best,) = [r for r in esml(root, "leaderboard", "p1/m1") if r["model_version"] == 1]
+    (best,) = [r for r in cli(root, "leaderboard", "p1/m1") if r["model_version"] == 1]
     assert best["alias"] == "champion" and all(g["passed"] for g in best["gates"])
     assert violations(root) == []

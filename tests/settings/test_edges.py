@@ -15,7 +15,7 @@ from esml_engine.errors import EsmlError, SettingsError, UsageError
 from esml_engine.estate import Estate, open_estate
 from esml_engine.refs import ModelRef, check_name
 from esml_engine.training import acts
-from tests.conftest import esml
+from tests.conftest import cli
 
 NAME = "p1/m1"
 Numbers = Callable[[str, int, int], Path]
@@ -33,7 +33,7 @@ def test_a_name_that_is_none_is_said_with_its_file_and_stops_only_its_own(empty:
         Site(root)
     site = Site(root, lenient=True)
     assert [str(m) for m in site.settings.models()] == [NAME] and list(site.files.broken) == ["p1/Bad Model"]
-    wrong = next(r for r in esml(root, "doctor") if r["part"] == "settings")
+    wrong = next(r for r in cli(root, "doctor") if r["part"] == "settings")
     assert not wrong["ok"] and "Bad Model" in wrong["message"]
     (root / "projects/p1/Bad Model/model.toml").unlink()
     toml(empty).write_text(toml(empty).read_text() + '[datasets."D 1"]\n')
@@ -255,5 +255,5 @@ def test_a_search_that_is_not_installed_is_said_before_a_run(
     ],
 )
 def test_a_training_that_could_only_fail_is_not_set(empty: Estate, key: str, value: str, says: str) -> None:
-    said = esml(empty.site.root, "set", NAME, key, value, check=2)["error"]
+    said = cli(empty.site.root, "set", NAME, key, value, check=2)["error"]
     assert says in said["message"] and key.split(".")[-1] in said["message"]

@@ -12,7 +12,7 @@ from esml_engine.estate import Estate, open_estate
 from esml_engine.platforms.rows import bad
 from esml_engine.refs import ModelRef
 from esml_engine.settings import ModelSettings, load
-from tests.conftest import esml
+from tests.conftest import cli
 
 
 def test_a_worker_goes_on_without_a_model_whose_file_is_wrong(empty: Estate) -> None:
@@ -41,7 +41,7 @@ def test_a_project_whose_file_is_wrong_stops_its_own_models_alone(empty: Estate)
     empty.new_model("p2/m1", "regression", ["d1"], label="y", key="id")
     path = empty.site.root / "projects/p2/project.toml"
     path.write_text(path.read_text() + "colour = 1\n")
-    said = esml(empty.site.root, "doctor")
+    said = cli(empty.site.root, "doctor")
     (wrong,) = [r for r in said if r["part"] == "settings"]
     assert not wrong["ok"] and "p2/project.toml" in wrong["message"] and "colour" in wrong["message"]
     site = Site(empty.site.root, lenient=True)
@@ -82,10 +82,10 @@ def test_doctor_names_the_file_and_an_act_on_another_model_goes_on(empty: Estate
     wrong = next(r for r in said if r["part"] == "settings")
     assert not wrong["ok"] and "p1/m1/model.toml: not valid TOML" in wrong["message"]
     assert any(r["part"] == "dev lake" and r["ok"] for r in said)
-    assert esml(empty.site.root, "status", check=2)["error"]["code"] == "settings"
-    assert "no IN file" in esml(empty.site.root, "refine", "p1/m2", "--dry-run")["plan"]["nothing_to_do"]
-    assert "no IN file" in esml(empty.site.root, "refine", "p1/m2")["nothing_to_do"]
-    assert esml(empty.site.root, "refine", "p1/m1", check=2)["error"]["code"] == "settings"
+    assert cli(empty.site.root, "status", check=2)["error"]["code"] == "settings"
+    assert "no IN file" in cli(empty.site.root, "refine", "p1/m2", "--dry-run")["plan"]["nothing_to_do"]
+    assert "no IN file" in cli(empty.site.root, "refine", "p1/m2")["nothing_to_do"]
+    assert cli(empty.site.root, "refine", "p1/m1", check=2)["error"]["code"] == "settings"
 
 
 def test_doctor_says_that_a_lake_is_away(empty: Estate, numbers) -> None:
@@ -151,7 +151,7 @@ def test_an_expectation_that_comes_later_is_said_before_anything_runs(empty: Est
     empty.model("p1/m1").ingest("d1", [numbers("a.csv", 0, 40)], "2026-01-01")
     path = empty.site.root / "projects/p1/m1/model.toml"
     path.write_text(path.read_text() + '[[expect]]\ncheck = "custom"\ncolumn = "x"\n')
-    said = esml(empty.site.root, "refine", "p1/m1", "--dry-run", check=2)["error"]
+    said = cli(empty.site.root, "refine", "p1/m1", "--dry-run", check=2)["error"]
     assert said["code"] == "not_yet" and "custom comes later" in said["message"]
     assert open_estate(empty.site.root).runs() == []
 
@@ -161,10 +161,10 @@ def test_one_wrong_file_stops_what_is_about_it_alone_on_the_command_line(empty: 
     root = empty.site.root
     path = root / "projects/p1/m2/model.toml"
     path.write_text(path.read_text() + "colour = 1\n")
-    assert esml(root, "runs") == [] and [r["model"] for r in esml(root, "status", "p1")] == ["p1/m1"]
-    assert esml(root, "settings", "p1/m1")
+    assert cli(root, "runs") == [] and [r["model"] for r in cli(root, "status", "p1")] == ["p1/m1"]
+    assert cli(root, "settings", "p1/m1")
     for about in (("status",), ("status", "p1/m2"), ("settings", "p1/m2")):
-        assert esml(root, *about, check=2)["error"]["code"] == "settings"
+        assert cli(root, *about, check=2)["error"]["code"] == "settings"
 
 
 @pytest.mark.parametrize(

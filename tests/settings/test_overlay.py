@@ -13,7 +13,7 @@ from esml_engine.estate import Estate, init_estate, open_estate
 from esml_engine.refs import ModelRef
 from esml_engine.store import schema as t
 from esml_engine.store.database import upsert
-from tests.conftest import esml
+from tests.conftest import cli
 from tests.settings.test_settings import edit
 
 NAME, REF = "p1/m1", ModelRef("p1", "m1")
@@ -45,13 +45,13 @@ def test_a_policy_set_as_a_table_refuses_the_training(empty: Estate, numbers: Nu
     model.ingest("d1", [numbers("a.csv", 0, 60)], "2026-01-01")
     model.refine()
     model.split()
-    assert esml(root, "train", NAME, "--dry-run")["plan"]["policy"]["verdict"] == "ok"
-    said = esml(root, "set", NAME, key, "{max_cost_run = 0.000001}")
+    assert cli(root, "train", NAME, "--dry-run")["plan"]["policy"]["verdict"] == "ok"
+    said = cli(root, "set", NAME, key, "{max_cost_run = 0.000001}")
     assert (said["key"], said["value"]) == (key, {"max_cost_run": 0.000001}), "answered as it was asked"
-    plan = esml(root, "train", NAME, "--dry-run")["plan"]
+    plan = cli(root, "train", NAME, "--dry-run")["plan"]
     assert plan["policy"]["verdict"] == "refuse" and plan["policy"]["limits"]["max_cost_run"] == 0.000001
     assert plan["policy"]["origin"].startswith("override on p1/m1 by ")
-    error = esml(root, "train", NAME, check=3)["error"]
+    error = cli(root, "train", NAME, check=3)["error"]
     assert "max_cost_run = 1e-06" in error["message"]
     (event,) = [e for e in empty.audit(act="set") if e["object"] == NAME]
     assert event["detail"]["value"] == {"max_cost_run": 0.000001}, "audited as it was asked"
@@ -59,7 +59,7 @@ def test_a_policy_set_as_a_table_refuses_the_training(empty: Estate, numbers: Nu
 
 def test_a_table_for_one_environment_is_in_force_there(three: Estate) -> None:
     root = three.site.root
-    esml(root, "set", "estate", "policy.prod", '{approvals = 2, over = "ask"}')
+    cli(root, "set", "estate", "policy.prod", '{approvals = 2, over = "ask"}')
     policy, origin = in_force(three, "prod")
     assert (policy.approvals, policy.over) == (2, "ask") and origin["approvals"].startswith(
         "override on estate"
@@ -265,7 +265,7 @@ def test_a_budget_is_the_project_managers_also_as_a_table(three: Estate) -> None
 )
 def test_a_wrong_line_of_the_estate_is_named(empty: Estate, old: str, new: str, says: str, hint: str) -> None:
     edit(empty.site.root, "estate.toml", old, new)
-    error = esml(empty.site.root, "status", check=2)["error"]
+    error = cli(empty.site.root, "status", check=2)["error"]
     assert (error["message"], error["hint"]) == (says, hint)
 
 
@@ -273,4 +273,4 @@ def test_a_byte_order_mark_before_a_settings_file_is_passed_over(empty: Estate) 
     for path in ("estate.toml", "projects/p1/project.toml", FILE):
         file = empty.site.root / path
         file.write_bytes(b"\xef\xbb\xbf" + file.read_bytes())
-    assert esml(empty.site.root, "status")[0]["model"] == NAME
+    assert cli(empty.site.root, "status")[0]["model"] == NAME

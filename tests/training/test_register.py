@@ -13,7 +13,7 @@ from esml_engine.training import records
 from esml_engine.training.judging.verdict import verdict_of
 from esml_engine.training.registering import trained_value
 from esml_engine.training.storage import content_hash
-from tests.conftest import esml
+from tests.conftest import cli, esml
 from tests.invariants import violations
 
 REF = ModelRef.parse("p1/m1")
@@ -32,16 +32,16 @@ def test_the_model_of_a_run_that_was_killed_and_cancelled_is_registered_later(
         model.split()
     kill = {"ESML_KILL_AT": "register:reserved", "ESML_KILL_ONCE": str(root / ".killed")}
     esml(root, "train", "p1/m1", env=kill, check=-9)
-    run = esml(root, "runs")[0]["run"]
-    assert esml(root, "cancel", run)[0]["state"] == "running", "until somebody works"
+    run = cli(root, "runs")[0]["run"]
+    assert cli(root, "cancel", run)[0]["state"] == "running", "until somebody works"
     store = empty.site.store
     assert records.versions(store, REF) == []
 
-    got = esml(root, "register", "p1/m1", run)
+    got = cli(root, "register", "p1/m1", run)
     assert got["model_version"] == 1 and got["alias"] == "champion"
     assert runs.get(store, run)["state"] == "cancelled", "whoever works next ends it first"
     assert [v["run"] for v in records.versions(store, REF)] == [run]
-    again = esml(root, "register", "p1/m1", run)
+    again = cli(root, "register", "p1/m1", run)
     assert again["run"] is None and again["model_version"] == 1
     assert violations(root) == []
 
