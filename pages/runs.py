@@ -10,7 +10,7 @@ from cockpit.facts.reads import worker_alive
 from cockpit.frame import opening
 from cockpit.frame.addressing import unread
 from cockpit.frame.carrying import to
-from cockpit.frame.choosing import one_of
+from cockpit.frame.choosing import one_of, opens
 from cockpit.frame.components import as_of, away, chips, no_sight, page, ways_on, when
 from cockpit.frame.saying import nothing_yet
 from cockpit.views import runs as view
@@ -69,7 +69,10 @@ def _list(estate: Estate, states: list[str], by: str, kind: str) -> None:
     for failed in [r for r in view.not_made_good(rows) if r in shown][:_SHOWN_OPEN]:
         with st.container(border=True):
             progress_of(estate, failed, key=f"failed:{failed['run']}", named=True)
-            retry_card(estate, failed["run"], key=f"retry:{failed['run']}")
+            if opens(
+                "Retry: see the plan", "Close the plan", "retry", failed["run"], primary=False, icon="refresh"
+            ):
+                retry_card(estate, failed["run"], key=f"retry:{failed['run']}")
     if not shown:
         nothing_yet("No run passes these filters.", "Take one away.")
         return

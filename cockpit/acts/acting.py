@@ -227,6 +227,11 @@ def progress_of(
         st.caption(" · ".join(x for x in (said, run_line(row)) if x), width="content")
         if link:
             st.page_link(**to("run", run=row["run"]), label="Steps and log", icon=":material/list:")
+        if (
+            row["state"] == "waiting"
+            and (asked := requests.of_run(estate.site.store, row["run"])) is not None
+        ):
+            st.page_link(**to("approvals", request=asked["request"]), label=f"Request {asked['request']}", icon=":material/gavel:")  # fmt: skip
         if is_open and not row["cancel"]:
             cancel_button(estate, row["run"], key=f"{key}:cancel")
     if is_open:
@@ -235,7 +240,7 @@ def progress_of(
         text = (
             f"{row['run']} · {done} of {len(row['steps'])} steps"
             + (f" · {now}" if now else "")
-            + (f" · {row['message']}" if row["message"] else "")
+            + (f" · {row['message']}" if row["message"] and row["state"] != "waiting" else "")
         )
         st.progress(min(1.0, max(0.0, row["progress"])), text)
         if row["state"] == "waiting":
@@ -243,8 +248,6 @@ def progress_of(
                 f"{sentence(row['message'] or 'It waits for a decision')}. It goes on by itself when it is approved.",
                 icon=":material/hourglass_top:",
             )
-            if (asked := requests.of_run(estate.site.store, row["run"])) is not None:
-                st.page_link(**to("approvals", request=asked["request"]), label=f"Request {asked['request']}", icon=":material/gavel:")  # fmt: skip
         elif not worker_alive(estate.site):
             st.warning(
                 "The worker is not running: this run waits. Start it with `esml up`.",
@@ -282,7 +285,10 @@ def run_line(row: dict[str, Any]) -> str:
     if row["cost"] is not None:
         parts.append(f"{money(row['cost'], cost.get('currency', 'EUR'))} metered")
     elif cost:
-        parts.append(predicted_cost(cost))
+        of = str(cost.get("basis", "")).split("; ")  # a pipeline's names each of its parts
+        parts.append(
+            predicted_cost(cost if len(of) == 1 else {**cost, "basis": f"{len(of)} parts, each by its past"})
+        )
     parts.append(when(row["ended"] or row["started"] or row["created"]))
     return " · ".join(parts)
 

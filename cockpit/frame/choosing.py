@@ -63,7 +63,7 @@ def opens(label: str, close: str, key: str, value: str = "true", *, primary: boo
 
     st.button(
         close if is_open else label,
-        key=f"opens:{key}",
+        key=f"opens:{key}" if value == "true" else f"opens:{key}:{value}",
         icon=":material/expand_less:" if is_open else f":material/{icon}:",
         type="primary" if primary and not is_open else "secondary",
         on_click=turned,

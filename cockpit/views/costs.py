@@ -20,7 +20,6 @@ from cockpit.words import (
     is_bound,
     money,
     plural,
-    predicted_cost,
     share,
     time_ago,
 )
@@ -245,16 +244,20 @@ def against(now: Judged, then: Judged, currency: str) -> list[dict[str, str]]:
         s = j.answer.seconds
         return f"at most {duration(s.p90)}" if is_bound(s.basis) else f"{duration(s.p50)} (p90 {duration(s.p90)})"  # fmt: skip
 
+    def cost(p: Mapping[str, Any]) -> str:  # what it rests on stands below
+        high = money(p["p90"], currency)
+        return f"at most {high}" if is_bound(p["basis"]) else f"{money(p['p50'], currency)} (p90 {high})"
+
     a, b = now.answer.cost, then.answer.cost
     change = times(b["p50"] / a["p50"]) if a["p50"] else ""
     return [
-        {"": "Node type × nodes", "As it is": f"{now.asked.node} × {now.asked.nodes}",
+        {"": "Nodes", "As it is": f"{now.asked.node} × {now.asked.nodes}",
             "If": f"{then.asked.node} × {then.asked.nodes}", "Change": ""},
         {"": "Rows", "As it is": f"{now.asked.rows:,}", "If": f"{then.asked.rows:,}",
             "Change": times(then.asked.rows / now.asked.rows) if now.asked.rows else ""},
         {"": "Time", "As it is": time(now), "If": time(then),
             "Change": times(then.answer.seconds.p50 / now.answer.seconds.p50) if now.answer.seconds.p50 else ""},
-        {"": "Cost", "As it is": predicted_cost(a), "If": predicted_cost(b), "Change": change},
+        {"": "Cost", "As it is": cost(a), "If": cost(b), "Change": change},
         {"": "Policy", "As it is": now.policy, "If": then.policy, "Change": ""},
     ]  # fmt: skip
 

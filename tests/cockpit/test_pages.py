@@ -392,3 +392,13 @@ def test_the_other_environments_stand_where_one_lake_is_away(
         assert not at.exception and not at.error and "dev can't be reached." in text_of(at)
     finally:
         (root / "elsewhere").rename(root / "lake/dev")
+
+
+def test_the_plan_of_a_retry_is_opened_by_its_button(demo: Path, page: Open) -> None:
+    """A failed run says why on the list of runs; what doing it again takes comes when it is asked for."""
+    at = page(demo, "runs")
+    (button,) = [b for b in at.button if str(b.key).startswith("opens:retry:")]
+    assert not any(b.label == "Retry" for b in at.button)
+    button.click().run()
+    assert at.query_params["retry"] == str(button.key).rpartition(":")[2]
+    assert not at.exception and any(b.label == "Retry" for b in at.button)

@@ -88,3 +88,14 @@ def test_share() -> None:
         "71 %",
         "0.0 %",
     )
+
+
+def test_the_line_of_a_run_says_of_many_parts_only_that_they_are_many() -> None:
+    from cockpit.acts.acting import run_line
+
+    seconds = {"p50": 4.0, "p90": 6.0, "basis": "3 runs"}
+    row = {"state": "queued", "seconds": None, "cost": None, "ended": None, "started": None, "created": "2026-11-27T10:00:00+00:00"}  # fmt: skip
+    one = {"p50": 1.0, "p90": 2.0, "currency": "EUR", "basis": "3 runs"}
+    assert "(p90 € 2.00, 3 runs)" in run_line({**row, "predicted": {"seconds": seconds, "cost": one}})
+    two = {**one, "basis": "split 3 runs; train 1 run, scaled by size"}
+    assert "(p90 € 2.00, 2 parts, each by its past)" in run_line({**row, "predicted": {"seconds": seconds, "cost": two}})  # fmt: skip
