@@ -201,9 +201,17 @@ class Model:
         answer = self.env(to)._do("promote", {"source": self.env_name, "version": version}, how)
         return answer if isinstance(answer, Plan) else promoted(answer)
 
-    def ask_exception(self, amount: float, reason: str, days: int = 7, **how: Any) -> Any:
-        """Ask another person to let runs of this model here cost up to `amount`, for so many days; its state is `waiting`."""
-        return self._do("ask_exception", {"amount": float(amount), "reason": reason, "days": int(days)}, how)
+    def ask_exception(
+        self, amount: float, reason: str, days: int = 7, limit: str = "max_cost_run", **how: Any
+    ) -> Any:
+        """Ask another person to lift a limit on money for runs of this model here, for so many days; its state is `waiting`.
+
+        Args:
+            amount: from `max_cost_run`, what each run may be predicted to cost; from `max_cost_month` or `budget.month`,
+                what all that comes may cost together beyond it.
+        """
+        asked = {"amount": float(amount), "reason": reason, "days": int(days), "limit": limit}
+        return self._do("ask_exception", asked, how)
 
     def plan_refine(self, **params: Any) -> Plan:
         """The plan of `refine`."""

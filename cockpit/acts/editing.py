@@ -13,8 +13,11 @@ from cockpit.views.policies import in_words, kind_of_value, shown
 from cockpit.words import plural
 from esml_engine.door import access
 from esml_engine.door.facts import Call
+from esml_engine.door.policy import MONEY
 from esml_engine.estate import Estate
 from esml_engine.settings import Settings, dig
+
+_LIMITS = dict(zip(MONEY, ("of one run", "of the month, here", "the project's budget"), strict=True))
 
 
 def setting(
@@ -84,13 +87,18 @@ def _text(key: str, value: str) -> str:
 
 
 def exception(estate: Estate, model: str, env: str) -> None:
-    """Ask another person for more money a run, for some days."""
+    """Ask another person for more money than a limit allows, for some days."""
     if locked(estate, "ask_exception", model.split("/")[0]):
         return
     currency = estate.site.settings.estate.currency
-    with st.grid(2, min_column_width=180):
+    with st.grid(3, min_column_width=180):
+        limit = st.selectbox(
+            "Which limit", list(_LIMITS), format_func=_LIMITS.__getitem__, key="exception:limit"
+        )
         amount = st.number_input(
-            f"A run may cost up to, {currency}",
+            f"A run may cost up to, {currency}"
+            if limit == MONEY[0]
+            else f"All that comes may cost, {currency}",
             0.0,
             step=1.0,
             key="exception:amount",
@@ -100,7 +108,7 @@ def exception(estate: Estate, model: str, env: str) -> None:
     reason = st.text_input("Why? Whoever decides reads it", key="exception:reason").strip()
     at_once(
         estate,
-        lambda **how: estate.model(model, env).ask_exception(amount, reason, days, **how),
+        lambda **how: estate.model(model, env).ask_exception(amount, reason, days, limit, **how),
         "Ask for the exception",
         key="ask_exception",
         icon="gavel",

@@ -304,12 +304,14 @@ def exception_grounds(
     """What an exception would allow, against which money, until when."""
     d = request["detail"]
     left = budget - month
-    kept = d.get("key", MONEY[0]) in MONEY  # lifts the limit for later runs, too
+    key = d.get("key", MONEY[0])
+    kept = key in MONEY  # lifts the limit for later runs, too
+    how_far = "a run" if key == MONEY[0] else "in all" if kept else "for this run"
     return [
         ("Asks for", "; ".join(d.get("will") or [f"{d.get('act', 'a run')} for {money(d.get('amount'), currency)}"])),
         ("Why", plain(str(d.get("reason") or "no reason was given"))),
         ("Money",
-            f"up to {money(d.get('amount'), currency)} {'a run' if kept else 'for this run'}; the budget still holds {money(max(0.0, left), currency)} of {money(budget, currency)} this month"),
+            f"up to {money(d.get('amount'), currency)} {how_far}; the budget still holds {money(max(0.0, left), currency)} of {money(budget, currency)} this month"),
         *((("Asked after it", plain("; ".join(d["also"]))),) if d.get("also") else ()),
         ("Policy", str(d.get("origin") or "the estate's")),
         ("Holds until", "this run ends: no other run is covered" if not kept else f"the end of {d['until'][:10]}, UTC" if d.get("until") else f"{when(request['expires'])}, when the request expires"),

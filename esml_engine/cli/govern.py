@@ -92,10 +92,18 @@ def audit(
 def ask_exception(
     model: ModelArg,
     how: How,
-    amount: Annotated[float, typer.Option(help="most that one run may be predicted to cost, p90")],
+    amount: Annotated[
+        float,
+        typer.Option(
+            help="what each run may be predicted to cost, p90; of a limit of the month: all that comes, together"
+        ),
+    ],
     reason: Annotated[str, typer.Option(help="why; whoever decides reads it")],
     days: Annotated[int, typer.Option(help="how long it shall hold")] = 7,
+    limit: Annotated[
+        str, typer.Option(help="which one: max_cost_run, max_cost_month or budget.month")
+    ] = "max_cost_run",
     env: Env = "dev",
 ) -> None:
-    """Ask another person for an exception from the limits on money."""
-    say(model_(model, env).ask_exception(amount, reason, days, **how))
+    """Ask another person for an exception from a limit on money."""
+    say(model_(model, env).ask_exception(amount, reason, days, limit, **how))

@@ -38,8 +38,10 @@ def allowed_money(
         cost = its["cost"]["p90"]
         spent = costs.spent(site.store, project=ref.project, env=env, since=month)
         lifted = _lifted(site, call.object, env, cost)
-        if cost > policy.max_cost_run or spent + cost > policy.max_cost_month:
-            ok = lifted.get("max_cost_run") or lifted.get("max_cost_month") or ok
+        if spent + cost > policy.max_cost_month:
+            ok = lifted.get("max_cost_month", ok)
+        if cost > policy.max_cost_run:
+            ok = lifted.get("max_cost_run", ok)
         breaches += broken(
             policy,
             origin,
@@ -68,7 +70,7 @@ def _over_budget(
 ) -> Breach:
     currency = settings.estate.currency
     said = f"{spent:.6g} spent this month + predicted {cost['p90']:.6g} {currency} is over the project's budget of {budget:g} {currency}"
-    return Breach("budget.month", over, _budget_origin(settings, call.project), said, call.env, cost["p90"])
+    return Breach("budget.month", over, budget_origin(settings, call.project), said, call.env, cost["p90"])
 
 
 def _standing(
@@ -100,7 +102,7 @@ def _lifted(site: Site, object_: str, env: str, cost: float) -> dict[str, str]:
     return out
 
 
-def _budget_origin(settings: Settings, project: str) -> str:
+def budget_origin(settings: Settings, project: str) -> str:
     """Whose word the project's budget of the month is."""
     row = next(e for e in settings.rows(project) if e.key == "budget.month")
     return f"override on {project} by {row.by}" if row.by else f"{project} ({row.origin})"

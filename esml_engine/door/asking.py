@@ -1,4 +1,4 @@
-"""Asking for an exception before a run needs it: another person lets runs of a model cost up to an amount, until a day."""
+"""Asking for an exception before a run needs it: another person lifts a limit on money for a model, up to an amount, until a day."""
 
 from __future__ import annotations
 
@@ -8,19 +8,22 @@ import json
 import math
 from typing import Any
 
-from esml_engine.door import requests
+from esml_engine.door import allowing, requests
 from esml_engine.door.facts import AtOnce, Call, Desk, Draft
+from esml_engine.door.policy import MONEY
 from esml_engine.door.site import Site
 from esml_engine.errors import UsageError
 from esml_engine.refs import ModelRef
 from esml_engine.runs.facts import JobResult
 
-_KEY = "max_cost_run"
 _MOST_DAYS = 90
 
 
 class AskException(AtOnce):
-    """Object: a model, in an environment. `params`: amount (in the estate's currency), days, reason."""
+    """Object: a model, in an environment. `params`: amount (in the estate's currency), days, reason, limit (one of `MONEY`).
+
+    From `max_cost_run` the amount is for each run; from a limit of the month it is for all that comes, together.
+    """
 
     name = "ask_exception"
 
@@ -28,7 +31,7 @@ class AskException(AtOnce):
         """What would be asked, from whom, and until when it would hold.
 
         Raises:
-            UsageError: no amount above 0, no reason, or a time that is none.
+            UsageError: no such limit, no amount that lifts it, no reason, or a time that is none.
         """
         ref = ModelRef.parse(call.object)
         site.files.raw(str(ref))
@@ -43,18 +46,19 @@ class AskException(AtOnce):
             raise UsageError(
                 "why an exception?", hint='give a reason: --reason "…"; whoever decides reads it'
             )
+        limit = str(call.params.get("limit") or MONEY[0])
+        origin, allowed = self._lifts(site, ref, call.env, limit, amount)
         currency = site.settings.estate.currency
-        policy, origin = site.settings.policy(ref, call.env)
         until = (dt.datetime.now(dt.UTC).date() + dt.timedelta(days=days)).isoformat()
         detail: dict[str, Any] = {
-            "act": "runs", "key": _KEY, "amount": amount, "currency": currency, "until": f"{until}T23:59:59+00:00",
-            "reason": reason, "origin": origin[_KEY],
-            "will": [f"runs of {ref} in {call.env} may be predicted to cost up to {amount:g} {currency} (p90) until {until}, instead of {policy.max_cost_run:g}"],
+            "act": "runs", "key": limit, "amount": amount, "currency": currency, "until": f"{until}T23:59:59+00:00",
+            "reason": reason, "origin": origin,
+            "will": [f"runs of {ref} in {call.env} may be predicted to cost up to {amount:g} {currency} (p90) {allowed} until {until}"],
         }  # fmt: skip
         waits = next(
             (r for r in requests.listing(site.store, state=requests.WAITING, objects=[str(ref)])
-             if (r["env"], r["kind"], r["detail"].get("amount"), r["detail"].get("until")) == (call.env, requests.EXCEPTION,
-                 amount, detail["until"])),
+             if (r["env"], r["kind"]) == (call.env, requests.EXCEPTION)
+             and all(r["detail"].get(k) == detail[k] for k in ("key", "amount", "until"))),
             None,
         )  # fmt: skip
         return Draft(
@@ -72,6 +76,25 @@ class AskException(AtOnce):
             if waits
             else {},
         )
+
+    def _lifts(self, site: Site, ref: ModelRef, env: str, limit: str, amount: float) -> tuple[str, str]:
+        """Whose word the limit is, and how the amount is held against it."""
+        policy, origin = site.settings.policy(ref, env)
+        currency = site.settings.estate.currency
+        if limit not in MONEY:
+            raise UsageError(f"no exception lifts {limit}", hint=f"--limit is one of {', '.join(MONEY)}")
+        if limit == "budget.month":
+            budget = site.settings.project(ref.project).budget.month
+            said = f"together beyond the project's budget of {budget:g} a month"
+            return allowing.budget_origin(site.settings, ref.project), said
+        if limit == "max_cost_month":
+            return origin[limit], f"together beyond {limit} = {policy.max_cost_month:g}"
+        if amount <= policy.max_cost_run:
+            raise UsageError(
+                f"a run may cost {policy.max_cost_run:g} {currency} as it is: {amount:g} would lift nothing",
+                hint="name more; or with --limit max_cost_month or budget.month the limit of the month that is in the way",
+            )
+        return origin[limit], f"each, instead of {policy.max_cost_run:g},"
 
     def record(self, call: Call, draft: Draft, result: JobResult | None, desk: Desk) -> dict[str, Any]:
         """The request; it belongs to no run."""

@@ -16,6 +16,7 @@ from esml_engine.door import access, audit, requests, skeleton
 from esml_engine.door.allowing import Granted, allowed_money
 from esml_engine.door.facts import Act, Actor, Call, Draft, Plan, draft_json, fingerprint
 from esml_engine.door.keys import asked_of, run_of, same_act
+from esml_engine.door.policy import MONEY
 from esml_engine.door.predicting import nothing_spent, run_ahead
 from esml_engine.door.site import Site
 from esml_engine.errors import (
@@ -148,7 +149,7 @@ def start(
         if plan.policy["verdict"] == "refuse":
             raise PolicyError(
                 f"{plan.policy['reason']} ({plan.policy['origin']})",
-                hint="make the run smaller, or ask the policy's owner",
+                hint=_way_out(plan),
                 plan=plan.document(),
             )
         if plan.policy["verdict"] == "ask" and not act.durable:
@@ -272,6 +273,15 @@ def _intent(site: Site, actor: Actor, call: Call, plan: Plan, key: str) -> Start
     point("start:intent")
     audit.anchor(site.store, site.state)
     return Started(open_run or row["run"], open_run is not None, plan)
+
+
+def _way_out(plan: Plan) -> str:
+    """What somebody can do whom a policy refuses."""
+    key, env = plan.policy["key"], plan.policy.get("env") or plan.call.env
+    if key not in MONEY:
+        return "make the run smaller, or ask the policy's owner"
+    asks = f"esml exception {plan.call.object} --env {env} --limit {key} --amount … --reason …"
+    return f"make the run smaller, or ask another person for an exception: {asks}"
 
 
 def ask_exception(c: sa.Connection, row: dict[str, Any], actor: Actor, plan: Plan) -> str:

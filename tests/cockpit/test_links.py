@@ -31,7 +31,7 @@ def said_by(at: AppTest) -> str:
 def asked(estate: Estate, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A copy with a request: where none was ever made, Approvals says that alone."""
     root = copy_of(estate.site.root, tmp_path_factory.mktemp("links") / "estate")
-    open_estate(root).model(MODEL).ask_exception(1.0, "a trial")
+    open_estate(root).model(MODEL).ask_exception(9.0, "a trial")
     return root
 
 

@@ -30,7 +30,7 @@ def asked(tmp_path_factory: pytest.TempPathFactory) -> tuple[Estate, str]:
         (SECOND, "approver"),
     ):  # fmt: skip
         estate.member_add("p1", actor, role)
-    request = open_estate(root, act_as=SCIENTIST).model(MODEL).ask_exception(5.0, "a wide search")["request"]
+    request = open_estate(root, act_as=SCIENTIST).model(MODEL).ask_exception(7.0, "a wide search")["request"]
     return open_estate(root), request
 
 
@@ -87,7 +87,7 @@ def test_handing_over_lists_who_could_decide_and_is_first_there(
 ) -> None:
     estate, q = asked
     root = estate.site.root
-    sooner = open_estate(root, act_as=SCIENTIST).model(MODEL).ask_exception(6.0, "another")["request"]
+    sooner = open_estate(root, act_as=SCIENTIST).model(MODEL).ask_exception(8.0, "another")["request"]
     with estate.site.store.write() as c:
         c.exec_driver_sql(
             f"UPDATE requests SET expires = '2998-12-01T00:00:00+00:00' WHERE request = '{sooner}'"

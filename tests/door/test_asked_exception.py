@@ -7,6 +7,7 @@ import pytest
 from esml_engine.door import requests
 from esml_engine.errors import NotAllowedError, PolicyError, StalePlanError, UsageError
 from esml_engine.estate import Estate, open_estate
+from esml_engine.store import schema as t
 from tests.conftest import cli
 from tests.door.test_policies import APPROVER, ENGINEER, NAME, Numbers, as_, deliver, held, mine
 
@@ -38,6 +39,43 @@ def test_a_smaller_amount_than_the_prediction_lifts_nothing(held: Estate) -> Non
     asked = mine(held).ask_exception(0.00001, "a little", days=1)
     as_(held, APPROVER).approve(asked["request"], "a little")
     assert mine(held).plan_refine().policy["verdict"] == "refuse"
+
+
+@pytest.mark.parametrize("limit", ["max_cost_month", "budget.month"])
+def test_a_limit_of_the_month_is_lifted_for_so_much_in_all(
+    held: Estate, numbers: Numbers, limit: str
+) -> None:
+    """The refusal names the way; the amount is for what comes, together, and what was spent on it counts."""
+    held.set(NAME, "policy.over", "refuse")
+    held.set(NAME, "policy.max_cost_run", "5")
+    scope, key = (NAME, "policy.max_cost_month") if limit == "max_cost_month" else ("p1", "budget.month")
+    held.set(scope, key, "0.0000001")
+    with pytest.raises(PolicyError, match="spent this month") as e:
+        mine(held).refine()
+    assert f"esml exception {NAME} --env dev --limit {limit} --amount" in e.value.hint
+    each = mine(held).ask_exception(9.0, "dear runs")
+    as_(held, APPROVER).approve(each["request"], "another limit than the one in the way")
+    assert mine(held).plan_refine().policy["verdict"] == "refuse"
+    asked = mine(held).ask_exception(0.08, "the year's end", limit=limit)
+    (line,) = requests.get(held.site.store, asked["request"])["detail"]["will"]
+    assert "0.08 EUR (p90) together beyond" in line
+    as_(held, APPROVER).approve(asked["request"], "once a year")
+    plan = mine(held).plan_refine()
+    assert plan.policy["verdict"] == "ok" and asked["request"] in plan.policy["origin"]
+    mine(held).refine()
+    with held.site.store.write() as c:
+        c.execute(t.meter.update().values(cost=0.0801))
+    deliver(held, numbers("b.csv", 40, 50), "2026-01-02")
+    assert mine(held).plan_refine().policy["verdict"] == "refuse", "it is used up"
+
+
+def test_what_would_lift_nothing_is_not_asked(held: Estate) -> None:
+    held.set(NAME, "policy.max_cost_run", "5")
+    with pytest.raises(UsageError, match="5 EUR as it is: 5 would lift nothing"):
+        mine(held).ask_exception(5.0, "why")
+    with pytest.raises(UsageError, match="no exception lifts max_nodes") as e:
+        mine(held).ask_exception(9.0, "why", limit="max_nodes")
+    assert "budget.month" in e.value.hint and held.requests() == []
 
 
 def test_asked_twice_it_is_one_request(held: Estate) -> None:

@@ -96,7 +96,7 @@ def test_a_model_that_arrived_says_when_its_gold_is_newer_than_its_split(empty: 
 
 def test_a_run_that_waits_for_an_exception_is_the_approvers_turn(demo: Path) -> None:
     estate, name = open_estate(demo), "project002/m11_diabetes"
-    estate.model(name).ask_exception(5.0, "a longer search", 3)
+    estate.model(name).ask_exception(8.0, "a longer search", 3)
     said = estate.status(name)[0]
     assert (said["next"], said["turn"]) == ("approve", "approver")
     assert said["blocked_by"].startswith("an exception waits for a decision: ")
