@@ -26,7 +26,7 @@ import psutil
 from benchmarks.harness import ROOT, interleaved, report, timed
 from benchmarks.scored_estates import make, table_sql
 
-ROUNDS = 3
+ROUNDS = 7
 
 
 @contextmanager

@@ -61,7 +61,8 @@ def main() -> None:
         open_estate(root).new_model("project1/model1", "regression", ["ds01"], label="y", key="id")
         browser = launch(p)
         page = browser.new_page()
-        env = {**os.environ, "PYTHONPATH": str(ROOT), "BROWSER": "none"}
+        compiles = {k: v for k, v in os.environ.items() if k != "PYTHONDONTWRITEBYTECODE"}  # as make does
+        env = {**compiles, "PYTHONPATH": str(ROOT), "BROWSER": "none"}
 
         def ours() -> float:
             started = [sys.executable, "-m", "esml_engine.cli", "--estate", str(root), "up", "--port"]

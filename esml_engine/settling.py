@@ -58,7 +58,7 @@ class Settling:
             return told(True)
         state, why = platform.endpoint_state(row["endpoint"], fresh=True), None  # it may be changed by hand
         try:
-            done = as_wanted(row, state)
+            done = as_wanted(self.site, row, state)
         except FailedError as e:
             done, why = False, e
         if done or draft.endpoint != MADE:

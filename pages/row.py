@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict
+from typing import Any
 
 import pandas as pd
 import streamlit as st
@@ -34,13 +35,21 @@ def show() -> None:
     if not number.isdigit():
         gone("Row", number)
         return
-    if locked(choice.estate, "read_scored", choice.ref.project):
+    if locked(choice.estate, "read_status", choice.ref.project):
         return
+    values = choice.estate.may("read_scored", choice.ref.project).allowed
     try:
         lineage = choice.model.lineage(request_id=request, row=int(number))
     except NotFoundError:
+        if not values:
+            gone(f"Row {number} of request", request)
+            return
         there = choice.model.scored(where=(written("request_id", "=", request),), limit=1)
         gone(*(("Row", number) if there.document()["rows"] else ("Request", request)))
+        return
+    if not values:  # how it came to be is everybody's who has a role here, what was put in is not
+        locked(choice.estate, "read_scored", choice.ref.project)
+        _passport(lineage)
         return
     found = choice.model.scored(where=(written("request_id", "=", request), f"row = {number}"), limit=1)
     rows = found.document()["rows"]
@@ -64,12 +73,7 @@ def show() -> None:
             st.metric(name, text, border=True)
     left, right = st.columns([3, 2], gap="large")
     with left:
-        st.subheader("How the answer came to be")
-        stops = [asdict(s) for s in view.passport(lineage, zone())]
-        st.table(
-            pd.DataFrame(stops).rename(columns=lambda c: c.capitalize()), border="horizontal", hide_index=True
-        )
-        st.caption(f"{plural(len(stops), 'stop')}, {plural(len(lineage['edges']), 'step')} recorded by runs.")
+        _passport(lineage)
     with right:
         st.subheader("What was put in")
         given = lineage["input"] or {}
@@ -87,6 +91,15 @@ def show() -> None:
             border="horizontal",
             hide_index=True,
         )
+
+
+def _passport(lineage: dict[str, Any]) -> None:
+    st.subheader("How the answer came to be")
+    stops = [asdict(s) for s in view.passport(lineage, zone())]
+    st.table(
+        pd.DataFrame(stops).rename(columns=lambda c: c.capitalize()), border="horizontal", hide_index=True
+    )
+    st.caption(f"{plural(len(stops), 'stop')}, {plural(len(lineage['edges']), 'step')} recorded by runs.")
 
 
 show()

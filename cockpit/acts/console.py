@@ -8,7 +8,7 @@ import pandas as pd
 import streamlit as st
 
 from cockpit.frame.carrying import to
-from cockpit.frame.components import Choice
+from cockpit.frame.components import Choice, locked
 from cockpit.frame.saying import failure
 from cockpit.views import deployments as view
 from cockpit.words import plural
@@ -36,10 +36,10 @@ def console(choice: Choice, here: Served) -> None:
             type="primary",
             key=f"{key}:send",
             disabled=not verdict.allowed or not here.running,
-            help=verdict.reason if not verdict.allowed else None,
         )
         if not here.running:
             st.caption(":material/power_off: The endpoint does not run: start the worker with `esml up`.")
+    locked(choice.estate, "score", choice.ref.project)
     if pressed:
         _send(choice, rows, caller, key)
     _answer(choice, key)

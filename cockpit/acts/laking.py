@@ -10,6 +10,7 @@ import streamlit as st
 from cockpit.acts.acting import act_card, follow, plan_card, planned
 from cockpit.acts.uploads import kept
 from cockpit.frame.carrying import to
+from cockpit.frame.choosing import one_of
 from cockpit.frame.components import Choice, locked
 from cockpit.frame.saying import done_now, nothing_yet, said_done
 from cockpit.views import lake as view
@@ -17,14 +18,12 @@ from cockpit.words import plural
 from esml_engine.refining.staleness import in_rnd
 from esml_engine.refs import Purpose
 
-_ALL = ""
 _DELIVERED = "_delivered"
 
 
 def refine(choice: Choice, purpose: Purpose, m: view.Matrix) -> None:
     """Only what is stale; narrowed to a layer or a dataset when asked."""
-    layers = {_ALL: "all layers", "bronze": "to bronze", "silver": "to silver", "gold": "gold alone"}
-    sets = {_ALL: "all datasets", **{d: d for d in m.datasets}}
+    layers = {"bronze": "to bronze", "silver": "to silver", "gold": "gold alone"}
     if m.away:
         nothing_yet(
             f"{choice.env} can't be reached.", "What was delivered there is known when it answers again."
@@ -37,11 +36,9 @@ def refine(choice: Choice, purpose: Purpose, m: view.Matrix) -> None:
         return
     with st.container(horizontal=True):
         with st.container(width=180):
-            layer = st.selectbox("Layer", list(layers), format_func=layers.__getitem__, key=f"layer:{purpose}",
-                label_visibility="collapsed")  # fmt: skip
+            layer = one_of("Layer", list(layers), "layer", "all layers", format_func=layers.__getitem__)
         with st.container(width=220):
-            dataset = st.selectbox("Dataset", list(sets), format_func=sets.__getitem__, key=f"dataset:{choice.ref}",
-                label_visibility="collapsed", disabled=layer == "gold")  # fmt: skip
+            dataset = one_of("Dataset", list(m.datasets), "dataset", "all datasets", disabled=layer == "gold")
     params: dict[str, Any] = {"purpose": purpose, "layer": layer, "dataset": "" if layer == "gold" else dataset}  # fmt: skip
     plan = planned(lambda: choice.model.plan_refine(**params))
     if plan:

@@ -10,7 +10,7 @@ import streamlit as st
 from cockpit.acts.acting import act_card, planned
 from cockpit.frame.addressing import unread
 from cockpit.frame.carrying import to
-from cockpit.frame.choosing import opens
+from cockpit.frame.choosing import open_tabs, opens
 from cockpit.frame.components import Choice, when
 from cockpit.frame.saying import nothing_yet
 from esml_engine.door.facts import Plan
@@ -67,13 +67,14 @@ def acts(choice: Choice, source: str, version: int) -> None:
     policy, origin = choice.estate.site.settings.policy(choice.ref, choice.env)
     if policy.approvals:
         st.caption(f":material/approval: Into {choice.env} with the approval of {others(policy.approvals)}, as {origin['approvals']} says.")  # fmt: skip
-    promote, compare = st.tabs(["Promote", "Compare only"])
-    with promote:
-        _card(choice, lambda: model.plan_promote(choice.env, version), f"Promote v{version} to {choice.env}", "promote",
-            "upgrade", model, version)  # fmt: skip
-    with compare:
-        _card(choice, lambda: model.plan_compare(choice.env, version), "Compare", "compare", "compare_arrows", model,
-            version)  # fmt: skip
+    for tab, name in open_tabs(["Promote", "Compare only"]):
+        with tab:
+            if name == "Promote":
+                _card(choice, lambda: model.plan_promote(choice.env, version), f"Promote v{version} to {choice.env}", "promote",
+                    "upgrade", model, version)  # fmt: skip
+            else:
+                _card(choice, lambda: model.plan_compare(choice.env, version), "Compare", "compare", "compare_arrows", model,
+                    version)  # fmt: skip
 
 
 def _card(

@@ -82,12 +82,15 @@ def exports(choice: Choice, w: view.Wanted, total: int) -> None:
     """Links to the whole filtered result, as a file of either kind."""
     who = choice.estate.actor.acting_as or ""
     for kind, main in (("parquet", False), ("csv", True)):
+        label = f"Export {plural(total, 'row')} as CSV" if main else "Parquet"
+        if not total:  # a link that leads nowhere can't be told from one that does
+            st.button(label, key=f"export:{kind}", icon=":material/download:", disabled=True)
+            continue
         st.link_button(
-            f"Export {plural(total, 'row')} as CSV" if main else "Parquet",
+            label,
             view.export_address(str(choice.ref), choice.env, w, kind, who),
             icon=":material/download:",
             type="primary" if main else "secondary",
-            disabled=not total,
         )
 
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from cockpit.words import ROLES, duration, is_bound, money, plural
+from esml_engine.door.policy import LIFTED
 
 
 def without_underscores(text: str) -> str:
@@ -120,9 +121,10 @@ def card(
     elif kind in ("ready", "waits") and durable and not worker:
         kind, blocked = "worker", "The worker is not running. Start it with `esml up`."
     limit = policy.get("limits", {}).get("max_cost_run")
+    lifted = policy["origin"].startswith(f"{LIFTED} ")  # it names its own amount
     line = (
         f"policy of {policy['origin']}: at most {money(limit, currency)} a run"
-        if limit is not None
+        if limit is not None and not lifted
         else policy["origin"]
     )
     return Card(

@@ -9,7 +9,7 @@ from esml_engine.costs import records as costs
 from esml_engine.costs.pricing import endpoint_month, endpoint_node, endpoint_nodes
 from esml_engine.door import requests
 from esml_engine.door.facts import Call, Draft
-from esml_engine.door.policy import Breach, broken, verdict
+from esml_engine.door.policy import LIFTED, Breach, broken, verdict
 from esml_engine.door.site import Site
 from esml_engine.refs import ModelRef
 from esml_engine.settings import PolicySettings, Settings
@@ -97,7 +97,7 @@ def _lifted(site: Site, object_: str, env: str, cost: float) -> dict[str, str]:
         since = "" if e["key"] == "max_cost_run" else e["since"]
         used = costs.spent(site.store, object_=object_, env=env, since=since) if since else 0.0
         if used + cost <= e["amount"]:
-            said = f"exception {e['request']} of {e['amount']:g} until {e['until'][:10]}, approved by {e['approved_by']}"
+            said = f"{LIFTED} {e['request']} of {e['amount']:g} until {e['until'][:10]}, approved by {e['approved_by']}"
             out.setdefault(e["key"], said)
     return out
 

@@ -15,6 +15,9 @@ MONEY = ("max_cost_run", "max_cost_month", "budget.month")
 
 _LIMITS = ("nodes", "max_nodes", "max_cost_run", "max_cost_month", "max_train_seconds", "over")
 
+LIFTED = "exception"
+"""How whose word it is begins where an exception lifts a limit."""
+
 Lifted = Mapping[str, str]
 """Limits that an exception in force, or the approval of this very run, lifts -> whose word that is."""
 

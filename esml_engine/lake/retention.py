@@ -2,12 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from esml_engine.door.facts import Desk
 from esml_engine.lake.catalogue import Version, files_of, latest, table_uri
 from esml_engine.refs import ModelRef
+
+
+def replaced(
+    have: Mapping[str, Version], names: Iterable[str], given: Mapping[str, int], *, rnd: bool
+) -> tuple[str, ...]:
+    """What goes for good when these tables get their next versions, for a plan; nothing outside R&D mode."""
+    return tuple(
+        f"{n} v{have[n].version} is removed when v{given[n]} stands: R&D mode keeps one version"
+        for n in names
+        if rnd and n in have and have[n].rnd
+    )
 
 
 def keep_one(

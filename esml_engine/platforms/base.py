@@ -42,6 +42,7 @@ class EndpointState:
     stuck_at: int = -1  # the revision that `stuck` is about: a later one begins afresh
     hint: str = ""  # what to do about `stuck`, else about `error`
     log: str = ""  # how its log is read: a path, or a command
+    keys: tuple[str, ...] | None = None  # SHA-256 of each key that opens it; None: the platform does not say
 
 
 @dataclass(frozen=True)

@@ -15,12 +15,14 @@ from esml_engine.door.policy import others
 from esml_engine.door.site import Site
 from esml_engine.door.under_way import joined
 from esml_engine.errors import NotFoundError, UsageError
-from esml_engine.lake.catalogue import all_latest
+from esml_engine.lake.catalogue import all_latest, next_numbers
+from esml_engine.lake.retention import replaced
 from esml_engine.promotion.acts import Promote
 from esml_engine.promotion.cases import case_of
 from esml_engine.promotion.records import step_result
 from esml_engine.refining.acts import Refine
 from esml_engine.refining.split_act import Split
+from esml_engine.refining.staleness import in_rnd
 from esml_engine.refs import ModelRef, check_purpose
 from esml_engine.runs import records as runs
 from esml_engine.runs.facts import JobResult, JobSpec, step_env
@@ -54,6 +56,7 @@ class _Chain:
     will: list[str] = field(default_factory=list)
     inputs: list[dict[str, Any]] = field(default_factory=list)
     makes: list[str] = field(default_factory=list)
+    irreversible: list[str] = field(default_factory=list)
     code: str = ""
     bound: float = 0.0
     size: float = 0.0
@@ -79,9 +82,10 @@ class _Chain:
         self.will += [f"in {env}: {w}" if at else w for w in will]
         self.bound += bound
 
-    def made(self, home: str, env: str, makes: Iterable[str]) -> None:
-        """What an act makes in one environment."""
+    def made(self, home: str, env: str, makes: Iterable[str], gone: Iterable[str] = ()) -> None:
+        """What an act makes in one environment, and what goes for good."""
         self.makes += [m if env == home else f"{m} in {env}" for m in makes]
+        self.irreversible += [g if env == home else f"in {env}: {g}" for g in gone]
 
 
 class Pipeline:
@@ -114,6 +118,7 @@ class Pipeline:
         nothing = "" if chain.steps else (refine.nothing_to_do or "everything up to there is current")
         draft = Draft(
             will=tuple(chain.will), inputs=tuple(chain.inputs), makes=tuple(chain.makes), steps=tuple(chain.steps),
+            irreversible=tuple(chain.irreversible),
             params={"purpose": purpose, "until": until, "train_seconds": train_seconds},
             code=chain.code, settings=settings.model_dump(mode="json"), nothing_to_do=nothing, contains=rules_of(chain.steps),
             answer={"steps": [], "stage": stage_of(site, ref, call.env)}, size=chain.size, bound_seconds=chain.bound,
@@ -142,7 +147,7 @@ class Pipeline:
         will = list(refine.will) if refine.steps else []
         chain.add(home, env, "refine", refine.steps, will, refine.bound_seconds, size=refine.size)
         chain.inputs += [i if env == home else {**i, "env": env} for i in refine.inputs]
-        chain.made(home, env, refine.makes)
+        chain.made(home, env, refine.makes, refine.irreversible)
         chain.code += refine.code
         chain.size += refine.size
         return refine
@@ -157,7 +162,9 @@ class Pipeline:
         chain.add(
             home, env, "split", ("split",), ["split gold"], site.settings.estate.worker.max_step_seconds
         )
-        chain.made(home, env, ("gold_train", "gold_validate", "gold_test"))
+        names = ("gold_train", "gold_validate", "gold_test")
+        given, rnd = next_numbers(site.store, ref, env, names), in_rnd(site.settings.model(ref), env)
+        chain.made(home, env, names, replaced(all_latest(site.store, ref, env), names, given, rnd=rnd))
         return True
 
     def _train(self, chain: _Chain, site: Site, ref: ModelRef, env: str) -> float:

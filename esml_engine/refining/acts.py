@@ -14,7 +14,7 @@ from esml_engine.lake.catalogue import has, latest, next_numbers, put, table_in
 from esml_engine.lake.commit import make_versions
 from esml_engine.lake.later import require_built
 from esml_engine.lake.numbers import numbers_of
-from esml_engine.lake.retention import keep_one
+from esml_engine.lake.retention import keep_one, replaced
 from esml_engine.lake.specs import archive, job_spec, step_file
 from esml_engine.refining import bronze
 from esml_engine.refining.bronze import kept_beside, layer_row
@@ -128,6 +128,9 @@ class Refine:
                 *({"table": n, "version": have[n].version} for n in names if n in have),
             ),
             makes=tuple(f"{n} v{given[n]}" for n in names if n in todo),
+            irreversible=replaced(
+                have, [n for n in names if n in todo], given, rnd=in_rnd(settings, call.env)
+            ),
             steps=steps,
             params={"purpose": purpose, "bytes": int(size)},
             code="".join(layer_code(site, ref, settings, "silver", ds) for ds in settings.datasets)

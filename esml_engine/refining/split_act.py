@@ -12,7 +12,7 @@ from esml_engine.lake.catalogue import all_latest, latest, next_numbers, put, ta
 from esml_engine.lake.commit import make_versions
 from esml_engine.lake.files import columns_of
 from esml_engine.lake.numbers import numbers_of
-from esml_engine.lake.retention import keep_one
+from esml_engine.lake.retention import keep_one, replaced
 from esml_engine.lake.specs import job_spec
 from esml_engine.refining.staleness import input_version, rnd_version
 from esml_engine.refs import ModelRef
@@ -101,6 +101,7 @@ class Split:
             ),
             inputs=({"table": "gold", "version": gold.version},),
             makes=tuple(f"{n} v{given[n]}" for n in names),
+            irreversible=replaced(have, names, given, rnd=gold.rnd),
             steps=("split",),
             params={"split": wanted},
             nothing_to_do=f"gold v{gold.version} is split so already" if same else "",

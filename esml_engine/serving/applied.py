@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from typing import Any
 
 from esml_engine.door.facts import Desk
@@ -76,11 +77,11 @@ def applied(site: Site, ref: ModelRef, env: str) -> bool:
         FailedError: it refuses for good; with what to do.
     """
     row = records.get(site.store, ref, env)
-    return row is None or as_wanted(row, site.platform(env).endpoint_state(row["endpoint"]))
+    return row is None or as_wanted(site, row, site.platform(env).endpoint_state(row["endpoint"]))
 
 
-def as_wanted(row: dict[str, Any], state: EndpointState) -> bool:
-    """Whether this state is what a row of the store wants; an endpoint that is not wanted is gone.
+def as_wanted(site: Site, row: dict[str, Any], state: EndpointState) -> bool:
+    """Whether this state is what a row of the store wants, opened by the key of the vault; an endpoint that is not wanted is gone.
 
     Raises:
         FailedError: as `applied`.
@@ -89,7 +90,16 @@ def as_wanted(row: dict[str, Any], state: EndpointState) -> bool:
         require_not_refused(state, row["revision"])
         return not state.running and not state.error and state.slots is None
     left = set(state.slots or {}) - set(row["slots"])
-    return shifted(state, row["revision"], row["live"]) and not left
+    return shifted(state, row["revision"], row["live"]) and not left and _opens(site, row, state)
+
+
+def _opens(site: Site, row: dict[str, Any], state: EndpointState) -> bool:
+    """Whether the endpoint takes the key that callers are given, as far as its platform says which it takes."""
+    if state.keys is None:
+        return True
+    name = records.secret_name(ModelRef.parse(row["object"]), row["env"])
+    key = site.platform(row["env"]).get_secret(name)
+    return key is None or hashlib.sha256(key.encode()).hexdigest() in state.keys
 
 
 def told(done: bool, why: FailedError | None = None) -> dict[str, Any]:

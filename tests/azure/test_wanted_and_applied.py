@@ -79,6 +79,13 @@ def test_without_a_worker_what_was_answered_is_so_in_azure(
     assert again["nothing_to_do"] == f"v{v2} is deployed already" and again["state"] == "done"
     assert azure.keys[of.lower()]["primaryKey"] == key["key"] and model.keys()["state"] == "done"
 
+    azure.keys[of.lower()]["primaryKey"] = "another"  # by hand, or by a request that came in late
+    assert model.keys()["state"] == "wanted"
+    asked = azure.faults.add("OnlineEndpoints_RegenerateKeys", times=1, status=503, after=True)
+    again = model.deploy(version=v2)
+    assert again["nothing_to_do"] and again["state"] == "done" and asked.seen == 1
+    assert azure.keys[of.lower()]["primaryKey"] == key["key"], "looked at before it is asked for once more"
+
     azure.faults.add("OnlineEndpoints_CreateOrUpdate", times=9999, status=403)
     with monkeypatch.context() as m, pytest.raises(FailedError, match=f"v{v1} is the champion of dev again"):
         m.setattr("esml_engine.settling._SETTLES", 1.0)

@@ -48,6 +48,15 @@ def asked(tmp_path_factory: pytest.TempPathFactory) -> Estate:
     return out
 
 
+def test_the_plan_that_is_looked_at_stands_in_the_address(asked: Estate, page: Open) -> None:
+    def offered(**query: str) -> set[str]:
+        at = page(asked.site.root, "promotion", **WHERE, env="prod", act="promote", **query)
+        assert not at.exception and not at.error
+        return {str(b.key) for b in at.button} & {"promotion:promote", "promotion:compare"}
+
+    assert offered() == {"promotion:promote"} and offered(tab="Compare only") == {"promotion:compare"}
+
+
 def test_champion_challenger_gates_and_the_open_request(asked: Estate, page: Open) -> None:
     at = page(asked.site.root, "promotion", **WHERE, env="prod")
     assert not at.exception and not at.error

@@ -124,7 +124,13 @@ def test_rows_figures_and_callers(demo: Path, page: Open) -> None:
     assert any("env=dev" in q and "v=2" in q for t, q in on.items() if t.startswith("What it learned from"))
     assert "caller=web" in next(q for t, q in on.items() if t == "Answers to web")
     assert "gone, or not yours to see" in text_of(page(demo, "row", **WHERE, request="nobody", row="0"))
-    assert "You may not:" in text_of(page(demo, "row", act_as="manager@demo", **WHERE, request="demo-web"))
+    at = page(demo, "row", act_as="manager@demo", **WHERE, request="demo-web", row="2")
+    assert "You may not:" in text_of(at), "what was put in"
+    assert len(at.table) == 1 and list(at.table[0].value["Name"]) == names, (
+        "how it came to be is for all roles"
+    )
+    at = page(demo, "row", act_as="manager@demo", **WHERE, request="nobody", row="0")
+    assert "gone, or not yours to see" in text_of(at)
 
 
 def test_approvals_tell_open_from_decided(demo: Path, page: Open) -> None:

@@ -166,6 +166,8 @@ def test_a_plan_card_says_every_figure_with_its_basis() -> None:
     bound = {"p50": 9.0, "p90": 9.0, "basis": "upper bound: no run yet"}
     c = plan_view.card(_plan(predicted={"seconds": bound, "cost": {**bound, "currency": "EUR"}}), worker=True)
     assert c.time == ("≤ 9.0 s", "upper bound: no run yet") and c.cost[0] == "≤ € 9.00" and not c.month
+    of = {"verdict": "ok", "origin": "exception q-1 of 9 until 2026-12-04, approved by li", "limits": {"max_cost_run": 5.0}}  # fmt: skip
+    assert plan_view.card(_plan(policy=of), worker=True).policy == of["origin"], "not the limit that it lifts"
     month = {"p50": 73.0, "p90": 73.0, "currency": "EUR", "basis": "1 node local.small × 730 h"}
     c = plan_view.card(_plan(predicted={**_plan()["predicted"], "endpoint_month": month}), worker=True)
     assert c.month == "€ 73.00 a month while it is up (1 node local.small × 730 h)"

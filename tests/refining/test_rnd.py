@@ -34,6 +34,7 @@ def test_a_sample_by_key_one_version_and_whole_again(empty: Estate, numbers) -> 
     assert len(everything) == 400
     empty.set(MODEL, "rnd.dev", "true")
     model = fresh(empty).model(MODEL)
+    assert model.plan_refine().document()["irreversible"] == [], "the whole version stays"
     model.refine()
     sample = ids(fresh(empty), "gold")
     assert sample < everything and 0.12 < len(sample) / 400 < 0.28
@@ -42,6 +43,11 @@ def test_a_sample_by_key_one_version_and_whole_again(empty: Estate, numbers) -> 
 
     model.split()
     deliver(fresh(empty), numbers, 400, 600, "b.csv")
+    goes = "d1/bronze v2 is removed when v3 stands: R&D mode keeps one version"
+    assert goes in model.plan_refine().document()["irreversible"]
+    assert {goes, "gold_train v1 is removed when v2 stands: R&D mode keeps one version"} <= set(
+        model.plan_pipeline().document()["irreversible"]
+    )
     model.refine()
     behind = {n["name"]: n for n in model.lineage(table="gold_train")["nodes"]}
     assert behind["gold"]["gone"] and "gone" not in behind["gold_train"]
@@ -52,6 +58,9 @@ def test_a_sample_by_key_one_version_and_whole_again(empty: Estate, numbers) -> 
     assert sample < more and {i for i in more if i < 400} == sample
     folder = Path(empty.site.platform("dev").lake_root()) / f"projects/{MODEL}/train/gold"
     assert len(list(folder.glob("*.parquet"))) == 2  # the whole version and the one sample
+    assert any(
+        g.startswith("gold_train v1 is removed") for g in model.plan_split().document()["irreversible"]
+    )
     assert model.split()["tables"]["gold_train"]["rows"] < len(more)
     assert len(model.table("gold").read(version=1)) == 400
     before = model.table("gold").versions()

@@ -18,7 +18,7 @@ from typing import Any
 
 from esml_engine import replacing
 from esml_engine.errors import ConflictError, EsmlError
-from esml_engine.platforms.azure import limits, names, online
+from esml_engine.platforms.azure import endpoint_keys, limits, names, online
 from esml_engine.platforms.azure.errors import (
     AzureBusyError,
     AzureDeniedError,
@@ -71,8 +71,10 @@ class Endpoints:
         with self._lock:
             self._aim_at(name, mark)
             done, at = self._done.get(name, ("", 0.0))
-            if done == mark and time.monotonic() - at < _LOOK_AGAIN:
-                if time.monotonic() - self._seen.get(name, (0.0, None))[0] > _RECENT / 3:
+            looked, seen = self._seen.get(name, (0.0, EndpointState(False)))
+            opens = seen.keys is None or set(config["control"]["key_sha256"]) <= set(seen.keys)
+            if done == mark and opens and time.monotonic() - at < _LOOK_AGAIN:
+                if time.monotonic() - looked > _RECENT / 3:
                     self._thread(name, lambda: self._look(name))
                 return
             if self._at_it(name) or self.closing.is_set():
@@ -176,7 +178,7 @@ class Endpoints:
             "endpoint": name, "slot": slot, "folder": wanted["folder"], "sha256": wanted["sha256"],
             "model_version": wanted["model_version"],
             "deployment": wanted["deployment"], "save": config["control"]["save"], "instances": int(wanted.get("instances", 1)),
-            "lake": self.files.lake_root(), "smoke_sha256": _sha(self._smoke(name)),
+            "lake": self.files.lake_root(), "smoke_sha256": endpoint_keys.sha(self._smoke(name)),
         }  # fmt: skip
         text = json.dumps(document, sort_keys=True).encode()
         address = f"{self.files.lake_root()}/endpoints/{name}/documents/{slot}-{hashlib.sha256(text).hexdigest()[:16]}.json"
@@ -213,14 +215,9 @@ class Endpoints:
         wanted = set(config["control"]["key_sha256"])
         ws = self.workspace
         for _ in range(10):
-            with ws.asking(f"keys of {legal}"):
-                keys = ws.client.online_endpoints.get_keys(legal)
-            if not wanted or _sha(keys.primary_key or "") in wanted:
+            if not wanted or wanted & set(endpoint_keys.opening(ws, legal)):
                 return
-            value = self.vault.get(config["secret"])
-            body = {"keyType": "Primary", "keyValue": value}
-            url = ws.url(f"onlineEndpoints/{legal}/regenerateKeys")
-            ws.rest.send(f"the key of {legal}", "POST", url, {"api-version": online.API}, body)
+            endpoint_keys.give(ws, legal, self.vault.get(config["secret"]) or "")
             self._pause()
         raise AzureFailedError(
             f"{legal} does not take the key from the vault", hint="esml keys --rotate, then deploy again"
@@ -381,7 +378,17 @@ class Endpoints:
             if failed_one and kept.exists()
             else online.log(self.workspace, legal, failed_one or live or "blue")
         )
-        return EndpointState(running, revision, slots, live, log=log)
+        return EndpointState(
+            running, revision, slots, live, log=log, keys=self._opening(legal) if running else None
+        )
+
+    def _opening(self, legal: str) -> tuple[str, ...] | None:
+        """Which keys open it; not known to who may look at endpoints, but not at keys."""
+        try:
+            return endpoint_keys.opening(self.workspace, legal)
+        except (AzureDeniedError, AzureBusyError) as e:
+            log.info("keys of %s can't be looked at: %s", legal, e.message)
+            return None
 
     def url(self, name: str) -> str:
         """The address that callers use."""
@@ -414,7 +421,3 @@ class Endpoints:
         if self._get(legal) is not None:
             self._run(f"removing endpoint {legal}", lambda: client.online_endpoints.begin_delete(name=legal))
         (self.folder / name / "address.txt").unlink(missing_ok=True)
-
-
-def _sha(text: str) -> str:
-    return hashlib.sha256(text.encode()).hexdigest()

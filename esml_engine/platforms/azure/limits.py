@@ -55,7 +55,7 @@ def cache_bytes() -> float:
 
 _RETRY_AFTER = ("retry-after-ms", "x-ms-retry-after-ms", "Retry-After")
 _REPEATED = frozenset(("GET", "HEAD", "PUT", "DELETE", "POST"))
-"""The engine's POSTs only read, or name what they are about (a job to cancel, a key that is given): twice is as once."""
+"""The engine's POSTs only read, or name what they are about (a job to cancel): twice is as once. Where it is not, the request says so."""
 _TOLD = ("ESML_AZURE_TRIES", "ESML_AZURE_LONGEST_WAIT", "ESML_AZURE_TIMEOUT")
 _MLFLOW_TRIES, _MLFLOW_FACTOR = 10, 120  # MLflow refuses more
 

@@ -29,15 +29,26 @@ class Rest:
         self._client = need("azure.core").PipelineClient("", policies=chain)
 
     def send(
-        self, what: str, method: str, url: str, params: dict[str, str] | None = None, body: Any = None
+        self,
+        what: str,
+        method: str,
+        url: str,
+        params: dict[str, str] | None = None,
+        body: Any = None,
+        *,
+        repeat: bool = True,
     ) -> Any:
         """The answer (status below 300); its `.json()` and `.text()` are read already.
+
+        Args:
+            repeat: whether a request without an answer is asked again: not where twice is not as once.
 
         Raises:
             PlatformError: in the engine's words.
         """
         request = need("azure.core.rest").HttpRequest(method, url, params=params, json=body)
         with self._errors(what):
-            answer = self._client.send_request(request, read_timeout=limits.timeout())
+            once = {} if repeat else {"retry_total": 0}
+            answer = self._client.send_request(request, read_timeout=limits.timeout(), **once)
             answer.raise_for_status()
             return answer
