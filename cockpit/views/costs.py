@@ -246,7 +246,7 @@ def against(now: Judged, then: Judged, currency: str) -> list[dict[str, str]]:
 
     def cost(p: Mapping[str, Any]) -> str:  # what it rests on stands below
         high = money(p["p90"], currency)
-        return f"at most {high}" if is_bound(p["basis"]) else f"{money(p['p50'], currency)} (p90 {high})"
+        return f"upper bound {high}" if is_bound(p["basis"]) else f"{money(p['p50'], currency)} (p90 {high})"
 
     a, b = now.answer.cost, then.answer.cost
     change = times(b["p50"] / a["p50"]) if a["p50"] else ""

@@ -290,7 +290,7 @@ def test_a_scenario_is_priced_from_its_address(small: Estate, page: Open) -> Non
     at.run()
     assert not at.exception and not at.error
     said = {r[""]: r["If"] for r in at.table[0].value.to_dict("records")}
-    assert said["Node type × nodes"] == "local.large × 2"
+    assert said["Nodes"] == "local.large × 2"
     assert said["Policy"].startswith("refused: 2 nodes, 1 allowed (built-in)")
     assert "upper bound" in said["Cost"]
     at = at.number_input(key="if:nodes").set_value(1).run()
