@@ -208,7 +208,7 @@ class Model:
 
         Args:
             amount: from `max_cost_run`, what each run may be predicted to cost; from `max_cost_month` or `budget.month`,
-                what all that comes may cost together beyond it.
+                what all that is spent on the model here from now on may come to.
         """
         asked = {"amount": float(amount), "reason": reason, "days": int(days), "limit": limit}
         return self._do("ask_exception", asked, how)

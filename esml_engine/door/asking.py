@@ -8,6 +8,7 @@ import json
 import math
 from typing import Any
 
+from esml_engine.costs import records as costs
 from esml_engine.door import allowing, requests
 from esml_engine.door.facts import AtOnce, Call, Desk, Draft
 from esml_engine.door.policy import MONEY
@@ -80,21 +81,31 @@ class AskException(AtOnce):
     def _lifts(self, site: Site, ref: ModelRef, env: str, limit: str, amount: float) -> tuple[str, str]:
         """Whose word the limit is, and how the amount is held against it."""
         policy, origin = site.settings.policy(ref, env)
-        currency = site.settings.estate.currency
+        currency, month = site.settings.estate.currency, costs.month_start()
         if limit not in MONEY:
             raise UsageError(f"no exception lifts {limit}", hint=f"--limit is one of {', '.join(MONEY)}")
         if limit == "budget.month":
-            budget = site.settings.project(ref.project).budget.month
-            said = f"together beyond the project's budget of {budget:g} a month"
-            return allowing.budget_origin(site.settings, ref.project), said
-        if limit == "max_cost_month":
-            return origin[limit], f"together beyond {limit} = {policy.max_cost_month:g}"
-        if amount <= policy.max_cost_run:
+            most, spent = site.settings.project(ref.project).budget.month, costs.spent(site.store, project=ref.project, since=month)  # fmt: skip
+            whose, name = (
+                allowing.budget_origin(site.settings, ref.project),
+                f"the project's budget of {most:g}",
+            )
+        elif limit == "max_cost_month":
+            most, spent = policy.max_cost_month, costs.spent(site.store, project=ref.project, env=env, since=month)  # fmt: skip
+            whose, name = origin[limit], f"{limit} = {most:g}"
+        elif amount > policy.max_cost_run:
+            return origin[limit], f"each, instead of {policy.max_cost_run:g},"
+        else:
             raise UsageError(
                 f"a run may cost {policy.max_cost_run:g} {currency} as it is: {amount:g} would lift nothing",
-                hint="name more; or with --limit max_cost_month or budget.month the limit of the month that is in the way",
+                hint="name more, or ask from the limit of the month that is in the way (max_cost_month, budget.month)",
             )
-        return origin[limit], f"each, instead of {policy.max_cost_run:g},"
+        if amount <= most - spent:
+            raise UsageError(
+                f"{name} still holds {most - spent:.6g} {currency} this month: {amount:g} would lift nothing",
+                hint="the amount is for all that is spent on the model from now on, endpoints too: name more",
+            )
+        return whose, f"in all from now on, also beyond {name} a month,"
 
     def record(self, call: Call, draft: Draft, result: JobResult | None, desk: Desk) -> dict[str, Any]:
         """The request; it belongs to no run."""

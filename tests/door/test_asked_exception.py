@@ -58,7 +58,7 @@ def test_a_limit_of_the_month_is_lifted_for_so_much_in_all(
     assert mine(held).plan_refine().policy["verdict"] == "refuse"
     asked = mine(held).ask_exception(0.08, "the year's end", limit=limit)
     (line,) = requests.get(held.site.store, asked["request"])["detail"]["will"]
-    assert "0.08 EUR (p90) together beyond" in line
+    assert "0.08 EUR (p90) in all from now on, also beyond" in line
     as_(held, APPROVER).approve(asked["request"], "once a year")
     plan = mine(held).plan_refine()
     assert plan.policy["verdict"] == "ok" and asked["request"] in plan.policy["origin"]
@@ -73,6 +73,12 @@ def test_what_would_lift_nothing_is_not_asked(held: Estate) -> None:
     held.set(NAME, "policy.max_cost_run", "5")
     with pytest.raises(UsageError, match="5 EUR as it is: 5 would lift nothing"):
         mine(held).ask_exception(5.0, "why")
+    for limit, name in (
+        ("max_cost_month", "max_cost_month = "),
+        ("budget.month", "the project's budget of 100"),
+    ):
+        with pytest.raises(UsageError, match=f"{name}.* still holds .* 0.5 would lift nothing"):
+            mine(held).ask_exception(0.5, "why", limit=limit)
     with pytest.raises(UsageError, match="no exception lifts max_nodes") as e:
         mine(held).ask_exception(9.0, "why", limit="max_nodes")
     assert "budget.month" in e.value.hint and held.requests() == []

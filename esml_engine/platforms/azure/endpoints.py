@@ -217,7 +217,10 @@ class Endpoints:
         for _ in range(10):
             if not wanted or wanted & set(endpoint_keys.opening(ws, legal)):
                 return
-            endpoint_keys.give(ws, legal, self.vault.get(config["secret"]) or "")
+            value = self.vault.get(config["secret"])
+            if not value:
+                break  # it went from the vault meanwhile
+            endpoint_keys.give(ws, legal, value)
             self._pause()
         raise AzureFailedError(
             f"{legal} does not take the key from the vault", hint="esml keys --rotate, then deploy again"
