@@ -81,7 +81,7 @@ def applied(site: Site, ref: ModelRef, env: str) -> bool:
 
 
 def as_wanted(site: Site, row: dict[str, Any], state: EndpointState) -> bool:
-    """Whether this state is what a row of the store wants, opened by the key of the vault; an endpoint that is not wanted is gone.
+    """Whether this state is what a row of the store wants, opened by the key that callers are given; an endpoint that is not wanted is gone.
 
     Raises:
         FailedError: as `applied`.
