@@ -26,16 +26,9 @@ from esml_engine.store import schema
 
 MODEL = "project002/m11_diabetes"
 _estates = itertools.count()
-_defaults = Hand._become_worker.__kwdefaults__
-_defaults["warm"] = True
+Hand._become_worker.__kwdefaults__["warm"] = True
 """What a test does through the SDK forks its jobs from one server of this process, as `esml up` does: an interpreter less for
-each. Single commands, whose jobs are interpreters of their own, are tested by `esml` below and by tests marked `cold`."""
-
-
-@pytest.fixture(autouse=True)
-def _cold(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
-    if request.node.get_closest_marker("cold"):
-        monkeypatch.setitem(_defaults, "warm", False)
+each. Single commands, whose jobs are interpreters of their own, are tested by `esml` below."""
 
 
 def esml(
