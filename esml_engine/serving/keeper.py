@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import datetime as dt
-import hashlib
 import logging
 import time
 from collections.abc import Callable
@@ -216,8 +215,7 @@ def config(
     key; one that was remembered would be taken for it.
     """
     ref = ModelRef.parse(row["object"])
-    key = site.platform(row["env"]).get_secret(records.secret_name(ref, row["env"]), fresh=fresh)
-    keys = [hashlib.sha256(key.encode()).hexdigest()] if key else []
+    keys = list(records.key_sha256(site.platform(row["env"]), ref, row["env"], fresh=fresh))
     server = {
         "endpoint": row["endpoint"],
         "port": row["port"],

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import time
 from pathlib import Path
 from typing import Any
@@ -136,6 +137,12 @@ def key_of(platform: Platform, ref: ModelRef, env: str, *, fresh: bool = False) 
             hint=f"esml keys {ref} --env {env} --rotate makes a new one",
         )
     return key
+
+
+def key_sha256(platform: Platform, ref: ModelRef, env: str, *, fresh: bool = False) -> tuple[str, ...]:
+    """Hexadecimal SHA-256 of the endpoint's key, as endpoints and platforms are told it; empty where none is kept."""
+    key = platform.get_secret(secret_name(ref, env), fresh=fresh)
+    return (hashlib.sha256(key.encode()).hexdigest(),) if key else ()
 
 
 def secret_name(ref: ModelRef, env: str) -> str:
