@@ -30,6 +30,9 @@ _SECONDS = 60.0  # ages move on by themselves
 _AT_ONCE = 0.25  # seconds that a page may wait for the estate to be read
 _TOO_OLD = 600.0  # seconds after which it waits in any case
 _MOST = 64
+_HEAD = sa.select(t.audit.c.n, t.audit.c.hash, t.audit.c.actor, t.audit.c.as_actor).order_by(
+    t.audit.c.n.desc()).limit(1)  # fmt: skip
+"""The newest entry of the audit: asked at each rerun."""
 
 
 @dataclass
@@ -168,8 +171,8 @@ def _behind(key: _Key, estate: Estate, stamp: tuple[Any, ...]) -> None:
 
 def _stamp(estate: Estate) -> tuple[tuple[Any, ...], bool]:
     """What changes with every act, every run's start and end, and every settings file; and whether the newest act was this person's own."""
-    a, me = t.audit, estate.actor
+    me = estate.actor
     with estate.site.store.read() as c:
-        head = c.execute(sa.select(a.c.n, a.c.hash, a.c.actor, a.c.as_actor).order_by(a.c.n.desc()).limit(1)).first()  # fmt: skip
+        head = c.execute(_HEAD).first()
     mine = head is not None and (head.actor, head.as_actor) == (me.name, me.acting_as)
     return ((head.n, head.hash) if head else (), estate.site.files), mine

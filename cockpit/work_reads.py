@@ -17,6 +17,11 @@ from esml_engine.estate import Estate
 from esml_engine.serving.hours import hourly, up_now
 from esml_engine.store import schema as t
 
+_WAITING = sa.select(t.requests.c.object).where(
+    t.requests.c.state == "waiting", t.requests.c.expires >= sa.bindparam("at")
+)
+"""What requests that wait are about: asked at each rerun."""
+
 
 def may_decide(estate: Estate, request: dict[str, Any]) -> bool:
     """Whether this person's roles permit a decision on a request."""
@@ -47,10 +52,8 @@ def forecast(estate: Estate, projects: list[str], since: dt.datetime, currency: 
 
 def open_requests(estate: Estate) -> int:
     """How many requests wait that this person may see."""
-    q = t.requests
-    rows = sa.select(q.c.object).where(q.c.state == "waiting", q.c.expires >= now_text())
     with estate.site.store.read() as c:
-        objects = list(c.execute(rows).scalars())
+        objects = list(c.execute(_WAITING, {"at": now_text()}).scalars())
     if not objects:
         return 0
     seen = {str(r) for r in estate.visible()}

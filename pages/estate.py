@@ -69,7 +69,7 @@ def show() -> None:
     if not shown:
         nothing_yet("No model passes these filters.", "Take a chip away, or clear the search.")
         return
-    _table(estate, seen, shown, lens)
+    _table(seen, shown, lens)
 
 
 def _waits(estate: Estate, requests: list[dict[str, Any]]) -> None:
@@ -83,7 +83,7 @@ def _waits(estate: Estate, requests: list[dict[str, Any]]) -> None:
         st.page_link(**to("approvals"), label="**Open approvals**", icon=":material/approval:")
 
 
-def _table(estate: Estate, seen: Overview, shown: list[int], lens: str) -> None:
+def _table(seen: Overview, shown: list[int], lens: str) -> None:
     frame = seen.frame(lens)
     if shown is not seen.places:
         frame = frame.iloc[shown]
@@ -93,7 +93,7 @@ def _table(estate: Estate, seen: Overview, shown: list[int], lens: str) -> None:
     above, names = st.empty(), seen.models if shown is seen.places else [seen.models[i] for i in shown]
     at = chosen_row(names, st.query_params.get("row"))
     event = st.dataframe(
-        frame, hide_index=True, column_config=columns(lens, estate.environments), on_select="rerun", selection_mode="single-row",
+        frame, hide_index=True, column_config=columns(lens, seen.environments), on_select="rerun", selection_mode="single-row",
         key=f"models:{lens}:{at}", placeholder="", row_height=34, selection_default={"selection": {"rows": at}},
         height="content" if len(shown) <= 15 else 560,
     )  # fmt: skip

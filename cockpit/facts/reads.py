@@ -17,6 +17,8 @@ from esml_engine.refs import ModelRef
 from esml_engine.runs import leases, records
 from esml_engine.store import schema as t
 
+_PEOPLE = sa.select(t.members.c.actor).distinct().order_by(t.members.c.actor)  # asked at each rerun
+
 
 def days(first: dt.date, last: dt.date) -> list[str]:
     """ISO dates from `first` to `last`, both in."""
@@ -49,10 +51,7 @@ def who_can(site: Site, rule: str, project: str, limit: int = 3, *, but: str = "
 def people(site: Site) -> list[str]:
     """Everybody who has a role somewhere."""
     with site.store.read() as c:
-        return [
-            str(a)
-            for a in c.execute(sa.select(t.members.c.actor).distinct().order_by(t.members.c.actor)).scalars()
-        ]
+        return [str(a) for a in c.execute(_PEOPLE).scalars()]
 
 
 def roles_on(estate: Estate) -> Callable[[str], frozenset[str]]:

@@ -6,14 +6,14 @@ browser's history, and Back would need two presses.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypedDict
 
 import streamlit as st
 
 from cockpit.places import page as page_file
-from esml_engine.refs import ModelRef
+from esml_engine.estate import Estate
 
 KEYS = ("project", "model", "env")
 _CHOSEN = "_chosen"  # what this session chose last
@@ -57,17 +57,16 @@ def narrow(project: str) -> None:
         st.session_state[_LEFT] = chosen().get("project", "")
 
 
-def settle(see: Callable[[], Sequence[ModelRef]], environments: Sequence[str]) -> None:
+def settle(estate: Estate) -> None:
     """Take over what the address names, where it is there and permitted, before links are drawn; what is missing is the first there is.
 
-    Args:
-        see: answers the models that this person may see; asked only when something is new.
+    The estate is asked only when something is new.
     """
     q = {k: st.query_params.get(k, "") for k in KEYS}
     who = (st.session_state.get("act_as"), chosen().get("project"))
     if st.session_state.get(_SETTLED) == who and (not q["model"] or q == chosen()):
         return
-    visible = see()
+    visible, environments = estate.visible(), estate.environments
     st.session_state[_SETTLED] = who if visible else None
     if q["env"] in environments and any((r.project, r.model) == (q["project"], q["model"]) for r in visible):
         choose(**q)
@@ -90,21 +89,28 @@ def here(page: str) -> None:
 
 def to(name: str, **query: Any) -> Link:
     """A page with all that its address needs; `query` wins over what is carried."""
-    now = {**st.session_state.get(_USUAL, {}), **chosen()}
-    if name in _WHOLE:
-        carried = {k: now[k] for k in KEYS if k in now}
-        if query.get("project", carried.get("project")) != carried.get("project"):
-            carried.pop("model", None)  # another project's
-    elif name == "project":
-        carried = {"project": now["project"]} if "project" in now else {}
-    elif name in _SCOPED:
-        last = chosen().get("project", "")
-        carried = {"project": last} if last and last != st.session_state.get(_LEFT) else {}
-    else:
-        carried = {}
-    who = st.session_state.get("act_as")
-    mark = {_ANEW: "1"} if name == st.session_state.get(_HERE) else {}
-    return {
-        "page": page_file(name),
-        "query_params": {**carried, **query, **({"as": who} if who else {}), **mark},
-    }
+    return {"page": page_file(name), "query_params": leading()(name, **query)}
+
+
+def leading() -> Callable[..., dict[str, Any]]:
+    """What answers the address's query for a page by its name, as of what this session has chosen by now: read once for many links."""
+    have = st.session_state
+    last, who, drawn, left = chosen(), have.get("act_as"), have.get(_HERE), have.get(_LEFT)
+    now = {**have.get(_USUAL, {}), **last}
+
+    def lead(name: str, **query: Any) -> dict[str, Any]:
+        if name in _WHOLE:
+            carried = {k: now[k] for k in KEYS if k in now}
+            if query.get("project", carried.get("project")) != carried.get("project"):
+                carried.pop("model", None)  # another project's
+        elif name == "project":
+            carried = {"project": now["project"]} if "project" in now else {}
+        elif name in _SCOPED:
+            project = last.get("project", "")
+            carried = {"project": project} if project and project != left else {}
+        else:
+            carried = {}
+        mark = {_ANEW: "1"} if name == drawn else {}
+        return {**carried, **query, **({"as": who} if who else {}), **mark}
+
+    return lead

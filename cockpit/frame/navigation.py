@@ -11,7 +11,7 @@ from cockpit import places
 from cockpit.facts.reads import roles_anywhere
 from cockpit.frame import opening
 from cockpit.frame.addressing import ADDRESS, UNKNOWN
-from cockpit.frame.carrying import settle, to
+from cockpit.frame.carrying import leading, settle, to
 from cockpit.frame.screens import on_phone
 from cockpit.work_reads import open_requests
 from esml_engine.door import access
@@ -143,12 +143,12 @@ def links(registered: dict[str, StreamlitPage]) -> None:
     """The navigation as links, with the number of requests that wait beside Approvals."""
     try:
         estate = opening.estate()
-        settle(estate.visible, estate.environments)
+        settle(estate)
     except EsmlError:
         pass  # the page itself says what failed; its links still lead everywhere
     if on_phone():
         return
-    waiting, theirs = _waiting(), _theirs()
+    waiting, theirs, lead = _waiting(), _theirs(), leading()
     for section, pages in SECTIONS.items():
         its = {name: its for name, its in pages.items() if name in theirs}
         if not its:
@@ -158,5 +158,5 @@ def links(registered: dict[str, StreamlitPage]) -> None:
                 st.caption(section)
             for name, (title, icon) in its.items():
                 label = f"{title} ({waiting})" if name == "approvals" and waiting else title
-                st.page_link(registered[name], query_params=to(name)["query_params"], label=label,
+                st.page_link(registered[name], query_params=lead(name), label=label,
                     icon=f":material/{icon}:", width="stretch")  # fmt: skip

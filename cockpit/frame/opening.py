@@ -103,10 +103,16 @@ class Opened:
             self._wrong = e
 
 
-@st.cache_resource(show_spinner=False)  # type: ignore[untyped-decorator]
-def opened(folder: str) -> Opened:
-    """The open site of an estate, once a server."""
-    return Opened(Path(folder))
+_open: dict[Path, Opened] = {}
+_opening = threading.Lock()
+
+
+def opened(folder: Path) -> Opened:
+    """The open site of an estate, once a server. Not `st.cache_resource`: pages ask many times, and that hashes what it is asked with."""
+    with _opening:
+        if folder not in _open:
+            _open[folder] = Opened(folder)
+        return _open[folder]
 
 
 def estate_as(act_as: str | None) -> Estate:
@@ -115,7 +121,7 @@ def estate_as(act_as: str | None) -> Estate:
     Raises:
         NotFoundError: no estate there. SettingsError: a settings file is wrong.
     """
-    return Estate(opened(str(root())).site(), Actor(local_admin(), act_as))
+    return Estate(opened(root()).site(), Actor(local_admin(), act_as))
 
 
 def estate() -> Estate:

@@ -97,10 +97,13 @@ def listing(
         q = q.where(t.requests.c.run == run)
     if objects is not None:
         q = q.where(t.requests.c.object.in_(objects))
-    rows = store.rows(q)
+    at = now()
+    if state == WAITING:  # asked on every page, and few of all that there ever were
+        q = q.where(t.requests.c.state == WAITING, t.requests.c.expires >= at)
+    if not (rows := store.rows(q)):
+        return []
     d = t.decisions
     said = store.rows(d.select().where(d.c.request.in_([r["request"] for r in rows])).order_by(d.c.n))
-    at = now()
     said_of = talk.of(store, [r["request"] for r in rows])
     for r in rows:
         r["talk"] = said_of[r["request"]]

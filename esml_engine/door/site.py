@@ -12,6 +12,8 @@ from esml_engine.settings import Override, Settings, read_files
 from esml_engine.store import schema as t
 from esml_engine.store.database import Store
 
+_OVERRIDES = t.overrides.select()  # made once: settings are asked for more often than anything else
+
 
 def disks_of(root: Path) -> list[Path]:
     """Where an estate in `root` keeps its state, its lakes and its tracking."""
@@ -48,7 +50,7 @@ class Site:
     @property
     def settings(self) -> Settings:
         """Effective settings as of now: files read once, overrides read afresh."""
-        rows = self.store.rows(t.overrides.select())
+        rows = self.store.rows(_OVERRIDES)
         return Settings(
             self.files,
             tuple(Override(r["scope"], r["key"], r["value"], r["replaced"], r["by"], r["at"]) for r in rows),

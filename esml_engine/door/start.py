@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import getpass
 import json
 from collections.abc import Callable, Sequence
@@ -36,6 +37,7 @@ from esml_engine.runs.facts import JobSpec
 _WITHOUT_LAKE = frozenset({"ask", "answer", "delegate", "refuse", "ask_exception", "cancel"})
 
 
+@functools.cache
 def local_admin() -> str:
     """The operating system's user: administrator of an estate without sign-in."""
     return getpass.getuser()

@@ -244,7 +244,7 @@ def test_a_plan_that_went_stale_changes_nothing_and_is_drawn_again(small: Estate
     path.write_text(path.read_text("utf-8").replace("# month = 100.0", "month = 33.0"), "utf-8")
     from cockpit.frame.opening import opened
 
-    opened(str(small.site.root)).site().reload()
+    opened(small.site.root).site().reload()
     at = press(at, "set_budget")
     assert "The facts changed since you looked" in text_of(at)
     assert open_estate(small.site.root).site.settings.project("project001").budget.month == 33.0

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import cast
+from types import SimpleNamespace
+from typing import Any, cast
 
 import pytest
 import streamlit as st
@@ -93,6 +94,11 @@ def test_train_settings_come_from_the_address(estate: Estate, page: Open) -> Non
     assert "at most 7 s" in said_by(at)
 
 
+def seen(*environments: str) -> Any:
+    """What settling asks of an estate."""
+    return SimpleNamespace(visible=lambda: VISIBLE, environments=environments)
+
+
 @pytest.fixture
 def session(monkeypatch: pytest.MonkeyPatch) -> dict[str, object]:
     state: dict[str, object] = {}
@@ -102,7 +108,7 @@ def session(monkeypatch: pytest.MonkeyPatch) -> dict[str, object]:
 
 
 def test_links_hold_what_was_chosen(session: dict[str, object]) -> None:
-    carrying.settle(lambda: VISIBLE, ["dev", "prod"])
+    carrying.settle(seen("dev", "prod"))
     first = {"project": "project001", "model": "m01_price", "env": "dev"}
     assert carrying.to("lake")["query_params"] == first, "nothing was chosen yet: the first there is"
     assert carrying.to("costs")["query_params"] == {} == carrying.to("runs")["query_params"]
@@ -119,7 +125,7 @@ def test_links_hold_what_was_chosen(session: dict[str, object]) -> None:
         "and stay chosen while the project is the same"
     )
     carrying.choose(project="project002")
-    carrying.settle(lambda: VISIBLE, ["dev", "prod"])
+    carrying.settle(seen("dev", "prod"))
     assert carrying.to("model")["query_params"] == {
         "project": "project002",
         "model": "m03",
@@ -134,10 +140,10 @@ def test_the_address_is_taken_over_where_it_is_right(
 ) -> None:
     carrying.choose(project="project001", model="m02", env="dev")
     monkeypatch.setattr(st, "query_params", {"project": "project009", "model": "m1", "env": "dev"})
-    carrying.settle(lambda: VISIBLE, ["dev"])
+    carrying.settle(seen("dev"))
     assert carrying.chosen()["project"] == "project001", "gone, or not theirs to see"
     monkeypatch.setattr(st, "query_params", {"project": "project002", "model": "m03", "env": "dev"})
-    carrying.settle(lambda: VISIBLE, ["dev"])
+    carrying.settle(seen("dev"))
     assert carrying.chosen() == {"project": "project002", "model": "m03", "env": "dev"}
 
 
