@@ -10,7 +10,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from esml_engine.estate import Estate
-from tests.conftest import esml
+from tests.conftest import cli
 from tests.e2e.wrong import REF, Numbers, again, failing, settle, versions
 from tests.invariants import violations
 
@@ -28,21 +28,21 @@ def test_unreadable_files_among_good_ones_are_refused_by_name(
     for name, content in BAD.items():
         (tmp_path / name).write_bytes(content)
     files = [str(tmp_path / n) for n in BAD]
-    esml(root, "ingest", REF, "d1", *files, str(numbers("a.csv", 0, 30)), "--date", "2026-01-01")
-    done = esml(root, "refine", REF)
+    cli(root, "ingest", REF, "d1", *files, str(numbers("a.csv", 0, 30)), "--date", "2026-01-01")
+    done = cli(root, "refine", REF)
     said = {r["file"].rpartition("/")[2]: r["reason"] for r in done["refused"]}
     assert set(said) == set(BAD) and all(name in reason for name, reason in said.items()), said
     assert {x["layer"]: x["rows"] for x in done["layers"]} == {"bronze": 30, "silver": 30, "gold": 30}
     # nothing is new, and what was refused is still said
-    once_more = esml(root, "refine", REF)
+    once_more = cli(root, "refine", REF)
     assert once_more["run"] is None and {r["file"].rpartition("/")[2] for r in once_more["refused"]} == set(
         BAD
     )
     assert versions(empty, "d1/bronze") == [1]
     # delivered again, whole: read
     shutil.copy(numbers("nothing.csv", 40, 45), tmp_path / "whole.csv")
-    esml(root, "ingest", REF, "d1", str(tmp_path / "nothing.csv"), "--date", "2026-01-01")
-    third = esml(root, "refine", REF)
+    cli(root, "ingest", REF, "d1", str(tmp_path / "nothing.csv"), "--date", "2026-01-01")
+    third = cli(root, "refine", REF)
     assert [x["rows"] for x in third["layers"] if x["layer"] == "gold"] == [35]
     assert {r["file"].rpartition("/")[2] for r in third["refused"]} == {"binary.csv", "nul.csv"}
     assert violations(root) == []
@@ -72,7 +72,7 @@ def test_truncated_parquet_is_refused_and_the_rest_goes_on(empty: Estate, tmp_pa
     cut.write_bytes(content[: len(content) // 2])
     middle.write_bytes(content[:4] + b"\xff" * (len(content) - 3000) + content[len(content) - 2996 :])
     again(empty).ingest("d1", [whole, cut, middle], "2026-01-01")
-    done = esml(empty.site.root, "refine", REF)
+    done = cli(empty.site.root, "refine", REF)
     assert {r["file"].rpartition("/")[2] for r in done["refused"]} == {"cut.parquet", "middle.parquet"}
     assert [x["rows"] for x in done["layers"]] == [5000, 5000, 5000]
 
@@ -81,8 +81,8 @@ def test_only_unreadable_files_fail_and_make_nothing(empty: Estate, tmp_path: Pa
     root = empty.site.root
     for name, content in BAD.items():
         (tmp_path / name).write_bytes(content)
-    esml(root, "ingest", REF, "d1", *(str(tmp_path / n) for n in BAD), "--date", "2026-01-01")
-    error = esml(root, "refine", REF, check=1)["error"]
+    cli(root, "ingest", REF, "d1", *(str(tmp_path / n) for n in BAD), "--date", "2026-01-01")
+    error = cli(root, "refine", REF, check=1)["error"]
     assert error["code"] == "unreadable" and all(n in error["message"] for n in BAD)
     assert versions(empty, "d1/bronze") == []
     assert violations(root) == []
@@ -170,7 +170,7 @@ def test_added_and_dropped_columns(empty: Estate, numbers: Numbers, csv_file, po
         assert "added column z" in error.message and "dropped column x" in error.message
         assert versions(empty, "d1/bronze") == [1]
         return
-    done = esml(empty.site.root, "refine", REF)
+    done = cli(empty.site.root, "refine", REF)
     rows = again(empty).dataset("d1").bronze.read()
     assert set(rows.columns) == {"id", "x", "y", "z"} and len(rows) == 32
     assert rows["z"].isna().sum() == 30 and rows["x"].isna().sum() == 2

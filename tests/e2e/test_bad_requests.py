@@ -11,7 +11,7 @@ import pytest
 from esml_engine.errors import UsageError
 from esml_engine.estate import Estate
 from esml_engine.serving.rows import columns_of
-from tests.conftest import MODEL, esml
+from tests.conftest import MODEL, cli
 from tests.e2e.wrong import REF, Numbers
 from tests.working import until, worker
 
@@ -40,7 +40,7 @@ from tests.working import until, worker
 )
 def test_names_that_leave_their_place_are_refused(empty: Estate, args: tuple[str, ...]) -> None:
     before = sorted(str(p) for p in empty.site.root.rglob("*") if ".esml" not in str(p))
-    esml(empty.site.root, *args, check=2)
+    cli(empty.site.root, *args, check=2)
     assert sorted(str(p) for p in empty.site.root.rglob("*") if ".esml" not in str(p)) == before
 
 
@@ -74,12 +74,10 @@ def test_a_secret_of_a_name_with_slashes_stays_in_its_folder(empty: Estate) -> N
 
 def test_wrong_requests_name_the_column(demo: Path) -> None:
     """Against the demo's own endpoint, kept up by a long-lived worker."""
-    columns = [
-        c["name"] for c in esml(demo, "show", MODEL, "--table", "gold_test", "--limit", "1")["columns"]
-    ]
-    row = esml(demo, "show", MODEL, "--table", "gold_test", "--limit", "1")["rows"][0]
+    columns = [c["name"] for c in cli(demo, "show", MODEL, "--table", "gold_test", "--limit", "1")["columns"]]
+    row = cli(demo, "show", MODEL, "--table", "gold_test", "--limit", "1")["rows"][0]
     with worker(demo):
-        access = esml(demo, "keys", MODEL)
+        access = cli(demo, "keys", MODEL)
 
         def ask(names: list[str], values: list[Any], key: str = access["key"]) -> httpx.Response:
             return httpx.post(

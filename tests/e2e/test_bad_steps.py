@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from esml_engine.estate import Estate
-from tests.conftest import esml
+from tests.conftest import cli
 from tests.e2e.wrong import REF, Numbers, again, failing, settle, step, versions
 from tests.invariants import violations
 
@@ -27,18 +27,18 @@ def test_a_step_that_raises_is_named_with_line_and_source(empty: Estate, numbers
     model.ingest("d1", [numbers("a.csv", 0, 30)], "2026-01-01")
     model.refine()
     path = step(empty, "d1.py", STEP)
-    error = esml(root, "refine", REF, check=1)["error"]
+    error = cli(root, "refine", REF, check=1)["error"]
     assert error["code"] == "step" and "KeyError" in error["message"]
     assert 'd1.py line 6: return df[df["nope"] > limit]' in error["message"]
     assert versions(empty, "d1/silver") == [1] and versions(empty, "gold") == [1]
     assert len(again(empty).dataset("d1").silver.read()) == 30
-    run = esml(root, "runs")[0]["run"]
+    run = cli(root, "runs")[0]["run"]
     path.write_text(STEP.replace("nope", "x"), encoding="utf-8")
-    esml(root, "retry", run)
+    cli(root, "retry", run)
     assert again(empty).dataset("d1").silver.read()["x"].min() == 4
-    assert esml(root, "refine", REF)["run"] is None
+    assert cli(root, "refine", REF)["run"] is None
     path.write_text("def step(df, ctx):\n    return df.head(3)\n", encoding="utf-8")
-    assert esml(root, "refine", REF)["layers"][-1]["rows"] == 3
+    assert cli(root, "refine", REF)["layers"][-1]["rows"] == 3
     assert violations(root) == []
 
 
@@ -98,7 +98,7 @@ def test_an_expectation_of_level_error_stops_its_layer(empty: Estate, numbers: N
     # met only by a warning: shown, not stopped
     path = empty.site.root / "projects/p1/m1/model.toml"
     path.write_text(path.read_text().replace('level = "error"\n\n[split]', 'level = "warn"\n\n[split]', 1))
-    done = esml(empty.site.root, "refine", REF)
+    done = cli(empty.site.root, "refine", REF)
     warned = {x["layer"]: x["warnings"] for x in done["layers"]}
     assert warned[layer][0]["check"] == "row_count" and len(again(empty).table(table).read()) == 60
     assert violations(empty.site.root) == []

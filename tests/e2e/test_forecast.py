@@ -8,7 +8,7 @@ import pytest
 
 from esml_engine.errors import EsmlError, SettingsError
 from esml_engine.estate import init_estate, open_estate
-from tests.conftest import esml
+from tests.conftest import cli
 
 REF = "p1/m1"
 
@@ -25,7 +25,7 @@ def test_from_files_to_scored_rows_with_intervals(tmp_path: Path) -> None:
     root = tmp_path / "estate"
     init_estate(root, ["dev"])
     open_estate(root).new_project("p1", "team")
-    esml(
+    cli(
         root,
         "new",
         "model",
@@ -74,7 +74,7 @@ def test_from_files_to_scored_rows_with_intervals(tmp_path: Path) -> None:
 
     # batch: inference files have no label, rows may come in any order
     asked = ["2002-03-01", "2002-01-01", "2002-02-01"]
-    esml(
+    cli(
         root,
         "ingest",
         REF,
@@ -85,7 +85,7 @@ def test_from_files_to_scored_rows_with_intervals(tmp_path: Path) -> None:
         "--purpose",
         "inference",
     )
-    esml(root, "refine", REF, "--purpose", "inference")
+    cli(root, "refine", REF, "--purpose", "inference")
     assert model.score_batch()["rows"] == 3
     rows = open_estate(root).model(REF).scored(caller="batch").to_pandas().sort_values("row")
     assert [str(m)[:10] for m in rows["month"]] == asked
@@ -97,8 +97,8 @@ def test_from_files_to_scored_rows_with_intervals(tmp_path: Path) -> None:
         model.score_batch(months(tmp_path / "old.csv", ["1999-05-01"]))
 
     # online
-    esml(root, "deploy", REF)
-    online = esml(root, "score", REF, months(tmp_path / "web.csv", asked), "--caller", "web")
+    cli(root, "deploy", REF)
+    online = cli(root, "score", REF, months(tmp_path / "web.csv", asked), "--caller", "web")
     assert online["predictions"] == pytest.approx(list(rows["prediction"]), rel=1e-9)
     assert online["low"] == pytest.approx(list(rows["low"])) and len(online["high"]) == 3
     stored = open_estate(root).model(REF).scored(caller="web").to_pandas().sort_values("row")

@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from esml_engine.estate import Estate
-from tests.conftest import esml
+from tests.conftest import cli
 from tests.e2e.wrong import REF, Numbers, again, failing, settle, step, versions
 from tests.invariants import violations
 
@@ -59,14 +59,14 @@ def test_a_full_disk_under_the_lake(
     with filler.open("wb", buffering=0) as f, pytest.raises(OSError, match="No space"):
         while True:
             f.write(b"x" * 4096)
-    error = esml(root, "refine", REF, check=1)["error"]
+    error = cli(root, "refine", REF, check=1)["error"]
     assert error["code"] == "disk" and "free space" in error["hint"], error
     assert versions(empty, "d1/bronze") == [1] and len(again(empty).gold.read()) == 60
     refused = failing("disk", lambda: again(empty).ingest("d1", [made("c", 0, 9000)], "2026-01-03"))
     assert "free space" in refused.hint
-    run = esml(root, "runs")[0]["run"]
+    run = cli(root, "runs")[0]["run"]
     filler.unlink()
-    assert esml(root, "retry", run)[0]["result"]["layers"][-1]["rows"] == 20_000
+    assert cli(root, "retry", run)[0]["result"]["layers"][-1]["rows"] == 20_000
     if kind == "csv":
         assert violations(root) == []
 

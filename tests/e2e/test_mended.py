@@ -8,7 +8,7 @@ import pytest
 
 from esml_engine.errors import UsageError
 from esml_engine.estate import Estate, open_estate
-from tests.conftest import MODEL, esml
+from tests.conftest import MODEL, cli
 
 
 def test_a_timestamp_column_may_come_later(empty: Estate, csv_file) -> None:
@@ -32,9 +32,9 @@ def test_a_date_stays_a_date_through_a_step_over_several_tables(empty: Estate, c
 
 def test_set_from_the_command_line(empty: Estate) -> None:
     root = empty.site.root
-    assert esml(root, "set", "p1/m1", "train.dev.seconds", "9", "--dry-run")["plan"]["act"] == "set"
-    assert esml(root, "set", "p1/m1", "train.dev.seconds", "9")["origin"] == "override"
-    row = next(r for r in esml(root, "settings", "p1/m1") if r["key"] == "train.dev.seconds")
+    assert cli(root, "set", "p1/m1", "train.dev.seconds", "9", "--dry-run")["plan"]["act"] == "set"
+    assert cli(root, "set", "p1/m1", "train.dev.seconds", "9")["origin"] == "override"
+    row = next(r for r in cli(root, "settings", "p1/m1") if r["key"] == "train.dev.seconds")
     assert row["value"] == 9 and row["by"]
 
 
@@ -48,12 +48,12 @@ def test_wrong_split_arguments_start_nothing(demo: Path) -> None:
 
 
 def test_scored_columns_are_the_tables_whatever_the_filter(demo: Path, tmp_path: Path) -> None:
-    assert esml(demo, "scored", MODEL, "--since", "2031-01-01", "--where", "patient_id = 1424")["total"] == 0
-    said = esml(demo, "scored", MODEL, "--out", str(tmp_path / "o.csv"))
+    assert cli(demo, "scored", MODEL, "--since", "2031-01-01", "--where", "patient_id = 1424")["total"] == 0
+    said = cli(demo, "scored", MODEL, "--out", str(tmp_path / "o.csv"))
     assert {"total", "calls", "columns", "rows", "by_day", "file"} <= set(said)
     assert len((tmp_path / "o.csv").read_text().splitlines()) == said["total"] + 1
-    assert esml(demo, "scored", MODEL, "--out", "/nowhere/o.csv", check=2)["error"]["code"] == "usage"
-    assert esml(demo, "audit", "--since", "yesterday", check=2)["error"]["code"] == "usage"
+    assert cli(demo, "scored", MODEL, "--out", "/nowhere/o.csv", check=2)["error"]["code"] == "usage"
+    assert cli(demo, "audit", "--since", "yesterday", check=2)["error"]["code"] == "usage"
 
 
 def test_a_catalogue_is_not_made_anew_of_a_lake_that_is_away(empty: Estate, numbers) -> None:
@@ -64,23 +64,23 @@ def test_a_catalogue_is_not_made_anew_of_a_lake_that_is_away(empty: Estate, numb
     model.refine()
     lake, away = Path(empty.site.platform("dev").lake_root()), root / "away"
     lake.rename(away)
-    said = esml(root, "catalogue", "rebuild", check=1)["error"]
+    said = cli(root, "catalogue", "rebuild", check=1)["error"]
     assert "not in the lake of dev" in said["message"]
     assert "nothing was changed" in said["message"] and "--forget dev" in said["hint"]
-    assert len(esml(root, "versions", "p1/m1", "--table", "gold")) == 1
+    assert len(cli(root, "versions", "p1/m1", "--table", "gold")) == 1
     away.rename(lake)
-    assert esml(root, "catalogue", "rebuild")["versions"] == 3
+    assert cli(root, "catalogue", "rebuild")["versions"] == 3
     lake.rename(away)
-    assert esml(root, "catalogue", "rebuild", "--forget", "dev")["versions"] == 0
+    assert cli(root, "catalogue", "rebuild", "--forget", "dev")["versions"] == 0
     model.ingest(
         "d1", [numbers("a.csv", 0, 20)], "2026-01-01"
     )  # the lake begins anew, for this model and others
     model.refine()
     open_estate(root).new_model("p1/m2", "regression", ["d1"], label="y", key="id")
     open_estate(root).model("p1/m2").ingest("d1", [numbers("a.csv", 0, 20)], "2026-01-01")
-    numbered = [v["version"] for v in esml(root, "versions", "p1/m1", "--table", "gold")]
+    numbered = [v["version"] for v in cli(root, "versions", "p1/m1", "--table", "gold")]
     assert numbered == [2], "no number is given twice"
-    assert esml(root, "catalogue", "rebuild", "--forget", "nope", check=2)["error"]["code"] == "not_found"
+    assert cli(root, "catalogue", "rebuild", "--forget", "nope", check=2)["error"]["code"] == "not_found"
 
 
 def test_a_lake_that_is_away_is_not_said_to_work(empty: Estate, numbers) -> None:

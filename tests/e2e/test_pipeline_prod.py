@@ -13,7 +13,7 @@ import pytest
 
 from esml_engine.estate import Estate, init_estate, open_estate
 from esml_engine.store import schema as t
-from tests.conftest import built_once, esml
+from tests.conftest import built_once, cli, esml
 from tests.invariants import violations
 from tests.working import living, until, worker
 
@@ -61,13 +61,18 @@ def build(root: Path, work: Path) -> Estate:
 
 
 def pipeline(estate: Estate, *more: str, check: int = 0, env: dict[str, str] | None = None) -> Any:
-    args = ("--as", SCIENTIST, "pipeline", NAME, "--until", "prod", *more)
-    return esml(estate.site.root, *args, check=check, env=env)
+    return said(estate, env, "--as", SCIENTIST, "pipeline", NAME, "--until", "prod", *more, check=check)
 
 
 def approve(estate: Estate, request: str, check: int = 0, env: dict[str, str] | None = None) -> Any:
-    args = ("--as", APPROVER, "approve", request, "--reason", "looked at it")
-    return esml(estate.site.root, *args, check=check, env=env)
+    return said(estate, env, "--as", APPROVER, "approve", request, "--reason", "looked at it", check=check)
+
+
+def said(estate: Estate, env: dict[str, str] | None, *args: str, check: int) -> Any:
+    """What a command says; one that will be killed is a process of its own."""
+    if env:
+        return esml(estate.site.root, *args, check=check, env=env)
+    return cli(estate.site.root, *args, check=check)
 
 
 def killed_at(root: Path, point: str) -> dict[str, str]:
