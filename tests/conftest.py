@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import importlib
+import inspect
 import io
 import itertools
 import json
@@ -27,6 +28,7 @@ from esml_engine.store import schema
 MODEL = "project002/m11_diabetes"
 _estates = itertools.count()
 Hand._become_worker.__kwdefaults__["warm"] = True
+inspect.unwrap(Hand.holding).__kwdefaults__["warm"] = True
 """What a test does through the SDK forks its jobs from one server of this process, as `esml up` does: an interpreter less for
 each. Single commands, whose jobs are interpreters of their own, are tested by `esml` below."""
 
