@@ -19,8 +19,8 @@ from esml_engine.costs import records as costs
 from esml_engine.desk import ParkedError, StepDesk, StoppedError
 from esml_engine.door import audit
 from esml_engine.door.facts import Act, Actor, Call, Draft, draft_of
-from esml_engine.door.released import holds_again
 from esml_engine.door.site import Site
+from esml_engine.door.turn import holds_again
 from esml_engine.errors import (
     CancelledError,
     EsmlError,

@@ -9,8 +9,8 @@ import sqlalchemy as sa
 from esml_engine.clock import now
 from esml_engine.door import requests
 from esml_engine.door.facts import AtOnce, Call, Desk, Draft, Part, draft_of
-from esml_engine.door.released import granted_to
 from esml_engine.door.site import Site
+from esml_engine.door.turn import granted_to
 from esml_engine.errors import RefusedError, UsageError
 from esml_engine.portfolio.pipeline import Pipeline, act_of, rules_of
 from esml_engine.promotion import evidence

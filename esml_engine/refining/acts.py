@@ -148,7 +148,9 @@ class Refine:
         settings = desk.site.settings.model(ref)
         purpose: Purpose = call.params.get("purpose", "train")
         layer, _, dataset = desk.step.rpartition("/")[2].partition(":")
-        make = {"bronze": bronze.job, "silver": self._silver, "gold": self._gold}[layer]
+        if layer == "bronze":
+            return bronze.job(call, ref, settings, purpose, dataset, desk, draft.inputs)
+        make = {"silver": self._silver, "gold": self._gold}[layer]
         return make(call, ref, settings, purpose, dataset, desk)
 
     def _silver(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from esml_engine.door.facts import Call, Desk
@@ -25,9 +26,20 @@ from esml_engine.store.database import upsert
 
 
 def job(
-    call: Call, ref: ModelRef, settings: ModelSettings, purpose: Purpose, dataset: str, desk: Desk
+    call: Call,
+    ref: ModelRef,
+    settings: ModelSettings,
+    purpose: Purpose,
+    dataset: str,
+    desk: Desk,
+    planned: Sequence[dict[str, Any]],
 ) -> JobSpec | None:
-    """Read the files that wait, and what is replaced with them; None when another run did it meanwhile."""
+    """Read the files that wait, and what is replaced with them; None when another run did it meanwhile.
+
+    Args:
+        planned: inputs of the run's plan. A file that came since waits for the next run; a run that is tried again reads
+            what is there now, as what made it fail was to be changed.
+    """
     site, env = desk.site, call.env
     ds = settings.datasets[dataset]
     bronze, quarantine = (
@@ -38,6 +50,9 @@ def job(
     files, anew = to_read(
         site, ref, env, dataset, purpose, rnd=rnd, bronze=latest(site.store, ref, env, bronze)
     )
+    if not desk.retry:
+        asked = {(i["file"], i["sha256"]) for i in planned if "file" in i and i.get("env", env) == env}
+        files = [f for f in files if (f.path, f.sha256) in asked]
     if not files:
         return None
     have = {} if anew else d.loaded(site.store, ref, env, dataset, purpose)

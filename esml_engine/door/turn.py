@@ -1,4 +1,4 @@
-"""A run that waited for an exception and was let go: it does what was approved, asks for what else holds it, or ends."""
+"""A run whose turn has come: it does what was planned, or approved while it was held; asks for what else holds it, or ends."""
 
 from __future__ import annotations
 
@@ -15,19 +15,28 @@ from esml_engine.errors import EsmlError, StalePlanError
 from esml_engine.runs import records
 from esml_engine.store import schema as t
 
+_BY_LAYER = frozenset({"refine", "pipeline"})
+
 
 def holds_again(site: Site, act: Act, row: dict[str, Any]) -> bool:
-    """Look at a held run's facts again before its first step: True where it now waits for the next limit's exception.
+    """Look at a run's facts again before its first step: True where it now waits for the next limit's exception.
 
-    A run that was never held, or has begun, passes. Each request covers this plan at this price, so both are made anew:
-    an IN file that came while it waited, other code, settings or rights, or a prediction above an approved amount end
-    the run, and its newest request is stale.
+    A run that has begun passes, and one that is tried again, as what made it fail was to be changed. Any other waited behind
+    runs that may have moved its facts: it ends where it is not what was planned. For a run that was held, each request
+    covers this plan at this price, so both are made anew: a prediction above an approved amount or other rights end it
+    as well, and its newest request is stale.
 
     Raises:
         StalePlanError: with what changed.
     """
+    begun = row["attempt"] or any(
+        s["state"] == "done" or s["attempt"] for s in records.steps(site.store, row["run"])
+    )
+    if begun:
+        return False
     asked = [r for r in requests.listing(site.store, run=row["run"]) if r["kind"] == requests.EXCEPTION]
-    if not asked or any(s["state"] == "done" or s["attempt"] for s in records.steps(site.store, row["run"])):
+    if not asked:
+        _require_as_planned(site, act, row)
         return False
     plan, changed = _now(site, act, row, asked)
     if not changed and plan is not None and plan.policy["verdict"] == "ask":
@@ -48,6 +57,27 @@ def holds_again(site: Site, act: Act, row: dict[str, Any]) -> bool:
         hint=hint,
         request=newest["request"],
         state="stale",
+    )
+
+
+def _require_as_planned(site: Site, act: Act, row: dict[str, Any]) -> None:
+    """What makes tables layer by layer reads the planned files that still wait, of the newest tables; any other act keeps to its very facts."""
+    call = Call(row["act"], row["object"], row["env"], row["params"])
+    try:
+        plan = make_plan(site, act, Actor(row["actor"], row["as_actor"]), call)
+        now, before = plan.draft, draft_of(row["plan"])
+        same_rules = (_plain(now.code), _plain(now.settings)) == (
+            _plain(before.code),
+            _plain(before.settings),
+        )
+        if plan.hash == row["plan_hash"] or (row["act"] in _BY_LAYER and same_rules):
+            return
+        changed = _what_changed(row["plan"], plan.draft)
+    except EsmlError as e:
+        changed = e.message
+    raise StalePlanError(
+        f"the facts under this {row['act']} changed while it waited for its turn: {changed}",
+        hint="nothing was done; start it again: what is there now is planned anew",
     )
 
 
