@@ -205,6 +205,20 @@ def disk_full(error: BaseException, where: str = "", folders: Iterable[Path | st
     return DiskError(f"{where}{said} ({reason})", hint=_there(folder))
 
 
+def of_disk(error: BaseException) -> bool:
+    """Whether an error speaks of a disk that takes no more or fails, in whichever library's words."""
+    text = str(error).lower()
+    return (isinstance(error, OSError) and error.errno in _NO_ROOM) or any(w in text for w in (*_FULL, *_ILL))
+
+
+def unreadable(words: str) -> FailedError:
+    """A table's file that is not there, or is not what was written."""
+    return FailedError(
+        f"a file can't be read: {words}",
+        hint="something else moved or damaged it: put it back from a backup, or make its table anew",
+    )
+
+
 def no_room(folder: Path, where: str = "") -> StoreFullError:
     """The error where `has_room` said no."""
     return StoreFullError(f"{where}the disk under {folder} is full", hint=_there(folder))

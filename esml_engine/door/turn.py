@@ -29,7 +29,7 @@ def holds_again(site: Site, act: Act, row: dict[str, Any]) -> bool:
     Raises:
         StalePlanError: with what changed.
     """
-    begun = row["attempt"] or any(
+    begun = row["attempt"] > 1 or any(
         s["state"] == "done" or s["attempt"] for s in records.steps(site.store, row["run"])
     )
     if begun:

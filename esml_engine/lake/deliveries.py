@@ -253,6 +253,17 @@ def readable(site: Site, ref: ModelRef, env: str, dataset: str, purpose: Purpose
     return [f for f in found if (f.date, f.name, f.sha256) not in refused]
 
 
+def gone(site: Site, ref: ModelRef, env: str, dataset: str, purpose: Purpose) -> list[tuple[str, int]]:
+    """Files that the current bronze holds and IN has no more, with their rows in it: read anew, it would be without them."""
+    there = {(f.date, f.name) for f in delivered(site, ref, env, dataset, purpose)}
+    held = loaded(site.store, ref, env, dataset, purpose)
+    return [
+        (f"{dataset}/in/{date.replace('-', '/')}/{name}", f.rows_bronze)
+        for (date, name), f in sorted(held.items())
+        if (date, name) not in there and f.rows_bronze
+    ]
+
+
 def waiting(site: Site, ref: ModelRef, env: str, dataset: str, purpose: Purpose) -> list[InFile]:
     """Delivered files that bronze does not hold in this content, read as settings say, and that were not refused."""
     have = loaded(site.store, ref, env, dataset, purpose)

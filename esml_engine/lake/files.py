@@ -12,6 +12,7 @@ from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from esml_engine.errors import unreadable
 from esml_engine.runs.facts import FileOut, TableIn
 
 if TYPE_CHECKING:
@@ -55,7 +56,11 @@ def relation(con: duckdb.DuckDBPyConnection, table: TableIn) -> duckdb.DuckDBPyR
 
 
 def arrow(table: TableIn, columns: list[str] | None = None) -> pa.Table:
-    """The version's rows as one Arrow table with the version's schema; `columns`: only these are read."""
+    """The version's rows as one Arrow table with the version's schema; `columns`: only these are read.
+
+    Raises:
+        FailedError: a file is not there, or is no parquet file.
+    """
     import pyarrow as pa
     import pyarrow.dataset as ds
 
@@ -63,7 +68,10 @@ def arrow(table: TableIn, columns: list[str] | None = None) -> pa.Table:
     if not table.files:
         empty = schema.empty_table() if schema is not None else pa.table({})
         return empty.select(columns) if columns is not None else empty
-    return ds.dataset(paths(table), format="parquet", schema=schema).to_table(columns=columns)
+    try:
+        return ds.dataset(paths(table), format="parquet", schema=schema).to_table(columns=columns)
+    except (FileNotFoundError, pa.ArrowInvalid) as e:
+        raise unreadable(str(e).splitlines()[0]) from e
 
 
 _names = count()  # of this process: a job is one

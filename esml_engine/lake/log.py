@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from esml_engine.errors import ConflictError, EsmlError, FailedError
+from esml_engine.errors import ConflictError, EsmlError, FailedError, of_disk
 from esml_engine.importing import import_whole
 from esml_engine.platforms.base import Files, lake_error
 
@@ -53,10 +53,18 @@ def talking(uri: str, moved: str = "") -> Iterator[None]:
             raise
         raise known from e
     except DeltaError as e:
-        if "://" not in uri:
+        elsewhere = "://" in uri
+        if not elsewhere and of_disk(e):
             raise
-        words = " ".join(str(e).split())[:300]
-        raise FailedError(f"Delta can't work on {uri}: {words}", hint="retry; report it if it stays") from e
+        words = str(e).split("\n", 1)[0][:300]  # a trace of its own follows
+        mend = (
+            "retry; report it if it stays"
+            if elsewhere
+            else (
+                "its log was changed or damaged by something else: put the table's folder back from a backup"
+            )
+        )
+        raise FailedError(f"Delta can't work on {uri}: {words}", hint=mend) from e
 
 
 def open_table(uri: str, storage: dict[str, str], version: int | None = None) -> Any:

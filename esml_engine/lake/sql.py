@@ -9,6 +9,8 @@ from typing import Any
 
 import duckdb
 
+from esml_engine.errors import of_disk, unreadable
+
 
 def ident(name: str) -> str:
     """`name` as a quoted SQL identifier."""
@@ -29,6 +31,10 @@ def connection(work: Path) -> Iterator[duckdb.DuckDBPyConnection]:
     try:
         con.execute("SET TimeZone = 'UTC'; SET enable_progress_bar = false")
         yield con
+    except duckdb.IOException as e:
+        if of_disk(e):
+            raise
+        raise unreadable(str(e).partition(": ")[2].splitlines()[0]) from e
     finally:
         con.close()
 

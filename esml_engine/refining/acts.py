@@ -32,6 +32,7 @@ from esml_engine.refs import ModelRef, Purpose, check_purpose
 from esml_engine.runs.facts import JobResult, JobSpec, TableIn
 from esml_engine.settings import ModelSettings
 
+_GONE = "in IN no more, and bronze is read anew from what is there"
 _NO_DAY = "files are read from a day's folder, in/yyyy/mm/dd"
 
 
@@ -106,6 +107,8 @@ class Refine:
         ]
         standing += [{"file": f, "reason": _NO_DAY} for f in lost]
         size = float(sum(f.bytes for f in waiting) or sum(v.bytes for n, v in have.items() if n in todo))
+        left = [x for ds in s.bronze for x in s.gone.get(ds, ())]
+        standing += [{"file": f, "reason": f"{_GONE}: {n} row{'s' if n != 1 else ''}"} for f, n in left]
         whole = in_rnd(settings, call.env) and not samples(settings, call.env)
         will = [
             f"read {len(s.files[ds])} file{'s' if len(s.files[ds]) != 1 else ''} of {ds} into bronze"
@@ -119,6 +122,9 @@ class Refine:
             will.append(f"leave out {', '.join(lost[:3])}{' and more' if len(lost) > 3 else ''}: {_NO_DAY}")
         elif lost:
             nothing += f"; {lost[0]} is left out: {_NO_DAY}"
+        if left:
+            named = ", ".join(f"{f} ({n} row{'s' if n != 1 else ''})" for f, n in left[:3])
+            will.append(f"leave out {named}{' and more' if len(left) > 3 else ''}: {_GONE}")
         if s.blocked and steps and layer == "":
             will.append(f"{goal} waits for {', '.join(s.blocked)}")
         return Draft(

@@ -50,7 +50,7 @@ def job(
     files, anew = to_read(
         site, ref, env, dataset, purpose, rnd=rnd, bronze=latest(site.store, ref, env, bronze)
     )
-    if not desk.retry:
+    if desk.retry == 1:
         asked = {(i["file"], i["sha256"]) for i in planned if "file" in i and i.get("env", env) == env}
         files = [f for f in files if (f.path, f.sha256) in asked]
     if not files:

@@ -65,6 +65,9 @@ class Stale:
     blocked: list[str]
     have: dict[str, Version]  # the tables that this was said of
     anew: dict[str, str]  # dataset that has something to read -> why it is read anew from all files, or ''
+    gone: dict[
+        str, list[tuple[str, int]]
+    ]  # of those read anew: files that IN has no more, with their rows in bronze
 
 
 def stale(
@@ -87,9 +90,12 @@ def stale(
     sets = [dataset] if dataset else list(settings.datasets)
     rnd = in_rnd(settings, env)
     files: dict[str, list[d.InFile]] = {ds: [] for ds in sets}
+    gone: dict[str, list[tuple[str, int]]] = {}
     for ds in sets if listed else []:
         bronze_now = have.get(table_name("bronze", ds, purpose))
-        files[ds] = to_read(site, ref, env, ds, purpose, rnd=rnd, bronze=bronze_now)[0]
+        files[ds], whole = to_read(site, ref, env, ds, purpose, rnd=rnd, bronze=bronze_now)
+        if whole and files[ds] and bronze_now:
+            gone[ds] = d.gone(site, ref, env, ds, purpose)
     bronze = [ds for ds in sets if files[ds]] if layer in ("", "bronze") else []
     silver = []
     if layer in ("", "silver"):
@@ -117,7 +123,7 @@ def stale(
         )
         gold = bool(silver) or g is None or moved or g.code != layer_code(site, ref, settings, "gold")
     anew = {ds: d.why_anew(site, ref, env, ds, purpose) for ds in bronze}
-    return Stale(files, bronze, silver, gold, blocked, have, anew)
+    return Stale(files, bronze, silver, gold, blocked, have, anew, gone)
 
 
 def in_rnd(settings: ModelSettings, env: str) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ import pyarrow.parquet as pq
 from esml_engine.errors import StepError
 from esml_engine.lake import expectations
 from esml_engine.lake.files import arrow, describe, new_name, relation, schema_of, schema_text, write_arrow
-from esml_engine.lake.sql import connection, copy_parquet, ident, literal, scalar
+from esml_engine.lake.sql import connection, copy_parquet, first_row, ident, literal, scalar
 from esml_engine.refining import user_steps
 from esml_engine.refining.joining import join_sql
 from esml_engine.refining.splitting import split
@@ -127,18 +128,16 @@ def _context(job: JobContext, dataset: str) -> user_steps.StepContext:
 def _tidy(con: duckdb.DuckDBPyConnection, fresh: TableIn, current: TableIn | None, target: Path) -> None:
     """Write the rows of `fresh` under trimmed names, each once, without those that `current` has."""
     rows = relation(con, fresh)
-    names: dict[str, str] = {}
-    for column in rows.columns:
-        trimmed = str(column).strip() or str(column)
-        if trimmed.lower() in (n.lower() for n in names.values()):
-            raise StepError(
-                f"{fresh.table} has two columns that are both called {trimmed!r} when spaces are trimmed",
-                hint="write a step for the dataset that names them apart",
-            )
-        names[str(column)] = trimmed
     rows.create_view("fresh_rows")
-    renamed = ", ".join(f"{ident(a)} AS {ident(b)}" for a, b in names.items())
-    columns = ", ".join(ident(b) for b in names.values())
+    trimmed: dict[str, list[str]] = {}
+    called: dict[str, str] = {}
+    for column in map(str, rows.columns):
+        name = called.setdefault((column.strip() or column).lower(), column.strip() or column)
+        trimmed.setdefault(name, []).append(column)
+    renamed = ", ".join(
+        f"{_one_of(con, fresh.table, name, its)} AS {ident(name)}" for name, its in trimmed.items()
+    )
+    columns = ", ".join(map(ident, trimmed))
     # grouping treats nulls as equal, as it must for exact duplicates
     unique = (
         f"SELECT {columns}, min({_ROW}) AS {_ROW} FROM (SELECT {renamed}, row_number() OVER () AS {_ROW} FROM fresh_rows) "
@@ -146,9 +145,30 @@ def _tidy(con: duckdb.DuckDBPyConnection, fresh: TableIn, current: TableIn | Non
     )
     if current is not None and current.files:
         relation(con, current).create_view("current_rows")
-        same = " AND ".join(f"n.{ident(c)} IS NOT DISTINCT FROM o.{ident(c)}" for c in names.values())
+        same = " AND ".join(f"n.{ident(c)} IS NOT DISTINCT FROM o.{ident(c)}" for c in trimmed)
         unique = f"SELECT n.* FROM ({unique}) n ANTI JOIN current_rows o ON {same}"
     copy_parquet(con, f"SELECT {columns} FROM ({unique}) ORDER BY {_ROW}", target)
+
+
+def _one_of(con: duckdb.DuckDBPyConnection, table: str, name: str, columns: Sequence[str]) -> str:
+    """The column of this name, trimmed; of several the one that has values, or each row's where no row has two.
+
+    Files whose headers differ only in spaces fill one column each, and one that was delivered again leaves its own empty.
+    """
+    if len(columns) == 1:
+        return ident(columns[0])
+    has = [f"({ident(c)} IS NOT NULL)::INTEGER" for c in columns]
+    counts = ", ".join(f"coalesce(sum({h}), 0)" for h in has)
+    *filled, most = first_row(con, f"SELECT {counts}, coalesce(max({' + '.join(has)}), 0) FROM fresh_rows")
+    used = [c for c, n in zip(columns, filled, strict=True) if n] or [columns[0]]
+    types = {str(r[1]) for r in con.execute("DESCRIBE fresh_rows").fetchall() if r[0] in used}
+    if most > 1 or len(types) > 1:
+        why = "with values in one row" if most > 1 else f"of the types {' and '.join(sorted(types))}"
+        raise StepError(
+            f"{table} has two columns that are both called {name!r} when spaces are trimmed, {why}",
+            hint="deliver its file with one of them, or write a step for the dataset that names them apart",
+        )
+    return f"coalesce({', '.join(map(ident, used))})"
 
 
 def _like(result: pa.Table, current: TableIn, step: str) -> pa.Table:

@@ -144,3 +144,23 @@ def test_a_split_that_leaves_nothing_to_learn_from_is_refused(estate: Estate, tm
         said.add(e.value.message.split(" leaves ")[1].split(" empty")[0])
     assert said == {"gold_train", "gold_validate"}, "what is lost is named, whichever side the rows fell on"
     assert model.table("gold_train").versions() == []
+
+
+def test_rows_of_a_file_that_is_in_in_no_more_are_named_before_they_go(
+    estate: Estate, tmp_path: Path
+) -> None:
+    model = estate.model(MODEL)
+    model.ingest("da", [_file(tmp_path, "a.csv", 0), _file(tmp_path, "b.csv", 40)], "2026-01-01")
+    estate = _set(estate, "datasets.da.delimiter", ";")
+    assert estate.model(MODEL).refine()["layers"][0]["rows"] == 80
+    (gone,) = estate.site.root.glob("lake/dev/**/b*.csv")
+    gone.unlink()
+    assert estate.model(MODEL).plan_refine().draft.nothing_to_do, "bronze keeps what it has"
+    estate = _set(estate, "datasets.da.types", '{x = "VARCHAR"}')
+    model = estate.model(MODEL)
+    (said,) = [w for w in model.plan_refine().draft.will if w.startswith("leave out")]
+    assert said.startswith("leave out da/in/2026/01/01/b.csv (40 rows): in IN no more")
+    done = model.refine()
+    assert done["layers"][0]["rows"] == 40
+    assert [r["file"] for r in done["refused"]] == ["da/in/2026/01/01/b.csv"]
+    assert len(model.table("da/bronze").read(version=1)) == 80

@@ -61,6 +61,18 @@ def test_default_step_trims_names_and_drops_exact_duplicates(lake: TestLake) -> 
 def test_names_that_meet_when_trimmed(lake: TestLake) -> None:
     with pytest.raises(StepError, match="two columns that are both called 'a'"):
         refine(lake, lake.put("ds/bronze", pa.table({"a": [1], "a ": [2]})))
+    with pytest.raises(StepError, match="of the types"):
+        refine(lake, lake.put("ds/bronze", pa.table({"a": [1, None], "a ": [None, "x"]})))
+
+
+def test_headers_that_differ_in_spaces_are_one_column(lake: TestLake) -> None:
+    """Each file filled its own; a corrected one left its own empty."""
+    each = pa.table({"a": [1, None], " a": [None, 2], "b": [5, 6]})
+    refine(lake, lake.put("ds/bronze", each))
+    assert lake.rows("ds/silver") == [{"a": 1, "b": 5}, {"a": 2, "b": 6}]
+    empty = pa.table({"a": [1, 2], " a ": pa.array([None, None], pa.string()), "b": [5, 6]})
+    refine(lake, lake.put("ds/bronze", empty))
+    assert lake.rows("ds/silver") == [{"a": 1, "b": 5}, {"a": 2, "b": 6}]
 
 
 def test_only_new_files_pass_through(lake: TestLake) -> None:
