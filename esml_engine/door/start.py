@@ -121,10 +121,12 @@ def start(
         if act.name not in _WITHOUT_LAKE and call.env in site.settings.environments and "/" in call.object:
             skeleton.ready(site, ModelRef.parse(call.object), call.env)
         known = run_of(site, call, key) if key else None
-        if key and not act.durable:
+        if key:
             with site.store.read() as c:
                 before = audit.answered(c, key)
-            if before is not None:
+            if before is not None and act.durable:
+                same_act(call, before, "", key)  # an act at once had it
+            elif before is not None:
                 return _answered(site, actor, call, key, before, again)
         plan = make_plan(site, act, actor, call)
         if known is not None:

@@ -50,9 +50,8 @@ class Ingest(AtOnce):
         for text in p["files"]:
             path = Path(text)
             if not path.is_file():
-                rows.append(
-                    {"path": str(path), "sha256": None, "status": "refused", "reason": "no such file"}
-                )
+                why = "is a folder: name its files" if path.is_dir() else "no such file"
+                rows.append({"path": str(path), "sha256": None, "status": "refused", "reason": why})
                 continue
             name = path.name
             try:

@@ -43,6 +43,7 @@ class Score(AtOnce):
         rows = len(next(iter(columns.values()), []))
         check_caller(call.params.get("caller"))
         check_request_id(call.params.get("request_id"))
+        check_parallel(call.params.get("parallel", 1))
         lost = why_not(site.settings, ref, call.env)
         return Draft(
             will=(f"score {rows} rows by v{live_version(row)} at {row['endpoint']}",
@@ -105,6 +106,16 @@ def check_caller(caller: Any) -> str:
             hint=f"one line of at most {LONGEST_NAME} bytes, without space around it",
         )
     return caller
+
+
+def check_parallel(given: Any) -> None:
+    """How many calls at a time.
+
+    Raises:
+        UsageError: no whole number of at least 1.
+    """
+    if given is not None and (not isinstance(given, int) or isinstance(given, bool) or given < 1):
+        raise UsageError(f"parallel is {given!r}", hint="a whole number of calls at a time, from 1 on")
 
 
 def check_request_id(given: Any) -> None:

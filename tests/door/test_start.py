@@ -70,6 +70,12 @@ def test_a_key_that_comes_again_for_something_else_is_refused(empty: Estate, num
     empty.set("p1/m1", "split.seed", "7", idempotency_key="k2")
     with pytest.raises(UsageError, match="with other parameters already"):
         empty.set("p1/m1", "split.seed", "8", idempotency_key="k2")
+    with pytest.raises(
+        UsageError, match="another act"
+    ):  # also of one that happens at once, and the other way round
+        model.refine(idempotency_key="k2")
+    with pytest.raises(UsageError, match="another act"):
+        empty.set("p1/m1", "split.seed", "7", idempotency_key="k1")
     assert model.refine(layer="bronze", idempotency_key="k1")["joined"]
 
 

@@ -13,7 +13,7 @@ from esml_engine.errors import FailedError, NotYetError, UnreadableError, UsageE
 from esml_engine.estate import Estate, open_estate
 from esml_engine.serving.handed import Handed, dialect_of, read, row_line
 from esml_engine.serving.rows import check_file, columns_of
-from esml_engine.serving.scoring import check_request_id
+from esml_engine.serving.scoring import check_parallel, check_request_id
 
 SIGNATURE = [
     {"name": "age", "type": "int64"},
@@ -247,3 +247,11 @@ def test_an_answer_that_is_no_json_is_an_error_of_the_engine() -> None:
     assert _answer(httpx.Response(200, json={"predictions": []}), "r") == {"predictions": []}
     with pytest.raises(FailedError, match="no JSON"):
         _answer(httpx.Response(200, content=b"<html>"), "r")
+
+
+@pytest.mark.parametrize("many", ["many", 0, 1.5, True])
+def test_how_many_calls_at_a_time_is_a_number(many: object) -> None:
+    check_parallel(None)
+    check_parallel(8)
+    with pytest.raises(UsageError, match="parallel is"):
+        check_parallel(many)
