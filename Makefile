@@ -34,7 +34,7 @@ cockpit: $(VENV)/.core ## the demo estate, a worker and the cockpit on http://lo
 
 test: $(VENV)/.dev ## every test; says at the end what it skipped and why
 	@./tests/browser.sh $(BIN)
-	@$(BIN)/python -m pytest -n 2 --dist loadfile $(TESTS)
+	@$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder $(TESTS)
 
 cycles: $(VENV)/.dev ## of the tests only the whole cycles on the stand-in for Azure
 	@$(BIN)/python -m pytest -n 2 --dist loadfile -m cycle tests/azure
