@@ -25,7 +25,8 @@ from esml_engine.platforms.azure.errors import (
     AzureFailedError,
     AzureMissingError,
 )
-from esml_engine.platforms.azure.extra import MissingExtraError, need
+from esml_engine.platforms.azure.extra import MissingExtraError
+from esml_engine.platforms.azure.following import AT_WORK, Following, WorkerEndsError
 from esml_engine.platforms.azure.lake import AzureFiles
 from esml_engine.platforms.azure.trouble import Trouble, keep, kept, with_trouble
 from esml_engine.platforms.azure.vault import Vault
@@ -38,11 +39,6 @@ _LOOK_AGAIN = 300.0  # seconds after which what is made is held against Azure ag
 _RECENT = 120.0  # seconds for which what a worker saw is good enough for a page
 _TROUBLED = 300.0  # seconds for which its trouble is: it tries again, and says so, more often
 _NOT_UP = ("Creating", "Failed", "Deleting")
-_AT_WORK = ("Creating", "Updating", "Scaling", "Deleting")
-
-
-class _StoppedError(Exception):
-    """This worker is ending: the operation goes on in Azure, the next worker looks again."""
 
 
 class Endpoints:
@@ -55,6 +51,7 @@ class Endpoints:
     def __init__(self, workspace: Workspace, files: AzureFiles, vault: Vault, env: str, folder: Path) -> None:
         self.workspace, self.files, self.vault, self.env, self.folder = workspace, files, vault, env, folder
         self.closing = threading.Event()
+        self._azure = Following(workspace, self.closing)
         self._lock = threading.Lock()
         self._threads: dict[str, threading.Thread] = {}
         self._done: dict[str, tuple[str, float]] = {}
@@ -105,7 +102,7 @@ class Endpoints:
         """Do it; a failure is tried again, after a while that grows."""
         try:
             make(name, *given)
-        except _StoppedError:
+        except WorkerEndsError:
             return
         except EsmlError as e:
             log.warning("endpoint %s: %s (%s)", name, e.message, e.hint)
@@ -125,20 +122,20 @@ class Endpoints:
     def _make_so(self, name: str, config: dict[str, Any]) -> None:
         control, legal = config["control"], self.legal(name)
         client = self.workspace.client
-        endpoint = self._get(legal)
+        endpoint = self._azure.get(legal)
         if endpoint is None:
-            self._run(
+            self._azure.run(
                 f"making endpoint {legal}",
                 lambda: client.online_endpoints.begin_create_or_update(
                     online.endpoint(self.workspace, self.env, legal, name)
                 ),
             )
-            endpoint = self._get(legal)
-        endpoint = self._settled(legal, endpoint)
+            endpoint = self._azure.get(legal)
+        endpoint = self._azure.settled(legal, endpoint)
         if endpoint.provisioning_state == "Failed":
             endpoint = self._mended(name, legal, endpoint)
         self._key(legal, config)
-        have = {d.name: d for d in self._deployments(legal)}
+        have = {d.name: d for d in self._azure.deployments(legal)}
         anew = (endpoint.tags or {}).get(online.REVISION) != str(control["revision"])
         for slot, wanted in control["slots"].items():
             self._slot(name, legal, slot, wanted, config, have.get(slot), anew)
@@ -149,20 +146,20 @@ class Endpoints:
             online.REVISION: str(control["revision"]),
         }
         live = {k: int(v) for k, v in (endpoint.traffic or {}).items() if v}
-        ready = {d.name for d in self._deployments(legal) if d.provisioning_state == "Succeeded"}
+        ready = {d.name for d in self._azure.deployments(legal) if d.provisioning_state == "Succeeded"}
         if set(traffic) <= ready and (
             live != traffic or (endpoint.tags or {}).get(online.REVISION) != tags[online.REVISION]
         ):
             shifted = online.endpoint(self.workspace, self.env, legal, name, traffic, tags)
             begin = client.online_endpoints.begin_create_or_update
-            self._run(f"shifting traffic of {legal}", lambda: begin(shifted))
+            self._azure.run(f"shifting traffic of {legal}", lambda: begin(shifted))
         for left in set(have) - set(control["slots"]) - set(traffic):
-            self._run(
+            self._azure.run(
                 f"removing deployment {left} of {legal}",
                 lambda left=left: client.online_deployments.begin_delete(name=left, endpoint_name=legal),
             )
             self._trouble.slot_over(name, left)
-        self._remember(name, self._get(legal))
+        self._remember(name, self._azure.get(legal))
 
     def _slot(
         self,
@@ -183,16 +180,16 @@ class Endpoints:
         text = json.dumps(document, sort_keys=True).encode()
         address = f"{self.files.lake_root()}/endpoints/{name}/documents/{slot}-{hashlib.sha256(text).hexdigest()[:16]}.json"
         if have is not None and (have.tags or {}).get(online.DOCUMENT) == address:
-            if have.provisioning_state in _AT_WORK:
-                have = self._deployment_settled(legal, slot)
+            if have.provisioning_state in AT_WORK:
+                have = self._azure.deployment_settled(legal, slot)
             ended = have is not None and have.provisioning_state
             if ended == "Succeeded" or (ended == "Failed" and not anew):
                 return  # a failed one stays as it is until its deploy run withdraws it, or another revision is wanted
         self.files.create_file(address, text)
         self._trouble.slot_over(name, slot)
-        client, of = self.workspace.client, self._get(legal)
+        client, of = self.workspace.client, self._azure.get(legal)
         try:
-            self._run(
+            self._azure.run(
                 f"deployment {slot} of {legal}",
                 lambda: client.online_deployments.begin_create_or_update(
                     online.deployment(self.workspace, self.env, of, name, slot, address, document)
@@ -221,7 +218,7 @@ class Endpoints:
             if not value:
                 break  # it went from the vault meanwhile
             endpoint_keys.give(ws, legal, value)
-            self._pause()
+            self._azure.pause()
         raise AzureFailedError(
             f"{legal} does not take the key from the vault", hint="esml keys --rotate, then deploy again"
         )
@@ -238,81 +235,19 @@ class Endpoints:
         """Headers that aim at a deployment without traffic."""
         return {"azureml-model-deployment": slot, "x-esml-slot": slot, "x-esml-smoke": self._smoke(name)}
 
-    # long operations
-    def _run(self, what: str, begin: Any, late: str = "") -> None:
-        """Begin a long operation and follow it to its end, or until this worker ends. `late`: what to do where it was taken and failed then."""
-        with self.workspace.asking(what):
-            poller = begin()
-        try:
-            with self.workspace.asking(what):
-                while not poller.done():
-                    if self.closing.is_set():
-                        raise _StoppedError(what)
-                    poller.wait(0.5)
-                poller.result()
-        except AzureFailedError as e:
-            raise AzureFailedError(
-                f"{e.message} (it was accepted, and failed later)", hint=late or e.hint
-            ) from e
-        except (AzureDeniedError, AzureMissingError, ConflictError) as e:  # a look: the operation goes on
-            raise AzureBusyError(f"{e.message} (it was accepted, and can't be followed)", hint=e.hint) from e
-
-    def _pause(self) -> None:
-        if self.closing.wait(limits.poll()):
-            raise _StoppedError("paused")
-
-    def _settled(self, legal: str, endpoint: Any) -> Any:
-        """The endpoint once no operation of somebody else's is under way on it."""
-        while endpoint is not None and endpoint.provisioning_state in _AT_WORK:
-            self._pause()
-            endpoint = self._get(legal)
-        if endpoint is None:
-            raise AzureFailedError(
-                f"endpoint {legal} is gone", hint="it is made anew; see in Azure ML studio who removes it"
-            )
-        return endpoint
-
     def _mended(self, name: str, legal: str, endpoint: Any) -> Any:
         """An endpoint whose last operation failed (a shift, say), put again as it is: that works, or says the reason once more."""
         traffic = {k: int(v) for k, v in (endpoint.traffic or {}).items() if v}
         as_it_is = online.endpoint(self.workspace, self.env, legal, name, traffic, dict(endpoint.tags or {}))
         begin = self.workspace.client.online_endpoints.begin_create_or_update
-        self._run(f"mending endpoint {legal}", lambda: begin(as_it_is))
-        endpoint = self._settled(legal, self._get(legal))
+        self._azure.run(f"mending endpoint {legal}", lambda: begin(as_it_is))
+        endpoint = self._azure.settled(legal, self._azure.get(legal))
         if endpoint.provisioning_state == "Failed":
             raise AzureFailedError(
                 f"endpoint {legal} is Failed",
                 hint="see it in Azure ML studio; remove it there to have it made anew",
             )
         return endpoint
-
-    def _deployment_settled(self, legal: str, slot: str) -> Any:
-        while True:
-            found = next((d for d in self._deployments(legal) if d.name == slot), None)
-            if found is None or found.provisioning_state not in _AT_WORK:
-                return found
-            self._pause()
-
-    def _get(self, legal: str) -> Any:
-        """The endpoint; None where there is none.
-
-        A 404 alone is not believed: made anew, one that is there would lose its traffic; taken for gone, it would run on.
-        """
-        missing = need("azure.core.exceptions").ResourceNotFoundError
-        with self.workspace.asking(f"endpoint {legal}"):
-            try:
-                return self.workspace.client.online_endpoints.get(legal)
-            except missing:
-                if not online.listed(self.workspace, legal):
-                    return None
-        raise AzureBusyError(
-            f"endpoint {legal} of workspace {self.workspace.settings.workspace} is listed, and can't be read: 404",
-            hint="it is looked at again; esml doctor checks the environment",
-        )
-
-    def _deployments(self, legal: str) -> list[Any]:
-        with self.workspace.asking(f"deployments of {legal}"):
-            return list(self.workspace.client.online_deployments.list(legal))
 
     # what is there
     def state(self, name: str, fresh: bool = False) -> EndpointState:
@@ -329,7 +264,7 @@ class Endpoints:
         """Ask Azure. A look that fails, by whatever, says so and ends nobody's wait: what is wanted may come all the same."""
         legal = self.legal(name)
         try:
-            endpoint = self._get(legal)
+            endpoint = self._azure.get(legal)
             found = EndpointState(False) if endpoint is None else self._state(name, legal, endpoint)
         except AzureMissingError:  # it went between the two questions
             found = EndpointState(False)
@@ -355,7 +290,7 @@ class Endpoints:
     def _state(self, name: str, legal: str, endpoint: Any) -> EndpointState:
         slots: dict[str, Any] = {}
         wrong = self._trouble.slots(name)
-        for d in self._deployments(legal):
+        for d in self._azure.deployments(legal):
             state = {"Succeeded": "ready", "Failed": "failed"}.get(d.provisioning_state, "loading")
             if state == "failed" and self._at_it(name):  # its operation says why, a moment later
                 state = "loading"
@@ -398,7 +333,7 @@ class Endpoints:
         path = self.folder / name / "address.txt"
         if path.is_file():
             return path.read_text(encoding="utf-8")
-        endpoint = self._get(self.legal(name))
+        endpoint = self._azure.get(self.legal(name))
         if endpoint is not None and endpoint.scoring_uri:
             return self._remember(name, endpoint)
         return f"https://{self.legal(name)}.{self.workspace.settings.region}.inference.ml.azure.com/score"
@@ -421,6 +356,8 @@ class Endpoints:
 
     def _unmake(self, name: str) -> None:
         legal, client = self.legal(name), self.workspace.client
-        if self._get(legal) is not None:
-            self._run(f"removing endpoint {legal}", lambda: client.online_endpoints.begin_delete(name=legal))
+        if self._azure.get(legal) is not None:
+            self._azure.run(
+                f"removing endpoint {legal}", lambda: client.online_endpoints.begin_delete(name=legal)
+            )
         (self.folder / name / "address.txt").unlink(missing_ok=True)
