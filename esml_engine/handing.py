@@ -59,6 +59,7 @@ class Hand:
         Raises:
             NotAllowedError: the actor has no sight of the project at all.
         """
+        self._look(call)
         if call.project != "estate":  # no role, no sight: a plan tells of data, settings and money
             access.require(
                 self.site.store, self.actor, "read_status", call.project, local_admin=local_admin()
@@ -79,6 +80,7 @@ class Hand:
             EsmlError: refused, failed or wrong; see the tree in `errors`.
         """
         act = bindings.act(call.act)
+        self._look(call)
         self._settle_late()
         expected = plan.hash if isinstance(plan, Plan) else plan or ""
         up = self._worker is not None or worker_lives(self.site)
@@ -121,6 +123,11 @@ class Hand:
                     self.follow(row["run"])
                 except RunFailedError:
                     continue  # how it ended stands on that run; what was asked for now needs nothing
+
+    def _look(self, call: Call) -> None:
+        """What a run will find in the settings files is what its plan rests on."""
+        if bindings.act(call.act).durable:
+            self.site.refresh()
 
     def _settle_late(self) -> None:
         """A request past its time must not be joined, whether or not a worker lives that would end it."""

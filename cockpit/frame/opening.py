@@ -67,6 +67,7 @@ class Opened:
         self._behind: threading.Thread | None = None
         self._wrong: EsmlError | None = None
         self._site = Site(folder, lenient=True)  # one wrong file stops what is about it alone
+        self._site.watched = True
 
     def site(self) -> Site:
         """The site with settings as they are on disk now; those of a large estate are looked at behind the page.

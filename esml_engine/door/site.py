@@ -28,6 +28,7 @@ class Site:
         self.root = root.resolve()
         self.lenient = lenient  # a project or model whose settings are wrong does not stop the others'
         self.files = read_files(self.root, lenient=lenient)
+        self.watched = False  # somebody else reads the files again when they change
         self.warm: Any = None  # a worker's pool of warm children
         self._platforms: dict[str, Platform] = {}
         self._opening = threading.Lock()
@@ -59,6 +60,11 @@ class Site:
     def reload(self) -> None:
         """Read the settings files again (a worker does before each run)."""
         self.files = read_files(self.root, lenient=self.lenient)
+
+    def refresh(self) -> None:
+        """Read the settings files again, unless somebody does: a notebook stays open while they are edited, and its plan would not be what runs."""
+        if not self.watched:
+            self.reload()
 
     def platform(self, env: str) -> Platform:
         """The platform of an environment: one object for all threads, as it knows the jobs that it started."""

@@ -29,14 +29,12 @@ def holds_again(site: Site, act: Act, row: dict[str, Any]) -> bool:
     Raises:
         StalePlanError: with what changed.
     """
-    begun = row["attempt"] > 1 or any(
-        s["state"] == "done" or s["attempt"] for s in records.steps(site.store, row["run"])
-    )
-    if begun:
+    if any(s["state"] == "done" or s["attempt"] for s in records.steps(site.store, row["run"])):
         return False
     asked = [r for r in requests.listing(site.store, run=row["run"]) if r["kind"] == requests.EXCEPTION]
     if not asked:
-        _require_as_planned(site, act, row)
+        if row["attempt"] == 1:
+            _require_as_planned(site, act, row)
         return False
     plan, changed = _now(site, act, row, asked)
     if not changed and plan is not None and plan.policy["verdict"] == "ask":
@@ -70,7 +68,8 @@ def _require_as_planned(site: Site, act: Act, row: dict[str, Any]) -> None:
             _plain(before.code),
             _plain(before.settings),
         )
-        if plan.hash == row["plan_hash"] or (row["act"] in _BY_LAYER and same_rules):
+        done = bool(now.nothing_to_do)  # by a run before it: each step finds that and tells it
+        if done or plan.hash == row["plan_hash"] or (row["act"] in _BY_LAYER and same_rules):
             return
         changed = _what_changed(row["plan"], plan.draft)
     except EsmlError as e:

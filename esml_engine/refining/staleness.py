@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from esml_engine.door.site import Site
 from esml_engine.lake import deliveries as d
@@ -65,9 +65,8 @@ class Stale:
     blocked: list[str]
     have: dict[str, Version]  # the tables that this was said of
     anew: dict[str, str]  # dataset that has something to read -> why it is read anew from all files, or ''
-    gone: dict[
-        str, list[tuple[str, int]]
-    ]  # of those read anew: files that IN has no more, with their rows in bronze
+    # of those read anew: files that IN has no more, with their rows in bronze
+    gone: dict[str, list[tuple[str, int]]] = field(default_factory=dict)
 
 
 def stale(

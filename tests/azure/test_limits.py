@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import threading
 from pathlib import Path
 from typing import Any
 
 import pytest
+from azure.core.pipeline.transport import HttpTransport
 from requests.structures import CaseInsensitiveDict
 
 from esml_engine.errors import SettingsError
@@ -74,11 +76,17 @@ def test_a_limit_that_is_no_number_is_refused(monkeypatch: pytest.MonkeyPatch, v
 
 
 def slept(monkeypatch: pytest.MonkeyPatch) -> list[float]:
-    """How long the storage clients would have waited."""
+    """How long the storage clients of this test would have waited; what a test before it began may still be followed."""
     waits: list[float] = []
-    from azure.core.pipeline.transport import HttpTransport
+    mine, before = threading.get_ident(), HttpTransport.sleep
 
-    monkeypatch.setattr(HttpTransport, "sleep", lambda self, duration: waits.append(duration))
+    def sleep(transport: HttpTransport, duration: float) -> None:
+        if threading.get_ident() == mine:
+            waits.append(duration)
+        else:
+            before(transport, duration)
+
+    monkeypatch.setattr(HttpTransport, "sleep", sleep)
     return waits
 
 
