@@ -12,7 +12,7 @@ import pytest
 from filelock import FileLock
 
 from esml_engine.estate import Estate, open_estate
-from tests.conftest import MODEL, copy_of, esml
+from tests.conftest import MODEL, cli, copy_of
 
 TUMOUR, REPORT, CO2 = "project002/m12_tumour", "project002/m13_risk_report", "project003/m21_co2"
 STAGES = ("new", "in", "bronze", "silver", "gold", "trained", "test", "prod")
@@ -406,23 +406,21 @@ def name(row: Row) -> str:
 )
 def test_the_contracts_table(row: Row, ground: Ground) -> None:
     who = ("--as", row.who) if row.who else ()
-    answer = esml(
-        ground.root, *who, *row.command.split(), *ground.args(row.args), check=row.exit, timeout=900
-    )
+    answer = cli(ground.root, *who, *row.command.split(), *ground.args(row.args), check=row.exit)
     fits(answer, row.shape)
 
 
 @pytest.mark.parametrize("args", LATER, ids=lambda a: "-".join(a).replace("/", "."))
 def test_what_comes_later_says_so(grounds: dict[str, Ground], args: tuple[str, ...]) -> None:
     ground = grounds["later"]
-    said = esml(ground.root, *(w for a in args for w in ground.args(a)), check=2)
+    said = cli(ground.root, *(w for a in args for w in ground.args(a)), check=2)
     fits(said, ERROR)
     assert said["error"]["code"] == "not_yet" and said["error"]["hint"]
     assert re.search(r"later|next version", said["error"]["message"])
 
 
 def test_a_columns_shift_comes_later_and_the_answer_says_so(grounds: dict[str, Ground]) -> None:
-    said = esml(grounds["read"].root, "diff", MODEL, "--table", "gold", "1", "2")
+    said = cli(grounds["read"].root, "diff", MODEL, "--table", "gold", "1", "2")
     assert {c["shift"] for c in said["columns"]} == {None} and "later" in said["note"]
 
 

@@ -8,7 +8,7 @@ from deltalake import DeltaTable
 
 from esml_engine.demo.setting_up import CANCER, CO2, MEMBERS, MODELS, REPORT
 from esml_engine.estate import open_estate
-from tests.conftest import MODEL, esml
+from tests.conftest import MODEL, cli, esml
 
 STAGES = ("new", "in", "bronze", "silver", "gold", "trained", "test", "prod")
 
@@ -152,15 +152,15 @@ def test_the_whole_way_through_the_command_line(tmp_path: Path, numbers) -> None
     assert back["input"]["line"] == 6 and "new" in back["input"]["file"]
     assert any(n["kind"] == "file" and "/train/" in n["name"] for n in back["nodes"])
     assert back["input"]["key"]
-    esml(root, "member", "add", "p1", "reader@x", "--role", "reader")
-    hidden = esml(
+    cli(root, "member", "add", "p1", "reader@x", "--role", "reader")
+    hidden = cli(
         root, "--as", "reader@x", "lineage", "p1/m1", "--request-id", batch["request_id"], "--row", "4"
     )
     assert hidden["input"] == {**back["input"], "key": None}, "a reader sees where, not what"
-    asked = esml(root, "lineage", "p1/m1", "--request-id", "r1", "--row", "0")
+    asked = cli(root, "lineage", "p1/m1", "--request-id", "r1", "--row", "0")
     assert asked["input"]["request"]["x"] == 3
     keys(
-        esml(root, "status")[0],
+        cli(root, "status")[0],
         "model",
         "task",
         "stage",
@@ -171,9 +171,9 @@ def test_the_whole_way_through_the_command_line(tmp_path: Path, numbers) -> None
         "turn",
         "environments",
     )
-    assert esml(root, "status", "p1/m1")[0]["stage"] == "trained"
+    assert cli(root, "status", "p1/m1")[0]["stage"] == "trained"
     keys(
-        esml(root, "runs")[0],
+        cli(root, "runs")[0],
         "run",
         "act",
         "object",
@@ -186,41 +186,41 @@ def test_the_whole_way_through_the_command_line(tmp_path: Path, numbers) -> None
         "cost",
         "error",
     )
-    keys(esml(root, "cost", "p1/m1"), "predicted", "spent", "budget", "month_end", "policy")
-    assert set(esml(root, "cost", "p1/m1")["predicted"]) == {
+    keys(cli(root, "cost", "p1/m1"), "predicted", "spent", "budget", "month_end", "policy")
+    assert set(cli(root, "cost", "p1/m1")["predicted"]) == {
         "refine",
         "train",
         "score_1000_rows",
         "endpoint_month",
     }
-    keys(esml(root, "audit")[0], "n", "at", "actor", "as", "act", "object", "env", "result", "run")
-    chain = esml(root, "audit", "--verify")
+    keys(cli(root, "audit")[0], "n", "at", "actor", "as", "act", "object", "env", "result", "run")
+    chain = cli(root, "audit", "--verify")
     assert chain["ok"] and chain["first_bad"] is None
-    keys(esml(root, "doctor")[0], "part", "ok", "message", "hint")
-    before = esml(root, "versions", "p1/m1", "--table", "gold")
-    esml(root, "catalogue", "rebuild")
-    assert esml(root, "versions", "p1/m1", "--table", "gold") == before
+    keys(cli(root, "doctor")[0], "part", "ok", "message", "hint")
+    before = cli(root, "versions", "p1/m1", "--table", "gold")
+    cli(root, "catalogue", "rebuild")
+    assert cli(root, "versions", "p1/m1", "--table", "gold") == before
     keys(before[0], "version", "delta_version", "rows", "at", "run", "inputs", "note", "origin")
     assert DeltaTable(str(root / "lake/dev/projects/p1/m1/train/gold")).to_pyarrow_table().num_rows == 200
 
 
 def test_the_demo_leaves_something_to_look_at(demo: Path) -> None:
-    status = {s["model"]: s for s in esml(demo, "status")}
+    status = {s["model"]: s for s in cli(demo, "status")}
     assert [status[m]["stage"] for m in MODELS] == ["prod", "prod", "gold", "prod"]
     assert status[MODEL]["environments"]["prod"]["champion"] == 2
     line = open_estate(demo).model(MODEL, "prod").timeline()
     assert [x["version"] for x in line] == [2, 1], "two champions after each other in one prod"
-    states = {(r["object"], r["env"]): r["state"] for r in reversed(esml(demo, "requests", "--state", ""))}
+    states = {(r["object"], r["env"]): r["state"] for r in reversed(cli(demo, "requests", "--state", ""))}
     assert states == {(MODEL, "prod"): "approved", (CANCER, "prod"): "waiting", (CO2, "prod"): "refused"}
-    assert [r["object"] for r in esml(demo, "runs", "--state", "failed")] == [REPORT]
-    assert {m["role"] for m in esml(demo, "member", "list", "project002")} == {r for _, r in MEMBERS}
-    assert len(esml(demo, "quarantine", MODEL, "ds01_diabetes")) == 3
+    assert [r["object"] for r in cli(demo, "runs", "--state", "failed")] == [REPORT]
+    assert {m["role"] for m in cli(demo, "member", "list", "project002")} == {r for _, r in MEMBERS}
+    assert len(cli(demo, "quarantine", MODEL, "ds01_diabetes")) == 3
     for env in ("dev", "prod"):
-        by = esml(demo, "scored", MODEL, "--env", env, "--by", "caller")["by_caller"]
+        by = cli(demo, "scored", MODEL, "--env", env, "--by", "caller")["by_caller"]
         assert {r["caller_id"]: r["rows"] for r in by} == {"nightly": 22, "web": 6, "ward-3": 3}
-    assert not esml(demo, "refine", MODEL, "--dry-run")["plan"]["nothing_to_do"]
-    assert esml(demo, "show", MODEL, "--table", "gold", "--limit", "2")["version"] == 2
-    assert esml(demo, "diff", MODEL, "1", "2", "--table", "gold")["rows"] == {
+    assert not cli(demo, "refine", MODEL, "--dry-run")["plan"]["nothing_to_do"]
+    assert cli(demo, "show", MODEL, "--table", "gold", "--limit", "2")["version"] == 2
+    assert cli(demo, "diff", MODEL, "1", "2", "--table", "gold")["rows"] == {
         "added": 60,
         "removed": 0,
         "changed": 0,
@@ -239,8 +239,8 @@ def test_other_clients_read_the_registry(demo_source: Path) -> None:
 
 
 def test_errors_say_what_to_do(demo: Path) -> None:
-    assert esml(demo, "train", "nope", check=2)["error"]["hint"] == "write it as project/model"
-    assert esml(demo, "train", "project002/none", check=2)["error"]["code"] == "not_found"
-    assert esml(demo, "refine", MODEL, "--env", "moon", check=2)["error"]["hint"] == "it has dev, test, prod"
-    assert esml(demo, "frobnicate", check=2)["error"]["code"] == "usage"
-    assert esml(demo, "refine", MODEL, "--detach", check=1)["error"]["hint"].startswith("start one: esml up")
+    assert cli(demo, "train", "nope", check=2)["error"]["hint"] == "write it as project/model"
+    assert cli(demo, "train", "project002/none", check=2)["error"]["code"] == "not_found"
+    assert cli(demo, "refine", MODEL, "--env", "moon", check=2)["error"]["hint"] == "it has dev, test, prod"
+    assert cli(demo, "frobnicate", check=2)["error"]["code"] == "usage"
+    assert cli(demo, "refine", MODEL, "--detach", check=1)["error"]["hint"].startswith("start one: esml up")
