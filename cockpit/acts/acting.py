@@ -253,6 +253,11 @@ def progress_of(
                 "The worker is not running: this run waits. Start it with `esml up`.",
                 icon=":material/power_off:",
             )
+    elif row["state"] == "cancelled" and (error := row["error"]):
+        st.warning(
+            f"**It ended:** {tidy(error['message'], estate.site.root)}.  \nNext: {tidy(error.get('hint') or 'start it again when you want', estate.site.root)}.",
+            icon=":material/block:",
+        )
     elif row["state"] == "failed":
         error = row["error"] or {}
         hint = error.get("hint") or ("open the run for its log, then retry" if link else "read its log below, then retry")  # fmt: skip

@@ -63,8 +63,8 @@ class Site:
 
     def refresh(self) -> None:
         """Read the settings files again, unless somebody does: a notebook stays open while they are edited, and its plan would not be what runs."""
-        if not self.watched:
-            self.reload()
+        if not self.watched:  # one that became wrong stops what is about it alone, as for a worker
+            self.files = read_files(self.root, lenient=True)
 
     def platform(self, env: str) -> Platform:
         """The platform of an environment: one object for all threads, as it knows the jobs that it started."""

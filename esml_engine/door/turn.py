@@ -16,6 +16,7 @@ from esml_engine.runs import records
 from esml_engine.store import schema as t
 
 _BY_LAYER = frozenset({"refine", "pipeline"})
+_OF_A_RUN = frozenset({"nodes", "max_train_seconds", "max_cost_run"})
 
 
 def holds_again(site: Site, act: Act, row: dict[str, Any]) -> bool:
@@ -59,21 +60,21 @@ def holds_again(site: Site, act: Act, row: dict[str, Any]) -> bool:
 
 
 def _require_as_planned(site: Site, act: Act, row: dict[str, Any]) -> None:
-    """What makes tables layer by layer reads the planned files that still wait, of the newest tables; any other act keeps to its very facts."""
+    """What makes tables layer by layer reads the planned files that still wait, of the newest tables; any other act keeps to its very facts.
+
+    Raises:
+        StalePlanError: with what changed. EsmlError: it can't be planned any more, such as by settings that became wrong.
+    """
     call = Call(row["act"], row["object"], row["env"], row["params"])
-    try:
-        plan = make_plan(site, act, Actor(row["actor"], row["as_actor"]), call)
-        now, before = plan.draft, draft_of(row["plan"])
-        same_rules = (_plain(now.code), _plain(now.settings)) == (
-            _plain(before.code),
-            _plain(before.settings),
-        )
-        done = bool(now.nothing_to_do)  # by a run before it: each step finds that and tells it
-        if done or plan.hash == row["plan_hash"] or (row["act"] in _BY_LAYER and same_rules):
-            return
+    plan = make_plan(site, act, Actor(row["actor"], row["as_actor"]), call)
+    if plan.draft.nothing_to_do:  # a run before it did it: each step finds that and tells it
+        return
+    if plan.hash == row["plan_hash"]:
+        return
+    if row["act"] not in _BY_LAYER:
         changed = _what_changed(row["plan"], plan.draft)
-    except EsmlError as e:
-        changed = e.message
+    elif not (changed := _rules_changed(row["plan"], plan)):
+        return
     raise StalePlanError(
         f"the facts under this {row['act']} changed while it waited for its turn: {changed}",
         hint="nothing was done; start it again: what is there now is planned anew",
@@ -139,6 +140,16 @@ def _what_changed(before: dict[str, Any], now: Draft) -> str:
         if _plain(a) != _plain(b):
             said.append(f"its {what}")
     return ", ".join(said[:5]) or "its settings or policy"
+
+
+def _rules_changed(before: dict[str, Any], plan: Plan) -> str:
+    """What binds a run that makes tables layer by layer: code, settings, and a limit on a run that does not let it through any more."""
+    same, now = draft_of(before), plan.draft
+    pairs = (("code", same.code, now.code), ("settings", same.settings, now.settings))
+    said = [f"its {what}" for what, a, b in pairs if _plain(a) != _plain(b)]
+    if plan.policy["verdict"] != "ok" and plan.policy.get("key") in _OF_A_RUN:
+        said.append(str(plan.policy["reason"]))
+    return ", ".join(said)
 
 
 def _plain(value: Any) -> Any:

@@ -17,6 +17,7 @@ from esml_engine.door.under_way import joined
 from esml_engine.errors import NotFoundError, UsageError
 from esml_engine.lake.catalogue import all_latest, next_numbers
 from esml_engine.lake.retention import replaced
+from esml_engine.lake.specs import code_hash, step_file
 from esml_engine.promotion.acts import Promote
 from esml_engine.promotion.cases import case_of
 from esml_engine.promotion.records import step_result
@@ -176,6 +177,8 @@ class Pipeline:
             return 0.0
         check_settings(site.settings.model(ref), ref)
         profile = profile_of(site, ref, env, {})
+        if profile.mode == "custom" and (own := step_file(site.root, ref, "train")):
+            chain.code += code_hash(own, "custom")
         will = [f"train at most {profile.seconds:g} s and register"]
         bound = profile.seconds + OVERHEAD_SECONDS
         chain.add(env, env, "train", Train.steps, will, bound, search=profile.seconds)

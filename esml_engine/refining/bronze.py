@@ -7,7 +7,7 @@ from typing import Any
 
 from esml_engine.door.facts import Call, Desk
 from esml_engine.door.site import Site
-from esml_engine.errors import FailedError, UsageError
+from esml_engine.errors import FailedError, StalePlanError, UsageError
 from esml_engine.faults import point
 from esml_engine.lake import deliveries as d
 from esml_engine.lake.catalogue import Version, latest, put, table_in
@@ -52,7 +52,14 @@ def job(
     )
     if desk.retry == 1:
         asked = {(i["file"], i["sha256"]) for i in planned if "file" in i and i.get("env", env) == env}
-        files = [f for f in files if (f.path, f.sha256) in asked]
+        later = [f for f in files if (f.path, f.sha256) not in asked]
+        held = d.loaded(site.store, ref, env, dataset, purpose) if anew and later else {}
+        if missed := [f for f in later if (f.date, f.name) in held]:
+            raise StalePlanError(  # made anew without them, bronze would lose their rows
+                f"{missed[0].shown} is not what this run was planned to read, and bronze is read anew from all files",
+                hint="start it again: what is there now is planned anew",
+            )
+        files = [f for f in files if f not in later]
     if not files:
         return None
     have = {} if anew else d.loaded(site.store, ref, env, dataset, purpose)

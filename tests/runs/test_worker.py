@@ -207,6 +207,7 @@ def test_settings_that_break_while_a_worker_is_up(two: Estate) -> None:
         error = esml(root, "refine", "p1/m2", check=2)["error"]
         assert error["code"] == "settings" and "model.toml" in error["message"]
         # an intent from before the file broke: it ends, with the reason, and the worker lives
+        two.site.watched = True  # nobody reads the file for this act
         run = two.model("p1/m2").refine(detach=True)["run"]
         assert ended(two, run) == ["failed"]
         said = records.get(two.site.store, run)["error"]
