@@ -131,25 +131,21 @@ def _what_changed(before: dict[str, Any], now: Draft) -> str:
     said += [
         f"{_named(i)} is gone" for i in old if i not in new and _named(i) not in {_named(n) for n in new}
     ]
-    same = draft_of(before)
-    for what, a, b in (
-        ("code", same.code, now.code),
-        ("settings", same.settings, now.settings),
-        ("steps", same.steps, now.steps),
-    ):
-        if _plain(a) != _plain(b):
-            said.append(f"its {what}")
+    said += _parts_changed(before, now, "code", "settings", "steps")
     return ", ".join(said[:5]) or "its settings or policy"
 
 
 def _rules_changed(before: dict[str, Any], plan: Plan) -> str:
     """What binds a run that makes tables layer by layer: code, settings, and a limit on a run that does not let it through any more."""
-    same, now = draft_of(before), plan.draft
-    pairs = (("code", same.code, now.code), ("settings", same.settings, now.settings))
-    said = [f"its {what}" for what, a, b in pairs if _plain(a) != _plain(b)]
+    said = _parts_changed(before, plan.draft, "code", "settings")
     if plan.policy["verdict"] != "ok" and plan.policy.get("key") in _OF_A_RUN:
         said.append(str(plan.policy["reason"]))
     return ", ".join(said)
+
+
+def _parts_changed(before: dict[str, Any], now: Draft, *parts: str) -> list[str]:
+    same = draft_of(before)
+    return [f"its {p}" for p in parts if _plain(getattr(same, p)) != _plain(getattr(now, p))]
 
 
 def _plain(value: Any) -> Any:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from esml_engine.door.facts import Call, Desk, Draft
@@ -34,6 +35,11 @@ from esml_engine.settings import ModelSettings
 
 _GONE = "in IN no more, and bronze is read anew from what is there"
 _NO_DAY = "files are read from a day's folder, in/yyyy/mm/dd"
+
+
+def _leaving_out(files: Sequence[str], why: str) -> str:
+    """A plan's line about files that a refinement does not take."""
+    return f"leave out {', '.join(files[:3])}{' and more' if len(files) > 3 else ''}: {why}"
 
 
 class Refine:
@@ -107,8 +113,8 @@ class Refine:
         ]
         standing += [{"file": f, "reason": _NO_DAY} for f in lost]
         size = float(sum(f.bytes for f in waiting) or sum(v.bytes for n, v in have.items() if n in todo))
-        left = [x for ds in s.bronze for x in s.gone.get(ds, ())]
-        standing += [{"file": f, "reason": f"{_GONE}: {n} row{'s' if n != 1 else ''}"} for f, n in left]
+        left = [(f, f"{n} row{'s' if n != 1 else ''}") for ds in s.bronze for f, n in s.gone.get(ds, ())]
+        standing += [{"file": f, "reason": f"{_GONE}: {rows}"} for f, rows in left]
         whole = in_rnd(settings, call.env) and not samples(settings, call.env)
         will = [
             f"read {len(s.files[ds])} file{'s' if len(s.files[ds]) != 1 else ''} of {ds} into bronze"
@@ -119,12 +125,11 @@ class Refine:
         given = next_numbers(site.store, ref, call.env, todo)
         will += [f"clean {ds} into silver" for ds in s.silver] + ([f"build {goal}"] if s.gold else [])
         if lost and steps:
-            will.append(f"leave out {', '.join(lost[:3])}{' and more' if len(lost) > 3 else ''}: {_NO_DAY}")
+            will.append(_leaving_out(lost, _NO_DAY))
         elif lost:
             nothing += f"; {lost[0]} is left out: {_NO_DAY}"
         if left:
-            named = ", ".join(f"{f} ({n} row{'s' if n != 1 else ''})" for f, n in left[:3])
-            will.append(f"leave out {named}{' and more' if len(left) > 3 else ''}: {_GONE}")
+            will.append(_leaving_out([f"{f} ({rows})" for f, rows in left], _GONE))
         if s.blocked and steps and layer == "":
             will.append(f"{goal} waits for {', '.join(s.blocked)}")
         return Draft(

@@ -59,7 +59,7 @@ def job(
                 f"{missed[0].shown} is not what this run was planned to read, and bronze is read anew from all files",
                 hint="start it again: what is there now is planned anew",
             )
-        files = [f for f in files if f not in later]
+        files = [f for f in files if (f.path, f.sha256) in asked]
     if not files:
         return None
     have = {} if anew else d.loaded(site.store, ref, env, dataset, purpose)

@@ -209,8 +209,8 @@ def test_a_path_of_several_parts_is_named_whole(estate: Estate, monkeypatch: pyt
     monkeypatch.setenv(opening.ENVIRONMENT, str(estate.site.root))
     monkeypatch.setattr("cockpit.frame.navigation._lost", lambda: UNKNOWN)
     at = AppTest.from_file(str(places.APP), default_timeout=60)
-    at.query_params[ADDRESS] = "work/mo`re"
+    at.query_params[ADDRESS] = "lake/mo`re"
     said = said_by(at.run())
-    assert at.title[0].value == "No such page" and "There is no page `/work/more`" in said
+    assert at.title[0].value == "No such page" and "There is no page `/lake/more`" in said
     bare = AppTest.from_file(str(places.APP), default_timeout=60).run()
     assert "There is no page `/unknown`" in said_by(bare)

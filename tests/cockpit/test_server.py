@@ -101,7 +101,7 @@ def test_pages_and_theme_are_found() -> None:
     ("asked", "to"),
     [
         ("/a/b", "/unknown?address=a/b"),
-        ("/work/more/", "/unknown?address=work/more"),
+        ("/lake/more/", "/unknown?address=lake/more"),
         ("/a/b/c%20d?as=anna%40x&x=1", "/unknown?address=a/b/c%20d&as=anna%40x&x=1"),
         ("/nonsense", ""),
         ("/", ""),

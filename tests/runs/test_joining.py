@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,7 @@ from esml_engine.estate import Estate, open_estate
 from tests.conftest import cli, quick
 from tests.invariants import violations
 from tests.runs.test_kill import killed
-from tests.working import GATED, until, worker
+from tests.working import GATED, until
 
 Numbers = Callable[[str, int, int], Path]
 REF = "p1/m1"
@@ -42,12 +42,6 @@ class Halfway:
 
     def go(self) -> None:
         self.gate.touch()
-
-
-@pytest.fixture
-def up(empty: Estate) -> Iterator[None]:
-    with worker(empty.site.root):
-        yield
 
 
 def _said(shell: subprocess.Popen[str]) -> dict[str, Any]:

@@ -2,26 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
-
-import pytest
 
 from esml_engine.errors import StalePlanError
 from esml_engine.estate import Estate, open_estate
 from tests.conftest import cli
 from tests.invariants import violations
 from tests.runs.test_joining import REF, Halfway
-from tests.working import until, worker
+from tests.working import until
 
 Numbers = Callable[[str, int, int], Path]
-
-
-@pytest.fixture
-def up(empty: Estate) -> Iterator[None]:
-    with worker(empty.site.root):
-        yield
 
 
 def _end(estate: Estate, run: str) -> dict[str, Any]:
